@@ -1,0 +1,57 @@
+"""What is optimised: advantages, policy-gradient losses and the price of asking.
+
+Pure functions over tensors.  No configuration, no state and no logging; the training loop holds
+those and calls these.
+"""
+
+from understudy.objectives.advantages import (
+    batch_std_advantage,
+    centre,
+    dual_advantage,
+    gapg_filter,
+    group_std_advantage,
+    has_signal,
+)
+from understudy.objectives.dual import (
+    clearing_price,
+    dual_step,
+    logit_shift,
+    proportional_integral_step,
+    rate_anchor,
+    sequence_ask_probability,
+)
+from understudy.objectives.policy_gradient import (
+    clip_fraction,
+    clipped_policy_loss,
+    k3_divergence,
+    mean_of_groups,
+    mean_of_sequence_means,
+    mean_of_tokens,
+    mean_over_max_length,
+    reduce_loss,
+    reinforce_loss,
+)
+
+__all__ = [
+    "batch_std_advantage",
+    "centre",
+    "clearing_price",
+    "clip_fraction",
+    "clipped_policy_loss",
+    "dual_advantage",
+    "dual_step",
+    "gapg_filter",
+    "group_std_advantage",
+    "has_signal",
+    "k3_divergence",
+    "logit_shift",
+    "mean_of_groups",
+    "mean_of_sequence_means",
+    "mean_of_tokens",
+    "mean_over_max_length",
+    "proportional_integral_step",
+    "rate_anchor",
+    "reduce_loss",
+    "reinforce_loss",
+    "sequence_ask_probability",
+]
