@@ -1,0 +1,65 @@
+"""Metrics: pure functions over numpy arrays, in which NaN means "not measured"."""
+
+from __future__ import annotations
+
+from understudy.metrics.budget import (
+    ask_difficulty_correlation,
+    ask_rate_summary,
+    settling_steps,
+    switch_overshoot,
+)
+from understudy.metrics.continual import (
+    average_accuracy,
+    backward_transfer,
+    backward_transfer_over_tasks,
+    continual_summary,
+    during_task,
+    forgetting,
+    forgetting_avalanche,
+    forgetting_mammoth,
+    forgetting_over_tasks,
+    forward_transfer,
+    learning_accuracy,
+    post_switch,
+)
+from understudy.metrics.evaluation import mean_and_spread, paired_difference, wilson_interval
+from understudy.metrics.routing import (
+    aiq,
+    apgr,
+    cpt,
+    deferral_curve,
+    oracle_curve,
+    performance_gap_recovered,
+    quantile_threshold,
+    random_offloading,
+)
+
+__all__ = [
+    "aiq",
+    "apgr",
+    "ask_difficulty_correlation",
+    "ask_rate_summary",
+    "average_accuracy",
+    "backward_transfer",
+    "backward_transfer_over_tasks",
+    "continual_summary",
+    "cpt",
+    "deferral_curve",
+    "during_task",
+    "forgetting",
+    "forgetting_avalanche",
+    "forgetting_mammoth",
+    "forgetting_over_tasks",
+    "forward_transfer",
+    "learning_accuracy",
+    "mean_and_spread",
+    "oracle_curve",
+    "paired_difference",
+    "performance_gap_recovered",
+    "post_switch",
+    "quantile_threshold",
+    "random_offloading",
+    "settling_steps",
+    "switch_overshoot",
+    "wilson_interval",
+]
