@@ -1,0 +1,23 @@
+"""Errors that a user can mend. The command line prints them as one line and exits with code 2."""
+
+from __future__ import annotations
+
+
+class UnderstudyError(Exception):
+    """What happened, with which value, and what to do about it, in one line."""
+
+
+class ConfigError(UnderstudyError):
+    """A recipe, key, value, stream or phase that cannot be used."""
+
+
+class RunError(UnderstudyError):
+    """A run directory that cannot be read, written or resumed."""
+
+
+class CheckpointError(UnderstudyError):
+    """A model or training state on disk that is missing, truncated or of another kind."""
+
+
+class DivergedError(UnderstudyError):
+    """Training produced NaN or infinity; the last good state is kept."""

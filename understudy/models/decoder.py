@@ -1,0 +1,167 @@
+"""One decoder for Llama-shaped checkpoints (Llama, Qwen2), read and written in their own format.
+
+It exists beside transformers' classes for two reasons, both measured in `bench/`: a prompt is
+encoded once for all the completions of its group, in sampling and in training alike, and
+nothing but torch is imported. Its logits equal those of transformers (tests/models).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The sizes of a decoder, under the names of a transformers config.json."""
+
+    model_type: str
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    head_dim: int
+    rms_norm_eps: float
+    rope_theta: float
+    tie_word_embeddings: bool
+    max_position_embeddings: int
+
+    @property
+    def attention_bias(self) -> bool:
+        return self.model_type == "qwen2"
+
+
+KeysValues = tuple[Tensor, Tensor]  # each (rows, key-value heads, positions, head size)
+
+
+class Block(nn.Module):
+    """Attention and a gated feed-forward, each on a normalised residual stream."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.shape = shape
+        heads = shape.num_attention_heads + 2 * shape.num_key_value_heads
+        hidden, inner = shape.hidden_size, shape.intermediate_size
+        self.attention_norm = nn.RMSNorm(hidden, eps=shape.rms_norm_eps)
+        self.qkv = nn.Linear(hidden, heads * shape.head_dim, bias=shape.attention_bias)
+        self.out = nn.Linear(shape.num_attention_heads * shape.head_dim, hidden, bias=False)
+        self.feed_norm = nn.RMSNorm(hidden, eps=shape.rms_norm_eps)
+        self.gate_up = nn.Linear(hidden, 2 * inner, bias=False)
+        self.down = nn.Linear(inner, hidden, bias=False)
+
+    def project(self, x: Tensor, rotation: KeysValues) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values of shape (rows, heads, positions, head size), rotated."""
+        rows, positions, _ = x.shape
+        queries, keys = self.shape.num_attention_heads, self.shape.num_key_value_heads
+        qkv = self.qkv(self.attention_norm(x)).view(rows, positions, -1, self.shape.head_dim)
+        qkv = qkv.transpose(1, 2)
+        turned = rotate(qkv[:, : queries + keys], rotation)
+        return turned[:, :queries], turned[:, queries:], qkv[:, queries + keys :]
+
+    def finish(self, x: Tensor, attended: Tensor) -> Tensor:
+        """Add what was attended to, then the feed-forward, to the residual stream."""
+        rows, _, positions, _ = attended.shape
+        x = x + self.out(attended.transpose(1, 2).reshape(rows, positions, -1))
+        gate, up = self.gate_up(self.feed_norm(x)).chunk(2, dim=-1)
+        return x + self.down(F.silu(gate) * up)
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+        """Softmax attention; bias is 0 where a key is visible and -inf where it is not.
+
+        Written out on purpose: at a few dozen positions the fused CPU kernel spends five times
+        as long in its backward pass. Queries that share a key-value head are stacked.
+        """
+        rows, heads, positions, size = q.shape
+        shared = heads // k.shape[1]
+        stacked = q.reshape(rows, k.shape[1], shared * positions, size)
+        scores = stacked @ (k * size**-0.5).transpose(2, 3)
+        scores = scores.view(rows, -1, shared, positions, k.shape[2]) + bias[:, :, None]
+        weights = scores.softmax(dim=-1).view(rows, k.shape[1], shared * positions, -1)
+        return (weights.to(v.dtype) @ v).view(rows, heads, positions, size)
+
+
+def visibility_bias(visible: Tensor, dtype: torch.dtype) -> Tensor:
+    """0 where visible, -inf elsewhere."""
+    return torch.zeros(visible.shape, dtype=dtype, device=visible.device).masked_fill_(
+        ~visible, float("-inf")
+    )
+
+
+def rotate(x: Tensor, rotation: KeysValues) -> Tensor:
+    """Rotary position embedding in the half-split convention of Llama checkpoints."""
+    cos, sin = rotation
+    first, second = x.chunk(2, dim=-1)
+    return x * cos + torch.cat((-second, first), dim=-1) * sin
+
+
+class Decoder(nn.Module):
+    """Embedding, blocks, final norm and language-model head."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.shape = shape
+        self.embedding = nn.Embedding(shape.vocab_size, shape.hidden_size)
+        self.blocks = nn.ModuleList(Block(shape) for _ in range(shape.num_hidden_layers))
+        self.norm = nn.RMSNorm(shape.hidden_size, eps=shape.rms_norm_eps)
+        self.head = nn.Linear(shape.hidden_size, shape.vocab_size, bias=False)
+        if shape.tie_word_embeddings:
+            self.head.weight = self.embedding.weight
+
+    def rotation(self, start: int, count: int) -> KeysValues:
+        """Cosines and sines of positions start .. start + count, each (count, head size)."""
+        device = self.embedding.weight.device
+        exponent = torch.arange(0, self.shape.head_dim, 2, device=device) / self.shape.head_dim
+        positions = torch.arange(start, start + count, device=device, dtype=torch.float32)
+        angles = torch.outer(positions, self.shape.rope_theta**-exponent).repeat(1, 2)
+        dtype = self.embedding.weight.dtype
+        return angles.cos().to(dtype), angles.sin().to(dtype)
+
+    def encode(self, prompts: Tensor, mask: Tensor) -> list[KeysValues]:
+        """Keys and values of left-padded prompts, per block.
+
+        prompts, mask: (prompts, positions). Columns are positions: rotary attention sees only
+        distances, so a row's padding shifts nothing.
+        """
+        count = prompts.shape[1]
+        causal = torch.ones(count, count, dtype=torch.bool, device=prompts.device).tril()
+        # A padded position attends to itself: an empty row would be NaN.
+        visible = causal & mask[:, None, :] | torch.eye(count, dtype=torch.bool, device=mask.device)
+        bias = visibility_bias(visible[:, None], self.embedding.weight.dtype)
+        x, rotation, cache = self.embedding(prompts), self.rotation(0, count), []
+        for number, block in enumerate(self.blocks):
+            q, k, v = block.project(x, rotation)
+            cache.append((k, v))
+            if number + 1 < len(self.blocks):  # nothing reads the last block's output
+                x = block.finish(x, block.attend(q, k, v, bias))
+        return cache
+
+    def continue_(self, tokens: Tensor, prefix: list[KeysValues], mask: Tensor) -> Tensor:
+        """Final hidden states (rows, count, hidden) of tokens (rows, count) after a prefix.
+
+        prefix: per block, keys and values of these rows. mask: (rows, prefix positions), true
+        where the prefix is no padding. Tokens see the prefix and, causally, each other.
+        """
+        rows, count = tokens.shape
+        causal = torch.ones(count, count, dtype=torch.bool, device=tokens.device).tril()
+        own = causal.expand(rows, 1, count, count)
+        visible = torch.cat((mask[:, None, None, :].expand(-1, 1, count, -1), own), dim=-1)
+        bias = visibility_bias(visible, self.embedding.weight.dtype)
+        x, rotation = self.embedding(tokens), self.rotation(mask.shape[1], count)
+        for block, (keys, values) in zip(self.blocks, prefix, strict=True):
+            q, k, v = block.project(x, rotation)
+            k, v = torch.cat((keys, k), dim=2), torch.cat((values, v), dim=2)
+            x = block.finish(x, block.attend(q, k, v, bias))
+        return self.norm(x)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Logits (rows, positions, vocabulary) of unpadded tokens, as transformers gives them."""
+        rows = tokens.shape[0]
+        shape = (rows, self.shape.num_key_value_heads, 0, self.shape.head_dim)
+        empty = self.embedding.weight.new_zeros(shape)
+        mask = torch.ones(rows, 0, dtype=torch.bool, device=tokens.device)
+        return self.head(self.continue_(tokens, [(empty, empty)] * len(self.blocks), mask))

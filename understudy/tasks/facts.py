@@ -1,0 +1,61 @@
+"""Multiple choice over a made-up table of facts: knowledge that only training can give.
+
+The level says how well known a creature is. Pre-training shows the creatures of level 1
+often and those of level 5 never, so a small model can only guess there until it is taught.
+"""
+
+from __future__ import annotations
+
+import random
+
+from understudy.tasks.family import Draft, Family
+
+_SYLLABLES = ("zu", "bo", "ki", "ra", "mo", "le", "tu", "pa")
+_ATTRIBUTES = {
+    "colour": (" red", " blue", " gold", " pink", " grey", " green", " white", " black"),
+    "home": (" cave", " lake", " tree", " hill", " sand", " moss", " reef", " barn"),
+    "food": (" fish", " corn", " milk", " rice", " figs", " kale", " plum", " oats"),
+}
+_LETTERS = "abcd"
+_CREATURES_PER_LEVEL = 12
+
+
+def _table() -> dict[str, dict[str, str]]:
+    """The world's 60 creatures, fixed for ever: what is known must not depend on a run's seed."""
+    world = random.Random(20240517)
+    names = [first + second for first in _SYLLABLES for second in _SYLLABLES]
+    world.shuffle(names)
+    return {
+        name: {kind: world.choice(values) for kind, values in _ATTRIBUTES.items()}
+        for name in names[: 5 * _CREATURES_PER_LEVEL]
+    }
+
+
+_FACTS = _table()
+_CREATURES = tuple(_FACTS)
+
+
+def _fact(rng: random.Random, level: int) -> Draft:
+    first = _CREATURES_PER_LEVEL * (level - 1)
+    creature = _CREATURES[first + rng.randrange(_CREATURES_PER_LEVEL)]
+    attribute = rng.choice(tuple(_ATTRIBUTES))
+    truth = _FACTS[creature][attribute]
+    others = [value for value in _ATTRIBUTES[attribute] if value != truth]
+    options = [truth, *rng.sample(others, 3)]
+    rng.shuffle(options)
+    shown = " ".join(f"{letter}{value}" for letter, value in zip(_LETTERS, options, strict=True))
+    right = _LETTERS[options.index(truth)]
+    return Draft(f"{attribute} of {creature}? {shown}", right, f"{truth.strip()}#{right}")
+
+
+FACTS = Family(
+    "facts",
+    "multiple choice over a made-up table of facts",
+    _fact,
+    words=(
+        *_SYLLABLES,
+        *(attribute + " of" for attribute in _ATTRIBUTES),
+        *(value for values in _ATTRIBUTES.values() for value in values),
+        *(value.strip() for values in _ATTRIBUTES.values() for value in values),
+    ),
+)

@@ -1,0 +1,43 @@
+"""The plain frozen records that cross the seams between rooms. Imports nothing of ours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One thing asked of the system. The prompt is its identity."""
+
+    prompt: str
+    solution: str  # what the family's checker holds an answer against
+    family: str
+    level: int  # 1 (easy) to 5 (hard)
+    worked: str  # a right completion, with reasoning where the family profits from it
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A query on its way over the link to a cloud."""
+
+    query: Query
+    attempt: int = 0  # how many calls for this query failed before
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back over the link. A failed call is an outcome with an error, not an exception."""
+
+    text: str | None
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    dollars: float = 0.0
+    seconds: float = 0.0
+    error: str | None = None
+
+
+class Cloud(Protocol):
+    """Who helps. The one seam between our loops and every large model."""
+
+    async def answer(self, request: Request) -> Reply: ...
