@@ -78,13 +78,19 @@ def test_k3_by_hand() -> None:
     assert_close(divergence, tensor([[1 - math.log(2), 0.0, math.log(2) - 0.5]]))
 
 
-def test_k3_is_unbiased_for_the_divergence() -> None:
-    policy = tensor([0.5, 0.3, 0.2], dtype=torch.float64)
+def test_k3_is_unbiased_for_the_divergence_and_with_the_ratio_for_its_gradient() -> None:
     reference = tensor([0.2, 0.2, 0.6], dtype=torch.float64)
-    exact = (policy * (policy / reference).log()).sum()
-    sampled = k3_divergence(policy.log(), reference.log())
+    logits = tensor([0.5, 0.3, 0.2], dtype=torch.float64).log().requires_grad_()
+    logprobs = torch.log_softmax(logits, dim=0)
+    policy = logprobs.exp().detach()
+    exact = (logprobs.exp() * (logprobs - reference.log())).sum()
+    sampled = k3_divergence(logprobs, reference.log())
     assert (sampled >= 0).all()
     assert_close((policy * sampled).sum(), exact)
+    ratio = (logprobs - logprobs.detach()).exp()
+    (expected,) = torch.autograd.grad((policy * ratio * sampled).sum(), logits, retain_graph=True)
+    (gradient,) = torch.autograd.grad(exact, logits)
+    assert_close(expected, gradient)
 
 
 LOSS = tensor([[1.0, 2.0, 7.0], [3.0, 9.0, 9.0]])
@@ -130,7 +136,8 @@ def test_masked_tokens_never_count(loss_type: str) -> None:
     expected = reduce_loss(LOSS, MASK.bool(), loss_type, group=2, max_completion_length=5)
     assert_close(result.detach(), expected)
     result.backward()
-    assert loss.grad is not None and loss.grad[1, 1:].tolist() == [0.0, 0.0]
+    assert loss.grad is not None
+    assert loss.grad[1, 1:].tolist() == [0.0, 0.0]
 
 
 @pytest.mark.parametrize("loss_type", LOSS_TYPES)

@@ -67,6 +67,8 @@ def k3_divergence(logprobs: Tensor, reference_logprobs: Tensor) -> Tensor:
     """GRPO's estimate of KL(policy || reference) per token: exp(d) - d - 1, d = ref - logp.
 
     Never negative, and unbiased for tokens sampled from the policy (arXiv:2402.03300, eq. 4).
+    That holds for its value; for an unbiased gradient too, multiply it by the ratio, exp(logp -
+    old logp) (DeepSeek-V3.2, arXiv:2512.02556).
     logprobs, reference_logprobs: (samples, tokens); returns (samples, tokens).
     """
     difference = reference_logprobs - logprobs
