@@ -1,4 +1,4 @@
-"""Decoders on disk: the ordinary transformers folder (config.json, model.safetensors, tokenizer)."""
+"""Decoders on disk: the ordinary folder of transformers (config, safetensors, tokenizer)."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from understudy.models.decoder import Decoder, Shape
 
 TINY = Path(__file__).parent / "tiny"
 _ARCHITECTURES = {"llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM"}
+_REQUIRED = {"vocab_size", "hidden_size", "intermediate_size"}
+_REQUIRED |= {"num_hidden_layers", "num_attention_heads"}
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 
 
@@ -44,8 +46,11 @@ def load_decoder(folder: Path) -> Decoder:
     try:
         state = {ours: _joined(tensors, theirs) for ours, theirs in _names(shape)}
         model.load_state_dict(state, strict=not shape.tie_word_embeddings)
-    except (KeyError, RuntimeError) as error:
-        raise CheckpointError(f"{path}: does not fit its config.json ({error})") from error
+    except KeyError as error:
+        raise CheckpointError(f"{path}: has no tensor {error}; copy it again") from error
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise CheckpointError(f"{path}: does not fit its config.json ({reason})") from error
     return model
 
 
@@ -75,18 +80,24 @@ def read_shape(folder: Path) -> Shape:
         raw = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: cannot be read ({error})") from error
-    kind, rope = raw.get("model_type"), raw.get("rope_parameters") or {}
-    scaling = raw.get("rope_scaling") or {}
-    rope_type = rope.get("rope_type", scaling.get("rope_type", "default"))
+    if not isinstance(raw, dict):
+        raise CheckpointError(f"{path}: is not a JSON object; copy it again")
+    kind: Any = raw.get("model_type")
+    rope: dict[str, Any] = raw.get("rope_parameters") or {}
+    scaling = (raw.get("rope_scaling") or {}) | rope
+    rope_type = scaling.get("rope_type") or scaling.get("type", "default")  # the older name
     if kind not in _ARCHITECTURES:
         raise CheckpointError(f"{path}: model_type={kind} is not one of {sorted(_ARCHITECTURES)}")
     refused = {"rope_type": rope_type != "default", "mlp_bias": raw.get("mlp_bias", False)}
     refused["hidden_act"] = raw.get("hidden_act", "silu") != "silu"
     refused["attention_bias"] = kind == "llama" and raw.get("attention_bias", False)
     refused["use_sliding_window"] = raw.get("use_sliding_window", False)
+    refused["quantization_config"] = raw.get("quantization_config") is not None
     for key, is_refused in refused.items():
         if is_refused:
             raise CheckpointError(f"{path}: this {key} is not supported by the built-in decoder")
+    if missing := [key for key in sorted(_REQUIRED) if not raw.get(key)]:
+        raise CheckpointError(f"{path}: has no {', '.join(missing)}; copy it again")
     heads = raw["num_attention_heads"]
     return Shape(
         model_type=kind,

@@ -8,6 +8,7 @@ nothing but torch is imported. Its logits equal those of transformers (tests/mod
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -106,7 +107,8 @@ class Decoder(nn.Module):
         super().__init__()
         self.shape = shape
         self.embedding = nn.Embedding(shape.vocab_size, shape.hidden_size)
-        self.blocks = nn.ModuleList(Block(shape) for _ in range(shape.num_hidden_layers))
+        blocks = nn.ModuleList(Block(shape) for _ in range(shape.num_hidden_layers))
+        self.blocks = cast(list[Block], blocks)
         self.norm = nn.RMSNorm(shape.hidden_size, eps=shape.rms_norm_eps)
         self.head = nn.Linear(shape.hidden_size, shape.vocab_size, bias=False)
         if shape.tie_word_embeddings:
@@ -157,6 +159,23 @@ class Decoder(nn.Module):
             k, v = torch.cat((keys, k), dim=2), torch.cat((values, v), dim=2)
             x = block.finish(x, block.attend(q, k, v, bias))
         return self.norm(x)
+
+    def step(
+        self, tokens: Tensor, cache: Tensor, column: int, bias: Tensor, rotation: KeysValues
+    ) -> Tensor:
+        """Final hidden states (rows, hidden) of one more token per row, written into the cache.
+
+        cache: (blocks, 2, rows, heads, positions, head size), filled below `column`;
+        bias: (rows, 1, 1, column + 1), -inf over padding.
+        """
+        x = self.embedding(tokens)[:, None]
+        for number, block in enumerate(self.blocks):
+            q, k, v = block.project(x, rotation)
+            keys, values = cache[number, 0], cache[number, 1]
+            keys[:, :, column], values[:, :, column] = k[:, :, 0], v[:, :, 0]
+            seen = keys[:, :, : column + 1], values[:, :, : column + 1]
+            x = block.finish(x, block.attend(q, *seen, bias))
+        return self.norm(x)[:, 0]
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Logits (rows, positions, vocabulary) of unpadded tokens, as transformers gives them."""

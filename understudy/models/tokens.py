@@ -52,6 +52,13 @@ class Tokens:
             mask[i, width - len(row) :] = True
         return ids, mask
 
+    def encode_completions(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Right-padded ids and mask of completions, each (completions, positions)."""
+        rows = [torch.tensor(self.encode(text)) for text in texts]
+        pad_rows = torch.nn.utils.rnn.pad_sequence
+        ids = pad_rows(rows, batch_first=True, padding_value=self.pad)
+        return ids, ids != self.pad
+
 
 def build_tokenizer(words: Sequence[str]) -> Tokenizer:
     """A tokenizer of single characters and of whole words that stand alone."""

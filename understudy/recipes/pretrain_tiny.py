@@ -70,19 +70,12 @@ def completion(query: Query, rng: random.Random) -> str:
     return query.worked + END
 
 
-def padded(tokens: Tokens, texts: list[str]) -> Tensor:
-    """Right-padded completion ids (rows, positions)."""
-    rows = [torch.tensor(tokens.encode(text)) for text in texts]
-    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=tokens.pad)
-
-
 def loss_of(model: Decoder, tokens: Tokens, batch: list[Query], rng: random.Random) -> Tensor:
     """Mean cross-entropy of the completions' tokens."""
     prompts, mask = tokens.encode_prompts([query.prompt for query in batch])
-    wanted = padded(tokens, [completion(query, rng) for query in batch])
+    wanted, real = tokens.encode_completions([completion(query, rng) for query in batch])
     prefix = model.encode(prompts[:, :-1], mask[:, :-1])
     given = torch.cat((prompts[:, -1:], wanted[:, :-1]), dim=1)
-    real = wanted != tokens.pad
     hidden = model.continue_(given, prefix, mask[:, :-1])[real]
     return F.cross_entropy(model.head(hidden).float(), wanted[real])
 

@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import ast
 import operator
+import re
 from collections.abc import Callable, Mapping
 
 Value = int | bool | list[int]
 
+# Any other character, or a number that runs into a word (0x1f, 1e9, 1if), is refused unparsed:
+# Python would read 'ｘ' as x, and warn on stderr about every '1if'.
+_FOREIGN = re.compile(r"[^a-z0-9 +*/%<>=!,:()\[\]-]|[0-9][a-z]")
 _LONGEST_SOURCE = 120
 _LONGEST_LIST = 256
 _LARGEST_NUMBER = 10**12
@@ -50,13 +54,15 @@ def evaluate(source: str, x: list[int]) -> Value:
     """The value of a list expression in `x`; ExpressionError for anything else."""
     if len(source) > _LONGEST_SOURCE:
         raise ExpressionError(f"longer than {_LONGEST_SOURCE} characters")
+    if foreign := _FOREIGN.search(source):
+        raise ExpressionError(f"{foreign[0]!r} is not in the language")
     try:
         tree = ast.parse(source, mode="eval")
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
         raise ExpressionError(str(error)) from error
     try:
         return _Interpreter().value(tree.body, {"x": x})
-    except (ValueError, IndexError, ZeroDivisionError, TypeError) as error:
+    except (ArithmeticError, IndexError, RecursionError, TypeError, ValueError) as error:
         raise ExpressionError(str(error)) from error
 
 
@@ -119,7 +125,9 @@ class _Interpreter:
         sequence = _listed(self.value(node.value, names))
         if isinstance(node.slice, ast.Slice):
             ends = (node.slice.lower, node.slice.upper, node.slice.step)
-            return sequence[slice(*(end and _number(self.value(end, names)) for end in ends))]
+            numbers = (None if end is None else _number(self.value(end, names)) for end in ends)
+            start, stop, step = numbers
+            return sequence[start:stop:step]
         return sequence[_number(self.value(node.slice, names))]
 
     def _listcomp(self, node: ast.ListComp, names: Mapping[str, Value]) -> Value:

@@ -36,5 +36,8 @@ def _terms(rng: random.Random, level: int) -> tuple[list[int], str]:
 
 
 SEQUENCES = Family(
-    "sequences", "the next term: steps, doublings, sums of the last two", _sequence, words=("next:",)
+    "sequences",
+    "the next term: steps, doublings, sums of the last two",
+    _sequence,
+    words=("next:",),
 )

@@ -1,0 +1,206 @@
+"""Every setting of a run, with its meaning where it stands.
+
+The command line's help, the YAML files and docs/config.md all derive from these models.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from understudy.errors import ConfigError
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Faults(Section):
+    """What goes wrong on the way to the simulated cloud."""
+
+    failure_rate: float = Field(0.0, ge=0, le=1, description="share of calls that time out")
+    truncation_rate: float = Field(0.0, ge=0, le=1, description="share of replies cut short")
+
+
+class CloudConfig(Section):
+    """Who is asked for help."""
+
+    kind: Literal["simulated"] = Field("simulated", description="the kind of cloud")
+    accuracy: float | list[float] | dict[str, float | list[float]] = Field(
+        [0.99, 0.98, 0.97, 0.95, 0.92],
+        description="share of right answers: one figure, one per level, or either per family",
+    )
+    latency_seconds: float = Field(0.8, ge=0, description="median time of one reply")
+    dollars_per_million_prompt_tokens: float = Field(0.5, ge=0, description="price of input")
+    dollars_per_million_completion_tokens: float = Field(2.0, ge=0, description="price of output")
+    seed: int = Field(0, description="which questions it gets wrong")
+    faults: Faults = Field(Faults(), description="injected faults")
+
+
+class RewardConfig(Section):
+    """What a response is worth."""
+
+    local: float = Field(1.0, description="right by itself")
+    cloud: float = Field(1.0, description="right because the cloud was asked")
+    format: float = Field(0.0, description="wrong, but with an answer in the right form")
+
+
+class PriceConfig(Section):
+    """The price of asking (lambda) and what holds the rate of asking to the budget."""
+
+    initial: float = Field(0.5, ge=0, description="the price before the first step (lambda_0)")
+    rate: float = Field(0.01, ge=0, description="step of the dual ascent (eta; Ki of a PI price)")
+    gain: float = Field(0.0, ge=0, description="proportional gain of a PI price (Kp)")
+    maximum: float = Field(1.2, gt=0, description="largest price of a PI or clearing price")
+    smoothing: float = Field(0.9, ge=0, lt=1, description="memory of the smoothed estimates")
+    rule: Literal["clearing", "proportional-integral"] = Field(
+        "clearing", description="how recipe understudy sets its price"
+    )
+    shift: bool = Field(True, description="hold the rate by a shift of the request's logit")
+    anchor: float = Field(0.0, ge=0, description="weight of the rate anchor (kappa)")
+    spare: bool = Field(True, description="ask less than the budget where asking stops paying")
+    filter_ratio: float = Field(3 / 7, ge=0, description="rho of GAPG's prompt filter")
+
+
+class Config(Section):
+    """One run, complete: the same settings and seed give the same numbers."""
+
+    recipe: str = Field("understudy", description="the method")
+    model: str = Field("tiny", description="'tiny', or a transformers checkpoint's folder")
+    cloud: CloudConfig = Field(CloudConfig(), description="who is asked for help")
+    stream: str | list[Any] = Field(
+        "switching", description="a shipped stream, a YAML file, or a list of phases"
+    )
+    budget: float = Field(
+        0.3, ge=0, le=1, description="share allowed to ask (tau) where a phase sets none"
+    )
+    price: PriceConfig = Field(PriceConfig(), description="the price of asking")
+    reward: RewardConfig = Field(RewardConfig(), description="what a response is worth")
+    steps: int | None = Field(None, ge=1, description="steps of every phase, instead of its own")
+    batch_size: int = Field(32, ge=1, description="prompts in a step")
+    num_generations: int = Field(8, ge=2, description="responses drawn per prompt (the group)")
+    max_completion_length: int = Field(24, ge=1, description="longest response, in tokens")
+    temperature: float = Field(1.0, gt=0, description="of sampling in training; evaluation: greedy")
+    learning_rate: float = Field(2e-4, gt=0, description="of Adam, constant")
+    max_grad_norm: float = Field(1.0, gt=0, description="gradients are clipped to this norm")
+    num_iterations: int = Field(1, ge=1, description="updates on each batch of responses")
+    loss_type: Literal["dagrpo", "grpo", "dapo", "dr_grpo"] = Field(
+        "dagrpo", description="how token losses are averaged; dagrpo: over prompts * (group - 1)"
+    )
+    scale_rewards: Literal["none", "group", "batch"] = Field(
+        "none", description="what the centred advantage is divided by, in recipes grpo and shaped"
+    )
+    epsilon: float | None = Field(None, gt=0, description="clip of the ratio; null: no ratio")
+    epsilon_high: float | None = Field(None, gt=0, description="upper clip, if another (DAPO)")
+    beta: float = Field(0.0, ge=0, description="weight of the KL to the model before training")
+    distill: float = Field(0.0, ge=0, description="weight of learning from verified cloud answers")
+    eval_queries: int = Field(256, ge=1, description="test questions per task and evaluation")
+    calibration_queries: int = Field(512, ge=1, description="validation questions per threshold")
+    checkpoint_every: int = Field(50, ge=1, description="steps between checkpoints")
+    threads: int = Field(1, ge=1, description="CPU threads; the numbers depend on it, so it is kept")
+    device: str = Field("cpu", description="cpu or cuda")
+    bf16: bool = Field(False, description="matrix products in bfloat16")
+    seed: int = Field(0, description="of everything drawn")
+
+    @model_validator(mode="after")
+    def _compatible(self) -> Config:
+        if self.epsilon_high is not None and self.epsilon is None:
+            raise ValueError(f"epsilon_high={self.epsilon_high} needs epsilon, which is null")
+        if self.num_iterations > 1 and self.epsilon is None:
+            raise ValueError(f"num_iterations={self.num_iterations} needs epsilon, which is null")
+        return self
+
+
+def resolve_config(
+    defaults: Mapping[str, Any], file: Path | None, overrides: list[str]
+) -> Config:
+    """Recipe defaults, then the YAML file, then `key=value` overrides, checked as one."""
+    settings: dict[str, Any] = _merged({}, defaults)
+    if file is not None:
+        settings = _merged(settings, _read(file))
+    for override in overrides:
+        key, mark, value = override.partition("=")
+        if not mark:
+            raise ConfigError(f"--set {override}: write it as key=value")
+        try:
+            parsed = _number(yaml.safe_load(value))
+        except yaml.YAMLError:
+            raise ConfigError(f"--set {override}: {value!r} is not a YAML value") from None
+        nested: Any = parsed
+        for part in reversed(key.split(".")):
+            nested = {part: nested}
+        settings = _merged(settings, nested)
+    return check_config(settings)
+
+
+def check_config(settings: Mapping[str, Any]) -> Config:
+    """The settings as a Config, or one line that names the key, the value and the mend."""
+    try:
+        return Config.model_validate(settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        reason = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "extra_forbidden":
+            raise ConfigError(f"{key}: there is no such setting{_nearest(key)}") from None
+        where = f"{key}={first['input']}: " if key else ""
+        hint = "; an advantage needs at least two responses" if key == "num_generations" else ""
+        raise ConfigError(f"{where}{reason}{hint}") from None
+
+
+def described_settings(section: type[BaseModel] = Config, prefix: str = "") -> list[list[str]]:
+    """[key, type, default, meaning] of every setting, nested keys with dots."""
+    rows = []
+    for name, setting in section.model_fields.items():
+        kind = setting.annotation
+        if isinstance(kind, type) and issubclass(kind, Section):
+            rows += described_settings(kind, f"{prefix}{name}.")
+            continue
+        shown = kind.__name__ if isinstance(kind, type) else str(kind)
+        shown = shown.replace("typing.", "").replace("Literal", "").replace("NoneType", "None")
+        default = yaml.safe_dump(setting.default, default_flow_style=True).split("\n")[0]
+        rows.append([f"{prefix}{name}", shown, default, setting.description or ""])
+    return rows
+
+
+def _nearest(key: str) -> str:
+    known = [row[0] for row in described_settings()]
+    found = difflib.get_close_matches(key, known, n=1)
+    return f"; did you mean {found[0]}?" if found else "; see understudy train RECIPE --help"
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise ConfigError(f"--config {path}: cannot be read ({error.strerror})") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--config {path}: not valid YAML ({error})".replace("\n", " ")) from None
+    if not isinstance(content, Mapping):
+        raise ConfigError(f"--config {path}: a configuration is a mapping of settings")
+    return content
+
+
+def _merged(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
+    """`high` over `low`, section by section."""
+    result = dict(low)
+    for key, value in high.items():
+        below = result.get(key)
+        both = isinstance(value, Mapping) and isinstance(below, Mapping)
+        result[key] = _merged(below, value) if both else value  # type: ignore[arg-type]
+    return result
+
+
+def _number(value: Any) -> Any:
+    """YAML reads 2e-4 as text; people write it as a number."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value

@@ -1,0 +1,5 @@
+"""What crossing costs."""
+
+from understudy.link.spend import Spend
+
+__all__ = ["Spend"]

@@ -1,0 +1,110 @@
+"""Greedy examination: how good the local model is, when it would ask, and what that gives."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from understudy.clouds import MeteredCloud
+from understudy.metrics import deferral_curve, quantile_threshold, random_offloading
+from understudy.models.policy import Policy
+from understudy.models.sampling import Drawing
+from understudy.offload.method import Serving
+from understudy.offload.scores import is_right
+from understudy.types import Query
+
+_ROWS_AT_ONCE = 512
+SHARES = tuple(round(0.1 * i, 1) for i in range(11))
+
+
+@dataclass(frozen=True, slots=True)
+class Exam:
+    """A row per question: was the local answer right, the cloud's, and how much it wants to ask.
+
+    margin is the largest lead of the request over every other token along the local answer:
+    the model would ask at a threshold t exactly when margin > t.
+    """
+
+    local_right: NDArray[np.bool_]
+    cloud_right: NDArray[np.bool_]
+    margin: NDArray[np.float64]
+    answers: list[str]
+
+
+def examine(
+    policy: Policy, cloud: MeteredCloud, queries: Sequence[Query], max_completion_length: int
+) -> Exam:
+    """Answer every query locally, noting on the way when asking would have come first."""
+    local, margins, answers = local_answers(policy, queries, max_completion_length)
+    replies = asyncio.run(cloud.answer_all(queries))
+    helped = [
+        reply.error is None and is_right(query, reply.text or "")
+        for query, reply in zip(queries, replies, strict=True)
+    ]
+    return Exam(local, np.array(helped), margins, answers)
+
+
+def local_answers(
+    policy: Policy, queries: Sequence[Query], max_completion_length: int
+) -> tuple[NDArray[np.bool_], NDArray[np.float64], list[str]]:
+    """(right, margin for asking, text) of the model's own greedy answers, asking forbidden."""
+    drawing = Drawing(max_completion_length, temperature=0.0, ask_shift=float("-inf"))
+    order = sorted(range(len(queries)), key=lambda i: len(queries[i].prompt))  # less padding
+    right = np.zeros(len(queries), dtype=bool)
+    margin, answers = np.zeros(len(queries)), [""] * len(queries)
+    for start in range(0, len(order), _ROWS_AT_ONCE):
+        part = order[start : start + _ROWS_AT_ONCE]
+        drawn = policy.sample(policy.prompts([queries[i].prompt for i in part]), 1, drawing)
+        lead = drawn.ask_margins.masked_fill(~drawn.mask, float("-inf")).amax(dim=1)
+        margin[part] = lead.double().cpu().numpy()
+        for i, text in zip(part, policy.texts(drawn), strict=True):
+            right[i], answers[i] = is_right(queries[i], text), text
+    return right, margin, answers
+
+
+def grade(
+    exam: Exam, serving: Serving, shift: float, threshold: float, budget: float
+) -> dict[str, Any]:
+    """One cell of the matrix: local and system accuracy and ask rate, as the recipe serves it.
+
+    Whatever the recipe, the calibrated figures stand beside its own: methods are compared at
+    the same share of calls, and `curve` gives the system's accuracy at every tenth of it.
+    """
+    local, cloud = exam.local_right, exam.cloud_right
+    own, fitted = exam.margin > -shift, exam.margin > threshold
+    if serving == "random":
+        rate, system = budget, random_offloading(local.mean(), cloud.mean(), budget)
+    else:
+        asks = fitted if serving == "calibrated" else own
+        if serving == "capped":
+            asks = own & (np.cumsum(own) <= budget * len(own))
+        rate, system = asks.mean(), np.where(asks, cloud, local).mean()
+    return {
+        "local": float(local.mean()),
+        "system": float(system),
+        "ask_rate": float(rate),
+        "cloud": float(cloud.mean()),
+        "own_ask_rate": float(own.mean()),
+        "own_system": float(np.where(own, cloud, local).mean()),
+        "calibrated_ask_rate": float(fitted.mean()),
+        "calibrated_system": float(np.where(fitted, cloud, local).mean()),
+        "threshold": float(threshold),
+        "curve": [float(v) for v in deferral_curve(exam.margin, local, cloud, SHARES)],
+    }
+
+
+def fit_threshold(
+    policy: Policy, queries: Sequence[Query], max_completion_length: int, budget: float, spare: bool
+) -> float:
+    """The threshold on the margin at which a share `budget` of validation questions is asked.
+
+    With `spare` no larger share than the local model fails: the budget is a bound, not a goal.
+    """
+    right, margins, _ = local_answers(policy, queries, max_completion_length)
+    share = min(budget, 1.0 - float(right.mean())) if spare else budget
+    return float(quantile_threshold(margins, share))

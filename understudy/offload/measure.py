@@ -1,0 +1,72 @@
+"""The line that a step leaves in metrics.jsonl. Names follow TRL's where TRL has one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from understudy.metrics import ask_difficulty_correlation
+from understudy.objectives import has_signal
+from understudy.offload.learn import Batch
+from understudy.offload.scores import Scores
+from understudy.offload.state import State
+from understudy.tasks.stream import Phase
+
+
+def step_metrics(
+    state: State,
+    number: int,
+    phase: Phase,
+    budget: float,
+    batch: Batch,
+    scores: Scores,
+    advantage: Tensor,
+) -> dict[str, Any]:
+    """Plain numbers, all taken before the dual moves."""
+    drawn, asked, dual = batch.drawn, scores.asked, state.dual
+    tokens, local = int(drawn.mask.sum()), ~scores.asked
+    rewards = scores.reward[scores.valid]
+    levels = torch.tensor([[query.level] for query in batch.queries]).expand(asked.shape)
+    share = _share
+    return {
+        "step": state.step + 1,
+        "phase": number,
+        "task": phase.name,
+        "reward": float(rewards.mean()) if rewards.numel() else None,
+        "reward_std": float(rewards.std()) if rewards.numel() > 1 else None,
+        "rewards/valid": share(scores.valid),
+        "frac_reward_zero_std": 1.0 - share(has_signal(advantage)),
+        "local_accuracy": share(scores.local_right[local]),
+        "system_accuracy": share(scores.right),
+        "cloud/ask_rate": scores.usage,
+        "cloud/ask_probability": float(scores.ask_probability.mean()),
+        "cloud/budget": budget,
+        "cloud/price": dual.price,
+        "cloud/shift": dual.shift,
+        "cloud/all_ask_groups": share(asked.all(dim=1)),
+        "cloud/no_ask_groups": share(~asked.any(dim=1)),
+        "cloud/ask_level_correlation": _number(
+            ask_difficulty_correlation(asked.cpu().flatten().numpy(), levels.flatten().numpy())
+        ),
+        "cloud/calls": state.cloud.spend.calls,
+        "cloud/failed_calls": state.cloud.spend.failed_calls,
+        "cloud/cache_hits": state.cloud.spend.cache_hits,
+        "cloud/tokens": state.cloud.spend.prompt_tokens + state.cloud.spend.completion_tokens,
+        "cloud/dollars": state.cloud.spend.dollars,
+        "completions/mean_length": tokens / max(1, len(drawn.mask)),
+        "completions/clipped_ratio": 1.0 - share(drawn.finished),
+        "entropy": float(drawn.entropy.sum()) / max(1, tokens),
+        "num_tokens": tokens,
+    }
+
+
+def _share(mask: Tensor) -> float:
+    """The share that is true; 0 of nothing."""
+    return float(mask.float().mean()) if mask.numel() else 0.0
+
+
+def _number(value: float) -> float | None:
+    """JSON has no NaN."""
+    return None if value != value else value

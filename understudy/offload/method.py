@@ -1,0 +1,43 @@
+"""The one seam of the loop: what a method decides, and what it remembers between steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from torch import Tensor
+
+from understudy.offload.scores import Scores
+
+# How a trained model's margin for asking becomes a decision when it serves:
+#   own         it asks when asking is its likeliest next token, as in training
+#   capped      the same, but requests over the allowed share are answered locally
+#   calibrated  it asks above a threshold fitted to the budget on validation questions
+#   random      it never asks by itself; a share of questions is sent at random
+Serving = Literal["own", "capped", "calibrated", "random"]
+
+
+@dataclass(frozen=True, slots=True)
+class Dual:
+    """What the loop itself reads: the price of asking and the shift of the request's logit."""
+
+    price: float
+    shift: float = 0.0
+
+
+class Method(Protocol):
+    """A recipe's own part of the loop. Its dual is a frozen record, saved with the run."""
+
+    serving: Serving
+
+    def start(self) -> Any:
+        """The dual before the first step."""
+
+    def advantage(self, scores: Scores, dual: Any) -> Tensor:
+        """What each response is pushed by, (prompts, group); rows of exact zeros cost nothing."""
+
+    def regulariser(self, ask_probability: Tensor, dual: Any, budget: float) -> Tensor | None:
+        """A loss on the batch's ask probabilities (samples,), or None."""
+
+    def next_dual(self, dual: Any, scores: Scores, budget: float) -> Any:
+        """The dual after a batch."""

@@ -1,0 +1,57 @@
+"""A run's state at its first step, from its settings."""
+
+from __future__ import annotations
+
+import torch
+
+from understudy.clouds import FaultyCloud, MeteredCloud, SimulatedCloud
+from understudy.config import CloudConfig, Config
+from understudy.errors import ConfigError
+from understudy.models.policy import Policy
+from understudy.offload.method import Method
+from understudy.offload.state import State
+from understudy.tasks import FAMILIES, LEVELS
+from understudy.types import Cloud
+
+
+def start(config: Config, method: Method) -> State:
+    torch.set_num_threads(config.threads)
+    policy = Policy.load(config.model, config.device, config.bf16)
+    optimiser = torch.optim.Adam(policy.decoder.parameters(), lr=config.learning_rate)
+    cloud = build_cloud(config.cloud)
+    return State(
+        policy=policy,
+        optimiser=optimiser,
+        dual=method.start(),
+        cloud=MeteredCloud(cloud),
+        examiner=MeteredCloud(cloud),
+    )
+
+
+def build_cloud(config: CloudConfig) -> Cloud:
+    """The cloud that the settings describe, faults and all."""
+    given = config.accuracy if isinstance(config.accuracy, dict) else {}
+    for name in given:
+        if name not in FAMILIES:
+            raise ConfigError(f"cloud.accuracy: unknown family {name!r}; use {', '.join(FAMILIES)}")
+    general = CloudConfig().accuracy if isinstance(config.accuracy, dict) else config.accuracy
+    assert not isinstance(general, dict)
+    simulated = SimulatedCloud(
+        accuracy={name: _per_level(name, value) for name, value in given.items()},
+        default_accuracy=_per_level("cloud.accuracy", general),
+        latency_seconds=config.latency_seconds,
+        dollars_per_million_prompt_tokens=config.dollars_per_million_prompt_tokens,
+        dollars_per_million_completion_tokens=config.dollars_per_million_completion_tokens,
+        seed=config.seed,
+    )
+    faults = config.faults
+    if faults.failure_rate == faults.truncation_rate == 0:
+        return simulated
+    return FaultyCloud(simulated, faults.failure_rate, faults.truncation_rate, config.seed)
+
+
+def _per_level(name: str, value: float | list[float]) -> tuple[float, ...]:
+    figures = tuple(value) if isinstance(value, list) else (value,) * len(LEVELS)
+    if len(figures) != len(LEVELS) or not all(0 <= figure <= 1 for figure in figures):
+        raise ConfigError(f"{name}={value}: give one share in [0, 1], or one per level, {len(LEVELS)}")
+    return figures

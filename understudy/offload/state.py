@@ -1,0 +1,76 @@
+"""The state of a run: one record, saved whole and resumed bit for bit."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from understudy.clouds import MeteredCloud
+from understudy.errors import CheckpointError
+from understudy.models.checkpoint import save_decoder
+from understudy.models.policy import Policy
+from understudy.types import Cloud
+
+
+@dataclass
+class State:
+    """Everything that changes while a run goes on.
+
+    Random numbers are no part of it: every draw is seeded by the run's seed and the step.
+    """
+
+    policy: Policy
+    optimiser: torch.optim.Adam
+    dual: Any
+    cloud: MeteredCloud
+    examiner: MeteredCloud  # the same cloud, on the evaluation's own bill
+    step: int = 0
+    matrix: list[dict[str, Any]] = field(default_factory=list)  # a row per evaluation
+
+
+def save_state(state: State, folder: Path) -> None:
+    """An ordinary model checkpoint, with the optimiser and the rest of the run beside it."""
+    save_decoder(state.policy.decoder, folder, state.policy.folder)
+    saved = state.optimiser.state_dict()["state"]
+    moments = {f"{i}.{key}": value for i, entry in saved.items() for key, value in entry.items()}
+    save_file(moments, folder / "optimizer.safetensors")
+    record = {
+        "step": state.step,
+        "dual": asdict(state.dual),
+        "matrix": state.matrix,
+        "cloud": state.cloud.state(),
+        "examiner": state.examiner.state(),
+    }
+    (folder / "state.json").write_text(json.dumps(record))
+
+
+def load_state(state: State, folder: Path, cloud: Cloud) -> State:
+    """The saved run in place of a freshly started one; the policy's weights are already loaded."""
+    try:
+        record = json.loads((folder / "state.json").read_text())
+        moments = load_file(folder / "optimizer.safetensors")
+    except (OSError, ValueError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{folder}: cannot be read ({error}); remove that folder to resume from the one before"
+        ) from error
+    entries: dict[int, dict[str, torch.Tensor]] = {}
+    for name, value in moments.items():
+        number, _, key = name.partition(".")
+        entries.setdefault(int(number), {})[key] = value
+    groups = state.optimiser.state_dict()["param_groups"]
+    state.optimiser.load_state_dict({"state": entries, "param_groups": groups})
+    return State(
+        policy=state.policy,
+        optimiser=state.optimiser,
+        dual=type(state.dual)(**record["dual"]),
+        cloud=MeteredCloud(cloud, record["cloud"]),
+        examiner=MeteredCloud(cloud, record["examiner"]),
+        step=record["step"],
+        matrix=record["matrix"],
+    )

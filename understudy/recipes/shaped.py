@@ -1,0 +1,47 @@
+"""Reward shaping inside GRPO: a fixed price of asking, subtracted before normalisation.
+
+    repeat
+        draw G responses per prompt; those that ask share one cloud answer
+        r' = r - price * c
+        A = (r' - mean_group r') / (std_group r' + eps)
+        descend the policy loss
+
+The baseline that DA-GRPO argues against: dividing by the group's spread rescales the price, and
+cancels it wherever all rewards are equal.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from understudy.config import Config
+from understudy.offload.method import Dual, Serving
+from understudy.offload.scores import Scores
+from understudy.recipes.grpo import scaled_advantage
+
+DEFAULTS: dict[str, Any] = {"scale_rewards": "group", "loss_type": "grpo"}
+
+
+@dataclass(frozen=True)
+class ShapedReward:
+    config: Config
+    serving: Serving = "own"
+
+    def start(self) -> Dual:
+        return Dual(price=self.config.price.initial)
+
+    def advantage(self, scores: Scores, dual: Dual) -> Tensor:
+        shaped = scores.reward - dual.price * scores.asked
+        return scaled_advantage(shaped, scores.valid, self.config.scale_rewards)
+
+    def regulariser(self, ask_probability: Tensor, dual: Dual, budget: float) -> None:
+        return None
+
+    def next_dual(self, dual: Dual, scores: Scores, budget: float) -> Dual:
+        return dual
+
+
+METHOD = ShapedReward

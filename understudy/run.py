@@ -1,0 +1,113 @@
+"""A run directory: settings, metrics, matrix, summary, checkpoints. Written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from understudy.errors import CheckpointError, RunError
+from understudy.files import write_folder, write_json, write_text
+
+_KEPT = 2  # checkpoints; the older ones go once a newer one is whole
+
+
+class RunDirectory:
+    """The files of one run, by name. It knows their form, not their meaning."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.yaml"
+        self.metrics = path / "metrics.jsonl"
+        self.timings = path / "timings.jsonl"  # apart: everything else repeats bit for bit
+        self.matrix = path / "matrix.json"
+        self.summary = path / "summary.json"
+        self.report = path / "report.html"
+        self.checkpoints = path / "checkpoints"
+
+    @classmethod
+    def create(cls, path: Path, settings: dict[str, Any]) -> RunDirectory:
+        """A new run; a folder that holds anything already is refused."""
+        run = cls(path)
+        try:
+            if path.exists() and (not path.is_dir() or any(path.iterdir())):
+                what = "another run" if run.config.exists() else "other files"
+                raise RunError(
+                    f"{path} already holds {what}; give a new --out, or --resume to continue it"
+                )
+            path.mkdir(parents=True, exist_ok=True)
+            write_text(run.config, yaml.safe_dump(settings, sort_keys=False))
+        except OSError as error:
+            raise RunError(f"{path}: cannot be written ({error.strerror})") from error
+        return run
+
+    @classmethod
+    def open(cls, path: Path) -> RunDirectory:
+        run = cls(path)
+        if not run.config.is_file():
+            raise RunError(f"{path}: no run there (config.yaml is missing)")
+        return run
+
+    def settings(self) -> dict[str, Any]:
+        try:
+            content = yaml.safe_load(self.config.read_text())
+        except (OSError, yaml.YAMLError) as error:
+            raise RunError(f"{self.config}: cannot be read ({error})".replace("\n", " ")) from error
+        if not isinstance(content, dict):
+            raise RunError(f"{self.config}: is no mapping of settings")
+        return content
+
+    def append(self, metrics: dict[str, Any], timings: dict[str, Any]) -> None:
+        for path, line in ((self.metrics, metrics), (self.timings, timings)):
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+
+    def rewind(self, steps: int) -> None:
+        """Forget the lines after `steps`: the run continues from a checkpoint there."""
+        for path in (self.metrics, self.timings):
+            lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+            write_text(path, "".join(lines[:steps]))
+        for path in (self.summary, self.report):
+            path.unlink(missing_ok=True)
+
+    def metric_lines(self) -> list[dict[str, Any]]:
+        return _json_lines(self.metrics)
+
+    def timing_lines(self) -> list[dict[str, Any]]:
+        return _json_lines(self.timings)
+
+    def read(self, path: Path) -> Any:
+        try:
+            return json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise RunError(
+                f"{path}: cannot be read ({error}); finish the run with --resume"
+            ) from error
+
+    def write(self, path: Path, content: Any) -> None:
+        write_json(path, content)
+
+    def save_checkpoint(self, step: int, fill: Callable[[Path], None]) -> None:
+        write_folder(self.checkpoints / f"step-{step:06d}", fill)
+        for old in self._saved()[:-_KEPT]:
+            shutil.rmtree(old)
+
+    def last_checkpoint(self) -> Path:
+        saved = self._saved()
+        if not saved:
+            raise CheckpointError(f"{self.path}: no checkpoint yet; start the run anew")
+        return saved[-1]
+
+    def _saved(self) -> list[Path]:
+        return sorted(self.checkpoints.glob("step-*"))
+
+
+def _json_lines(path: Path) -> list[dict[str, Any]]:
+    try:
+        return [json.loads(line) for line in path.read_text().splitlines()]
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: cannot be read ({error})") from error

@@ -1,0 +1,124 @@
+"""A stream of work that switches: phases, each a mixture of families with its own budget."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from understudy.errors import ConfigError
+from understudy.tasks.catalogue import FAMILIES
+from understudy.tasks.family import LEVELS, Split, draw_query
+from understudy.types import Query
+
+_SHIPPED = Path(__file__).parent / "streams"
+
+
+class Phase(BaseModel):
+    """One stretch of a stream: what is asked, for how long, and how much help it may use."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    families: dict[str, float] = Field(description="family names and their shares")
+    steps: int = Field(60, ge=1, description="training steps before the next switch")
+    budget: float | None = Field(None, ge=0, le=1, description="share allowed to ask here")
+    levels: tuple[int, int] = Field((1, 5), description="easiest and hardest level, 1 to 5")
+
+    @field_validator("families", mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        """A name, a list of names, or names with shares."""
+        if isinstance(value, str):
+            value = [value]
+        shares = dict.fromkeys(value, 1.0) if isinstance(value, list | tuple) else value
+        if not isinstance(shares, Mapping) or not shares:
+            raise ValueError("name at least one family")
+        for name in shares:
+            if name not in FAMILIES:
+                raise ValueError(f"unknown family {name!r}; choose from {', '.join(FAMILIES)}")
+        return shares
+
+    @field_validator("families")
+    @classmethod
+    def _positive(cls, value: dict[str, float]) -> dict[str, float]:
+        for name, share in value.items():
+            if not share > 0:
+                raise ValueError(f"the share of {name} is {share}; shares are above 0")
+        return value
+
+    @field_validator("levels")
+    @classmethod
+    def _ordered(cls, value: tuple[int, int]) -> tuple[int, int]:
+        if not LEVELS[0] <= value[0] <= value[1] <= LEVELS[-1]:
+            raise ValueError(f"levels {list(value)} are not an ascending pair from 1 to 5")
+        return value
+
+    @property
+    def name(self) -> str:
+        return "+".join(self.families)
+
+    def draw(self, split: Split, rng: random.Random) -> Query:
+        names = tuple(self.families)
+        family = rng.choices(names, [self.families[name] for name in names])[0]
+        level = rng.randint(*self.levels)
+        return draw_query(FAMILIES[family], level, split, rng)
+
+    def batch(self, size: int, split: Split, key: str) -> list[Query]:
+        """Queries that depend on the key alone, so that a resumed run draws the same ones."""
+        rng = random.Random(key)
+        return [self.draw(split, rng) for _ in range(size)]
+
+    def exam(self, size: int, split: Split, key: str) -> list[Query]:
+        """As `batch`, with every family and level equally often where shares are equal.
+
+        Strata instead of luck: less noise for the same number of questions.
+        """
+        rng = random.Random(key)
+        total, low, high = sum(self.families.values()), self.levels[0], self.levels[1]
+        queries = []
+        for name, share in self.families.items():
+            for i in range(round(size * share / total)):
+                level = low + i % (high - low + 1)
+                queries.append(draw_query(FAMILIES[name], level, split, rng))
+        return queries
+
+
+def load_stream(stream: str | list[Any]) -> list[Phase]:
+    """The phases of a shipped stream (by name), of a YAML file, or given in place."""
+    if isinstance(stream, str):
+        stream = _read(stream)
+    if not isinstance(stream, list) or not stream:
+        raise ConfigError("stream: a stream is a list of phases, each with its families")
+    phases = []
+    for number, item in enumerate(stream, start=1):
+        try:
+            phases.append(item if isinstance(item, Phase) else Phase.model_validate(item))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            reason = first["msg"].removeprefix("Value error, ")
+            raise ConfigError(f"stream: phase {number}: {where}: {reason}") from error
+    return phases
+
+
+def shipped_streams() -> list[str]:
+    return sorted(path.stem for path in _SHIPPED.glob("*.yaml"))
+
+
+def _read(name: str) -> Any:
+    path = _SHIPPED / f"{name}.yaml"
+    if not path.is_file():
+        path = Path(name)
+    try:
+        return yaml.safe_load(path.read_text())
+    except OSError:
+        known = ", ".join(shipped_streams())
+        raise ConfigError(
+            f"stream={name}: no such stream; use {known}, or a YAML file's path"
+        ) from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"stream={name}: not valid YAML ({error})".replace("\n", " ")) from error
