@@ -82,8 +82,7 @@ def read_shape(folder: Path) -> Shape:
         raise CheckpointError(f"{path}: cannot be read ({error})") from error
     if not isinstance(raw, dict):
         raise CheckpointError(f"{path}: is not a JSON object; copy it again")
-    kind: Any = raw.get("model_type")
-    rope: dict[str, Any] = raw.get("rope_parameters") or {}
+    kind, rope = raw.get("model_type"), raw.get("rope_parameters") or {}
     scaling = (raw.get("rope_scaling") or {}) | rope
     rope_type = scaling.get("rope_type") or scaling.get("type", "default")  # the older name
     if kind not in _ARCHITECTURES:
@@ -109,7 +108,7 @@ def read_shape(folder: Path) -> Shape:
         num_key_value_heads=raw.get("num_key_value_heads") or heads,
         head_dim=raw.get("head_dim") or raw["hidden_size"] // heads,
         rms_norm_eps=raw.get("rms_norm_eps", 1e-6),
-        rope_theta=rope.get("rope_theta", raw.get("rope_theta", 10000.0)),
+        rope_theta=float(rope.get("rope_theta") or raw.get("rope_theta") or 10000.0),
         tie_word_embeddings=raw.get("tie_word_embeddings", False),
         max_position_embeddings=raw.get("max_position_embeddings", 2048),
     )

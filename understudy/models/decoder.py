@@ -59,15 +59,14 @@ class Block(nn.Module):
         """Queries, keys and values of shape (rows, heads, positions, head size), rotated."""
         rows, positions, _ = x.shape
         queries, keys = self.shape.num_attention_heads, self.shape.num_key_value_heads
-        qkv = self.qkv(self.attention_norm(x)).view(rows, positions, -1, self.shape.head_dim)
-        qkv = qkv.transpose(1, 2)
+        qkv = self.qkv(self.attention_norm(x))
+        qkv = qkv.view(rows, positions, queries + 2 * keys, self.shape.head_dim).transpose(1, 2)
         turned = rotate(qkv[:, : queries + keys], rotation)
         return turned[:, :queries], turned[:, queries:], qkv[:, queries + keys :]
 
     def finish(self, x: Tensor, attended: Tensor) -> Tensor:
         """Add what was attended to, then the feed-forward, to the residual stream."""
-        rows, _, positions, _ = attended.shape
-        x = x + self.out(attended.transpose(1, 2).reshape(rows, positions, -1))
+        x = x + self.out(attended.transpose(1, 2).flatten(2))
         gate, up = self.gate_up(self.feed_norm(x)).chunk(2, dim=-1)
         return x + self.down(F.silu(gate) * up)
 
@@ -81,8 +80,8 @@ class Block(nn.Module):
         shared = heads // k.shape[1]
         stacked = q.reshape(rows, k.shape[1], shared * positions, size)
         scores = stacked @ (k * size**-0.5).transpose(2, 3)
-        scores = scores.view(rows, -1, shared, positions, k.shape[2]) + bias[:, :, None]
-        weights = scores.softmax(dim=-1).view(rows, k.shape[1], shared * positions, -1)
+        scores = scores.view(rows, k.shape[1], shared, positions, k.shape[2]) + bias[:, :, None]
+        weights = scores.softmax(dim=-1).flatten(2, 3)
         return (weights.to(v.dtype) @ v).view(rows, heads, positions, size)
 
 

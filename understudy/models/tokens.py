@@ -36,6 +36,10 @@ class Tokens:
     def encode(self, text: str) -> list[int]:
         return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
 
+    def unknown(self, character: str) -> bool:
+        """Whether a character has no token: it would be read as padding."""
+        return self.encode(character) == [self.pad]
+
     def decode(self, ids: Sequence[int]) -> str:
         """The text of ids, the request for help shown, padding and end left out."""
         shown = [i for i in ids if i not in (self.pad, self.end)]
@@ -53,8 +57,12 @@ class Tokens:
         return ids, mask
 
     def encode_completions(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Right-padded ids and mask of completions, each (completions, positions)."""
-        rows = [torch.tensor(self.encode(text)) for text in texts]
+        """Right-padded ids and mask of completions, each (completions, positions).
+
+        Characters unknown to the vocabulary (they encode as padding) are left out.
+        """
+        kept = ([i for i in self.encode(text) if i != self.pad] for text in texts)
+        rows = [torch.tensor(row, dtype=torch.long) for row in kept]
         pad_rows = torch.nn.utils.rnn.pad_sequence
         ids = pad_rows(rows, batch_first=True, padding_value=self.pad)
         return ids, ids != self.pad

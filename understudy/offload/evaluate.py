@@ -33,20 +33,19 @@ class Exam:
     local_right: NDArray[np.bool_]
     cloud_right: NDArray[np.bool_]
     margin: NDArray[np.float64]
-    answers: list[str]
 
 
 def examine(
     policy: Policy, cloud: MeteredCloud, queries: Sequence[Query], max_completion_length: int
 ) -> Exam:
     """Answer every query locally, noting on the way when asking would have come first."""
-    local, margins, answers = local_answers(policy, queries, max_completion_length)
+    local, margins, _ = local_answers(policy, queries, max_completion_length)
     replies = asyncio.run(cloud.answer_all(queries))
     helped = [
         reply.error is None and is_right(query, reply.text or "")
         for query, reply in zip(queries, replies, strict=True)
     ]
-    return Exam(local, np.array(helped), margins, answers)
+    return Exam(local, np.array(helped), margins)
 
 
 def local_answers(
@@ -98,13 +97,28 @@ def grade(
     }
 
 
-def fit_threshold(
-    policy: Policy, queries: Sequence[Query], max_completion_length: int, budget: float, spare: bool
-) -> float:
-    """The threshold on the margin at which a share `budget` of validation questions is asked.
+@dataclass(frozen=True, slots=True)
+class Practice:
+    """Validation questions answered locally: what a threshold is fitted to. No call is needed."""
 
-    With `spare` no larger share than the local model fails: the budget is a bound, not a goal.
-    """
-    right, margins, _ = local_answers(policy, queries, max_completion_length)
-    share = min(budget, 1.0 - float(right.mean())) if spare else budget
-    return float(quantile_threshold(margins, share))
+    right: NDArray[np.bool_]
+    margin: NDArray[np.float64]
+
+    def threshold(self, budget: float, spare: bool) -> float:
+        """The threshold on the margin at which a share `budget` of these questions is asked.
+
+        With `spare` no larger share than fails locally: the budget is a bound, not a goal.
+        """
+        share = min(budget, 1.0 - float(self.right.mean())) if spare else budget
+        return float(quantile_threshold(self.margin, share))
+
+
+def practise(policy: Policy, queries: Sequence[Query], max_completion_length: int) -> Practice:
+    right, margin, _ = local_answers(policy, queries, max_completion_length)
+    return Practice(right, margin)
+
+
+def pooled(practices: Sequence[Practice]) -> Practice:
+    """Several tasks' practice as one: what a model that serves all of them is fitted to."""
+    right = np.concatenate([practice.right for practice in practices])
+    return Practice(right, np.concatenate([practice.margin for practice in practices]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -19,7 +19,7 @@ from understudy.objectives import (
     sequence_ask_probability,
 )
 from understudy.offload.method import Method
-from understudy.offload.scores import Scores, is_right
+from understudy.offload.scores import Scores
 from understudy.offload.state import State
 from understudy.types import Query, Reply
 
@@ -85,15 +85,18 @@ def policy_loss(
 
 
 def distillation_loss(policy: Policy, batch: Batch, scores: Scores) -> Tensor:
-    """Mean cross-entropy of the cloud's replies that were verified, as if drawn here."""
+    """Mean cross-entropy of the cloud's replies that were verified, as if drawn here.
+
+    Asking is left out of the distribution: learning an answer must not unlearn to ask.
+    """
     right = [i for i in batch.replies if bool(scores.cloud_right[i])]
     if not right:
         return scores.reward.new_zeros(())
     replies = policy.written([batch.replies[i].text or "" for i in right])
     prompts = Prompts(batch.prompts.ids[right], batch.prompts.mask[right])
     rows = torch.arange(len(right), device=scores.reward.device)
-    logprobs, _ = policy.score(prompts, replies, rows, batch.drawing)
+    never = replace(batch.drawing, ask_shift=float("-inf"))
+    logprobs, _ = policy.score(prompts, replies, rows, never)
     return mean_of_tokens(-logprobs, replies.mask)
 
 
-__all__ = ["Batch", "distillation_loss", "is_right", "policy_loss"]

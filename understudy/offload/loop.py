@@ -16,7 +16,7 @@ from understudy.errors import DivergedError
 from understudy.models.policy import Policy
 from understudy.models.sampling import Drawing
 from understudy.objectives import sequence_ask_probability
-from understudy.offload.evaluate import examine, fit_threshold, grade
+from understudy.offload.evaluate import Practice, examine, grade, pooled, practise
 from understudy.offload.learn import Batch, distillation_loss, policy_loss
 from understudy.offload.measure import step_metrics
 from understudy.offload.method import Method
@@ -49,7 +49,7 @@ def train(
         save(state)
     for number, phase in remaining(stream, state.step):
         started = time.monotonic()
-        budget = config.budget if phase.budget is None else phase.budget
+        budget = budget_of(phase, config)
         queries = phase.batch(config.batch_size, "train", f"{config.seed} {state.step}")
         batch, scores = rollout(state, queries, config)
         advantage = method.advantage(scores, state.dual)
@@ -130,27 +130,40 @@ def evaluate(
     after: int,
 ) -> None:
     """A row of the matrix: every task of the stream, as the recipe would serve it now."""
-    cells, seen = [], {}
+    seen: dict[str, tuple[Practice, dict[str, Any]]] = {}
+    exams = []
     for phase in stream:
-        budget = config.budget if phase.budget is None else phase.budget
         key = phase.model_dump_json(exclude={"steps"})
-        if key not in seen:
-            seen[key] = _cell(state, method, phase, budget, config)
-        cells.append(seen[key])
-    row = {"after_phase": after, "step": state.step, "tasks": cells}
+        if key not in seen:  # a task that comes back is examined once
+            seen[key] = _exam(state, method, phase, config)
+        exams.append(seen[key])
+    # The threshold of a model that serves every task so far, under the budget of the last.
+    known = [practice for practice, _ in exams[: after or None]]
+    budget = budget_of(stream[max(after, 1) - 1], config)
+    row = {
+        "after_phase": after,
+        "step": state.step,
+        "threshold": pooled(known).threshold(budget, config.price.spare),
+        "tasks": [cell for _, cell in exams],
+    }
     state.matrix.append(row)
     watcher.on_evaluation(row)
 
 
-def _cell(
-    state: State, method: Method, phase: Phase, budget: float, config: Config
-) -> dict[str, Any]:
-    longest = config.max_completion_length
-    practice = phase.exam(config.calibration_queries, "validation", f"{config.seed}")
-    threshold = fit_threshold(state.policy, practice, longest, budget, config.price.spare)
+def _exam(
+    state: State, method: Method, phase: Phase, config: Config
+) -> tuple[Practice, dict[str, Any]]:
+    longest, budget = config.max_completion_length, budget_of(phase, config)
+    validation = phase.exam(config.calibration_queries, "validation", f"{config.seed}")
+    practice = practise(state.policy, validation, longest)
+    threshold = practice.threshold(budget, config.price.spare)
     questions = phase.exam(config.eval_queries, "test", f"{config.seed}")
     exam = examine(state.policy, state.examiner, questions, longest)
-    return grade(exam, method.serving, state.dual.shift, threshold, budget)
+    return practice, grade(exam, method.serving, state.dual.shift, threshold, budget)
+
+
+def budget_of(phase: Phase, config: Config) -> float:
+    return config.budget if phase.budget is None else phase.budget
 
 
 def reference_policy(config: Config) -> Policy | None:

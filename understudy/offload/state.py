@@ -74,3 +74,13 @@ def load_state(state: State, folder: Path, cloud: Cloud) -> State:
         step=record["step"],
         matrix=record["matrix"],
     )
+
+
+def saved_dual(folder: Path) -> dict[str, Any]:
+    """The dual variables of a checkpoint, by name."""
+    try:
+        record = json.loads((folder / "state.json").read_text())
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{folder}: cannot be read ({error})") from error
+    dual: dict[str, Any] = record["dual"]
+    return dual

@@ -1,0 +1,207 @@
+"""The command line: parse, call, print. Nothing heavy is imported before it is needed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import click
+import typer
+
+from understudy import recipes
+from understudy.errors import UnderstudyError
+
+if TYPE_CHECKING:
+    from understudy.config import Config
+    from understudy.run import RunDirectory
+
+app = typer.Typer(
+    help="Small local models that keep learning, and ask a large one within your budget.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+train_app = typer.Typer(
+    help="Train a local model through a stream of tasks.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(train_app, name="train")
+
+RunArgument = Annotated[Path, typer.Argument(help="a run directory", metavar="RUN")]
+
+
+class _TrainCommand(typer.core.TyperCommand):
+    """A recipe's command; its help ends with every setting, read from the code when asked for."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from understudy.report.settings import settings_text
+
+        formatter.write("\n" + settings_text(recipes.defaults(str(self.name))))
+
+
+def _add_recipe(name: str, summary: str) -> None:
+    @train_app.command(name=name, help=summary, cls=_TrainCommand)
+    def train(
+        out: Annotated[Path, typer.Option(help="the run directory to make", metavar="RUN")],
+        config: Annotated[Path | None, typer.Option(help="settings in a YAML file")] = None,
+        set_: Annotated[
+            list[str] | None, typer.Option("--set", help="one setting", metavar="KEY=VALUE")
+        ] = None,
+        resume: Annotated[bool, typer.Option(help="continue the run that is there")] = False,
+        dry_run: Annotated[bool, typer.Option(help="print the settings and stop")] = False,
+    ) -> None:
+        _train(name, out, config, set_ or [], resume, dry_run)
+
+
+for _name, _summary in recipes.NAMES.items():
+    _add_recipe(_name, _summary)
+
+
+def _train(
+    recipe: str, out: Path, file: Path | None, overrides: list[str], resume: bool, dry_run: bool
+) -> None:
+    from understudy.config import resolve_config
+    from understudy.run import RunDirectory
+
+    config = resolve_config(recipes.defaults(recipe), file, overrides)
+    if dry_run:
+        from understudy.offload.plan import plan_text
+
+        print(plan_text(config))
+        return
+    if not resume:
+        _run(None, out, config)
+        return
+    from understudy.offload.session import check_same, saved_config
+
+    run = RunDirectory.open(out)
+    given = file is not None or overrides or saved_config(run).recipe != recipe
+    _run(run, out, check_same(run, config) if given else saved_config(run))
+
+
+def _run(run: RunDirectory | None, out: Path, config: Config) -> None:
+    from rich.console import Console
+
+    from understudy.offload.session import new_run, resume_run, total_steps
+    from understudy.report.live import LiveDisplay
+    from understudy.report.page import write_report
+    from understudy.report.tables import run_table
+
+    method = recipes.method(config.recipe)(config)
+    console = Console()
+    with LiveDisplay(console, total_steps(config)) as display:
+        if run is None:
+            run = new_run(out, config, method, display)
+        else:
+            run = resume_run(run, config, method, display)
+    write_report(run)
+    console.print(run_table(run.read(run.summary)))
+    console.print(f"report: {run.report}")
+
+
+@app.command()
+def ask(
+    question: Annotated[str, typer.Argument(help="what to ask")],
+    run: Annotated[Path, typer.Option(help="the run whose model answers", metavar="RUN")],
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """Ask a trained model: who answered, why, and what it cost."""
+    from understudy.offload.serve import answer_question
+
+    answer = answer_question(_open(run), question)
+    if as_json:
+        print(json.dumps(answer))
+        return
+    print(answer["answer"])
+    print(f"  answered by {answer['answered_by']}: {answer['why']}")
+    print(f"  cost ${answer['dollars']:.6f}, {answer['cloud_tokens']} cloud tokens")
+
+
+@app.command("eval")
+def evaluate(
+    run: RunArgument,
+    queries: Annotated[int, typer.Option(help="test questions per task", min=1)] = 1024,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """Examine a run's newest model on every task of its stream, greedily, at its budget."""
+    from understudy.offload.serve import examine_run
+    from understudy.offload.session import saved_config
+    from understudy.report.tables import exam_table
+
+    opened = _open(run)
+    config = saved_config(opened)
+    cells = examine_run(opened, recipes.method(config.recipe)(config).serving, queries)
+    if as_json:
+        print(json.dumps(cells, indent=2))
+        return
+    _print_table(exam_table(cells))
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="run directories", metavar="RUN...")],
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """Put finished runs side by side."""
+    from understudy.report.tables import comparison, comparison_table
+
+    records = comparison([_open(run) for run in runs])
+    if as_json:
+        print(json.dumps(records, indent=2))
+        return
+    _print_table(comparison_table(records))
+
+
+@app.command()
+def report(run: RunArgument) -> None:
+    """Write a run's report page anew."""
+    from understudy.report.page import write_report
+
+    opened = _open(run)
+    write_report(opened)
+    print(opened.report)
+
+
+@app.command()
+def env() -> None:
+    """Print the versions and the machine that results depend on."""
+    from understudy.report.environment import environment
+
+    for key, value in environment().items():
+        print(f"{key}: {value}")
+
+
+def _open(path: Path) -> RunDirectory:
+    from understudy.run import RunDirectory
+
+    return RunDirectory.open(path)
+
+
+def _print_table(table: Any) -> None:
+    from rich.console import Console
+
+    console = Console()
+    # In a pipe there is no window to fit: print every column whole.
+    console.print(table, width=None if console.is_terminal else 240)
+
+
+def main() -> None:
+    """Run a command; what the user can mend is one line on standard error and exit code 2."""
+    try:
+        code = app(standalone_mode=False)
+    except click.ClickException as error:
+        _refuse(error.format_message().replace("\n", " "))
+    except UnderstudyError as error:
+        _refuse(str(error))
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        print("interrupted; continue with --resume", file=sys.stderr)
+        sys.exit(130)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _refuse(reason: str) -> None:
+    print(f"error: {reason}", file=sys.stderr)
+    sys.exit(2)

@@ -1,0 +1,21 @@
+"""What a run would do, without doing it."""
+
+from __future__ import annotations
+
+import yaml
+
+from understudy.config import Config
+from understudy.models.checkpoint import resolve
+from understudy.offload.session import settled, total_steps
+
+
+def plan_text(config: Config) -> str:
+    """The resolved settings, then what they amount to; wrong ones are refused as in a run."""
+    from understudy.offload.start import build_cloud
+
+    resolve(config.model)
+    build_cloud(config.cloud)
+    complete = settled(config)
+    responses = total_steps(config) * config.batch_size * config.num_generations
+    settings = yaml.safe_dump(complete.model_dump(mode="json"), sort_keys=False)
+    return f"{settings}# {total_steps(config)} steps, {responses} responses to draw"

@@ -1,0 +1,79 @@
+"""A trained run at work: one question, or a whole examination."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import torch
+
+from understudy.clouds import MeteredCloud
+from understudy.config import Config
+from understudy.errors import RunError
+from understudy.models.sampling import Drawing
+from understudy.offload.evaluate import examine, grade, practise
+from understudy.offload.method import Serving
+from understudy.offload.session import saved_config, trained_policy
+from understudy.offload.start import build_cloud
+from understudy.offload.state import saved_dual
+from understudy.run import RunDirectory
+from understudy.tasks import answer_of
+from understudy.tasks.recognise import recognise
+from understudy.tasks.stream import load_stream
+from understudy.types import Query, Request
+
+
+def answer_question(run: RunDirectory, question: str) -> dict[str, Any]:
+    """Answer locally, or ask: who answered, why, and what it cost."""
+    config = saved_config(run)
+    policy, _ = trained_policy(run, config)
+    torch.set_num_threads(config.threads)
+    unknown = sorted({c for c in question if policy.tokens.unknown(c)})
+    if unknown:
+        raise RunError(f"the model has no token for {' '.join(unknown)!r}; it reads lower case")
+    drawing = Drawing(config.max_completion_length, temperature=0.0, ask_shift=float("-inf"))
+    drawn = policy.sample(policy.prompts([question]), 1, drawing)
+    margin = float(drawn.ask_margins.masked_fill(~drawn.mask, float("-inf")).amax())
+    text = policy.texts(drawn)[0]
+    threshold = _deployed_threshold(folder)
+    lead = f"its lead for asking is {margin:.2f}, the threshold {threshold:.2f}"
+    threshold = float(run.read(run.matrix)[-1]["threshold"])
+    lead = f"its lead for asking is {margin:.2f}, the threshold {threshold:.2f}"
+    local = {"answer": answer_of(text) or text, "answered_by": "local", "why": lead}
+    local |= {"local_text": text, "margin": margin, "threshold": threshold}
+    local |= {"dollars": 0.0, "cloud_tokens": 0, "seconds": 0.0}
+    return local | _help(config, question, lead) if margin > threshold else local
+
+
+def _help(config: Config, question: str, lead: str) -> dict[str, Any]:
+    """What the cloud adds to an answer; where it fails, the local one stands and says so."""
+    query = recognise(question) or Query(question, "", "", 5, "")
+    reply = asyncio.run(build_cloud(config.cloud).answer(Request(query)))
+    cost = {"dollars": reply.dollars, "seconds": reply.seconds}
+    cost["cloud_tokens"] = reply.prompt_tokens + reply.completion_tokens
+    if reply.error is not None or reply.text is None:
+        return cost | {"why": f"{lead}, but the cloud failed: {reply.error}"}
+    answer = answer_of(reply.text) or reply.text
+    return cost | {"answer": answer, "answered_by": "cloud", "why": lead}
+
+
+def examine_run(run: RunDirectory, serving: Serving, queries: int) -> list[dict[str, Any]]:
+    """A graded cell per task of the run's stream, thresholds fitted anew on as many questions.
+
+    Unlike the rows of a matrix these questions are drawn apart from the run's own evaluations.
+    """
+    config = saved_config(run)
+    policy, folder = trained_policy(run, config)
+    torch.set_num_threads(config.threads)
+    shift = saved_dual(folder)["shift"]
+    cloud = MeteredCloud(build_cloud(config.cloud))
+    cells = []
+    for phase in load_stream(config.stream):
+        budget = config.budget if phase.budget is None else phase.budget
+        key, longest = f"eval {config.seed}", config.max_completion_length
+        practice = practise(policy, phase.exam(queries, "validation", key), longest)
+        threshold = practice.threshold(budget, config.price.spare)
+        exam = examine(policy, cloud, phase.exam(queries, "test", key), longest)
+        cell = grade(exam, serving, shift, threshold, budget)
+        cells.append({"task": phase.name, "budget": budget, "queries": queries} | cell)
+    return cells

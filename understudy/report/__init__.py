@@ -1,0 +1,1 @@
+"""A run directory becomes tables, plots and one self-contained page."""

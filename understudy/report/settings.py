@@ -1,0 +1,61 @@
+"""Every setting with its meaning, for the command line's help and for docs/config.md."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from understudy.config import described_settings
+
+
+def settings_text(defaults: Mapping[str, Any]) -> str:
+    """All settings of a recipe, for a terminal."""
+    lines = ["Settings (--set key=value, or the same keys in --config):"]
+    for key, kind, default, meaning in _rows(defaults):
+        text = f"{meaning} [{kind}; {default}]"
+        lines += [f"  {key}", *textwrap.wrap(text, 88, initial_indent=" " * 6, subsequent_indent=" " * 6)]
+    return "\n".join(lines) + "\n"
+
+
+def settings_page() -> str:
+    """docs/config.md: the table of settings, generated."""
+    lines = [
+        "# Settings",
+        "",
+        "Generated from `understudy/config.py` by `python -m understudy.report.settings`.",
+        "Set them with `--set key=value` (dots reach into sections) or in a YAML file given to",
+        "`--config`. A recipe may start from other defaults: `understudy train RECIPE --help`.",
+        "",
+        "| setting | type | default | meaning |",
+        "|---|---|---|---|",
+    ]
+    for row in _rows({}):
+        key, kind, default, meaning = (cell.replace("|", "\\|") for cell in row)
+        lines.append(f"| `{key}` | {kind} | `{default}` | {meaning} |")
+    return "\n".join(lines) + "\n"
+
+
+def _rows(defaults: Mapping[str, Any]) -> list[list[str]]:
+    """The settings with a recipe's own defaults in place of the general ones."""
+    own = _flat(defaults)
+    return [
+        [key, kind, own.get(key, default), meaning]
+        for key, kind, default, meaning in described_settings()
+    ]
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    result = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            result |= _flat(value, f"{prefix}{key}.")
+        else:
+            result[prefix + key] = yaml.safe_dump(value, default_flow_style=True).split("\n")[0]
+    return result
+
+
+if __name__ == "__main__":
+    print(settings_page(), end="")
