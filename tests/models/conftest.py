@@ -30,7 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def random_pupil(vocab_size: int) -> Decoder:
-    """Weights ten times as large as for training: sharp probabilities, distinct greedy answers."""
+    """Weights larger than for training: each prompt has a greedy answer of its own."""
     model = pupil(vocab_size, hidden=64, layers=2, inner=96)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
