@@ -6,18 +6,23 @@ import random
 
 from understudy.tasks.family import Draft, Family
 
-_SUM_RANGES = {1: (0, 9, 0, 9), 2: (10, 99, 0, 9), 3: (10, 99, 10, 99)}
-_SUM_RANGES |= {4: (100, 999, 100, 999), 5: (1000, 9999, 1000, 9999)}
+SUM_RANGES = {1: (0, 9, 0, 9), 2: (10, 99, 0, 9), 3: (10, 99, 10, 99)}
+SUM_RANGES |= {4: (100, 999, 100, 999), 5: (1000, 9999, 1000, 9999)}
 
 
 def _sum(rng: random.Random, level: int) -> Draft:
-    low_a, high_a, low_b, high_b = _SUM_RANGES[level]
+    low_a, high_a, low_b, high_b = SUM_RANGES[level]
     a, b = rng.randint(low_a, high_a), rng.randint(low_b, high_b)
     if rng.random() < 0.5:
-        result, columns, sign = a + b, _add_columns(a, b), "+"
+        return sum_draft(a, "+", b, level)
+    return sum_draft(max(a, b), "-", min(a, b), level)
+
+
+def sum_draft(a: int, sign: str, b: int, level: int) -> Draft:
+    if sign == "+":
+        result, columns = a + b, _add_columns(a, b)
     else:
-        a, b = max(a, b), min(a, b)
-        result, columns, sign = a - b, _subtract_columns(a, b), "-"
+        result, columns = a - b, _subtract_columns(a, b)
     reasoning = ",".join(columns) if level >= 3 else ""
     return Draft(f"{a}{sign}{b}", str(result), f"{reasoning}#{result}")
 
@@ -44,13 +49,16 @@ def _subtract_columns(a: int, b: int) -> list[str]:
     return steps
 
 
-_PRODUCT_RANGES = {1: (2, 5, 2, 9), 2: (2, 9, 2, 9), 3: (11, 39, 2, 5)}
-_PRODUCT_RANGES |= {4: (11, 99, 2, 9), 5: (11, 49, 11, 39)}
+PRODUCT_RANGES = {1: (2, 5, 2, 9), 2: (2, 9, 2, 9), 3: (11, 39, 2, 5)}
+PRODUCT_RANGES |= {4: (11, 99, 2, 9), 5: (11, 49, 11, 39)}
 
 
 def _product(rng: random.Random, level: int) -> Draft:
-    low_a, high_a, low_b, high_b = _PRODUCT_RANGES[level]
-    a, b = rng.randint(low_a, high_a), rng.randint(low_b, high_b)
+    low_a, high_a, low_b, high_b = PRODUCT_RANGES[level]
+    return product_draft(rng.randint(low_a, high_a), rng.randint(low_b, high_b), level)
+
+
+def product_draft(a: int, b: int, level: int) -> Draft:
     tens, units = 10 * (a // 10), a % 10
     if level >= 3:
         reasoning = f"{tens * b},{units * b}"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Iterator
 
 from understudy.tasks.expression import ExpressionError, Value, evaluate
 from understudy.tasks.family import Draft, Family
@@ -25,6 +26,7 @@ _PROGRAMS = {
         "[v+x[0] for v in x]",
     ),
 }
+_CONSTANTS = (2, 5)
 _HIDDEN_INPUTS = 6
 
 
@@ -37,12 +39,24 @@ def _shown(value: Value) -> str:
 
 
 def _program(rng: random.Random, level: int) -> Draft:
-    source = rng.choice(_PROGRAMS[level]).replace("K", str(rng.randint(2, 5)))
+    source = rng.choice(_PROGRAMS[level]).replace("K", str(rng.randint(*_CONSTANTS)))
     examples = [_inputs(rng) for _ in range(2)]
+    return program_draft(source, examples, [_inputs(rng) for _ in range(_HIDDEN_INPUTS)])
+
+
+def program_draft(source: str, examples: list[list[int]], hidden: list[list[int]]) -> Draft:
     prompt = "; ".join(f"{_shown(x)}>{_shown(evaluate(source, x))}" for x in examples)
-    hidden = [_inputs(rng) for _ in range(_HIDDEN_INPUTS)]
     tests = [[x, evaluate(source, x)] for x in hidden]
     return Draft(prompt, json.dumps(tests), f"#{source}")
+
+
+def known_programs() -> Iterator[tuple[int, str]]:
+    """Every program with its level, the easiest first."""
+    low, high = _CONSTANTS
+    for level, sources in _PROGRAMS.items():
+        for source in sources:
+            filled = (source.replace("K", str(k)) for k in range(low, high + 1))
+            yield from ((level, program) for program in dict.fromkeys(filled))
 
 
 def _passes(answer: str, solution: str) -> bool:

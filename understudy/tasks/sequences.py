@@ -6,33 +6,48 @@ import random
 
 from understudy.tasks.family import Draft, Family
 
+RISING = {1: (9, 3), 2: (40, 6)}  # the largest start and step of a level
+
 
 def _sequence(rng: random.Random, level: int) -> Draft:
-    terms, hint = _terms(rng, level)
+    if level <= 2:
+        largest_start, largest_step = RISING[level]
+        return rising_draft(rng.randint(1, largest_start), rng.randint(1, largest_step))
+    if level == 3:
+        step = rng.randint(2, 12)
+        return falling_draft(rng.randint(4 * step, 99), step)
+    if level == 4:
+        return doubling_draft(rng.randint(1, 9), rng.randint(0, 5))
+    return adding_draft(rng.randint(1, 12), rng.randint(1, 12))
+
+
+def _draft(terms: list[int], hint: str) -> Draft:
+    """Five terms, the last of them hidden, and the rule in a few characters."""
     shown, following = terms[:-1], terms[-1]
     prompt = "next: " + " ".join(str(term) for term in shown)
     return Draft(prompt, str(following), f"{hint}#{following}")
 
 
-def _terms(rng: random.Random, level: int) -> tuple[list[int], str]:
-    """Five terms, the last of them hidden, and the rule in a few characters."""
-    if level <= 2:
-        start, step = rng.randint(1, 9 if level == 1 else 40), rng.randint(1, 3 * level)
-        return [start + step * i for i in range(5)], f"+{step}"
-    if level == 3:
-        step = rng.randint(2, 12)
-        start = rng.randint(4 * step, 99)
-        return [start - step * i for i in range(5)], f"-{step}"
-    if level == 4:
-        start, ratio, extra = rng.randint(1, 9), 2, rng.randint(0, 5)
-        terms = [start]
-        for _ in range(4):
-            terms.append(terms[-1] * ratio + extra)
-        return terms, f"{terms[3] * ratio},+{extra}"
-    terms = [rng.randint(1, 12), rng.randint(1, 12)]
+def rising_draft(start: int, step: int) -> Draft:
+    return _draft([start + step * i for i in range(5)], f"+{step}")
+
+
+def falling_draft(start: int, step: int) -> Draft:
+    return _draft([start - step * i for i in range(5)], f"-{step}")
+
+
+def doubling_draft(start: int, extra: int) -> Draft:
+    terms = [start]
+    for _ in range(4):
+        terms.append(2 * terms[-1] + extra)
+    return _draft(terms, f"{2 * terms[3]},+{extra}")
+
+
+def adding_draft(first: int, second: int) -> Draft:
+    terms = [first, second]
     while len(terms) < 5:
         terms.append(terms[-1] + terms[-2])
-    return terms, f"{terms[2]}+{terms[3]}"
+    return _draft(terms, f"{terms[2]}+{terms[3]}")
 
 
 SEQUENCES = Family(
