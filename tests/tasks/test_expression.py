@@ -135,7 +135,7 @@ HOSTILE = [
     "[0]*1000000",
     "[" + "1," * 50_000 + "]",
     "'" + "a" * 100_000 + "'",
-    "+".join(["x"] * 60) + "+x+x+x",
+    "+".join(["x"] * 60),  # 300 items
     "sum([sum([sum([v for v in x+x]) for v in x+x+x+x+x]) for v in x+x+x+x+x+x+x+x])",
     "[sum([sum([sum([sum(x) for v in x]) for v in x]) for v in x+x]) for v in x+x+x+x+x]",
     # too deep

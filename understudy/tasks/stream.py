@@ -120,5 +120,5 @@ def _read(name: str) -> Any:
         raise ConfigError(
             f"stream={name}: no such stream; use {known}, or a YAML file's path"
         ) from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"stream={name}: not valid YAML ({error})".replace("\n", " ")) from error
