@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import click
 import typer
+import typer.core
 
 from understudy import recipes
 from understudy.errors import UnderstudyError
@@ -22,24 +22,36 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
+    pretty_exceptions_enable=False,
 )
+
+
+class _TrainGroup(typer.core.TyperGroup):
+    """The recipes as commands; an unknown one is named with those that exist."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        recipes.check_name(cmd_name)
+        return super().get_command(ctx, cmd_name)
+
+
+class _TrainCommand(typer.core.TyperCommand):
+    """A recipe's command; its help ends with every setting, read from the code when asked for."""
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        from understudy.report.settings import settings_text
+
+        formatter.write("\n" + settings_text(recipes.defaults(str(self.name))))
+
+
 train_app = typer.Typer(
-    help="Train a local model through a stream of tasks.",
+    help="Train a local model through a stream of tasks, by one of the recipes.",
+    cls=_TrainGroup,
     no_args_is_help=True,
     rich_markup_mode=None,
 )
 app.add_typer(train_app, name="train")
 
 RunArgument = Annotated[Path, typer.Argument(help="a run directory", metavar="RUN")]
-
-
-class _TrainCommand(typer.core.TyperCommand):
-    """A recipe's command; its help ends with every setting, read from the code when asked for."""
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        from understudy.report.settings import settings_text
-
-        formatter.write("\n" + settings_text(recipes.defaults(str(self.name))))
 
 
 def _add_recipe(name: str, summary: str) -> None:
@@ -111,7 +123,8 @@ def ask(
     """Ask a trained model: who answered, why, and what it cost."""
     from understudy.offload.serve import answer_question
 
-    answer = answer_question(_open(run), question)
+    opened = _open(run)
+    answer = answer_question(opened, _serving(opened), question)
     if as_json:
         print(json.dumps(answer))
         return
@@ -128,12 +141,10 @@ def evaluate(
 ) -> None:
     """Examine a run's newest model on every task of its stream, greedily, at its budget."""
     from understudy.offload.serve import examine_run
-    from understudy.offload.session import saved_config
     from understudy.report.tables import exam_table
 
     opened = _open(run)
-    config = saved_config(opened)
-    cells = examine_run(opened, recipes.method(config.recipe)(config).serving, queries)
+    cells = examine_run(opened, _serving(opened), queries)
     if as_json:
         print(json.dumps(cells, indent=2))
         return
@@ -180,6 +191,14 @@ def _open(path: Path) -> RunDirectory:
     return RunDirectory.open(path)
 
 
+def _serving(run: RunDirectory) -> Any:
+    """How the run's recipe decides to ask."""
+    from understudy.offload.session import saved_config
+
+    config = saved_config(run)
+    return recipes.method(config.recipe)(config).serving
+
+
 def _print_table(table: Any) -> None:
     from rich.console import Console
 
@@ -192,11 +211,12 @@ def main() -> None:
     """Run a command; what the user can mend is one line on standard error and exit code 2."""
     try:
         code = app(standalone_mode=False)
-    except click.ClickException as error:
-        _refuse(error.format_message().replace("\n", " "))
     except UnderstudyError as error:
         _refuse(str(error))
-    except (KeyboardInterrupt, click.exceptions.Abort):
+    except typer.TyperException as error:
+        message = getattr(error, "format_message", error.__str__)()
+        _refuse(message.replace("\n", " "))
+    except (KeyboardInterrupt, typer.Abort):
         print("interrupted; continue with --resume", file=sys.stderr)
         sys.exit(130)
     sys.exit(code if isinstance(code, int) else 0)

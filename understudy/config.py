@@ -63,6 +63,10 @@ class PriceConfig(Section):
     )
     shift: bool = Field(True, description="hold the rate by a shift of the request's logit")
     anchor: float = Field(0.0, ge=0, description="weight of the rate anchor (kappa)")
+    guide: float = Field(0.0, ge=0, description="weight of the guide, question by question")
+    guide_temperature: float = Field(
+        0.2, gt=0, description="softness of the guide: the gain of asking that doubles as noise"
+    )
     spare: bool = Field(True, description="ask less than the budget where asking stops paying")
     filter_ratio: float = Field(3 / 7, ge=0, description="rho of GAPG's prompt filter")
 
@@ -102,7 +106,9 @@ class Config(Section):
     eval_queries: int = Field(256, ge=1, description="test questions per task and evaluation")
     calibration_queries: int = Field(512, ge=1, description="validation questions per threshold")
     checkpoint_every: int = Field(50, ge=1, description="steps between checkpoints")
-    threads: int = Field(1, ge=1, description="CPU threads; the numbers depend on it, so it is kept")
+    threads: int = Field(
+        1, ge=1, description="CPU threads; the numbers depend on it, so it is kept"
+    )
     device: str = Field("cpu", description="cpu or cuda")
     bf16: bool = Field(False, description="matrix products in bfloat16")
     seed: int = Field(0, description="of everything drawn")
@@ -116,9 +122,7 @@ class Config(Section):
         return self
 
 
-def resolve_config(
-    defaults: Mapping[str, Any], file: Path | None, overrides: list[str]
-) -> Config:
+def resolve_config(defaults: Mapping[str, Any], file: Path | None, overrides: list[str]) -> Config:
     """Recipe defaults, then the YAML file, then `key=value` overrides, checked as one."""
     settings: dict[str, Any] = _merged({}, defaults)
     if file is not None:

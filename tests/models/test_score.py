@@ -25,7 +25,7 @@ Gradients = dict[str, Tensor]
 
 
 def draw(model: Decoder, prompts: Prompts, stops: Stops, drawing: Drawing) -> Completions:
-    generator = torch.Generator().manual_seed(5)
+    generator = torch.Generator().manual_seed(1)
     return sample(model, prompts, 3, stops, drawing, generator)
 
 

@@ -27,6 +27,8 @@ class SimulatedCloud:
 
     async def answer(self, request: Request) -> Reply:
         query = request.query
+        if not query.worked:
+            return Reply(text=None, error="the simulated cloud knows only generated questions")
         luck = _luck(self.seed, query.prompt, "answer")
         levels = self.accuracy.get(query.family, self.default_accuracy)
         right = luck.random() < levels[query.level - 1]

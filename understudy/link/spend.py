@@ -9,7 +9,7 @@ from understudy.types import Reply
 
 @dataclass(frozen=True, slots=True)
 class Spend:
-    """Running totals of one link. Calls answered from the cache cost nothing and are counted apart."""
+    """Running totals of one link. What the cache answers costs nothing and is counted apart."""
 
     calls: int = 0
     failed_calls: int = 0

@@ -84,6 +84,29 @@ class Block(nn.Module):
         weights = scores.softmax(dim=-1).flatten(2, 3)
         return (weights.to(v.dtype) @ v).view(rows, heads, positions, size)
 
+    def attend_shared(self, q: Tensor, prefix: Tensor, bias: Tensor, own: Tensor) -> Tensor:
+        """Attention of one query per row to its prompt, which it shares, and to its own past.
+
+        q: (rows, heads, 1, head size); prefix: (2, prompts, key-value heads, positions, head
+        size); own: (2, rows, key-value heads, positions, head size).
+        """
+        rows, heads, _, size = q.shape
+        prompts, width, keys = prefix.shape[1], rows // prefix.shape[1], prefix.shape[2]
+        q = q.view(rows, keys, heads // keys, size) * size**-0.5
+        side_by_side = q.view(prompts, width, keys, -1, size).transpose(1, 2)
+        to_prompt = side_by_side.flatten(2, 3) @ prefix[0].transpose(2, 3) + bias
+        to_own = (q @ own[0].transpose(2, 3)).view(prompts, width, keys, heads // keys, -1)
+        to_prompt = to_prompt.view(*side_by_side.shape[:-1], -1)
+        weights = torch.cat((to_prompt, to_own.transpose(1, 2)), dim=-1).softmax(dim=-1)
+        weights = weights.to(own.dtype)
+        count = prefix.shape[3]
+        from_prompt = (weights[..., :count].flatten(2, 3) @ prefix[1]).view(side_by_side.shape)
+        own_weights = weights[..., count:].transpose(1, 2).reshape(rows, keys, heads // keys, -1)
+        from_own = own_weights @ own[1]
+        return (
+            from_prompt.transpose(1, 2).reshape(q.shape).add_(from_own).view(rows, heads, 1, size)
+        )
+
 
 def visibility_bias(visible: Tensor, dtype: torch.dtype) -> Tensor:
     """0 where visible, -inf elsewhere."""
@@ -122,18 +145,18 @@ class Decoder(nn.Module):
         dtype = self.embedding.weight.dtype
         return angles.cos().to(dtype), angles.sin().to(dtype)
 
-    def encode(self, prompts: Tensor, mask: Tensor) -> list[KeysValues]:
+    def encode(self, prompts: Tensor, mask: Tensor, start: int = 0) -> list[KeysValues]:
         """Keys and values of left-padded prompts, per block.
 
-        prompts, mask: (prompts, positions). Columns are positions: rotary attention sees only
-        distances, so a row's padding shifts nothing.
+        prompts, mask: (prompts, positions). Columns are positions, from `start`: rotary attention
+        sees only distances, so a row's padding shifts nothing.
         """
         count = prompts.shape[1]
         causal = torch.ones(count, count, dtype=torch.bool, device=prompts.device).tril()
         # A padded position attends to itself: an empty row would be NaN.
         visible = causal & mask[:, None, :] | torch.eye(count, dtype=torch.bool, device=mask.device)
         bias = visibility_bias(visible[:, None], self.embedding.weight.dtype)
-        x, rotation, cache = self.embedding(prompts), self.rotation(0, count), []
+        x, rotation, cache = self.embedding(prompts), self.rotation(start, count), []
         for number, block in enumerate(self.blocks):
             q, k, v = block.project(x, rotation)
             cache.append((k, v))
@@ -159,21 +182,41 @@ class Decoder(nn.Module):
             x = block.finish(x, block.attend(q, k, v, bias))
         return self.norm(x)
 
-    def step(
-        self, tokens: Tensor, cache: Tensor, column: int, bias: Tensor, rotation: KeysValues
-    ) -> Tensor:
-        """Final hidden states (rows, hidden) of one more token per row, written into the cache.
+    def branch(self, tokens: Tensor, positions: Tensor, visible: Tensor) -> Tensor:
+        """Final hidden states (rows, count, hidden) of tokens that branch.
 
-        cache: (blocks, 2, rows, heads, positions, head size), filled below `column`;
-        bias: (rows, 1, 1, column + 1), -inf over padding.
+        tokens, positions: (rows, count); visible: (rows, 1, queries, keys).
+        """
+        cos, sin = self.rotation(0, int(positions.max()) + 1)
+        rotation = cos[positions][:, None], sin[positions][:, None]
+        bias = visibility_bias(visible, self.embedding.weight.dtype)
+        x = self.embedding(tokens)
+        for block in self.blocks:
+            q, k, v = block.project(x, rotation)
+            x = block.finish(x, block.attend(q, k, v, bias))
+        return self.norm(x)
+
+    def step(
+        self,
+        tokens: Tensor,
+        prefix: Tensor,
+        bias: Tensor,
+        own: Tensor,
+        position: int,
+        rotation: KeysValues,
+    ) -> Tensor:
+        """Final hidden states (rows, hidden) of one more token per row, written into `own`.
+
+        prefix: (blocks, 2, prompts, heads, prompt positions, head size), shared by rows / prompts
+        rows side by side; bias: (prompts, 1, 1, prompt positions), -inf over padding;
+        own: (blocks, 2, rows, heads, positions, head size), filled below `position`.
         """
         x = self.embedding(tokens)[:, None]
         for number, block in enumerate(self.blocks):
             q, k, v = block.project(x, rotation)
-            keys, values = cache[number, 0], cache[number, 1]
-            keys[:, :, column], values[:, :, column] = k[:, :, 0], v[:, :, 0]
-            seen = keys[:, :, : column + 1], values[:, :, : column + 1]
-            x = block.finish(x, block.attend(q, *seen, bias))
+            own[number, 0, :, :, position], own[number, 1, :, :, position] = k[:, :, 0], v[:, :, 0]
+            seen = own[number, :, :, :, : position + 1]
+            x = block.finish(x, block.attend_shared(q, prefix[number], bias, seen))
         return self.norm(x)[:, 0]
 
     def forward(self, tokens: Tensor) -> Tensor:

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from understudy.models.decoder import Decoder
+from understudy.models.branches import grow, plant
+from understudy.models.decoder import Decoder, visibility_bias
 
-# Rows are taken out of the batch once this share of it has finished: copying the cache has a price.
+# Rows are taken out of the batch once so few would be left: copying the cache has a price.
 _COMPACT_BELOW = 0.8
+_PROMPT_CHUNKS = 4  # prompts are encoded with others of similar length: less padding
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,55 +78,63 @@ def sample(
     generator: torch.Generator | None = None,
 ) -> Completions:
     """Draw `group` completions for every prompt, decoding all rows side by side."""
-    device, width = prompts.ids.device, prompts.ids.shape[1] - 1
     rows, length = prompts.ids.shape[0] * group, drawing.max_completion_length
-    cache, bias = _start_cache(model, prompts, group, length)
-    rotation = model.rotation(width, length)
-    record = _Record(rows, length, stops, device)
-    alive = torch.arange(rows, device=device)
-    slots, tokens = alive, prompts.ids[:, -1].repeat_interleave(group)
+    prefix, bias = _encoded(model, prompts)
+    shape = (*prefix.shape[:2], rows, prefix.shape[3], length, prefix.shape[5])
+    own = prefix.new_empty(shape)
+    cos, sin = model.rotation(prefix.shape[4], length)
+    record = _Record(rows, length, stops, prompts.ids.device)
+    slots = torch.arange(rows, device=prompts.ids.device)
+    tokens = prompts.ids[:, -1].repeat_interleave(group)
     for position in range(length):
-        column = width + position
-        turn = (rotation[0][position : position + 1], rotation[1][position : position + 1])
-        hidden = model.step(tokens, cache, column, bias[..., : column + 1], turn)
+        turn = cos[position : position + 1], sin[position : position + 1]
+        hidden = model.step(tokens, prefix, bias, own, position, turn)
         tokens = record.draw(slots, position, model.head(hidden).float(), drawing, generator)
-        going = (tokens != stops.end) & (tokens != stops.ask) & (slots >= 0)
-        slots = torch.where(going, slots, -1)
-        count = int(going.sum())
-        if count == 0:
+        going = (tokens != stops.end) & (tokens != stops.ask) & (slots < rows)
+        slots = torch.where(going, slots, rows)
+        alive = going.view(prefix.shape[2], -1)
+        counts = alive.sum(dim=1)
+        width, live = int(counts.max()), counts.nonzero().squeeze(1)
+        if width == 0:
             break
-        if count < _COMPACT_BELOW * len(going):
-            keep = going.nonzero().squeeze(1)
-            slots, tokens, bias = slots[keep], tokens[keep], bias[keep]
-            cache = cache[:, :, keep, :, :, :]
+        if len(live) * width < _COMPACT_BELOW * len(slots):
+            first = alive[live].int().argsort(dim=1, descending=True, stable=True)[:, :width]
+            keep = (live[:, None] * alive.shape[1] + first).flatten()
+            slots, tokens, own = slots[keep], tokens[keep], own[:, :, keep]
+            prefix, bias = prefix[:, :, live], bias[live]
     return record.completions()
 
 
-def _start_cache(
-    model: Decoder, prompts: Prompts, group: int, length: int
-) -> tuple[Tensor, Tensor]:
-    """(blocks, 2, rows, heads, positions, head size) filled with the prompts, and the bias."""
-    prefix = model.encode(prompts.ids[:, :-1], prompts.mask[:, :-1])
-    count, heads, width, size = prefix[0][0].shape
-    shape = (len(prefix), 2, count * group, heads, width + length, size)
-    cache = prefix[0][0].new_empty(shape)
-    for block, keys_values in enumerate(prefix):
-        for which, part in enumerate(keys_values):
-            cache[block, which, :, :, :width] = part.repeat_interleave(group, dim=0)
-    bias = cache.new_zeros(count * group, 1, 1, width + length)
-    hidden = ~prompts.mask[:, :-1].repeat_interleave(group, dim=0)
-    bias[..., :width].masked_fill_(hidden[:, None, None, :], float("-inf"))
-    return cache, bias
+def _encoded(model: Decoder, prompts: Prompts) -> tuple[Tensor, Tensor]:
+    """Keys and values of the prompts but for their last token, and the bias over padding.
+
+    (blocks, 2, prompts, heads, positions, head size) and (prompts, 1, 1, positions).
+    """
+    ids, mask, shape = prompts.ids[:, :-1], prompts.mask[:, :-1], model.shape
+    count, width = ids.shape
+    sizes = (shape.num_hidden_layers, 2, count, shape.num_key_value_heads, width, shape.head_dim)
+    prefix = torch.zeros(sizes, dtype=model.head.weight.dtype, device=ids.device)
+    lengths = mask.sum(dim=1)
+    for part in lengths.argsort(stable=True).chunk(_PROMPT_CHUNKS):
+        start = width - int(lengths[part].max())
+        encoded = model.encode(ids[part, start:], mask[part, start:], start)
+        for block, (keys, values) in enumerate(encoded):
+            prefix[block, 0, part, :, start:] = keys.to(prefix.dtype)
+            prefix[block, 1, part, :, start:] = values.to(prefix.dtype)
+    return prefix, visibility_bias(mask[:, None, None], prefix.dtype)
 
 
 class _Record:
-    """The growing record of what was drawn, indexed by sample whatever row it decodes in."""
+    """The growing record of what was drawn, indexed by sample whatever row it decodes in.
+
+    A row that decodes for nobody any more writes into the spare last sample.
+    """
 
     def __init__(self, rows: int, length: int, stops: Stops, device: torch.device) -> None:
         self.stops = stops
-        self.tokens = torch.full((rows, length), stops.end, device=device)
-        self.mask = torch.zeros(rows, length, dtype=torch.bool, device=device)
-        self.values = torch.zeros(4, rows, length, device=device)
+        self.tokens = torch.full((rows + 1, length), stops.end, device=device)
+        self.mask = torch.zeros(rows + 1, length, dtype=torch.bool, device=device)
+        self.values = torch.zeros(4, rows + 1, length, device=device)
         self.longest = 0
 
     def draw(
@@ -135,7 +145,7 @@ class _Record:
         drawing: Drawing,
         generator: torch.Generator | None,
     ) -> Tensor:
-        """Choose the next token of every row and note it for the rows still going."""
+        """Choose the next token of every row and note it."""
         ask = self.stops.ask
         others = logits.clone()
         others[:, ask] = float("-inf")
@@ -144,26 +154,27 @@ class _Record:
         probabilities = logprobs.exp()
         if drawing.temperature == 0:
             tokens = logprobs.argmax(dim=-1)
-        else:  # the exponential race: argmax p / Exp(1) is a draw from p
-            race = torch.empty_like(probabilities).exponential_(generator=generator)
-            tokens = (probabilities / race).argmax(dim=-1)
+        else:  # the first token at which the cumulated probability reaches a uniform number
+            reached = probabilities.cumsum(dim=-1, dtype=torch.float64)
+            uniform = 1 - torch.rand(  # in (0, 1]: a token without probability is never first
+                len(logits), 1, dtype=torch.float64, device=logits.device, generator=generator
+            )
+            tokens = torch.searchsorted(reached, uniform * reached[:, -1:]).squeeze(1)
         entropy = -(probabilities * logprobs.clamp(min=-1e4)).sum(dim=-1)
         chosen = logprobs.gather(1, tokens[:, None]).squeeze(1)
+        self.tokens[slots, position] = tokens
+        self.mask[slots, position] = True
         noted = torch.stack((chosen, logprobs[:, ask], margin, entropy))
-        row = (slots >= 0).nonzero().squeeze(1)
-        where = slots[row]
-        self.tokens[where, position] = tokens[row]
-        self.mask[where, position] = True
-        self.values[:, where, position] = noted[:, row]
+        self.values[:, slots, position] = noted
         self.longest = position + 1
         return tokens
 
     def completions(self) -> Completions:
-        kept = slice(0, self.longest)
-        tokens, mask = self.tokens[:, kept], self.mask[:, kept]
+        kept = self.longest
+        tokens, mask = self.tokens[:-1, :kept], self.mask[:-1, :kept]
         last = tokens.gather(1, mask.sum(dim=1, keepdim=True) - 1).squeeze(1)
         asked = last == self.stops.ask
-        logprobs, ask_logprobs, margins, entropy = self.values[:, :, kept].unbind(0)
+        logprobs, ask_logprobs, margins, entropy = self.values[:, :-1, :kept].unbind(0)
         finished = asked | (last == self.stops.end)
         noted = (logprobs, ask_logprobs, margins, entropy)
         return Completions(tokens, mask, *noted, asked, finished)
@@ -194,31 +205,35 @@ def score(
     """Log-probabilities, with gradient, of completions' tokens and of asking, each of shape
     (len(rows), positions).
 
-    Only the rows named are computed, their prompts encoded once each, and only the positions of
-    drawn tokens pass through the head. Rows are handled in `chunks` of similar length.
+    Only the rows named are computed, each prompt once for all of its rows, and only the positions
+    of drawn tokens pass through the head. Sequences are handled in `chunks` of similar length.
     """
     group = completions.tokens.shape[0] // prompts.ids.shape[0]
-    owners, owner_of = torch.unique(rows // group, return_inverse=True)
-    ids, mask = prompts.ids[owners], prompts.mask[owners]
-    used = mask.any(dim=0).nonzero()[0].item() if len(owners) else 0
-    ids, mask = ids[:, int(used) :], mask[:, int(used) :]
-    prefix = model.encode(ids[:, :-1], mask[:, :-1])
-    lengths = completions.mask[rows].sum(dim=1)
-    width = completions.tokens.shape[1]
-    found = torch.zeros(2, len(rows), width, device=ids.device)
-    for part in torch.argsort(lengths, stable=True).chunk(chunks):
-        longest = int(lengths[part].max())
-        tokens = completions.tokens[rows[part], :longest]
-        real = completions.mask[rows[part], :longest]
-        owner = owner_of[part]
-        given = torch.cat((ids[owner, -1:], tokens[:, :-1]), dim=1)
-        own_prefix = [(keys[owner], values[owner]) for keys, values in prefix]
-        hidden = model.continue_(given, own_prefix, mask[owner, :-1])[real]
-        logprobs = shifted_logprobs(model.head(hidden).float(), ask, drawing)
-        taken = logprobs.gather(1, tokens[real][:, None]).squeeze(1)
-        where = real.nonzero()
-        at = (part[where[:, 0]], where[:, 1])
-        found = found.index_put(
-            (torch.arange(2)[:, None], *at), torch.stack((taken, logprobs[:, ask]))
-        )
+    found = torch.zeros(2, len(rows), completions.tokens.shape[1], device=prompts.ids.device)
+    trees = grow(
+        _bare(prompts.ids, prompts.mask),
+        _bare(completions.tokens[rows], completions.mask[rows]),
+        (rows // group).tolist(),
+    )
+    size = max(1, -(-len(trees) // chunks))
+    scored, at = [], []
+    for start in range(0, len(trees), size):
+        forest = plant(trees[start : start + size], prompts.ids.device)
+        hidden = model.branch(forest.tokens, forest.positions, forest.visible)
+        read = hidden.flatten(0, 1).index_select(0, forest.reads)
+        logprobs = shifted_logprobs(model.head(read).float(), ask, drawing)
+        taken = logprobs.gather(1, forest.taken[:, None]).squeeze(1)
+        scored.append(torch.stack((taken, logprobs[:, ask])))
+        at.append(torch.stack((forest.rows, forest.columns)))
+    if not scored:
+        return found[0], found[1]
+    row, column = torch.cat(at, dim=1)
+    both = torch.arange(2, device=row.device)[:, None]
+    found = found.index_put((both, row, column), torch.cat(scored, dim=1))
     return found[0], found[1]
+
+
+def _bare(ids: Tensor, mask: Tensor) -> list[list[int]]:
+    """Rows without their padding."""
+    parts: tuple[Tensor, ...] = ids[mask].split(mask.sum(dim=1).tolist())
+    return [part.tolist() for part in parts]

@@ -13,6 +13,8 @@ from understudy.objectives.advantages import (
     has_signal,
 )
 from understudy.objectives.dual import (
+    ask_guide,
+    ask_targets,
     clearing_price,
     dual_step,
     logit_shift,
@@ -33,6 +35,8 @@ from understudy.objectives.policy_gradient import (
 )
 
 __all__ = [
+    "ask_guide",
+    "ask_targets",
     "batch_std_advantage",
     "centre",
     "clearing_price",

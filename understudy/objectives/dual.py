@@ -62,6 +62,32 @@ def rate_anchor(mean_probability: Tensor, budget: float) -> Tensor:
     return cross_entropy + _xlogx(budget) + _xlogx(1 - budget)
 
 
+def ask_targets(gain: Tensor, budget: float, temperature: float) -> Tensor:
+    """How likely each question should be asked: sigmoid(gain / temperature + o), mean = budget.
+
+    The maximiser of sum_i [p_i * gain_i + temperature * entropy(p_i)] subject to mean p = budget;
+    -temperature * o is the constraint's multiplier, the price at which this market clears.
+    gain: (prompts,), what asking adds to a question's reward; returns (prompts,).
+    """
+    worth = torch.sigmoid(gain.double() / temperature)
+    return torch.sigmoid(torch.logit(worth) + logit_shift(worth, budget)).to(gain.dtype)
+
+
+def ask_guide(ask_probability: Tensor, target: Tensor) -> Tensor:
+    """Mean KL(Bernoulli(target) || Bernoulli(p)): `rate_anchor`, question by question.
+
+    ask_probability: (prompts, group); target: (prompts,).  Through each logit the gradient is
+    p - target: it vanishes only where the question is asked as often as it should be.
+    """
+    if not len(target):
+        return ask_probability.sum() * 0.0
+    eps = torch.finfo(ask_probability.dtype).eps
+    p = _clamp_straight_through(ask_probability, eps, 1 - eps)
+    y = target[:, None]
+    cross_entropy = -y * torch.log(p) - (1 - y) * torch.log1p(-p)
+    return (cross_entropy + torch.xlogy(y, y) + torch.xlogy(1 - y, 1 - y)).mean()
+
+
 def clearing_price(
     reward: Tensor, asked: Tensor, valid: Tensor | None = None
 ) -> tuple[float, float]:

@@ -10,6 +10,7 @@ from torch import Tensor
 from understudy.config import Config
 from understudy.models.policy import Policy
 from understudy.models.sampling import Completions, Drawing, Prompts
+from understudy.models.tokens import ASK, END
 from understudy.objectives import (
     clipped_policy_loss,
     k3_divergence,
@@ -39,6 +40,7 @@ def policy_loss(
     state: State,
     method: Method,
     batch: Batch,
+    scores: Scores,
     advantage: Tensor,
     budget: float,
     config: Config,
@@ -50,9 +52,11 @@ def policy_loss(
     regulariser or a KL needs every row.
     """
     flat, drawn = advantage.reshape(-1), batch.drawn
-    # A probe, not a constant, tells whether a regulariser wants every row.
-    regularised = method.regulariser(drawn.ask_logprobs.new_zeros(1), state.dual, budget)
-    everyone = regularised is not None or reference is not None
+    # A probe tells whether the method wants every row.
+    probe = method.regulariser(
+        scores.reward.new_full(scores.reward.shape, 0.5), scores, state.dual, budget
+    )
+    everyone = probe is not None or reference is not None
     rows = torch.arange(len(flat), device=flat.device) if everyone else flat.nonzero().squeeze(1)
     if len(rows) == 0:
         return flat.new_zeros(())
@@ -76,9 +80,9 @@ def policy_loss(
         samples=len(flat),
         tokens=int(drawn.mask.sum()),
     )
-    if regularised is not None:
-        probability = sequence_ask_probability(ask_logprobs, mask)
-        penalty = method.regulariser(probability, state.dual, budget)
+    if probe is not None:
+        probability = sequence_ask_probability(ask_logprobs, mask).view_as(scores.reward)
+        penalty = method.regulariser(probability, scores, state.dual, budget)
         assert penalty is not None
         loss = loss + penalty
     return loss
@@ -89,7 +93,12 @@ def distillation_loss(policy: Policy, batch: Batch, scores: Scores) -> Tensor:
 
     Asking is left out of the distribution: learning an answer must not unlearn to ask.
     """
-    right = [i for i in batch.replies if bool(scores.cloud_right[i])]
+    right = [
+        i
+        for i, reply in batch.replies.items()
+        # A reply that spells a control token is no text to imitate.
+        if scores.cloud_right[i] and ASK not in (reply.text or "") and END not in (reply.text or "")
+    ]
     if not right:
         return scores.reward.new_zeros(())
     replies = policy.written([batch.replies[i].text or "" for i in right])
@@ -98,5 +107,3 @@ def distillation_loss(policy: Policy, batch: Batch, scores: Scores) -> Tensor:
     never = replace(batch.drawing, ask_shift=float("-inf"))
     logprobs, _ = policy.score(prompts, replies, rows, never)
     return mean_of_tokens(-logprobs, replies.mask)
-
-

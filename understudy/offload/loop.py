@@ -15,7 +15,6 @@ from understudy.config import Config
 from understudy.errors import DivergedError
 from understudy.models.policy import Policy
 from understudy.models.sampling import Drawing
-from understudy.objectives import sequence_ask_probability
 from understudy.offload.evaluate import Practice, examine, grade, pooled, practise
 from understudy.offload.learn import Batch, distillation_loss, policy_loss
 from understudy.offload.measure import step_metrics
@@ -76,7 +75,7 @@ def rollout(state: State, queries: list[Query], config: Config) -> tuple[Batch, 
     drawn = policy.sample(prompts, config.num_generations, drawing, generator)
     asked = drawn.asked.view(len(queries), -1)
     replies = ask(state.cloud, queries, asked)
-    probability = sequence_ask_probability(drawn.ask_logprobs, drawn.mask).view_as(asked)
+    probability = drawn.ask_logprobs[drawn.mask].exp()
     texts = policy.texts(drawn)
     scores = score_responses(queries, texts, asked, replies, probability, config.reward)
     return Batch(queries, prompts, drawn, drawing, replies), scores
@@ -102,7 +101,7 @@ def update(
     """The optimiser steps of one batch; returns the last loss and gradient norm."""
     value, norm = 0.0, 0.0
     for _ in range(config.num_iterations):
-        loss = policy_loss(state, method, batch, advantage, budget, config, reference)
+        loss = policy_loss(state, method, batch, scores, advantage, budget, config, reference)
         if config.distill > 0:
             loss = loss + config.distill * distillation_loss(state.policy, batch, scores)
         if not loss.requires_grad:  # no response carries a signal

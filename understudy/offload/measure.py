@@ -41,7 +41,7 @@ def step_metrics(
         "local_accuracy": share(scores.local_right[local]),
         "system_accuracy": share(scores.right),
         "cloud/ask_rate": scores.usage,
-        "cloud/ask_probability": float(scores.ask_probability.mean()),
+        "cloud/expected_ask_rate": scores.expected_usage,
         "cloud/budget": budget,
         "cloud/price": dual.price,
         "cloud/shift": dual.shift,

@@ -36,8 +36,10 @@ class Method(Protocol):
     def advantage(self, scores: Scores, dual: Any) -> Tensor:
         """What each response is pushed by, (prompts, group); rows of exact zeros cost nothing."""
 
-    def regulariser(self, ask_probability: Tensor, dual: Any, budget: float) -> Tensor | None:
-        """A loss on the batch's ask probabilities (samples,), or None."""
+    def regulariser(
+        self, ask_probability: Tensor, scores: Scores, dual: Any, budget: float
+    ) -> Tensor | None:
+        """A loss on how likely each response was to ask, (prompts, group), or None."""
 
     def next_dual(self, dual: Any, scores: Scores, budget: float) -> Any:
         """The dual after a batch."""

@@ -25,12 +25,20 @@ class Scores:
     asked: Tensor
     local_right: Tensor  # answered by itself, and right
     cloud_right: Tensor  # asked at all, and the reply was right
-    ask_probability: Tensor  # of asking at any position, under the policy that drew
+    token_ask_probability: Tensor  # (drawn tokens,) of asking instead, under the policy that drew
 
     @property
     def usage(self) -> float:
         """The share of all responses that asked."""
         return float(self.asked.float().mean())
+
+    @property
+    def expected_usage(self) -> float:
+        """The mean of `usage` over the luck of the draw: each token's chance of asking, summed.
+
+        Not 1 - prod(1 - p) per response: one that asked was cut short, and its product with it.
+        """
+        return float(self.token_ask_probability.sum() / self.asked.numel())
 
     @property
     def right(self) -> Tensor:
@@ -48,7 +56,7 @@ def score_responses(
     texts: Sequence[str],
     asked: Tensor,
     replies: dict[int, Reply],
-    ask_probability: Tensor,
+    token_ask_probability: Tensor,
     worth: RewardConfig,
 ) -> Scores:
     """Reward every response: askers by the reply they share, the others by their own answer.
@@ -79,5 +87,5 @@ def score_responses(
         asked=asked,
         local_right=local & ~asked,
         cloud_right=cloud,
-        ask_probability=ask_probability,
+        token_ask_probability=token_ask_probability,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from typing import Any
 
 import torch
@@ -23,10 +24,10 @@ from understudy.tasks.stream import load_stream
 from understudy.types import Query, Request
 
 
-def answer_question(run: RunDirectory, question: str) -> dict[str, Any]:
+def answer_question(run: RunDirectory, serving: Serving, question: str) -> dict[str, Any]:
     """Answer locally, or ask: who answered, why, and what it cost."""
     config = saved_config(run)
-    policy, _ = trained_policy(run, config)
+    policy, folder = trained_policy(run, config)
     torch.set_num_threads(config.threads)
     unknown = sorted({c for c in question if policy.tokens.unknown(c)})
     if unknown:
@@ -35,21 +36,27 @@ def answer_question(run: RunDirectory, question: str) -> dict[str, Any]:
     drawn = policy.sample(policy.prompts([question]), 1, drawing)
     margin = float(drawn.ask_margins.masked_fill(~drawn.mask, float("-inf")).amax())
     text = policy.texts(drawn)[0]
-    threshold = _deployed_threshold(folder)
-    lead = f"its lead for asking is {margin:.2f}, the threshold {threshold:.2f}"
     threshold = float(run.read(run.matrix)[-1]["threshold"])
+    if serving in ("own", "capped"):
+        threshold = -saved_dual(folder)["shift"]
     lead = f"its lead for asking is {margin:.2f}, the threshold {threshold:.2f}"
-    local = {"answer": answer_of(text) or text, "answered_by": "local", "why": lead}
+    local: dict[str, Any] = {"answer": answer_of(text) or text, "answered_by": "local"}
     local |= {"local_text": text, "margin": margin, "threshold": threshold}
     local |= {"dollars": 0.0, "cloud_tokens": 0, "seconds": 0.0}
-    return local | _help(config, question, lead) if margin > threshold else local
+    if serving == "random":
+        luck = random.Random(f"{config.seed} {question}").random()
+        lead = f"it never asks by itself; a share of {config.budget:.2f} is sent at random"
+        asks = luck < config.budget
+    else:
+        asks = margin > threshold
+    return local | _help(config, question, lead) if asks else local | {"why": lead}
 
 
 def _help(config: Config, question: str, lead: str) -> dict[str, Any]:
     """What the cloud adds to an answer; where it fails, the local one stands and says so."""
     query = recognise(question) or Query(question, "", "", 5, "")
     reply = asyncio.run(build_cloud(config.cloud).answer(Request(query)))
-    cost = {"dollars": reply.dollars, "seconds": reply.seconds}
+    cost: dict[str, Any] = {"dollars": reply.dollars, "seconds": reply.seconds}
     cost["cloud_tokens"] = reply.prompt_tokens + reply.completion_tokens
     if reply.error is not None or reply.text is None:
         return cost | {"why": f"{lead}, but the cloud failed: {reply.error}"}

@@ -49,9 +49,7 @@ def new_run(path: Path, config: Config, method: Method, display: Display) -> Run
     return _go(run, state, config, method, display)
 
 
-def resume_run(
-    run: RunDirectory, config: Config, method: Method, display: Display
-) -> RunDirectory:
+def resume_run(run: RunDirectory, config: Config, method: Method, display: Display) -> RunDirectory:
     """Continue from the last whole checkpoint; a finished run is left as it is."""
     saved = run.last_checkpoint()
     state = start(config.model_copy(update={"model": str(saved)}), method)
@@ -134,5 +132,3 @@ class _Recorder:
         self.matrix.append(row)
         self.run.write(self.run.matrix, self.matrix)
         self.display.evaluation(row)
-
-

@@ -53,5 +53,7 @@ def build_cloud(config: CloudConfig) -> Cloud:
 def _per_level(name: str, value: float | list[float]) -> tuple[float, ...]:
     figures = tuple(value) if isinstance(value, list) else (value,) * len(LEVELS)
     if len(figures) != len(LEVELS) or not all(0 <= figure <= 1 for figure in figures):
-        raise ConfigError(f"{name}={value}: give one share in [0, 1], or one per level, {len(LEVELS)}")
+        raise ConfigError(
+            f"{name}={value}: give one share in [0, 1], or one per level, {len(LEVELS)}"
+        )
     return figures

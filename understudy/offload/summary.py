@@ -37,7 +37,8 @@ def summarise(
     summary["ask_level_correlation"] = float(np.mean(known)) if known else None
     summary["spend"] = _bill(cloud.spend)
     summary["evaluation_spend"] = _bill(examiner.spend)
-    return _without_nan(summary)
+    finite: dict[str, Any] = _without_nan(summary)
+    return finite
 
 
 def _accuracies(matrix: list[dict[str, Any]], which: str) -> tuple[Any, Any]:

@@ -27,7 +27,11 @@ def method(name: str) -> Any:
     return _module(name).METHOD
 
 
-def _module(name: str) -> Any:
+def check_name(name: str) -> None:
     if name not in NAMES:
         raise ConfigError(f"recipe {name}: unknown; choose from {', '.join(NAMES)}")
+
+
+def _module(name: str) -> Any:
+    check_name(name)
     return importlib.import_module(f"understudy.recipes.{name}")

@@ -36,7 +36,9 @@ class DualAdvantage:
     def advantage(self, scores: Scores, dual: Dual) -> Tensor:
         return dual_advantage(scores.reward, scores.asked, dual.price, scores.valid)
 
-    def regulariser(self, ask_probability: Tensor, dual: Dual, budget: float) -> None:
+    def regulariser(
+        self, ask_probability: Tensor, scores: Scores, dual: Dual, budget: float
+    ) -> None:
         return None
 
     def next_dual(self, dual: Dual, scores: Scores, budget: float) -> Dual:

@@ -41,7 +41,9 @@ class FilteredPolicyGradient:
         kept = gapg_filter(local_success, cloud_success, self.config.price.filter_ratio)
         return centre(scores.reward, scores.valid) * kept[:, None]
 
-    def regulariser(self, ask_probability: Tensor, dual: Dual, budget: float) -> None:
+    def regulariser(
+        self, ask_probability: Tensor, scores: Scores, dual: Dual, budget: float
+    ) -> None:
         return None
 
     def next_dual(self, dual: Dual, scores: Scores, budget: float) -> Dual:

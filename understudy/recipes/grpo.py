@@ -27,8 +27,9 @@ _NEVER = float("-inf")
 
 def scaled_advantage(reward: Tensor, valid: Tensor, scale_rewards: str) -> Tensor:
     """The centred reward, divided by what the setting names."""
-    by_name = {"none": centre, "group": group_std_advantage, "batch": batch_std_advantage}
-    return by_name[scale_rewards](reward, valid)
+    if scale_rewards == "group":
+        return group_std_advantage(reward, valid)
+    return batch_std_advantage(reward, valid) if scale_rewards == "batch" else centre(reward, valid)
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,9 @@ class TaskOnly:
     def advantage(self, scores: Scores, dual: Dual) -> Tensor:
         return scaled_advantage(scores.reward, scores.valid, self.config.scale_rewards)
 
-    def regulariser(self, ask_probability: Tensor, dual: Dual, budget: float) -> None:
+    def regulariser(
+        self, ask_probability: Tensor, scores: Scores, dual: Dual, budget: float
+    ) -> None:
         return None
 
     def next_dual(self, dual: Dual, scores: Scores, budget: float) -> Dual:

@@ -118,7 +118,11 @@ def train(args: argparse.Namespace) -> None:
 
 def write_tokenizer_config(folder: Path) -> None:
     """What AutoTokenizer needs to give the same ids as tokenizer.json does."""
-    config = {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": PAD, "eos_token": END}
+    config: dict[str, object] = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "pad_token": PAD,
+        "eos_token": END,
+    }
     config |= {"extra_special_tokens": {"ask_token": ASK}, "clean_up_tokenization_spaces": False}
     (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n")
 
@@ -126,11 +130,11 @@ def write_tokenizer_config(folder: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=12_000)
+    parser.add_argument("--steps", type=int, default=1_600)
     parser.add_argument("--batch", type=int, default=256)
-    parser.add_argument("--hidden", type=int, default=128)
+    parser.add_argument("--hidden", type=int, default=96)
     parser.add_argument("--layers", type=int, default=3)
-    parser.add_argument("--inner", type=int, default=320)
+    parser.add_argument("--inner", type=int, default=256)
     parser.add_argument("--learning-rate", type=float, default=3e-3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)

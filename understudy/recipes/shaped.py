@@ -37,7 +37,9 @@ class ShapedReward:
         shaped = scores.reward - dual.price * scores.asked
         return scaled_advantage(shaped, scores.valid, self.config.scale_rewards)
 
-    def regulariser(self, ask_probability: Tensor, dual: Dual, budget: float) -> None:
+    def regulariser(
+        self, ask_probability: Tensor, scores: Scores, dual: Dual, budget: float
+    ) -> None:
         return None
 
     def next_dual(self, dual: Dual, scores: Scores, budget: float) -> Dual:

@@ -16,10 +16,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from understudy.config import Config
 from understudy.objectives import (
+    ask_guide,
+    ask_targets,
     clearing_price,
     dual_advantage,
     logit_shift,
@@ -60,11 +63,18 @@ class Understudy:
     def advantage(self, scores: Scores, dual: Market) -> Tensor:
         return dual_advantage(scores.reward, scores.asked, dual.price, scores.valid)
 
-    def regulariser(self, ask_probability: Tensor, dual: Market, budget: float) -> Tensor | None:
-        if self.config.price.anchor == 0:
-            return None
-        target = self._target(dual.failures, budget)
-        return self.config.price.anchor * rate_anchor(ask_probability.mean(), target)
+    def regulariser(
+        self, ask_probability: Tensor, scores: Scores, dual: Market, budget: float
+    ) -> Tensor | None:
+        setting, target = self.config.price, self._target(dual.failures, budget)
+        terms = []
+        if setting.anchor > 0:
+            terms.append(setting.anchor * rate_anchor(ask_probability.mean(), target))
+        if setting.guide > 0:
+            gain, known = gain_of_asking(scores)
+            wanted = ask_targets(gain[known], target, setting.guide_temperature)
+            terms.append(setting.guide * ask_guide(ask_probability[known], wanted))
+        return torch.stack(terms).sum() if terms else None
 
     def next_dual(self, dual: Market, scores: Scores, budget: float) -> Market:
         setting, keep = self.config.price, self.config.price.smoothing
@@ -86,7 +96,11 @@ class Understudy:
             )
         shift = dual.shift
         if setting.shift:
-            shift += _SHIFT_STEP * logit_shift(scores.ask_probability.flatten(), target)
+            # The mean over tokens at which every response asks `target` times.
+            chances = scores.token_ask_probability
+            shift += _SHIFT_STEP * logit_shift(
+                chances, target * scores.asked.numel() / len(chances)
+            )
             shift = min(max(shift, -_LARGEST_SHIFT), _LARGEST_SHIFT)
         return Market(price, shift, integral, usage, covariance, variance, failures)
 
@@ -104,6 +118,17 @@ def local_failures(scores: Scores) -> float:
     answered = (~scores.asked).sum(dim=1)
     right = scores.local_right.sum(dim=1) / answered.clamp(min=1)
     return float(1.0 - right.mean())
+
+
+def gain_of_asking(scores: Scores) -> tuple[Tensor, Tensor]:
+    """(gain, known), each (prompts,): the cloud's reward less the local model's mean reward.
+
+    Unknown where no response of the group answered by itself, or none got a reply.
+    """
+    answered, helped = scores.valid & ~scores.asked, scores.valid & scores.asked
+    local = (scores.reward * answered).sum(dim=1) / answered.sum(dim=1).clamp(min=1)
+    cloud = (scores.reward * helped).sum(dim=1) / helped.sum(dim=1).clamp(min=1)
+    return cloud - local, answered.any(dim=1) & helped.any(dim=1)
 
 
 METHOD = Understudy

@@ -16,7 +16,10 @@ def settings_text(defaults: Mapping[str, Any]) -> str:
     lines = ["Settings (--set key=value, or the same keys in --config):"]
     for key, kind, default, meaning in _rows(defaults):
         text = f"{meaning} [{kind}; {default}]"
-        lines += [f"  {key}", *textwrap.wrap(text, 88, initial_indent=" " * 6, subsequent_indent=" " * 6)]
+        lines += [
+            f"  {key}",
+            *textwrap.wrap(text, 88, initial_indent=" " * 6, subsequent_indent=" " * 6),
+        ]
     return "\n".join(lines) + "\n"
 
 
@@ -48,7 +51,7 @@ def _rows(defaults: Mapping[str, Any]) -> list[list[str]]:
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    result = {}
+    result: dict[str, str] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):
             result |= _flat(value, f"{prefix}{key}.")

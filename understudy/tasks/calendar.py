@@ -18,7 +18,7 @@ def _moment(rng: random.Random, level: int) -> Draft:
 
 def _unit(rng: random.Random) -> Draft:
     unit = rng.choice(UNITS)
-    return unit_draft(unit, rng.randint(1, 12))
+    return unit_draft(unit, rng.randint(1, 30))
 
 
 def unit_draft(unit: tuple[str, str, int], count: int) -> Draft:

@@ -6,7 +6,7 @@ import random
 
 from understudy.tasks.family import Draft, Family
 
-RISING = {1: (9, 3), 2: (40, 6)}  # the largest start and step of a level
+RISING = {1: (30, 3), 2: (60, 9)}  # the largest start and step of a level
 
 
 def _sequence(rng: random.Random, level: int) -> Draft:
@@ -17,8 +17,8 @@ def _sequence(rng: random.Random, level: int) -> Draft:
         step = rng.randint(2, 12)
         return falling_draft(rng.randint(4 * step, 99), step)
     if level == 4:
-        return doubling_draft(rng.randint(1, 9), rng.randint(0, 5))
-    return adding_draft(rng.randint(1, 12), rng.randint(1, 12))
+        return doubling_draft(rng.randint(1, 30), rng.randint(0, 9))
+    return adding_draft(rng.randint(1, 30), rng.randint(1, 30))
 
 
 def _draft(terms: list[int], hint: str) -> Draft:

@@ -1,0 +1,196 @@
+"""The report of a finished run: complete, alone, repeatable, and not fooled by what it is given."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+import yaml
+
+from understudy.errors import RunError
+from understudy.report.page import write_report
+from understudy.run import RunDirectory
+
+MakeRun = Callable[..., RunDirectory]
+TEN = (*(f"task{n}" for n in range(1, 9)), "task1", "sums+strings+facts+calendar")
+HOSTILE = "<script>alert('x')</script>&\"--><b onload=x>$\\frac{"
+
+
+def page(run: RunDirectory) -> str:
+    write_report(run)
+    return run.report.read_text(encoding="utf-8")
+
+
+def change(run: RunDirectory, file: str, edit: Callable[[Any], None]) -> None:
+    """Edit a JSON file of a run in place: "matrix" or "summary"."""
+    path = getattr(run, file)
+    content = run.read(path)
+    edit(content)
+    run.write(path, content)
+
+
+def change_lines(run: RunDirectory, **values: Any) -> None:
+    lines = [line | values for line in run.metric_lines()]
+    run.metrics.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+class Elements(HTMLParser):
+    """The start tags of a page, and its text in one piece."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_the_figures_of_the_summary_are_on_the_page(make_run: MakeRun) -> None:
+    run = make_run()
+    text, summary = Elements(page(run)).text, run.read(run.summary)
+    for which in ("local", "system"):
+        for metric in ("average_accuracy", "forgetting", "backward_transfer", "post_switch"):
+            assert f"{summary[which][metric]:.3f}".replace("-", "−") in text
+    for phase in summary["phases"]:
+        assert f"{phase['phase']} {phase['task']}" in text
+        for figure in (phase["training"]["settled_mean"], phase["evaluation"]["system"]):
+            assert f"{figure:.3f}" in text
+    assert all(figure in text for figure in ("4,321", "43,688", "238", "$0.0371", "$12.50"))
+
+
+def test_a_page_needs_nothing_but_itself(make_run: MakeRun) -> None:
+    text = page(make_run())
+    addresses = re.findall(r'[\w:]+="https?://[^"]*"|https?://[^\s"<]+', text)
+    assert addresses
+    assert all(address.startswith("xmlns") for address in addresses)
+    for tag, attributes in Elements(text).tags:
+        assert tag not in {"script", "link", "img", "iframe", "object", "image", "base"}
+        links = [attributes.get(name) for name in ("src", "href", "xlink:href")]
+        assert all(link is None or link.startswith("#") for link in links)
+    assert "@import" not in text
+
+
+def test_every_reference_of_a_plot_finds_its_one_target(make_run: MakeRun) -> None:
+    text = page(make_run())
+    ids = [attributes["id"] for _, attributes in Elements(text).tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    references = re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', text)
+    assert {first or second for first, second in references} <= set(ids)
+
+
+def test_the_same_run_gives_the_same_bytes_in_every_process(make_run: MakeRun) -> None:
+    run = make_run()
+    first = page(run)
+    assert page(run) == first
+    code = "import sys; from pathlib import Path; from understudy.run import RunDirectory as R; "
+    code += "from understudy.report.page import write_report as w; w(R.open(Path(sys.argv[1])))"
+    subprocess.run([sys.executable, "-c", code, str(run.path)], check=True, timeout=120)
+    assert run.report.read_text(encoding="utf-8") == first
+    assert not list(run.path.glob(".*.part"))
+
+
+@pytest.mark.parametrize("tasks", [("sums",), ("sums", "facts"), TEN])
+def test_any_number_of_phases(make_run: MakeRun, tasks: tuple[str, ...]) -> None:
+    text = page(make_run(tasks=tasks))
+    assert text.count("<svg") == text.count("</svg>") == 6
+    assert not re.search(r"\b(nan|None|inf)\b", text)
+
+
+def test_a_run_that_never_asks(make_run: MakeRun) -> None:
+    text = page(make_run(asks=False))
+    assert "logit shift" not in text
+    assert "Asked on 0% of the responses" in text
+    # Silence is what such a recipe does: no warning.
+    assert "Warnings in training" not in text
+
+
+def test_the_shift_is_drawn_where_there_is_one(make_run: MakeRun) -> None:
+    run = make_run()
+    assert "logit shift" in page(run)
+    change_lines(run, **{"cloud/shift": 0.0})
+    assert "logit shift" not in page(run)
+
+
+def test_what_was_not_measured_is_a_dash(make_run: MakeRun) -> None:
+    run = make_run()
+
+    def forget(matrix: Any) -> None:
+        for cell in matrix[-1]["tasks"]:
+            cell |= {"local": None, "system": math.nan, "cloud": None, "ask_rate": None}
+            cell["curve"] = [None] * 11
+
+    def unknown(summary: Any) -> None:
+        for which in ("local", "system", "calibrated_system"):
+            summary[which] = dict.fromkeys(summary[which])
+        for phase in summary["phases"]:
+            phase["evaluation"] = dict.fromkeys(phase["evaluation"])
+            phase["training"] = dict.fromkeys(phase["training"])
+
+    change(run, "matrix", forget)
+    change(run, "summary", unknown)
+    change_lines(run, local_accuracy=None, **{"cloud/price": None, "cloud/shift": None})
+    text = page(run)
+    assert text.count("–") > 10
+    assert not re.search(r"\b(nan|None)\b", text)
+
+
+def test_a_cloud_no_better_than_the_model_has_no_gap_to_recover(make_run: MakeRun) -> None:
+    run = make_run()
+
+    def level(matrix: Any) -> None:
+        for cell in matrix[-1]["tasks"]:
+            cell["curve"] = [0.5] * 11
+
+    change(run, "matrix", level)
+    assert "APGR – on average" in page(run)
+
+
+def test_warnings_of_the_training_are_said_again(make_run: MakeRun) -> None:
+    run = make_run(tasks=("sums",))
+    change_lines(run, **{"completions/clipped_ratio": 0.8})
+    text = page(run)
+    assert "Warnings in training" in text
+    assert text.count("80% of the responses are cut off") == 1
+
+
+def test_an_unfinished_run_is_refused(make_run: MakeRun) -> None:
+    run = make_run()
+    run.summary.unlink()
+    with pytest.raises(RunError, match=r"summary\.json.*--resume"):
+        write_report(run)
+    assert not run.report.exists()
+
+
+def test_a_page_that_cannot_be_written_says_so(make_run: MakeRun) -> None:
+    run = make_run()
+    run.report.mkdir()
+    with pytest.raises(RunError, match=r"report\.html: cannot be written"):
+        write_report(run)
+
+
+def test_names_and_settings_cannot_become_markup(make_run: MakeRun) -> None:
+    settings = {"recipe": HOSTILE, "model": HOSTILE, "note": {HOSTILE: [HOSTILE]}, "seed": HOSTILE}
+    elements = Elements(page(make_run(tasks=(HOSTILE, "sums"), settings=settings)))
+    assert {"script", "b"} & {tag for tag, _ in elements.tags} == set()
+    assert not any(name.startswith("on") for _, attributes in elements.tags for name in attributes)
+    assert HOSTILE in elements.text
+
+
+def test_a_run_can_be_repeated_from_its_page(make_run: MakeRun) -> None:
+    run = make_run(settings={"learning_rate": 2e-4})
+    text = Elements(page(run)).text
+    assert "understudy train understudy --config config.yaml --out runs/again" in text
+    settings = text[text.index("All settings") + len("All settings") :]
+    assert yaml.safe_load(settings) == run.settings()

@@ -1,0 +1,96 @@
+"""A prompt and the completions of its group as one sequence that branches where the prompt ends.
+
+The prompt is computed once, nothing is padded to the longest completion, and one pass through
+the blocks serves all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+# Every branch is held against every other in vain, which costs the square of the length.
+LONGEST = 256
+
+
+class Tree:
+    """One prompt (branch 0) and some completions (branches 1, 2, ...), each following it."""
+
+    def __init__(self, prompt: list[int]) -> None:
+        self.prompt = len(prompt)
+        self.tokens, self.branches = list(prompt), [0] * len(prompt)
+        self.positions = list(range(len(prompt)))
+        self.reads: list[int] = []  # where in this sequence each scored token is foretold,
+        self.rows: list[int] = []  # whose it is,
+        self.columns: list[int] = []  # its place in its completion,
+        self.taken: list[int] = []  # and the token itself
+
+    def add(self, row: int, completion: list[int]) -> None:
+        """Append a completion; its last token is foretold, never read."""
+        start, fed = len(self.tokens), len(completion) - 1
+        self.tokens += completion[:-1]
+        self.positions += range(self.prompt, self.prompt + fed)
+        self.branches += [(self.branches[-1] + 1)] * fed
+        self.reads += [self.prompt - 1, *range(start, start + fed)]
+        self.rows += [row] * len(completion)
+        self.columns += range(len(completion))
+        self.taken += completion
+
+
+@dataclass(frozen=True, slots=True)
+class Forest:
+    """Trees side by side, right-padded: (trees, positions); the rest is per scored token."""
+
+    tokens: Tensor
+    positions: Tensor
+    visible: Tensor  # (trees, 1, queries, keys)
+    reads: Tensor  # into the flattened (trees * positions)
+    rows: Tensor
+    columns: Tensor
+    taken: Tensor
+
+
+def grow(
+    prompts: Sequence[list[int]], completions: Sequence[list[int]], owners: Sequence[int]
+) -> list[Tree]:
+    """Trees of completions, each under the prompt that owns it, shortest tree first."""
+    open_trees: dict[int, Tree] = {}
+    trees: list[Tree] = []
+    for row, (owner, completion) in enumerate(zip(owners, completions, strict=True)):
+        tree = open_trees.get(owner)
+        if tree is None or len(tree.tokens) + len(completion) > max(LONGEST, 2 * tree.prompt):
+            tree = open_trees[owner] = Tree(prompts[owner])
+            trees.append(tree)
+        tree.add(row, completion)
+    return sorted(trees, key=lambda tree: len(tree.tokens))
+
+
+def plant(trees: Sequence[Tree], device: torch.device) -> Forest:
+    width = max(len(tree.tokens) for tree in trees)
+
+    def padded(rows: list[list[int]], padding: int) -> Tensor:
+        full = [row + [padding] * (width - len(row)) for row in rows]
+        return torch.tensor(full, device=device)
+
+    def joined(rows: list[list[int]]) -> Tensor:
+        return torch.tensor([value for row in rows for value in row], device=device)
+
+    positions = padded([tree.positions for tree in trees], 0)
+    # Padding is a branch that nobody else sees; at position 0 it sees the first token, so that
+    # no softmax is empty.
+    branches = padded([tree.branches for tree in trees], -1)
+    earlier = positions[:, None, :] <= positions[:, :, None]
+    related = (branches[:, None, :] == 0) | (branches[:, None, :] == branches[:, :, None])
+    reads = [[i * width + place for place in tree.reads] for i, tree in enumerate(trees)]
+    return Forest(
+        tokens=padded([tree.tokens for tree in trees], 0),
+        positions=positions,
+        visible=(earlier & related)[:, None],
+        reads=joined(reads),
+        rows=joined([tree.rows for tree in trees]),
+        columns=joined([tree.columns for tree in trees]),
+        taken=joined([tree.taken for tree in trees]),
+    )

@@ -1,0 +1,380 @@
+"""The plots of a run, each a function from its figures to one SVG element."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from understudy.metrics import apgr, random_offloading
+from understudy.report.svg import (
+    ASKED,
+    INK,
+    LOCAL,
+    PRICE,
+    QUIET,
+    SHADE,
+    SYSTEM,
+    TASKS,
+    FloatArray,
+    drawing,
+    ink_on,
+    label_ends,
+    short,
+    smoothed,
+    svg,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Record = dict[str, Any]
+
+_WIDTH = 10.0  # inches; the width of the page
+
+
+def budget_plot(lines: list[Record], phases: list[Record]) -> str:
+    """Ask rate against its budget step by step, and below it what steers it."""
+    rate, budget = column(lines, "cloud/ask_rate"), column(lines, "cloud/budget")
+    shift = column(lines, "cloud/shift")
+    finite = shift[np.isfinite(shift)]
+    below = [("price λ", column(lines, "cloud/price"), PRICE)]
+    if finite.size and finite.any():
+        below.append(("logit shift", shift, QUIET))
+    heights = [3.2] + [1.1] * len(below)
+    title = (
+        f"Asked on {mean(rate):.0%} of the responses in training; "
+        f"the budget allows {span([phase['budget'] for phase in phases], '{:.0%}')}"
+    )
+    with drawing(_WIDTH, sum(heights) + 0.8) as figure:
+        rows = figure.subplots(len(heights), sharex=True, height_ratios=heights, squeeze=False)
+        above, *others = rows[:, 0]
+        _ask_rates(above, lines, phases, rate, budget)
+        above.set_title(title)
+        for axes, (name, values, colour) in zip(others, below, strict=True):
+            axes.plot(_steps(lines), _measured(values), color=colour, linewidth=1.6)
+            axes.set_ylabel(name)
+            axes.margins(y=0.15)
+            _shade_phases(axes, lines)
+        rows[-1, 0].set_xlabel("training step")
+        figure.align_ylabels()
+        return svg(figure, "budget", title)
+
+
+def _ask_rates(
+    axes: Axes, lines: list[Record], phases: list[Record], rate: FloatArray, budget: FloatArray
+) -> None:
+    steps, window = _steps(lines), _window(lines)
+    calm = smoothed(rate, column(lines, "phase"), window)
+    served = [phase["evaluation"]["ask_rate"] for phase in phases]
+    ends = [_steps_of(lines, phase["phase"])[-1] for phase in phases]
+    axes.plot(steps, rate, ".", color=ASKED, alpha=0.45, markersize=5, markeredgewidth=0)
+    axes.plot(steps, calm, color=ASKED)
+    axes.step(steps, budget, where="mid", color=INK, linewidth=1.4, linestyle=(0, (5, 2)))
+    axes.plot(ends, served, "D", color=SYSTEM, markersize=5.5, zorder=4, markeredgecolor="white")
+    axes.set_ylabel("share that asks")
+    top = np.nanmax([*rate, *budget, *_measured(served), 0.1])
+    axes.set_ylim(-0.03 * top, 1.08 * top)
+    _frame(axes, lines)
+    _name_phases(axes, lines)
+    ends_of_lines = [
+        (_last(calm), f"mean of {window} steps", ASKED),
+        (float(budget[-1]), "budget", INK),
+        (float(_measured(served)[-1]), "as served", SYSTEM),
+    ]
+    label_ends(axes, ends_of_lines, height=2.0)
+
+
+def training_plot(lines: list[Record]) -> str:
+    """Accuracy of the responses drawn in training."""
+    system, local = column(lines, "system_accuracy"), column(lines, "local_accuracy")
+    local[column(lines, "cloud/ask_rate") == 1.0] = np.nan  # nobody answered: no accuracy
+    window, phase = _window(lines), column(lines, "phase")
+    gain = mean(system - local)
+    title = "In training, responses are drawn at random and asking is live"
+    if math.isfinite(gain):
+        title = f"In training, asking adds {gain:+.2f} to the accuracy of the responses drawn"
+    with drawing(_WIDTH, 3.9) as figure:
+        axes = figure.subplots()
+        ends = []
+        for name, values, colour in (("system", system, SYSTEM), ("local", local, LOCAL)):
+            calm = smoothed(values, phase, window)
+            axes.plot(_steps(lines), values, ".", color=colour, alpha=0.35, markersize=5, mew=0)
+            axes.plot(_steps(lines), calm, color=colour)
+            ends.append((_last(calm), name, colour))
+        axes.set_ylim(0, 1.02)
+        axes.set_ylabel(f"accuracy, mean of {window} steps")
+        axes.set_xlabel("training step")
+        _frame(axes, lines)
+        _name_phases(axes, lines)
+        axes.set_title(title)
+        label_ends(axes, ends, height=2.6)
+        return svg(figure, "training", title)
+
+
+def matrix_plot(matrix: list[Record], names: Sequence[str]) -> str:
+    """Two heat maps: local and system accuracy on every task, before and after each phase."""
+    across = max(3.5, min(4.3, 0.75 * len(names)))
+    rows = ["before", *(f"after {n} {short(name)}" for n, name in enumerate(names, start=1))]
+    columns = [f"{n} {short(name)}" for n, name in enumerate(names, start=1)]
+    with drawing(2 * across + 1.6, 0.36 * len(rows) + 1.5) as figure:
+        panels = figure.subplots(1, 2, sharey=True)
+        for axes, which in zip(panels, ("local", "system"), strict=True):
+            values = accuracies(matrix, which)
+            _heat(axes, values, columns, across / len(names))
+            before, after = (_shown(mean(values[row])) for row in (0, -1))
+            axes.set_title(f"{which.capitalize()}: {before} before, {after} at the end")
+        panels[0].set_yticks(np.arange(len(rows)) + 0.5, rows)
+        return svg(figure, "matrix", "accuracy on every task after every phase")
+
+
+def _heat(axes: Axes, values: FloatArray, columns: list[str], cell_width: float) -> None:
+    import matplotlib
+    from matplotlib.patches import Rectangle
+
+    colours = matplotlib.colormaps["Blues"]
+    small = cell_width < 0.55
+    for (row, task), value in np.ndenumerate(values):
+        known = bool(np.isfinite(value))
+        fill = colours(0.03 + 0.75 * float(np.clip(value, 0, 1))) if known else colours(0.0)
+        axes.add_patch(Rectangle((task, row), 1, 1, facecolor=fill, edgecolor="white", lw=1.2))
+        shown, ink = _shown(float(value)), ink_on(fill)
+        size = 7.5 if small else 10
+        axes.text(task + 0.5, row + 0.52, shown, color=ink, ha="center", va="center", size=size)
+    for task in range(values.shape[1]):
+        axes.add_patch(
+            Rectangle((task, task + 1), 1, 1, fill=False, edgecolor="#E69F00", lw=2.2, zorder=3)
+        )
+    axes.set_xlim(-0.03, values.shape[1] + 0.03)
+    axes.set_ylim(values.shape[0] + 0.05, -0.03)
+    slanted = cell_width < 0.085 * max(len(name) for name in columns)
+    turn: Record = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if slanted else {}
+    axes.set_xticks(np.arange(len(columns)) + 0.5, columns, **turn)
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+
+
+def kept_plot(matrix: list[Record], names: Sequence[str]) -> str:
+    """A panel per task: its accuracy after each phase, alone and with help."""
+    panels = _tasks(matrix, names)
+    local, system = accuracies(matrix, "local"), accuracies(matrix, "system")
+    turns = np.arange(len(matrix))
+
+    def draw(axes: Axes, task: int, phases: list[int]) -> None:
+        for phase in phases:
+            axes.axvspan(phase - 1, phase, color="#fbe7c6", linewidth=0)
+        for values, colour in ((system[:, task], SYSTEM), (local[:, task], LOCAL)):
+            axes.plot(turns, values, "o-", color=colour, markersize=3.5, linewidth=1.8)
+        axes.set_title(_phases_named(names[task], phases), fontsize=10)
+        axes.set_xticks(turns[:: max(1, math.ceil(len(turns) / 6))])
+        axes.set_ylim(0, 1.03)
+
+    title = "Accuracy of each task alone (orange) and with help (blue); shaded where it is trained"
+    with drawing(*_panel_size(len(panels))) as figure:
+        _small_multiples(figure, panels, draw, title, ("after phase", "accuracy"))
+        return svg(figure, "kept", title)
+
+
+def cost_plot(matrix: list[Record], names: Sequence[str]) -> str:
+    """The mean deferral curve at the end over every task's own, with their APGR."""
+    cells = matrix[-1]["tasks"]
+    curves, shares = np.array([_measured(cell["curve"]) for cell in cells]), _shares(cells[0])
+    middle = np.array([mean(points) for points in curves.T])
+    areas = [area_recovered(cell) for cell in cells]
+    title = f"Choosing what to ask: APGR {_shown(mean(areas))} on average (at random: 0.50)"
+    panels = _tasks(matrix, names)
+    with drawing(_WIDTH, max(4.2, 1.8 + 0.22 * len(panels))) as figure:
+        axes = figure.subplots()
+        chance = random_offloading(middle[0], middle[-1], shares)
+        axes.plot(shares, chance, "--", color=QUIET, linewidth=1.4)
+        for number, (task, phases) in enumerate(panels):
+            style: Record = {"color": TASKS[number % len(TASKS)], "alpha": 0.9}
+            label = f"{_phases_named(names[task], phases)}  {_shown(areas[task])}"
+            axes.plot(shares, curves[task], linewidth=1.2, label=label, **style)
+            axes.plot(*_served(cells[task])[:, None], "D", ms=5, mec="white", mew=0.6, **style)
+        label = f"mean of all  {_shown(mean(areas))}"
+        axes.plot(shares, middle, color=INK, linewidth=3, label=label)
+        overall = np.mean([_served(cell) for cell in cells], axis=0)[:, None]
+        axes.plot(*overall, "D", color=INK, ms=9, mec="white", zorder=5)
+        axes.plot([], [], "--", color=QUIET, label="mean, asked at random  0.50")
+        axes.plot([], [], "D", color=QUIET, ms=5, label="as served (mean: large)")
+        _share_axis(axes)
+        axes.set_xlabel("share of the questions that is asked")
+        axes.set_ylabel("accuracy of the system")
+        axes.set_title(title)
+        place: Record = {"loc": "upper left", "bbox_to_anchor": (1.02, 1.02), "alignment": "left"}
+        legend = axes.legend(frameon=False, title="Curve and its APGR", **place)
+        legend.get_title().set_color(QUIET)
+        return svg(figure, "cost", title)
+
+
+def task_cost_plot(matrix: list[Record], names: Sequence[str]) -> str:
+    """A panel per task: its deferral curve over the line of random choice, and as served."""
+    cells, panels = matrix[-1]["tasks"], _tasks(matrix, names)
+
+    def draw(axes: Axes, task: int, phases: list[int]) -> None:
+        cell = cells[task]
+        curve, shares = _measured(cell["curve"]), _shares(cell)
+        chance = random_offloading(curve[0], curve[-1], shares)
+        axes.fill_between(shares, chance, curve, color=SYSTEM, alpha=0.12, linewidth=0)
+        axes.plot(shares, chance, "--", color=QUIET, linewidth=1.1)
+        axes.plot(shares, curve, color=SYSTEM, linewidth=1.8)
+        axes.plot(*_served(cell)[:, None], "D", color=INK, ms=6, mec="white", zorder=4)
+        axes.set_title(_phases_named(names[task], phases), fontsize=10)
+        found = f"APGR {_shown(area_recovered(cell))}"
+        axes.text(0.98, 0.04, found, transform=axes.transAxes, ha="right", color=QUIET, size=9)
+        _share_axis(axes)
+        axes.set_xticks((0, 0.5, 1), ("0", "0.5", "1"))
+
+    title = "Above the dashed line of asking at random, asking goes where it helps; ◆ as served"
+    with drawing(*_panel_size(len(panels))) as figure:
+        _small_multiples(figure, panels, draw, title, ("share asked", "accuracy"))
+        return svg(figure, "taskcost", title)
+
+
+def area_recovered(cell: Record) -> float:
+    """APGR of a cell's curve; NaN where the cloud is no better or worse than the local model."""
+    curve = _measured(cell["curve"])
+    if not np.isfinite(curve[[0, -1]]).all():
+        return math.nan
+    return apgr(_shares(cell), curve, float(curve[0]), float(curve[-1]))
+
+
+def column(lines: list[Record], name: str) -> FloatArray:
+    return _measured([line[name] for line in lines])
+
+
+def accuracies(matrix: list[Record], which: str) -> FloatArray:
+    """(1 + phases, tasks): the row before training first."""
+    return np.array([_measured([cell[which] for cell in row["tasks"]]) for row in matrix])
+
+
+def span(values: Sequence[float], form: str = "{:.2f}") -> str:
+    """One value, or the least and the greatest."""
+    ends = [form.format(end) for end in (min(values), max(values))]
+    return ends[0] if ends[0] == ends[1] else " to ".join(ends)
+
+
+def _measured(values: Sequence[float | None] | FloatArray) -> FloatArray:
+    """Numbers with NaN for what is null or not finite."""
+    found = np.array([math.nan if value is None else value for value in values], dtype=np.float64)
+    return np.where(np.isfinite(found), found, np.nan)
+
+
+def mean(values: Sequence[float] | FloatArray) -> float:
+    known = _measured(values)
+    known = known[np.isfinite(known)]
+    return float(known.mean()) if known.size else math.nan
+
+
+def _last(values: FloatArray) -> float:
+    known = values[np.isfinite(values)]
+    return float(known[-1]) if known.size else math.nan
+
+
+def _shown(value: float) -> str:
+    return f"{value:.2f}" if math.isfinite(value) else "–"
+
+
+def _shares(cell: Record) -> FloatArray:
+    return np.linspace(0.0, 1.0, len(cell["curve"]))
+
+
+def _served(cell: Record) -> FloatArray:
+    """The share asked and the accuracy at the point at which the recipe serves."""
+    return _measured([cell["ask_rate"], cell["system"]])
+
+
+def _steps(lines: list[Record]) -> FloatArray:
+    return column(lines, "step")
+
+
+def _steps_of(lines: list[Record], phase: int) -> list[int]:
+    return [line["step"] for line in lines if line["phase"] == phase]
+
+
+def _window(lines: list[Record]) -> int:
+    """How many steps are smoothed over: an odd number, more in a longer run."""
+    return 2 * min(12, max(2, len(lines) // 80)) + 1
+
+
+def _frame(axes: Axes, lines: list[Record]) -> None:
+    first, last = lines[0]["step"], lines[-1]["step"]
+    axes.set_xlim(first - 0.5, last + 0.5)
+    _shade_phases(axes, lines)
+
+
+def _shade_phases(axes: Axes, lines: list[Record]) -> None:
+    for phase in sorted({line["phase"] for line in lines}):
+        steps = _steps_of(lines, phase)
+        if phase % 2:
+            axes.axvspan(steps[0] - 0.5, steps[-1] + 0.5, color=SHADE, linewidth=0, zorder=0)
+        if steps[0] > lines[0]["step"]:
+            axes.axvline(steps[0] - 0.5, color="#aab2b9", linewidth=0.9, zorder=0.5)
+
+
+def _name_phases(axes: Axes, lines: list[Record]) -> None:
+    """The task of every phase above its stretch; slanted where one has no room."""
+    names = {line["phase"]: f"{line['phase']} {short(line['task'])}" for line in lines}
+    stretches = {phase: _steps_of(lines, phase) for phase in names}
+    inch = 0.78 * _WIDTH / len(lines)
+    tight = any(0.088 * len(names[n]) > inch * len(steps) for n, steps in stretches.items())
+    middles = [(steps[0] + steps[-1]) / 2 for steps in stretches.values()]
+    turn: Record = {"rotation": 30, "ha": "left", "rotation_mode": "anchor"} if tight else {}
+    top = axes.secondary_xaxis("top")
+    top.set_xticks(middles, list(names.values()), **turn)
+    top.tick_params(length=0, labelcolor=INK, pad=3)
+    top.spines[:].set_visible(False)
+
+
+def _share_axis(axes: Axes) -> None:
+    axes.set_xlim(-0.02, 1.02)
+    axes.set_ylim(min(0.0, axes.get_ylim()[0]), 1.03)
+
+
+def _tasks(matrix: list[Record], names: Sequence[str]) -> list[tuple[int, list[int]]]:
+    """(column, the phases that train it): a task that comes back is shown once."""
+    found: dict[str, tuple[int, list[int]]] = {}
+    for task, name in enumerate(names):
+        key = repr((name, [row["tasks"][task] for row in matrix]))
+        found.setdefault(key, (task, []))[1].append(task + 1)
+    return list(found.values())
+
+
+def _phases_named(name: str, phases: list[int]) -> str:
+    return f"{', '.join(map(str, phases))}  {short(name, 15)}"
+
+
+def _abreast(panels: int) -> int:
+    return min(5, max(panels, 3))
+
+
+def _panel_size(panels: int) -> tuple[float, float]:
+    return _WIDTH, 2.3 * math.ceil(panels / _abreast(panels)) + 0.5
+
+
+def _small_multiples(
+    figure: Figure,
+    panels: list[tuple[int, list[int]]],
+    draw: Callable[[Axes, int, list[int]], None],
+    title: str,
+    labels: tuple[str, str],
+) -> None:
+    """A panel per task on shared axes, row by row; places left over stay empty."""
+    abreast = _abreast(len(panels))
+    rows = math.ceil(len(panels) / abreast)
+    grid = figure.subplots(rows, abreast, sharex=True, sharey=True, squeeze=False)
+    for place, axes in enumerate(grid.flat):
+        if place >= len(panels):
+            axes.set_visible(False)
+            continue
+        draw(axes, *panels[place])
+        if place + abreast >= len(panels):  # the lowest of its column
+            axes.set_xlabel(labels[0])
+            axes.tick_params(labelbottom=True)
+        if place % abreast == 0:
+            axes.set_ylabel(labels[1])
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11.5, fontweight="bold")
