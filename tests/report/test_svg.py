@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from understudy.report.svg import INK, ink_on, short, smoothed, spread
+from understudy.report.svg import short, smoothed, spread
 
 
 def test_labels_that_touch_are_moved_apart_by_hand() -> None:
@@ -28,11 +28,6 @@ def test_smoothing_stays_within_a_phase_and_passes_over_what_is_missing() -> Non
     phases = np.array([1.0, 1.0, 1.0, 2.0, 2.0])
     assert smoothed(values, phases, 3) == pytest.approx([1.0, 2.0, 3.0, 15.0, 15.0])
     assert np.isnan(smoothed(np.array([np.nan]), np.array([1.0]), 3)).all()
-
-
-def test_text_has_the_ink_that_its_ground_wants() -> None:
-    assert ink_on((1.0, 1.0, 1.0, 1.0)) == INK
-    assert ink_on((0.0, 0.1, 0.4, 1.0)) == "white"
 
 
 def test_long_names_are_cut() -> None:

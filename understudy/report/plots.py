@@ -20,7 +20,6 @@ from understudy.report.svg import (
     TASKS,
     FloatArray,
     drawing,
-    ink_on,
     label_ends,
     short,
     smoothed,
@@ -138,12 +137,11 @@ def _heat(axes: Axes, values: FloatArray, columns: list[str], cell_width: float)
     colours = matplotlib.colormaps["Blues"]
     small = cell_width < 0.55
     for (row, task), value in np.ndenumerate(values):
-        known = bool(np.isfinite(value))
-        fill = colours(0.03 + 0.75 * float(np.clip(value, 0, 1))) if known else colours(0.0)
+        # The palest part of the map: dark figures stay easy to read on all of it.
+        fill = colours(0.02 + 0.58 * float(np.clip(np.nan_to_num(value), 0, 1)))
         axes.add_patch(Rectangle((task, row), 1, 1, facecolor=fill, edgecolor="white", lw=1.2))
-        shown, ink = _shown(float(value)), ink_on(fill)
         size = 7.5 if small else 10
-        axes.text(task + 0.5, row + 0.52, shown, color=ink, ha="center", va="center", size=size)
+        axes.text(task + 0.5, row + 0.52, _shown(float(value)), ha="center", va="center", size=size)
     for task in range(values.shape[1]):
         axes.add_patch(
             Rectangle((task, task + 1), 1, 1, fill=False, edgecolor="#E69F00", lw=2.2, zorder=3)

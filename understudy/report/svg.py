@@ -142,12 +142,5 @@ def spread(values: list[float], gap: float, low: float, high: float) -> list[flo
     return places
 
 
-def ink_on(fill: tuple[float, ...]) -> str:
-    """Black or white, whichever is read more easily on a colour (WCAG's contrast)."""
-    channels = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in fill[:3]]
-    luminance = 0.2126 * channels[0] + 0.7152 * channels[1] + 0.0722 * channels[2]
-    return "white" if 1.05 / (luminance + 0.05) > (luminance + 0.05) / 0.07 else INK
-
-
 def short(text: str, most: int = 14) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
