@@ -117,9 +117,9 @@ class Theirs:
             "stops": stops,
             "group": config.num_generations,
         }
-        names = ("batch_size", "max_completion_length", "temperature", "learning_rate")
-        names += ("loss_type", "epsilon", "max_grad_norm", "threads", "seed")
-        case |= {name: getattr(config, name) for name in names}
+        names = "batch_size max_completion_length temperature learning_rate"
+        names += " loss_type epsilon max_grad_norm threads seed"
+        case |= {name: getattr(config, name) for name in names.split()}
         self.process = subprocess.Popen(
             [python, str(Path(__file__).with_name("trl_step.py"))],
             stdin=subprocess.PIPE,
