@@ -11,7 +11,7 @@ import typer
 import typer.core
 
 from understudy import recipes
-from understudy.errors import UnderstudyError
+from understudy.errors import ConfigError, UnderstudyError
 
 if TYPE_CHECKING:
     from understudy.config import Config
@@ -79,6 +79,10 @@ def _train(
     from understudy.run import RunDirectory
 
     config = resolve_config(recipes.defaults(recipe), file, overrides)
+    if config.recipe != recipe:
+        raise ConfigError(
+            f"recipe={config.recipe}: the command says {recipe}; use train {config.recipe}"
+        )
     if dry_run:
         from understudy.offload.plan import plan_text
 
@@ -126,7 +130,7 @@ def ask(
     opened = _open(run)
     answer = answer_question(opened, _serving(opened), question)
     if as_json:
-        print(json.dumps(answer))
+        _print_json(answer)
         return
     print(answer["answer"])
     print(f"  answered by {answer['answered_by']}: {answer['why']}")
@@ -146,7 +150,7 @@ def evaluate(
     opened = _open(run)
     cells = examine_run(opened, _serving(opened), queries)
     if as_json:
-        print(json.dumps(cells, indent=2))
+        _print_json(cells)
         return
     _print_table(exam_table(cells))
 
@@ -161,7 +165,7 @@ def compare(
 
     records = comparison([_open(run) for run in runs])
     if as_json:
-        print(json.dumps(records, indent=2))
+        _print_json(records)
         return
     _print_table(comparison_table(records))
 
@@ -199,6 +203,12 @@ def _serving(run: RunDirectory) -> Any:
     return recipes.method(config.recipe)(config).serving
 
 
+def _print_json(content: Any) -> None:
+    """JSON knows no infinity, which a threshold may be: null stands for it."""
+    exact = json.dumps(content)  # NaN, Infinity: what Python alone reads back
+    print(json.dumps(json.loads(exact, parse_constant=lambda _: None), indent=2))
+
+
 def _print_table(table: Any) -> None:
     from rich.console import Console
 
@@ -215,7 +225,10 @@ def main() -> None:
         _refuse(str(error))
     except typer.TyperException as error:
         message = getattr(error, "format_message", error.__str__)()
-        _refuse(message.replace("\n", " "))
+        if message.startswith("Usage:"):  # no verb was given: the message is the whole help
+            print(message, file=sys.stderr)
+            sys.exit(2)
+        _refuse(message)
     except (KeyboardInterrupt, typer.Abort):
         print("interrupted; continue with --resume", file=sys.stderr)
         sys.exit(130)
@@ -223,5 +236,5 @@ def main() -> None:
 
 
 def _refuse(reason: str) -> None:
-    print(f"error: {reason}", file=sys.stderr)
+    print(f"error: {' '.join(reason.split())}", file=sys.stderr)
     sys.exit(2)

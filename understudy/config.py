@@ -26,6 +26,15 @@ class Faults(Section):
     failure_rate: float = Field(0.0, ge=0, le=1, description="share of calls that time out")
     truncation_rate: float = Field(0.0, ge=0, le=1, description="share of replies cut short")
 
+    @model_validator(mode="after")
+    def _compatible(self) -> Faults:
+        if self.failure_rate + self.truncation_rate > 1:
+            raise ValueError(
+                f"failure_rate={self.failure_rate} and truncation_rate={self.truncation_rate} "
+                "add up to more than 1; a call either fails or is cut short"
+            )
+        return self
+
 
 class CloudConfig(Section):
     """Who is asked for help."""
@@ -45,9 +54,11 @@ class CloudConfig(Section):
 class RewardConfig(Section):
     """What a response is worth."""
 
-    local: float = Field(1.0, description="right by itself")
-    cloud: float = Field(1.0, description="right because the cloud was asked")
-    format: float = Field(0.0, description="wrong, but with an answer in the right form")
+    local: float = Field(1.0, allow_inf_nan=False, description="right by itself")
+    cloud: float = Field(1.0, allow_inf_nan=False, description="right because the cloud was asked")
+    format: float = Field(
+        0.0, allow_inf_nan=False, description="wrong, but with an answer in the right form"
+    )
 
 
 class PriceConfig(Section):
@@ -90,7 +101,7 @@ class Config(Section):
     num_generations: int = Field(8, ge=2, description="responses drawn per prompt (the group)")
     max_completion_length: int = Field(24, ge=1, description="longest response, in tokens")
     temperature: float = Field(1.0, gt=0, description="of sampling in training; evaluation: greedy")
-    learning_rate: float = Field(2e-4, gt=0, description="of Adam, constant")
+    learning_rate: float = Field(2e-4, gt=0, allow_inf_nan=False, description="of Adam, constant")
     max_grad_norm: float = Field(1.0, gt=0, description="gradients are clipped to this norm")
     num_iterations: int = Field(1, ge=1, description="updates on each batch of responses")
     loss_type: Literal["dagrpo", "grpo", "dapo", "dr_grpo"] = Field(
@@ -111,7 +122,7 @@ class Config(Section):
     )
     device: str = Field("cpu", description="cpu or cuda")
     bf16: bool = Field(False, description="matrix products in bfloat16")
-    seed: int = Field(0, description="of everything drawn")
+    seed: int = Field(0, ge=0, lt=2**32, description="of everything drawn")
 
     @model_validator(mode="after")
     def _compatible(self) -> Config:
@@ -183,7 +194,7 @@ def _read(path: Path) -> Mapping[str, Any]:
         content = yaml.safe_load(path.read_text())
     except OSError as error:
         raise ConfigError(f"--config {path}: cannot be read ({error.strerror})") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"--config {path}: not valid YAML ({error})".replace("\n", " ")) from None
     if not isinstance(content, Mapping):
         raise ConfigError(f"--config {path}: a configuration is a mapping of settings")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -48,14 +49,14 @@ class RunDirectory:
     @classmethod
     def open(cls, path: Path) -> RunDirectory:
         run = cls(path)
-        if not run.config.is_file():
+        if not os.path.isfile(run.config):  # false, too, for a path that cannot be looked up
             raise RunError(f"{path}: no run there (config.yaml is missing)")
         return run
 
     def settings(self) -> dict[str, Any]:
         try:
             content = yaml.safe_load(self.config.read_text())
-        except (OSError, yaml.YAMLError) as error:
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise RunError(f"{self.config}: cannot be read ({error})".replace("\n", " ")) from error
         if not isinstance(content, dict):
             raise RunError(f"{self.config}: is no mapping of settings")
@@ -95,6 +96,9 @@ class RunDirectory:
         write_folder(self.checkpoints / f"step-{step:06d}", fill)
         for old in self._saved()[:-_KEPT]:
             shutil.rmtree(old)
+
+    def has_checkpoint(self) -> bool:
+        return bool(self._saved())
 
     def last_checkpoint(self) -> Path:
         saved = self._saved()

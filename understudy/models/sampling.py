@@ -160,6 +160,7 @@ class _Record:
                 len(logits), 1, dtype=torch.float64, device=logits.device, generator=generator
             )
             tokens = torch.searchsorted(reached, uniform * reached[:, -1:]).squeeze(1)
+            tokens = tokens.clamp(max=logits.shape[-1] - 1)  # NaN is reached nowhere
         entropy = -(probabilities * logprobs.clamp(min=-1e4)).sum(dim=-1)
         chosen = logprobs.gather(1, tokens[:, None]).squeeze(1)
         self.tokens[slots, position] = tokens
@@ -200,7 +201,7 @@ def score(
     rows: Tensor,
     ask: int,
     drawing: Drawing,
-    chunks: int = 4,
+    chunks: int = 2,
 ) -> tuple[Tensor, Tensor]:
     """Log-probabilities, with gradient, of completions' tokens and of asking, each of shape
     (len(rows), positions).

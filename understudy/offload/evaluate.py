@@ -81,7 +81,7 @@ def grade(
     else:
         asks = fitted if serving == "calibrated" else own
         if serving == "capped":
-            asks = own & (np.cumsum(own) <= budget * len(own))
+            asks = own & (np.cumsum(own) / len(own) <= budget)  # 0.29 * 100 is 28.999...
         rate, system = asks.mean(), np.where(asks, cloud, local).mean()
     return {
         "local": float(local.mean()),

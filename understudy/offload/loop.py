@@ -73,6 +73,8 @@ def rollout(state: State, queries: list[Query], config: Config) -> tuple[Batch, 
     prompts = policy.prompts([query.prompt for query in queries])
     generator = torch.Generator(policy.device).manual_seed(config.seed * 1_000_003 + state.step)
     drawn = policy.sample(prompts, config.num_generations, drawing, generator)
+    if drawn.logprobs.isnan().any():
+        raise DivergedError(f"step {state.step + 1}: the model gives NaN; {_mend(config)}")
     asked = drawn.asked.view(len(queries), -1)
     replies = ask(state.cloud, queries, asked)
     probability = drawn.ask_logprobs[drawn.mask].exp()
@@ -113,8 +115,7 @@ def update(
         value = float(loss.detach())
         if not (torch.isfinite(torch.tensor([value, norm])).all()):
             raise DivergedError(
-                f"step {state.step + 1}: loss={value}, grad_norm={norm}; the last checkpoint is "
-                f"kept; lower learning_rate={config.learning_rate} and --resume"
+                f"step {state.step + 1}: loss={value}, grad_norm={norm}; {_mend(config)}"
             )
         state.optimiser.step()
     return value, norm
@@ -159,6 +160,13 @@ def _exam(
     questions = phase.exam(config.eval_queries, "test", f"{config.seed}")
     exam = examine(state.policy, state.examiner, questions, longest)
     return practice, grade(exam, method.serving, state.dual.shift, threshold, budget)
+
+
+def _mend(config: Config) -> str:
+    return (
+        "the last checkpoint is kept; start a new run with less than "
+        f"learning_rate={config.learning_rate}"
+    )
 
 
 def budget_of(phase: Phase, config: Config) -> float:

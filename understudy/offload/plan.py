@@ -11,9 +11,10 @@ from understudy.offload.session import settled, total_steps
 
 def plan_text(config: Config) -> str:
     """The resolved settings, then what they amount to; wrong ones are refused as in a run."""
-    from understudy.offload.start import build_cloud
+    from understudy.offload.start import build_cloud, check_device
 
     resolve(config.model)
+    check_device(config.device)
     build_cloud(config.cloud)
     complete = settled(config)
     responses = total_steps(config) * config.batch_size * config.num_generations

@@ -6,6 +6,8 @@ import time
 from pathlib import Path
 from typing import Any, Protocol
 
+from safetensors import SafetensorError
+
 from understudy.config import Config, check_config
 from understudy.errors import ConfigError, RunError
 from understudy.models.policy import Policy
@@ -50,11 +52,13 @@ def new_run(path: Path, config: Config, method: Method, display: Display) -> Run
 
 
 def resume_run(run: RunDirectory, config: Config, method: Method, display: Display) -> RunDirectory:
-    """Continue from the last whole checkpoint; a finished run is left as it is."""
-    saved = run.last_checkpoint()
-    state = start(config.model_copy(update={"model": str(saved)}), method)
-    state = load_state(state, saved, build_cloud(config.cloud))
-    run.rewind(state.step)
+    """Continue from the last whole checkpoint; a finished run ends with the same results."""
+    if run.has_checkpoint():
+        saved = run.last_checkpoint()
+        state = start(config.model_copy(update={"model": str(saved)}), method)
+        state = load_state(state, saved, build_cloud(config.cloud))
+    else:  # it was interrupted before its first
+        state = start(config, method)
     return _go(run, state, config, method, display)
 
 
@@ -86,6 +90,7 @@ def _go(
     stream = load_stream(config.stream)
     recorder = _Recorder(run, display, ends(stream)[-1], method.serving != "random")
     try:
+        run.rewind(state.step)
         recorder.recall(state)
 
         def save(state: State) -> None:
@@ -96,9 +101,10 @@ def _go(
         run.write(
             run.summary, summarise(run.metric_lines(), state.matrix, state.cloud, state.examiner)
         )
-    except OSError as error:
+    except (OSError, SafetensorError) as error:  # safetensors has an error of its own for both
+        reason = getattr(error, "strerror", None) or error
         raise RunError(
-            f"{run.path}: writing failed ({error.strerror}); "
+            f"{run.path}: writing failed ({reason}); "
             "make room and continue with --resume, nothing finished is lost"
         ) from error
     return run

@@ -16,6 +16,7 @@ from understudy.types import Cloud
 
 def start(config: Config, method: Method) -> State:
     torch.set_num_threads(config.threads)
+    check_device(config.device)
     policy = Policy.load(config.model, config.device, config.bf16)
     optimiser = torch.optim.Adam(policy.decoder.parameters(), lr=config.learning_rate)
     cloud = build_cloud(config.cloud)
@@ -26,6 +27,14 @@ def start(config: Config, method: Method) -> State:
         cloud=MeteredCloud(cloud),
         examiner=MeteredCloud(cloud),
     )
+
+
+def check_device(name: str) -> None:
+    try:
+        torch.zeros((), device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ConfigError(f"device={name}: cannot be used here ({reason}); use cpu") from error
 
 
 def build_cloud(config: CloudConfig) -> Cloud:

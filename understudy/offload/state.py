@@ -17,6 +17,8 @@ from understudy.models.checkpoint import save_decoder
 from understudy.models.policy import Policy
 from understudy.types import Cloud
 
+_RECORDED = {"step", "dual", "matrix", "cloud", "examiner"}
+
 
 @dataclass
 class State:
@@ -52,13 +54,11 @@ def save_state(state: State, folder: Path) -> None:
 
 def load_state(state: State, folder: Path, cloud: Cloud) -> State:
     """The saved run in place of a freshly started one; the policy's weights are already loaded."""
+    record, path = _record(folder), folder / "optimizer.safetensors"
     try:
-        record = json.loads((folder / "state.json").read_text())
-        moments = load_file(folder / "optimizer.safetensors")
-    except (OSError, ValueError, SafetensorError) as error:
-        raise CheckpointError(
-            f"{folder}: cannot be read ({error}); remove that folder to resume from the one before"
-        ) from error
+        moments = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise _unreadable(path, error) from error
     entries: dict[int, dict[str, torch.Tensor]] = {}
     for name, value in moments.items():
         number, _, key = name.partition(".")
@@ -78,9 +78,23 @@ def load_state(state: State, folder: Path, cloud: Cloud) -> State:
 
 def saved_dual(folder: Path) -> dict[str, Any]:
     """The dual variables of a checkpoint, by name."""
-    try:
-        record = json.loads((folder / "state.json").read_text())
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{folder}: cannot be read ({error})") from error
-    dual: dict[str, Any] = record["dual"]
+    dual: dict[str, Any] = _record(folder)["dual"]
     return dual
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    path = folder / "state.json"
+    try:
+        record = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
+    if not isinstance(record, dict) or not record.keys() >= _RECORDED:
+        raise _unreadable(path, f"it needs {', '.join(sorted(_RECORDED))}")
+    return record
+
+
+def _unreadable(path: Path, reason: object) -> CheckpointError:
+    return CheckpointError(
+        f"{path}: cannot be read ({reason}); "
+        f"remove {path.parent.name} to resume from the checkpoint before"
+    )

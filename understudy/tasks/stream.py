@@ -81,7 +81,7 @@ class Phase(BaseModel):
         total, low, high = sum(self.families.values()), self.levels[0], self.levels[1]
         queries = []
         for name, share in self.families.items():
-            for i in range(round(size * share / total)):
+            for i in range(max(1, round(size * share / total))):  # none is left out
                 level = low + i % (high - low + 1)
                 queries.append(draw_query(FAMILIES[name], level, split, rng))
         return queries
