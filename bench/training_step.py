@@ -46,7 +46,7 @@ from understudy.tasks.stream import Phase
 from understudy.types import Query
 
 ROOT = Path(__file__).resolve().parents[1]
-PHASE = Phase(families=["stories", "strings", "programs", "facts", "calendar"])
+FAMILIES = ["stories", "strings", "programs", "facts", "calendar"]
 MILLION = ["--hidden", "160", "--layers", "3", "--inner", "448", "--steps", "400"]
 Row = dict[str, Any]
 
@@ -73,8 +73,8 @@ class TimedPolicy(Policy):
 class Ours:
     """This project's loop, a step at a time."""
 
-    def __init__(self, config: Config) -> None:
-        self.config, self.method = config, method("grpo")(config)
+    def __init__(self, config: Config, phase: Phase) -> None:
+        self.config, self.phase, self.method = config, phase, method("grpo")(config)
         self.state = start(config, self.method)
         policy = self.state.policy
         self.policy = TimedPolicy(
@@ -91,7 +91,7 @@ class Ours:
         drawn = time.perf_counter()
         update(state, method, batch, scores, advantage, 0.0, config, None)
         updated = time.perf_counter()
-        metrics = step_metrics(state, 1, PHASE, 0.0, batch, scores, advantage)
+        metrics = step_metrics(state, 1, self.phase, 0.0, batch, scores, advantage)
         state.step += 1
         ended = time.perf_counter()
         sample = self.policy.seconds[-1]
@@ -172,10 +172,10 @@ def trl_process(*args: Any) -> Iterator[Theirs]:
 
 def compare(python: str, model: str, args: argparse.Namespace) -> Row:
     """Both sides through the same batches, in turns; TRL first in every other pair."""
-    config = settings(model, args)
+    config, phase = settings(model, args), Phase(families=args.families)
     total = args.warm_up + args.steps
-    batches = [PHASE.batch(config.batch_size, "train", f"{args.seed} {i}") for i in range(total)]
-    ours, half = Ours(config), Ours(config.model_copy(update={"bf16": True}))
+    batches = [phase.batch(config.batch_size, "train", f"{args.seed} {i}") for i in range(total)]
+    ours, half = Ours(config, phase), Ours(config.model_copy(update={"bf16": True}), phase)
     stops = [ours.policy.tokens.end, ours.policy.tokens.ask]
     queries = [query for batch in batches for query in batch]
     rows: dict[str, list[Row]] = {"understudy": [], "trl": [], "understudy_bf16": []}
@@ -268,6 +268,7 @@ def shown(row: Row) -> str:
 def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--models", nargs="*", default=["tiny", "million"])
+    parser.add_argument("--families", nargs="*", default=FAMILIES, help="what is asked, mixed")
     parser.add_argument("--steps", type=int, default=15)
     parser.add_argument("--warm-up", type=int, default=3)
     parser.add_argument("--batch-size", type=int, default=32)
@@ -294,7 +295,7 @@ def main() -> None:
     commit = subprocess.run(
         ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True
     )
-    names = ("steps", "warm_up", "batch_size", "group", "length", "threads", "seed")
+    names = ("families", "steps", "warm_up", "batch_size", "group", "length", "threads", "seed")
     record = {
         "command": " ".join(["python", "bench/training_step.py", *sys.argv[1:]]),
         "commit": commit.stdout.strip(),

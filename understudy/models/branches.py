@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-# Every branch is held against every other in vain, which costs the square of the length.
+# Attention holds every branch against every other in vain, at the square of the length.
 LONGEST = 256
 
 
@@ -54,14 +54,21 @@ class Forest:
 
 
 def grow(
-    prompts: Sequence[list[int]], completions: Sequence[list[int]], owners: Sequence[int]
+    prompts: Sequence[list[int]],
+    completions: Sequence[list[int]],
+    owners: Sequence[int],
+    longest: int = LONGEST,
 ) -> list[Tree]:
-    """Trees of completions, each under the prompt that owns it, shortest tree first."""
+    """Trees of completions, each under the prompt that owns it, shortest tree first.
+
+    A tree that would grow beyond `longest`, or beyond twice its prompt, is followed by another.
+    """
     open_trees: dict[int, Tree] = {}
     trees: list[Tree] = []
     for row, (owner, completion) in enumerate(zip(owners, completions, strict=True)):
         tree = open_trees.get(owner)
-        if tree is None or len(tree.tokens) + len(completion) > max(LONGEST, 2 * tree.prompt):
+        room = max(longest, 2 * len(prompts[owner]))
+        if tree is None or (tree.rows and len(tree.tokens) + len(completion) - 1 > room):
             tree = open_trees[owner] = Tree(prompts[owner])
             trees.append(tree)
         tree.add(row, completion)

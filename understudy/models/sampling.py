@@ -201,7 +201,7 @@ def score(
     rows: Tensor,
     ask: int,
     drawing: Drawing,
-    chunks: int = 2,
+    chunks: int = 4,
 ) -> tuple[Tensor, Tensor]:
     """Log-probabilities, with gradient, of completions' tokens and of asking, each of shape
     (len(rows), positions).
