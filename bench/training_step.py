@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
 import statistics
 import subprocess
 import sys
@@ -301,7 +302,7 @@ def main() -> None:
         "commit": commit.stdout.strip(),
         "settings": {name: getattr(args, name) for name in names},
         "load_average": os.getloadavg(),
-        "environment": environment(),
+        "environment": environment() | {"platform": f"{platform.system()} {platform.machine()}"},
         "results": rows,
     }
     args.out.parent.mkdir(parents=True, exist_ok=True)

@@ -144,7 +144,8 @@ def main() -> None:
         gate = Gate(watch, rewards, reply)
         gate.trainer = trainer
         trainer.add_callback(gate)
-        gate._tell({"trl": trl.__version__, "transformers": transformers.__version__})
+        versions = {module.__name__: module.__version__ for module in (trl, transformers, torch)}
+        gate._tell(versions)
         trainer.train()
 
 
