@@ -108,12 +108,17 @@ def _run(run: RunDirectory | None, out: Path, config: Config) -> None:
 
     method = recipes.method(config.recipe)(config)
     console = Console()
-    with LiveDisplay(console, total_steps(config)) as display:
-        if run is None:
-            run = new_run(out, config, method, display)
-        else:
-            run = resume_run(run, config, method, display)
-    write_report(run)
+    try:
+        with LiveDisplay(console, total_steps(config)) as display:
+            if run is None:
+                run = new_run(out, config, method, display)
+            else:
+                run = resume_run(run, config, method, display)
+        write_report(run)
+    except KeyboardInterrupt:
+        sys.unraisablehook = lambda _: None  # what was only half built says nothing when it goes
+        print("interrupted; continue with --resume", file=sys.stderr)
+        raise typer.Exit(130) from None
     console.print(run_table(run.read(run.summary)))
     console.print(f"report: {run.report}")
 
@@ -230,7 +235,7 @@ def main() -> None:
             sys.exit(2)
         _refuse(message)
     except (KeyboardInterrupt, typer.Abort):
-        print("interrupted; continue with --resume", file=sys.stderr)
+        print("interrupted", file=sys.stderr)
         sys.exit(130)
     sys.exit(code if isinstance(code, int) else 0)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -95,6 +96,8 @@ def _go(
 
         def save(state: State) -> None:
             run.save_checkpoint(state.step, lambda folder: save_state(state, folder))
+            # The tokenizer is copied on from the newest: the checkpoint resumed from goes in time.
+            state.policy = replace(state.policy, folder=run.last_checkpoint())
 
         state = train(state, method, stream, config, recorder, save)
         run.write(run.matrix, state.matrix)

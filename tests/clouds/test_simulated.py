@@ -1,0 +1,151 @@
+"""The simulated cloud keeps to its stated accuracy, price and faults, prompt by prompt."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+import statistics
+
+import pytest
+
+from understudy.clouds import FaultyCloud, SimulatedCloud
+from understudy.config import CloudConfig
+from understudy.errors import ConfigError
+from understudy.offload.scores import is_right
+from understudy.offload.start import build_cloud
+from understudy.tasks import FAMILIES, LEVELS, draw_query
+from understudy.types import Cloud, Query, Reply, Request
+
+
+def cloud_of(accuracy: float = 0.5, seed: int = 0) -> SimulatedCloud:
+    return SimulatedCloud({}, (accuracy,) * 5, 0.8, 0.5, 2.0, seed)
+
+
+def asked(cloud: Cloud, query: Query, attempt: int = 0) -> Reply:
+    return asyncio.run(cloud.answer(Request(query, attempt)))
+
+
+def asked_all(cloud: Cloud, queries: list[Query], attempt: int = 0) -> list[Reply]:
+    async def all_replies() -> list[Reply]:
+        return [await cloud.answer(Request(query, attempt)) for query in queries]
+
+    return asyncio.run(all_replies())
+
+
+def questions(family: str, level: int, count: int) -> list[Query]:
+    """So many different ones, or as many as are found."""
+    rng, found = random.Random(f"{family} {level}"), {}
+    for _ in range(2 * count):
+        query = draw_query(FAMILIES[family], level, "train", rng)
+        found[query.prompt] = query
+    return list(found.values())[:count]
+
+
+def spread(share: float, count: int) -> float:
+    """Four standard deviations of a binomial share, and half a trial."""
+    return 4 * math.sqrt(share * (1 - share) / count) + 0.5 / count
+
+
+@pytest.mark.parametrize("family", ["sums", "stories", "sequences"])
+def test_it_is_as_often_right_as_stated_for_each_level(family: str) -> None:
+    stated = (0.9, 0.7, 0.5, 0.3, 0.1)
+    cloud = SimulatedCloud({family: stated}, (1.0,) * 5, 0.8, 0.5, 2.0, 3)
+    for level in LEVELS:
+        queries = questions(family, level, 200)
+        replies = zip(queries, asked_all(cloud, queries), strict=True)
+        share = statistics.mean(is_right(query, reply.text or "") for query, reply in replies)
+        wanted = stated[level - 1]
+        assert share == pytest.approx(wanted, abs=spread(wanted, len(queries)))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_right_answers_pass_the_checker_and_slips_do_not(family: str) -> None:
+    queries = [query for level in LEVELS for query in questions(family, level, 30)]
+    for query, reply in zip(queries, asked_all(cloud_of(1.0), queries), strict=True):
+        assert is_right(query, reply.text or "")
+    slips = asked_all(cloud_of(0.0), queries)
+    passed = [is_right(q, reply.text or "") for q, reply in zip(queries, slips, strict=True)]
+    # Another program may compute the same values: `x[1:]` of a slip may still be `x[1:]` to it.
+    assert statistics.mean(passed) <= (0.1 if family == "programs" else 0.0)
+
+
+def test_a_family_without_figures_of_its_own_has_the_general_ones() -> None:
+    cloud = SimulatedCloud({"sums": (0.0,) * 5}, (1.0,) * 5, 0.8, 0.5, 2.0, 0)
+    for family, wanted in (("sums", False), ("products", True)):
+        for query in questions(family, 2, 10):
+            assert is_right(query, asked(cloud, query).text or "") == wanted
+
+
+def test_a_question_has_one_answer_for_ever_and_another_seed_another_luck() -> None:
+    queries = questions("sums", 3, 60)
+    first = asked_all(cloud_of(), queries)
+    assert asked_all(cloud_of(), queries[::-1]) == first[::-1]
+    assert asked_all(cloud_of(), queries, attempt=3) == first
+    assert asked_all(cloud_of(seed=1), queries) != first
+
+
+def test_a_call_costs_what_its_tokens_cost() -> None:
+    cloud = SimulatedCloud({}, (1.0,) * 5, 0.8, 0.5, 2.0, 0)
+    query = Query("123456789", "12", "sums", 1, "12345#12")
+    reply = asked(cloud, query)
+    # Nine characters are three tokens begun, eight are two.
+    assert (reply.prompt_tokens, reply.completion_tokens) == (3, 2)
+    assert reply.dollars == pytest.approx((3 * 0.5 + 2 * 2.0) / 1e6)
+    assert reply.error is None
+
+
+def test_half_of_the_calls_take_longer_than_the_stated_time() -> None:
+    seconds = [reply.seconds for reply in asked_all(cloud_of(), questions("sums", 5, 300))]
+    assert min(seconds) > 0
+    assert statistics.median(seconds) == pytest.approx(0.8, rel=0.1)
+
+
+def test_a_question_of_nobody_is_a_failed_call_without_a_price() -> None:
+    reply = asked(cloud_of(), Query("why?", "", "", 5, ""))
+    assert (reply.text, reply.dollars) == (None, 0.0)
+    assert reply.error
+
+
+def test_faults_come_as_often_as_stated() -> None:
+    queries = questions("sums", 5, 400)
+    cloud = FaultyCloud(cloud_of(1.0), 0.3, 0.2, 0)
+    replies = asked_all(cloud, queries)
+    for error, wanted in (("timeout", 0.3), ("truncated", 0.2), (None, 0.5)):
+        share = statistics.mean(reply.error == error for reply in replies)
+        assert share == pytest.approx(wanted, abs=spread(wanted, len(queries)))
+    assert replies == asked_all(cloud, queries)
+    again = asked_all(cloud, queries, attempt=1)
+    assert any(old.error and not new.error for old, new in zip(replies, again, strict=True))
+
+
+def test_a_timeout_is_free_and_slow_and_a_truncated_reply_is_paid_for() -> None:
+    query = questions("stories", 3, 1)[0]
+    whole = asked(cloud_of(1.0), query)
+    lost = asked(FaultyCloud(cloud_of(1.0), 1.0, 0.0, 0), query)
+    assert (lost.text, lost.dollars, lost.seconds) == (None, 0.0, 30.0)
+    cut = asked(FaultyCloud(cloud_of(1.0), 0.0, 1.0, 0), query)
+    assert (cut.dollars, cut.prompt_tokens) == (whole.dollars, whole.prompt_tokens)
+    assert cut.error == "truncated"
+    assert not is_right(query, cut.text or "")
+
+
+def test_settings_become_the_cloud_they_describe() -> None:
+    plain = build_cloud(CloudConfig(accuracy={"facts": 0.5, "sums": [1, 0.9, 0.8, 0.7, 0.6]}))
+    assert isinstance(plain, SimulatedCloud)
+    assert plain.accuracy == {"facts": (0.5,) * 5, "sums": (1, 0.9, 0.8, 0.7, 0.6)}
+    assert plain.default_accuracy == (0.99, 0.98, 0.97, 0.95, 0.92)
+    faulty = build_cloud(CloudConfig.model_validate({"faults": {"failure_rate": 0.1}, "seed": 7}))
+    assert isinstance(faulty, FaultyCloud)
+    assert (faulty.failure_rate, faulty.seed, faulty.cloud.seed) == (0.1, 7, 7)
+
+
+@pytest.mark.parametrize("accuracy", [1.5, [0.9], [0.5, 0.5, 0.5, 0.5, -0.1], {"sums": [1.0]}])
+def test_shares_that_are_none_are_refused(accuracy: object) -> None:
+    with pytest.raises(ConfigError, match=r"\[0, 1\]"):
+        build_cloud(CloudConfig.model_validate({"accuracy": accuracy}))
+
+
+def test_an_unknown_family_is_refused_with_those_that_exist() -> None:
+    with pytest.raises(ConfigError, match=r"poems.*sums"):
+        build_cloud(CloudConfig(accuracy={"poems": 1.0}))

@@ -1,0 +1,171 @@
+"""A run that was cut short anywhere goes on as if it had not been, bit for bit."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.offload.runs import (
+    EVERYTHING,
+    SMALL,
+    TWO_PHASES,
+    Silent,
+    StoppedError,
+    config_of,
+    results_of,
+    run_new,
+    run_on,
+    settings_of,
+)
+from understudy.recipes import NAMES
+from understudy.run import RunDirectory
+
+FAULTY = {key.replace(".", "__"): value for key, value in EVERYTHING.items()}
+EVENTS = 7  # four steps, and three examinations
+
+
+@pytest.mark.parametrize("recipe", NAMES)
+def test_a_run_stopped_at_any_event_resumes_bit_for_bit(
+    recipe: str, model: Path, tmp_path: Path
+) -> None:
+    config = config_of(recipe, model, **FAULTY)
+    whole = Silent()
+    wanted = results_of(run_new(tmp_path / "whole", config, whole))
+    assert whole.events == EVENTS
+    for event in range(1, EVENTS + 1):
+        path = tmp_path / f"stopped-{event}"
+        with pytest.raises(StoppedError):
+            run_new(path, config, Silent(stop_at=event))
+        run = RunDirectory.open(path)
+        assert not run.summary.exists()
+        assert results_of(run_on(run, config)) == wanted
+
+
+def test_a_run_stopped_again_and_again_resumes_bit_for_bit(model: Path, tmp_path: Path) -> None:
+    config = config_of("understudy", model, checkpoint_every=1, **FAULTY)
+    wanted = results_of(run_new(tmp_path / "whole", config))
+    with pytest.raises(StoppedError):
+        run_new(tmp_path / "again", config, Silent(stop_at=1))
+    run, stops = RunDirectory.open(tmp_path / "again"), 1
+    while not run.summary.exists():
+        try:
+            run_on(run, config, Silent(stop_at=3))
+        except StoppedError:
+            stops += 1
+    assert stops > 2
+    assert results_of(run) == wanted
+
+
+def test_a_resumed_run_outlives_the_checkpoint_it_came_from(model: Path, tmp_path: Path) -> None:
+    phases = [{"families": "facts", "levels": [1, 1], "steps": 6}]
+    config = config_of("dagrpo", model, checkpoint_every=1, stream=phases)
+    wanted = results_of(run_new(tmp_path / "whole", config))
+    with pytest.raises(StoppedError):
+        run_new(tmp_path / "run", config, Silent(stop_at=2))
+    run = RunDirectory.open(tmp_path / "run")
+    assert run.last_checkpoint().name == "step-000000"
+    assert results_of(run_on(run, config)) == wanted
+
+
+def test_resuming_a_finished_run_changes_no_result(model: Path, tmp_path: Path) -> None:
+    config = config_of("understudy", model, **FAULTY)
+    run = run_new(tmp_path / "run", config)
+    before = results_of(run) | {"timings": run.timings.read_bytes()}
+    assert results_of(run_on(run, config)) | {"timings": run.timings.read_bytes()} == before
+
+
+def test_a_run_with_a_reference_is_held_to_the_model_before_training_when_resumed(
+    model: Path, tmp_path: Path
+) -> None:
+    config = config_of("grpo", model, beta=0.5, epsilon=0.2, num_iterations=2)
+    wanted = results_of(run_new(tmp_path / "whole", config))
+    with pytest.raises(StoppedError):
+        run_new(tmp_path / "run", config, Silent(stop_at=5))
+    run = RunDirectory.open(tmp_path / "run")
+    assert results_of(run_on(run, config)) == wanted
+
+
+def test_what_was_said_before_a_stop_is_not_said_again(model: Path, tmp_path: Path) -> None:
+    phases = [{"families": "facts", "levels": [1, 1], "steps": 8}]
+    settings: dict[str, Any] = {"stream": phases, "max_completion_length": 1}
+    config = config_of("dagrpo", model, checkpoint_every=1, **settings)
+    whole, first, second = Silent(), Silent(stop_at=8), Silent()
+    run_new(tmp_path / "whole", config, whole)
+    assert any("max_completion_length" in text for text in whole.warnings)
+    with pytest.raises(StoppedError):
+        run_new(tmp_path / "run", config, first)
+    run_on(RunDirectory.open(tmp_path / "run"), config, second)
+    assert first.warnings
+    assert first.warnings + second.warnings == whole.warnings
+
+
+def command(recipe: str, model: Path, out: Path, settings: dict[str, Any]) -> list[str]:
+    given = settings_of(SMALL | {"model": str(model)} | settings)
+    sets = [part for setting in given for part in ("--set", setting)]
+    return [sys.executable, "-m", "understudy", "train", recipe, "--out", str(out), *sets]
+
+
+def killed(command: list[str], out: Path, after: float, sign: int) -> subprocess.Popen[str]:
+    """A command that got a signal so many seconds after it wrote, unless it was done."""
+    file = out / "metrics.jsonl"
+    written = file.stat().st_mtime_ns if file.exists() else 0
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    while process.poll() is None:
+        if file.exists() and file.stat().st_mtime_ns > written:
+            time.sleep(after)
+            process.send_signal(sign)
+            break
+        time.sleep(0.002)
+    process.wait(60)
+    return process
+
+
+def test_an_interrupted_command_says_one_line_and_resumes(model: Path, tmp_path: Path) -> None:
+    phases = [{"families": "facts", "levels": [1, 1], "steps": 160}]
+    settings = {"stream": phases, "batch_size": 2, "num_generations": 2, "checkpoint_every": 20}
+    out = tmp_path / "run"
+    process = killed(command("dagrpo", model, out, settings), out, 0.15, signal.SIGINT)
+    assert process.stderr is not None
+    assert process.stderr.read() == "interrupted; continue with --resume\n"
+    assert process.returncode == 130
+    run, config = RunDirectory.open(out), config_of("dagrpo", model, **settings)
+    assert 0 < len(run.metric_lines()) < 160
+    resumed = results_of(run_on(run, config))
+    assert resumed == results_of(run_new(tmp_path / "whole", config))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", ["understudy", "dagrpo", "gapg"])
+def test_a_killed_command_resumes_bit_for_bit(recipe: str, model: Path, tmp_path: Path) -> None:
+    phases = [phase | {"steps": 30} for phase in TWO_PHASES]
+    # Saved at every step, so that some of the kills fall into the writing of a checkpoint.
+    settings = EVERYTHING | {"stream": phases, "checkpoint_every": 1}
+    whole, out = tmp_path / "whole", tmp_path / "run"
+    subprocess.run(command(recipe, model, whole, settings), check=True, stdout=subprocess.DEVNULL)
+    rng, kills, resume = random.Random(recipe), 0, command(recipe, model, out, settings)
+    while True:
+        process = killed(resume, out, rng.uniform(0.0, 0.3), signal.SIGKILL)
+        if process.returncode == 0:
+            break
+        assert process.stderr is not None
+        assert process.returncode == -signal.SIGKILL, process.stderr.read()
+        kills += 1
+        if not (out / "config.yaml").exists():
+            shutil.rmtree(out, ignore_errors=True)
+            continue
+        resume = [*command(recipe, model, out, {})[:7], "--resume"]
+    assert kills > 2
+    wanted, found = (results_of(RunDirectory.open(path)) for path in (whole, out))
+    assert found == wanted
+    assert len(json.loads(found["matrix.json"])) == 3
