@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -13,6 +14,8 @@ from understudy.offload.learn import Batch
 from understudy.offload.scores import Scores
 from understudy.offload.state import State
 from understudy.tasks.stream import Phase
+
+_NAMED = ("dual/price", "dual/shift")  # under the field's own names
 
 
 def step_metrics(
@@ -30,6 +33,7 @@ def step_metrics(
     rewards = scores.reward[scores.valid]
     levels = torch.tensor([[query.level] for query in batch.queries]).expand(asked.shape)
     share = _share
+    remembered = {f"dual/{key}": value for key, value in asdict(dual).items()}
     return {
         "step": state.step + 1,
         "phase": number,
@@ -59,6 +63,7 @@ def step_metrics(
         "completions/clipped_ratio": 1.0 - share(drawn.finished),
         "entropy": float(drawn.entropy.sum()) / max(1, tokens),
         "num_tokens": tokens,
+        **{key: value for key, value in remembered.items() if key not in _NAMED},
     }
 
 
