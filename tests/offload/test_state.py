@@ -1,0 +1,98 @@
+"""The state on disk: whole, or refused in one line that names the file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.offload.runs import (
+    EVERYTHING,
+    Silent,
+    StoppedError,
+    config_of,
+    run_new,
+    run_on,
+    trajectory,
+)
+from understudy.errors import CheckpointError
+from understudy.offload.start import build_cloud, start
+from understudy.offload.state import load_state, save_state, saved_dual
+from understudy.recipes import method
+from understudy.run import RunDirectory
+
+FAULTY = {key.replace(".", "__"): value for key, value in EVERYTHING.items()}
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("recipe", ["understudy", "grpo"])
+def test_a_state_comes_back_as_it_was(recipe: str, model: Path, tmp_path: Path) -> None:
+    config = config_of(recipe, model, **FAULTY)
+    _, state = trajectory(config)
+    save_state(state, tmp_path)
+    fresh = start(config.model_copy(update={"model": str(tmp_path)}), method(recipe)(config))
+    loaded = load_state(fresh, tmp_path, build_cloud(config.cloud))
+    assert (loaded.step, loaded.matrix, loaded.dual) == (state.step, state.matrix, state.dual)
+    assert loaded.cloud.state() == state.cloud.state()
+    assert loaded.examiner.state() == state.examiner.state()
+    weights = zip(
+        loaded.policy.decoder.parameters(), state.policy.decoder.parameters(), strict=True
+    )
+    assert all(torch.equal(ours, theirs) for ours, theirs in weights)
+    ours, theirs = loaded.optimiser.state_dict(), state.optimiser.state_dict()
+    assert ours["param_groups"] == theirs["param_groups"]
+    assert ours["state"].keys() == theirs["state"].keys()
+    for number, moments in theirs["state"].items():
+        for name, value in moments.items():
+            assert torch.equal(ours["state"][number][name], value)
+    assert saved_dual(tmp_path)["shift"] == state.dual.shift
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "state.json"])
+@pytest.mark.parametrize("keep", [0, 5, 0.5, None])
+def test_a_damaged_checkpoint_is_named_and_left_alone(
+    name: str, keep: float | None, model: Path, tmp_path: Path
+) -> None:
+    config = config_of("understudy", model)
+    with pytest.raises(StoppedError):
+        run_new(tmp_path / "run", config, Silent(stop_at=4))
+    run = RunDirectory.open(tmp_path / "run")
+    damaged = run.last_checkpoint() / name
+    content = damaged.read_bytes()
+    if keep is None:
+        damaged.unlink()
+    else:
+        damaged.write_bytes(content[: int(keep * len(content)) if keep < 1 else int(keep)])
+    before = snapshot(tmp_path)
+    with pytest.raises(CheckpointError, match=name) as caught:
+        run_on(run, config)
+    assert "\n" not in str(caught.value)
+    assert snapshot(tmp_path) == before
+    damaged.write_bytes(content)
+    assert run_on(run, config).summary.exists()
+
+
+@pytest.mark.parametrize("record", [[], {}, {"step": 1}])
+def test_a_state_that_lacks_a_part_is_refused(record: object, tmp_path: Path) -> None:
+    (tmp_path / "state.json").write_text(json.dumps(record))
+    with pytest.raises(CheckpointError, match=r"state\.json.*dual"):
+        saved_dual(tmp_path)
+
+
+def test_a_damaged_newest_checkpoint_can_be_removed_for_the_one_before(
+    model: Path, tmp_path: Path
+) -> None:
+    config = config_of("dagrpo", model, checkpoint_every=1)
+    whole = run_new(tmp_path / "run", config)
+    wanted = whole.metrics.read_bytes()
+    newest = whole.last_checkpoint()
+    for file in newest.iterdir():
+        file.unlink()
+    newest.rmdir()
+    assert run_on(whole, config).metrics.read_bytes() == wanted
+    assert whole.last_checkpoint() == newest
