@@ -1,0 +1,112 @@
+"""An examination by hand: who is asked under each way of serving, and what that gives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.offload.runs import config_of, trajectory
+from understudy.clouds import MeteredCloud
+from understudy.offload.evaluate import Exam, Practice, examine, grade, pooled
+from understudy.offload.start import start
+from understudy.recipes import method
+from understudy.tasks.stream import load_stream
+
+# Five questions; the local model is right on the first, third and fifth.
+LOCAL = np.array([True, False, True, False, True])
+CLOUD = np.array([True, True, False, True, True])
+MARGIN = np.array([-2.0, 1.0, 3.0, -0.5, -4.0])
+EXAM = Exam(LOCAL, CLOUD, MARGIN)
+
+
+@pytest.mark.parametrize(
+    ("serving", "shift", "budget", "rate", "system"),
+    [
+        ("own", 0.0, 0.2, 0.4, 3 / 5),  # the second gains, the third loses
+        ("own", 1.0, 0.2, 0.6, 4 / 5),  # a shift of 1 lets the fourth ask
+        ("own", float("-inf"), 0.2, 0.0, 3 / 5),
+        ("capped", 0.0, 0.2, 0.2, 4 / 5),  # only the first to want it
+        ("capped", 0.0, 0.0, 0.0, 3 / 5),
+        ("capped", 0.0, 1.0, 0.4, 3 / 5),
+        ("calibrated", 0.0, 0.2, 0.2, 2 / 5),  # above 2: the third alone
+        ("random", 0.0, 0.5, 0.5, 0.7),  # half way from 3/5 to 4/5
+    ],
+)
+def test_each_way_of_serving(
+    serving: str, shift: float, budget: float, rate: float, system: float
+) -> None:
+    cell = grade(EXAM, serving, shift, 2.0, budget)  # type: ignore[arg-type]
+    assert (cell["local"], cell["cloud"]) == pytest.approx((3 / 5, 4 / 5))
+    assert (cell["ask_rate"], cell["system"]) == pytest.approx((rate, system))
+    assert (cell["calibrated_ask_rate"], cell["calibrated_system"]) == pytest.approx((0.2, 0.4))
+    assert cell["curve"][0] == pytest.approx(3 / 5)
+    assert cell["curve"][2] == pytest.approx(2 / 5)
+    assert cell["curve"][10] == pytest.approx(4 / 5)
+
+
+def test_a_cap_admits_all_that_it_allows() -> None:
+    everyone = Exam(np.zeros(100, bool), np.ones(100, bool), np.ones(100))
+    for percent in range(101):
+        cell = grade(everyone, "capped", 0.0, 0.0, percent / 100)
+        assert cell["ask_rate"] == pytest.approx(percent / 100)
+
+
+@pytest.mark.parametrize(
+    ("budget", "spare", "threshold"),
+    [
+        (0.4, False, -0.5),  # two of five margins are above
+        (0.4, True, -0.5),  # two of five fail: the bound is the same
+        (0.8, True, -0.5),  # more may ask, but no more than fail
+        (0.8, False, -4.0),
+        (0.2, True, 1.0),
+        (0.0, True, float("inf")),
+        (1.0, False, float("-inf")),
+    ],
+)
+def test_the_threshold_of_a_practice(budget: float, spare: bool, threshold: float) -> None:
+    assert Practice(LOCAL, MARGIN).threshold(budget, spare) == threshold
+
+
+def test_a_model_that_fails_nowhere_spares_every_call() -> None:
+    assert Practice(np.ones(5, bool), MARGIN).threshold(1.0, True) == float("inf")
+
+
+def test_tasks_are_pooled_question_by_question() -> None:
+    both = pooled([Practice(LOCAL, MARGIN), Practice(~LOCAL, MARGIN + 10)])
+    assert both.right.mean() == pytest.approx(0.5)
+    assert both.threshold(0.5, False) == 3.0  # the second task wants to ask most
+
+
+def test_what_is_asked_does_not_depend_on_the_order_of_the_questions(model: Path) -> None:
+    config = config_of("dagrpo", model)
+    state = start(config, method("dagrpo")(config))
+    queries = [q for phase in load_stream(config.stream) for q in phase.exam(12, "test", "k")]
+    forward = examine(state.policy, MeteredCloud(state.cloud.cloud), queries, 8)
+    backward = examine(state.policy, MeteredCloud(state.cloud.cloud), queries[::-1], 8)
+    assert np.array_equal(forward.local_right, backward.local_right[::-1])
+    assert np.array_equal(forward.cloud_right, backward.cloud_right[::-1])
+    assert forward.margin == pytest.approx(backward.margin[::-1], abs=1e-4)
+
+
+def test_a_row_per_phase_and_a_cell_per_task(model: Path) -> None:
+    stream = [
+        {"families": "facts", "levels": [1, 1], "steps": 1},
+        {"families": "strings", "levels": [1, 2], "steps": 2, "budget": 0.5},
+        {"families": "facts", "levels": [1, 1], "steps": 1},
+    ]
+    lines, state = trajectory(config_of("dagrpo", model, stream=stream))
+    assert [(row["after_phase"], row["step"]) for row in lines.rows] == [
+        (0, 0),
+        (1, 1),
+        (2, 3),
+        (3, 4),
+    ]
+    assert lines.rows == state.matrix
+    assert all(len(row["tasks"]) == 3 for row in lines.rows)
+    # A task that comes back is one column twice.
+    assert all(row["tasks"][0] == row["tasks"][2] for row in lines.rows)
+    # Each question of an examination is paid for once in the whole run: six of two tasks.
+    assert state.examiner.spend.calls <= 12
+    assert state.examiner.spend.cache_hits >= 3 * state.examiner.spend.calls
