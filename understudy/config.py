@@ -74,7 +74,7 @@ class PriceConfig(Section):
     )
     shift: bool = Field(True, description="hold the rate by a shift of the request's logit")
     anchor: float = Field(0.0, ge=0, description="weight of the rate anchor (kappa)")
-    guide: float = Field(0.0, ge=0, description="weight of the guide, question by question")
+    guide: float = Field(1.0, ge=0, description="weight of the guide, question by question")
     guide_temperature: float = Field(
         0.2, gt=0, description="softness of the guide: the gain of asking that doubles as noise"
     )
@@ -101,7 +101,7 @@ class Config(Section):
     num_generations: int = Field(8, ge=2, description="responses drawn per prompt (the group)")
     max_completion_length: int = Field(24, ge=1, description="longest response, in tokens")
     temperature: float = Field(1.0, gt=0, description="of sampling in training; evaluation: greedy")
-    learning_rate: float = Field(2e-4, gt=0, allow_inf_nan=False, description="of Adam, constant")
+    learning_rate: float = Field(2e-4, gt=0, le=1, description="of Adam, constant")
     max_grad_norm: float = Field(1.0, gt=0, description="gradients are clipped to this norm")
     num_iterations: int = Field(1, ge=1, description="updates on each batch of responses")
     loss_type: Literal["dagrpo", "grpo", "dapo", "dr_grpo"] = Field(

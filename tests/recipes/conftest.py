@@ -1,0 +1,19 @@
+"""Small models for the recipes: one fresh from its initial weights, one that learnt a little."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.offload.runs import saved_model
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return saved_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="session")
+def fresh_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return saved_model(tmp_path_factory.mktemp("fresh"), schooled=False)
