@@ -218,8 +218,9 @@ def _print_table(table: Any) -> None:
     from rich.console import Console
 
     console = Console()
-    # In a pipe there is no window to fit: print every column whole.
-    console.print(table, width=None if console.is_terminal else 240)
+    if not console.is_terminal:  # in a pipe there is no window to fit: every column is whole
+        console = Console(width=1000)
+    console.print(table)
 
 
 def main() -> None:

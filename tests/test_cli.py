@@ -1,0 +1,376 @@
+"""The command line: what it prints, and one line for whatever a user can mend."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.offload.runs import (
+    SMALL,
+    Silent,
+    StoppedError,
+    config_of,
+    results_of,
+    run_new,
+    saved_model,
+    settings_of,
+)
+from understudy import cli
+from understudy.config import described_settings
+from understudy.recipes import NAMES
+from understudy.run import RunDirectory
+
+Command = Callable[..., tuple[int, str, str]]
+VERBS = ["train", "ask", "eval", "compare", "report", "env"]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return saved_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def finished(model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A finished run of each way of serving."""
+    folder = tmp_path_factory.mktemp("runs")
+    for name in NAMES:
+        run_new(folder / name, config_of(name, model, steps=1))
+    return {name: folder / name for name in NAMES}
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Runs the command line with arguments: (exit code, output, errors)."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["understudy", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        printed = capsys.readouterr()
+        assert isinstance(caught.value.code, int)
+        return caught.value.code, printed.out, printed.err
+
+    return run
+
+
+@pytest.fixture
+def refused(command: Command, tmp_path: Path) -> Callable[..., str]:
+    """Runs what must be refused: one line, exit code 2, and no byte on disk changed."""
+
+    def run(*arguments: object) -> str:
+        before = snapshot(tmp_path)
+        code, out, err = command(*arguments)
+        assert (code, out) == (2, "")
+        assert err.startswith("error: ")
+        assert err.count("\n") == 1
+        assert err.endswith("\n")
+        assert snapshot(tmp_path) == before
+        return err
+
+    return run
+
+
+def snapshot(folder: Path) -> dict[str, bytes | None]:
+    return {str(p): p.read_bytes() if p.is_file() else None for p in folder.rglob("*")}
+
+
+def small(model: Path, *more: str) -> list[str]:
+    given = settings_of(SMALL | {"model": str(model), "steps": 1})
+    return [part for setting in (*given, *more) for part in ("--set", setting)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_two_steps_from_the_command_line(
+    name: str, model: Path, command: Command, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    code, printed, err = command("train", name, "--out", out, *small(model))
+    assert (code, err) == (0, "")
+    assert str(out / "report.html") in printed.replace("\n", "")
+    run = RunDirectory.open(out)
+    assert [line["step"] for line in run.metric_lines()] == [1, 2]
+    assert run.settings()["recipe"] == name
+    assert "<html" in run.report.read_text()
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("budgte=0.3", "did you mean budget"),
+        ("budget=1.5", "budget=1.5"),
+        ("num_generations=1", "at least two"),
+        ("stream=[{families: facts, step: 2}]", "phase 1: step"),
+        ("stream=[{families: poems}]", "poems"),
+        ("stream=nowhere", "switching"),
+        ("model=/nowhere", "config.json is missing"),
+        ("device=banana", "device=banana"),
+        ("cloud.accuracy=[1, 2]", "cloud.accuracy"),
+        ("cloud.accuracy={poems: 1}", "poems"),
+        ("recipe=gapg", "the command says dagrpo"),
+        ("seed=99999999999999999999", "seed"),
+        ("budget", "key=value"),
+    ],
+)
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+def test_a_wrong_setting_is_refused_before_anything_is_written(
+    setting: str, words: str, dry: list[str], model: Path, refused: Any, tmp_path: Path
+) -> None:
+    arguments = ["train", "dagrpo", "--out", tmp_path / "run", *small(model, setting), *dry]
+    assert words in refused(*arguments)
+
+
+@pytest.mark.parametrize("content", ["a: [1\nb: {", "- 1", 'budget: "a\\nb"', None])
+def test_a_wrong_file_is_refused(
+    content: str | None, model: Path, refused: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.yaml"
+    if content is not None:
+        path.write_text(content)
+    refused("train", "dagrpo", "--out", tmp_path / "run", "--config", path, *small(model))
+
+
+def test_an_unknown_verb_recipe_or_option_is_refused(refused: Any, tmp_path: Path) -> None:
+    assert "dagrpo" in refused("train", "nonsense", "--out", tmp_path / "run")
+    assert "nonsense" in refused("nonsense")
+    assert "--out" in refused("train", "dagrpo")
+    assert "--nonsense" in refused("train", "dagrpo", "--out", tmp_path / "run", "--nonsense")
+    assert "queries" in refused("eval", tmp_path, "--queries", 0)
+
+
+def test_a_folder_in_use_is_left_alone(model: Path, refused: Any, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    run_new(tmp_path / "run", config_of("dagrpo", model, steps=1))
+    for name, what in (("mine", "other files"), ("run", "another run")):
+        assert what in refused("train", "dagrpo", "--out", tmp_path / name, *small(model))
+
+
+def test_a_place_that_cannot_be_written_is_refused(
+    model: Path, refused: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    for out in (tmp_path / "file" / "run", tmp_path / "file", tmp_path / ("x" * 300)):
+        refused("train", "dagrpo", "--out", out, *small(model))
+    if os.getuid() != 0:
+        (tmp_path / "locked").mkdir(mode=0o500)
+        refused("train", "dagrpo", "--out", tmp_path / "locked" / "run", *small(model))
+
+
+def test_resuming_what_is_not_there_or_another_is_refused(
+    model: Path, refused: Any, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    assert "no run there" in refused("train", "dagrpo", "--out", out, "--resume")
+    with pytest.raises(StoppedError):
+        run_new(out, config_of("dagrpo", model, steps=1), Silent(stop_at=2))
+    again = ["train", "dagrpo", "--out", out, *small(model), "--resume"]
+    assert "another learning_rate" in refused(*again, "--set", "learning_rate=0.1")
+    assert "another recipe" in refused("train", "gapg", "--out", out, "--resume")
+    (out / "checkpoints" / "step-000000" / "state.json").write_text('{"step": 0')
+    assert "state.json" in refused(*again)
+    assert "state.json" in refused("train", "dagrpo", "--out", out, "--resume")
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_a_finished_run_may_be_resumed(
+    again: bool, model: Path, command: Command, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    run = run_new(out, config_of("dagrpo", model, steps=1))
+    before = results_of(run)
+    code, _, err = command(
+        "train", "dagrpo", "--out", out, "--resume", *(small(model) if again else [])
+    )
+    assert (code, err) == (0, "")
+    assert results_of(run) == before
+    assert run.report.exists()
+
+
+def test_a_run_that_was_stopped_before_its_first_checkpoint_starts_over(
+    model: Path, command: Command, tmp_path: Path
+) -> None:
+    config = config_of("dagrpo", model, steps=1)
+    wanted = results_of(run_new(tmp_path / "whole", config))
+    run = RunDirectory.create(tmp_path / "run", config.model_dump(mode="json"))
+    assert command("train", "dagrpo", "--out", run.path, "--resume")[0] == 0
+    assert results_of(run) == wanted
+
+
+def test_a_dry_run_prints_settings_that_a_run_takes_and_writes_nothing(
+    model: Path, command: Command, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    code, plan, err = command("train", "gapg", "--out", out, *small(model), "--dry-run")
+    assert (code, err) == (0, "")
+    assert "# 2 steps, 32 responses" in plan
+    assert not out.exists()
+    (tmp_path / "plan.yaml").write_text(plan)
+    assert command("train", "gapg", "--out", out, "--config", tmp_path / "plan.yaml")[0] == 0
+    assert len(RunDirectory.open(out).metric_lines()) == 2
+
+
+@pytest.mark.parametrize("verb", ["eval", "compare", "report", "ask"])
+def test_what_is_no_run_is_refused(verb: str, model: Path, refused: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "odd").mkdir()
+    (tmp_path / "odd" / "config.yaml").write_text("nonsense: 1\n")
+    for path in (tmp_path, tmp_path / "no", tmp_path / "file", tmp_path / "odd", model, "x" * 300):
+        refused(*(("ask", "3+4", "--run", path) if verb == "ask" else (verb, path)))
+
+
+@pytest.mark.parametrize("verb", ["eval", "compare", "report", "ask"])
+def test_an_unfinished_run_has_nothing_to_show(
+    verb: str, model: Path, refused: Any, tmp_path: Path
+) -> None:
+    config = config_of("dagrpo", model, steps=1)
+    RunDirectory.create(tmp_path / "run", config.model_dump(mode="json"))
+    path = tmp_path / "run"
+    refused(*(("ask", "3+4", "--run", path) if verb == "ask" else (verb, path)))
+
+
+@pytest.mark.parametrize("verb", ["compare", "report"])
+def test_a_run_in_its_middle_has_no_figures_yet(
+    verb: str, model: Path, refused: Any, tmp_path: Path
+) -> None:
+    with pytest.raises(StoppedError):
+        run_new(tmp_path / "run", config_of("dagrpo", model, steps=1), Silent(stop_at=3))
+    assert "--resume" in refused(verb, tmp_path / "run")
+
+
+QUESTIONS = [
+    "3+4",
+    "12*3",
+    "tom has 3 pens, gets 4. how many?",
+    "reverse bcd",
+    "3 1 2>1 2 3; 5 4 9>4 5 9",
+    "3 hours in minutes",
+    "next: 2 4 6 8",
+    "what is the meaning of it all?",
+    "",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_question_of_any_kind_gets_an_answer(
+    name: str, finished: dict[str, Path], command: Command
+) -> None:
+    for question in QUESTIONS:
+        code, out, err = command("ask", question, "--run", finished[name], "--json")
+        assert (code, err) == (0, "")
+        answer = json.loads(out, parse_constant=pytest.fail)
+        assert answer["answered_by"] in ("local", "cloud")
+        assert answer["why"]
+        assert (answer["dollars"] > 0) == (answer["cloud_tokens"] > 0)
+        if answer["answered_by"] == "local":
+            assert answer["dollars"] == 0.0
+
+
+def test_what_the_model_cannot_read_is_refused(finished: dict[str, Path], refused: Any) -> None:
+    assert "'T ß'" in refused("ask", "The ßum?", "--run", finished["dagrpo"])
+
+
+def test_help_is_asked_where_a_budget_of_one_allows_it(
+    model: Path, command: Command, tmp_path: Path
+) -> None:
+    settings: dict[str, Any] = {"budget": 1.0, "steps": 1, "price__spare": False}
+    run_new(tmp_path / "run", config_of("understudy", model, cloud__accuracy=1.0, **settings))
+    code, out, _ = command("ask", "3+4", "--run", tmp_path / "run", "--json")
+    answer = json.loads(out, parse_constant=pytest.fail)
+    assert (code, answer["answered_by"], answer["answer"]) == (0, "cloud", "7")
+    assert answer["dollars"] > 0
+    code, out, _ = command("ask", "3+4", "--run", tmp_path / "run")
+    assert out.splitlines()[0] == "7"
+    assert "cloud" in out
+
+
+def test_an_examination_is_printed_as_a_table_and_as_json(
+    finished: dict[str, Path], command: Command
+) -> None:
+    arguments = ["eval", finished["understudy"], "--queries", 6]
+    code, out, err = command(*arguments, "--json")
+    assert (code, err) == (0, "")
+    cells = json.loads(out, parse_constant=pytest.fail)
+    assert [cell["task"] for cell in cells] == ["facts", "strings"]
+    assert all(0 <= cell["system"] <= 1 for cell in cells)
+    code, table, _ = command(*arguments)
+    assert code == 0
+    assert all(f"{cell['local']:.3f}" in table for cell in cells)
+
+
+def test_an_infinite_threshold_is_null_in_json(
+    model: Path, command: Command, tmp_path: Path
+) -> None:
+    run = run_new(tmp_path / "run", config_of("understudy", model, budget=0.0, steps=1))
+    assert math.isinf(run.read(run.matrix)[-1]["threshold"])
+    for arguments in (["eval", run.path, "--queries", 4], ["ask", "3+4", "--run", run.path]):
+        code, out, _ = command(*arguments, "--json")
+        assert code == 0
+        shown = json.loads(out, parse_constant=pytest.fail)
+        assert (shown[0] if isinstance(shown, list) else shown)["threshold"] is None
+
+
+def test_runs_are_compared_as_a_table_and_as_json(
+    finished: dict[str, Path], command: Command
+) -> None:
+    code, out, err = command("compare", *finished.values(), "--json")
+    assert (code, err) == (0, "")
+    records = json.loads(out, parse_constant=pytest.fail)
+    assert [record["recipe"] for record in records] == list(finished)
+    assert all(0 <= record["local ACC"] <= 1 for record in records)
+    code, table, _ = command("compare", *finished.values())
+    assert code == 0
+    assert all(name in table for name in finished)
+
+
+def test_a_report_is_written_anew(finished: dict[str, Path], command: Command) -> None:
+    first = RunDirectory.open(finished["gapg"])
+    first.report.unlink(missing_ok=True)
+    code, out, err = command("report", first.path)
+    assert (code, err) == (0, "")
+    assert out.strip() == str(first.report)
+    once = first.report.read_bytes()
+    command("report", first.path)
+    assert first.report.read_bytes() == once
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help(verb: str, command: Command) -> None:
+    code, out, err = command(verb, "--help")
+    assert (code, err) == (0, "")
+    assert "Usage: " in out
+    assert verb in command("--help")[1]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_recipe_s_help_lists_every_setting_with_its_meaning(name: str, command: Command) -> None:
+    code, out, err = command("train", name, "--help")
+    assert (code, err) == (0, "")
+    words = " ".join(out.split())
+    for key, _, _, meaning in described_settings():
+        assert f"\n  {key}\n" in out
+        assert meaning in words
+    for option in ("--out", "--config", "--set", "--resume", "--dry-run"):
+        assert option in out
+
+
+@pytest.mark.parametrize("arguments", [[], ["train"]])
+def test_without_a_verb_the_help_is_shown(arguments: list[str], command: Command) -> None:
+    code, out, err = command(*arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith("Usage: ")
+    assert ("dagrpo" if arguments else "train") in err
+
+
+def test_the_environment_names_its_versions(command: Command) -> None:
+    code, out, _ = command("env")
+    assert code == 0
+    assert "torch: " in out
+    assert shutil.which("python") is None or "python: " in out
