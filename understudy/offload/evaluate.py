@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -107,10 +108,13 @@ class Practice:
     def threshold(self, budget: float, spare: bool) -> float:
         """The threshold on the margin at which a share `budget` of these questions is asked.
 
+        One standard error less than the budget, since it must hold on questions not yet seen.
         With `spare` no larger share than fails locally: the budget is a bound, not a goal.
         """
-        share = min(budget, 1.0 - float(self.right.mean())) if spare else budget
-        return float(quantile_threshold(self.margin, share))
+        share = budget - math.sqrt(budget * (1 - budget) / len(self.margin))
+        if spare:
+            share = min(share, 1.0 - float(self.right.mean()))
+        return float(quantile_threshold(self.margin, max(share, 0.0)))
 
 
 def practise(policy: Policy, queries: Sequence[Query], max_completion_length: int) -> Practice:
