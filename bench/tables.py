@@ -1,0 +1,73 @@
+"""Fill the marked sections of README.md and docs/ from the JSON in bench/results.
+
+    python bench/tables.py
+
+A section begins at the comment `begin: NAME` and ends at `end: NAME`; what stands between them
+is built from a results file by the function that TABLES gives for the name.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "bench" / "results"
+_SECTION = re.compile(r"(<!-- begin: ([^>]+?) -->\n).*?(<!-- end: \2 -->)", re.DOTALL)
+
+
+def tiny_accuracy_table(record: dict[str, Any]) -> str:
+    """A row per family: greedy accuracy by level, then how often a drawn response asks."""
+    rows = []
+    for name, found in record["families"].items():
+        levels = [f"{share:.3f}" for share in found["accuracy"].values()]
+        rows.append([name, *levels, f"{found['ask_share']:.3f}"])
+    levels = list(next(iter(record["families"].values()))["accuracy"])
+    return markdown_table(["family", *(f"level {level}" for level in levels), "asks"], rows)
+
+
+# The name of a section: the results file it is built from, and the function that builds it.
+TABLES: dict[str, tuple[str, Callable[[Any], str]]] = {
+    "tiny accuracy": ("tiny_accuracy", tiny_accuracy_table),
+}
+
+
+def markdown_table(header: list[str], rows: list[list[str]]) -> str:
+    """The first column to the left, figures to the right."""
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def filled(text: str) -> str:
+    """A page with every marked section built anew."""
+
+    def section(match: re.Match[str]) -> str:
+        if match[2] not in TABLES:
+            raise KeyError(f"section {match[2]!r} has no function; add it to TABLES")
+        file, build = TABLES[match[2]]
+        return (
+            f"{match[1]}\n{build(json.loads((RESULTS / f'{file}.json').read_text()))}\n\n{match[3]}"
+        )
+
+    return _SECTION.sub(section, text)
+
+
+def pages() -> Iterator[Path]:
+    readme = ROOT / "README.md"
+    yield from [readme] if readme.is_file() else []
+    yield from sorted((ROOT / "docs").rglob("*.md"))
+
+
+def main() -> None:
+    for page in pages():
+        old = page.read_text(encoding="utf-8")
+        if (new := filled(old)) != old:
+            page.write_text(new, encoding="utf-8")
+            print(f"filled {page.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()

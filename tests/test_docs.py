@@ -1,0 +1,226 @@
+"""What the documentation says of the code, held to the code."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+import typer.main
+import yaml
+
+from bench.tables import RESULTS, filled, pages
+from tests.offload.runs import config_of, run_new, saved_model
+from understudy import recipes
+from understudy.cli import app
+from understudy.config import check_config, resolve_config
+from understudy.errors import UnderstudyError
+from understudy.models.checkpoint import TINY
+from understudy.report.settings import settings_page
+from understudy.run import RunDirectory
+from understudy.tasks.stream import load_stream
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+PAGES = {str(page.relative_to(ROOT)): page.read_text(encoding="utf-8") for page in pages()}
+
+_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+_LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+_COMMAND = re.compile(r"(?:\$ )?(?:\.venv/bin/)?understudy((?: .*)?)")
+_FIRST_CELL = re.compile(r"^\| (`[^|]+`) \|", re.MULTILINE)
+
+
+def fenced(text: str, *languages: str) -> list[str]:
+    return [body for language, body in _FENCE.findall(text) if language in languages]
+
+
+def prose(text: str) -> str:
+    return _FENCE.sub("", text)
+
+
+def anchors(text: str) -> set[str]:
+    """The names by which a page's headings are linked to."""
+    headings = re.findall(r"^#+ (.*)$", prose(text), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def section(text: str, heading: str) -> str:
+    """What stands under a heading of the second level."""
+    return text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+
+
+def test_the_settings_page_is_current() -> None:
+    assert PAGES["docs/config.md"] == settings_page()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_links_lead_somewhere(name: str) -> None:
+    broken = []
+    for link in _LINK.findall(prose(PAGES[name])):
+        if "://" in link:
+            continue
+        path, _, anchor = link.partition("#")
+        target = ((ROOT / name).parent / path).resolve() if path else ROOT / name
+        there = target.exists()
+        if there and anchor:
+            there = anchor in anchors(target.read_text(encoding="utf-8"))
+        if not there:
+            broken.append(link)
+    assert broken == []
+
+
+def test_the_index_names_every_page() -> None:
+    linked = set(_LINK.findall(PAGES["docs/README.md"]))
+    assert {path.name for path in DOCS.glob("*.md")} - {"README.md"} == linked
+
+
+def commands() -> Iterator[tuple[str, list[str], bool]]:
+    """(page, arguments, whole) of every command line shown; one in running text may be a part."""
+    for name, text in PAGES.items():
+        for block in fenced(text, "", "sh", "bash", "console"):
+            for line in block.replace("\\\n", " ").splitlines():
+                if match := _COMMAND.fullmatch(line.strip()):
+                    yield name, shlex.split(match[1], comments=True), True
+        for code in re.findall(r"`([^`\n]+)`", prose(text)):
+            if match := _COMMAND.fullmatch(code):
+                yield name, shlex.split(match[1]), False
+
+
+def parse(arguments: list[str], whole: bool) -> None:
+    """Read a command line as the program would, to the settings; run nothing."""
+    command: Any = typer.main.get_command(app)
+    given = ["understudy" if word == "RECIPE" else word for word in arguments if word != "--help"]
+    path = []
+    while hasattr(command, "commands") and given:
+        path.append(given.pop(0))
+        found = command.get_command(
+            command.make_context("", ["x"], resilient_parsing=True), path[-1]
+        )
+        assert found is not None, f"there is no command {' '.join(path)}"
+        command = found
+    if not whole and not given:
+        return
+    context = command.make_context(path[-1], given)
+    if path[0] == "train":
+        settings = [word for word in context.params["set_"] or [] if word != "KEY=VALUE"]
+        config = resolve_config(recipes.defaults(path[1]), None, settings)
+        if not isinstance(config.stream, str) or "." not in config.stream:
+            load_stream(config.stream)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "whole"), [pytest.param(a, w, id=f"{p} {' '.join(a)}") for p, a, w in commands()]
+)
+def test_commands_parse(arguments: list[str], whole: bool) -> None:
+    parse(arguments, whole)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nothing"],
+        ["train", "none", "--out", "x"],
+        ["eval"],
+        ["train", "grpo", "--out", "x", "--no"],
+    ],
+)
+def test_a_wrong_command_does_not_parse(arguments: list[str]) -> None:
+    with pytest.raises((AssertionError, UnderstudyError, typer.TyperException)):
+        parse(arguments, True)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_yaml_shown_is_a_stream_or_settings(name: str) -> None:
+    for block in fenced(PAGES[name], "yaml"):
+        content = yaml.safe_load(block)
+        load_stream(content) if isinstance(content, list) else check_config(content)
+
+
+@pytest.mark.parametrize("recipe", recipes.NAMES)
+def test_defaults_on_a_recipes_page_are_its_defaults(recipe: str) -> None:
+    page = PAGES.get(f"docs/{recipe}.md", "")
+    config = resolve_config(recipes.defaults(recipe), None, []).model_dump()
+    for key, shown in re.findall(
+        r"^\| `([\w.]+)` \| `([^`]+)` \|", section(page, "Settings"), re.M
+    ):
+        value: Any = config
+        for part in key.split("."):
+            value = value[part]
+        assert yaml.safe_load(shown) == value, f"{key} of recipe {recipe}"
+
+
+def test_the_examples_of_the_tasks_are_what_their_command_prints() -> None:
+    (script,) = fenced(PAGES["docs/tasks.md"], "python")
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(script, {})
+    assert printed.getvalue() in PAGES["docs/tasks.md"]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_tables_are_what_the_results_say(name: str) -> None:
+    assert filled(PAGES[name]) == PAGES[name]
+
+
+def test_the_tiny_models_accuracy_is_that_of_the_model_that_ships() -> None:
+    record = json.loads((RESULTS / "tiny_accuracy.json").read_text())
+    weights = (TINY / "model.safetensors").read_bytes()
+    assert record["sha256"] == hashlib.sha256(weights).hexdigest()
+    assert f"{record['parameters']:,} parameters" in PAGES["docs/tasks.md"]
+    assert f"{record['vocabulary']} tokens" in PAGES["docs/tasks.md"]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[RunDirectory]:
+    """Two steps of a recipe without dual variables of its own, and of the one with most."""
+    folder = tmp_path_factory.mktemp("runs")
+    model = saved_model(folder / "model")
+    stream = [{"families": "facts", "levels": [1, 1], "steps": 2}]
+    return [
+        run_new(folder / name, config_of(name, model, stream=stream))
+        for name in ("dagrpo", "understudy")
+    ]
+
+
+def defined(heading: str) -> list[set[str]]:
+    """The keys that each table of a section defines, in order."""
+    text = section(PAGES["docs/run-directory.md"], heading)
+    tables = re.split(r"^\|---.*$", text, flags=re.MULTILINE)[1:]
+    return [{cell.strip("`") for cell in _FIRST_CELL.findall(table)} for table in tables]
+
+
+def test_every_key_of_a_metrics_line_is_defined(runs: list[RunDirectory]) -> None:
+    written = {key for run in runs for line in run.metric_lines() for key in line}
+    assert defined("metrics.jsonl") == [written]
+
+
+def test_every_key_of_a_matrix_is_defined(runs: list[RunDirectory]) -> None:
+    rows = [row for run in runs for row in run.read(run.matrix)]
+    cells = {key for row in rows for cell in row["tasks"] for key in cell}
+    assert defined("matrix.json") == [{key for row in rows for key in row}, cells]
+
+
+def test_every_key_of_a_summary_is_defined(runs: list[RunDirectory]) -> None:
+    summaries = [run.read(run.summary) for run in runs]
+    phases = {key for summary in summaries for phase in summary["phases"] for key in phase}
+    assert defined("summary.json") == [{key for each in summaries for key in each}, phases]
+    page = section(PAGES["docs/run-directory.md"], "summary.json")
+    assert all(f"`{key}`" in page for key in summaries[0]["spend"])
+    assert all(f"`{key}`" in page for key in summaries[0]["phases"][0]["evaluation"])
+
+
+def test_every_file_of_a_run_is_listed(runs: list[RunDirectory]) -> None:
+    page = PAGES["docs/run-directory.md"]
+    saved = runs[0].last_checkpoint().iterdir()
+    names = [path.name for path in runs[0].path.iterdir() if path.is_file()]
+    assert [name for name in names if f"| `{name}`" not in page] == []
+    assert [path.name for path in saved if f"`{path.name}`" not in page] == []
+    assert json.loads(runs[0].timings.read_text().splitlines()[0]).keys() == {"step", "step_time"}
