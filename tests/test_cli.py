@@ -6,6 +6,7 @@ import json
 import math
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -202,6 +203,27 @@ def test_a_run_that_was_stopped_before_its_first_checkpoint_starts_over(
     run = RunDirectory.create(tmp_path / "run", config.model_dump(mode="json"))
     assert command("train", "dagrpo", "--out", run.path, "--resume")[0] == 0
     assert results_of(run) == wanted
+
+
+def test_an_interrupt_is_one_line_and_its_own_exit_code(
+    model: Path, command: Command, tmp_path: Path
+) -> None:
+    run = RunDirectory(tmp_path / "run")
+
+    def interrupt(*_: object) -> None:
+        if run.metrics.exists() and run.metrics.stat().st_size:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            raise KeyboardInterrupt
+
+    before, hook = signal.signal(signal.SIGALRM, interrupt), sys.unraisablehook
+    signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
+    try:
+        code, _, err = command("train", "grpo", "--out", run.path, *small(model, "steps=9999"))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        sys.unraisablehook = hook
+    assert (code, err) == (130, "interrupted; continue with --resume\n")
 
 
 def test_a_dry_run_prints_settings_that_a_run_takes_and_writes_nothing(
