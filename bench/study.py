@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from understudy.report.environment import environment
+from understudy.environment import environment
 
 RESULTS = Path(__file__).parent / "results" / "study.json"
 EXAM = {"budget": 2048, "changing": 2048}  # questions per task and examination; enough to see 0.02

@@ -22,10 +22,10 @@ import torch
 from tables import tiny_accuracy_table
 
 from understudy.config import Config
+from understudy.environment import environment
 from understudy.models.policy import Policy
 from understudy.models.sampling import Drawing
 from understudy.offload.evaluate import local_answers
-from understudy.report.environment import environment
 from understudy.tasks import FAMILIES, LEVELS, Family, draw_query
 from understudy.types import Query
 

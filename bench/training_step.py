@@ -33,6 +33,7 @@ from typing import Any
 import torch
 
 from understudy.config import Config, resolve_config
+from understudy.environment import environment
 from understudy.models.checkpoint import resolve
 from understudy.models.policy import Policy
 from understudy.models.sampling import Completions, Drawing, Prompts
@@ -42,7 +43,6 @@ from understudy.offload.measure import step_metrics
 from understudy.offload.method import Dual
 from understudy.offload.start import start
 from understudy.recipes import defaults, method
-from understudy.report.environment import environment
 from understudy.tasks.stream import Phase
 from understudy.types import Query
 

@@ -30,6 +30,7 @@ ROOMS = [
     "run",  # the run directory
     "objectives",  # pure functions over tensors
     "metrics",  # pure functions over arrays
+    "environment",  # the versions and the machine that results depend on
     "files",  # atomic writes
     "types",  # plain frozen records
     "errors",  # what a user can mend

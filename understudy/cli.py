@@ -188,7 +188,7 @@ def report(run: RunArgument) -> None:
 @app.command()
 def env() -> None:
     """Print the versions and the machine that results depend on."""
-    from understudy.report.environment import environment
+    from understudy.environment import environment
 
     for key, value in environment().items():
         print(f"{key}: {value}")

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from understudy.environment import environment
 from understudy.errors import CheckpointError, RunError
 from understudy.files import write_folder, write_json, write_text
 
@@ -23,6 +24,7 @@ class RunDirectory:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.config = path / "config.yaml"
+        self.environment = path / "environment.json"  # as the run was started
         self.metrics = path / "metrics.jsonl"
         self.timings = path / "timings.jsonl"  # apart: everything else repeats bit for bit
         self.matrix = path / "matrix.json"
@@ -41,6 +43,7 @@ class RunDirectory:
                     f"{path} already holds {what}; give a new --out, or --resume to continue it"
                 )
             path.mkdir(parents=True, exist_ok=True)
+            write_json(run.environment, environment())
             write_text(run.config, yaml.safe_dump(settings, sort_keys=False))
         except OSError as error:
             raise RunError(f"{path}: cannot be written ({error.strerror})") from error

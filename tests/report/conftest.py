@@ -63,7 +63,7 @@ def _line(step: int, phase: int, task: str, asks: bool, rng: random.Random) -> d
         "cloud/ask_rate": rate,
         "cloud/budget": 0.3,
         "cloud/price": rng.uniform(0.3, 0.6) if asks else 0.0,
-        "cloud/shift": rng.uniform(-1, 1) if asks else -math.inf,
+        "cloud/shift": rng.uniform(-1, 1) if asks else None,
         "cloud/all_ask_groups": 0.0,
         "cloud/no_ask_groups": 0.0 if asks else 1.0,
         "cloud/ask_level_correlation": 0.2 if asks else None,
@@ -79,7 +79,7 @@ def _row(after: int, tasks: tuple[str, ...], rng: random.Random) -> dict[str, An
         cell = {"local": local, "system": curve[3], "cloud": cloud, "curve": curve}
         cell |= {"calibrated_system": curve[3], "ask_rate": rng.uniform(0.1, 0.35)}
         cells.append(cell | {"own_ask_rate": 0.0, "calibrated_ask_rate": 0.3})
-    return {"after_phase": after, "step": after * STEPS, "threshold": -math.inf, "tasks": cells}
+    return {"after_phase": after, "step": after * STEPS, "threshold": -1e4, "tasks": cells}
 
 
 def _summary(

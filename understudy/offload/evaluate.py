@@ -20,6 +20,7 @@ from understudy.offload.scores import is_right
 from understudy.types import Query
 
 _ROWS_AT_ONCE = 512
+_FARTHEST = 1e4  # beyond every lead: asks never, or always; JSON has no infinity
 SHARES = tuple(round(0.1 * i, 1) for i in range(11))
 
 
@@ -114,7 +115,8 @@ class Practice:
         share = budget - math.sqrt(budget * (1 - budget) / len(self.margin))
         if spare:
             share = min(share, 1.0 - float(self.right.mean()))
-        return float(quantile_threshold(self.margin, max(share, 0.0)))
+        fitted = quantile_threshold(self.margin, max(share, 0.0))
+        return float(np.clip(fitted, -_FARTHEST, _FARTHEST))
 
 
 def practise(policy: Policy, queries: Sequence[Query], max_completion_length: int) -> Practice:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from typing import Any
 
@@ -48,7 +49,7 @@ def step_metrics(
         "cloud/expected_ask_rate": scores.expected_usage,
         "cloud/budget": budget,
         "cloud/price": dual.price,
-        "cloud/shift": dual.shift,
+        "cloud/shift": _number(dual.shift),
         "cloud/all_ask_groups": share(asked.all(dim=1)),
         "cloud/no_ask_groups": share(~asked.any(dim=1)),
         "cloud/ask_level_correlation": _number(
@@ -73,5 +74,5 @@ def _share(mask: Tensor) -> float:
 
 
 def _number(value: float) -> float | None:
-    """JSON has no NaN."""
-    return None if value != value else value
+    """JSON has neither NaN nor infinity."""
+    return value if math.isfinite(value) else None

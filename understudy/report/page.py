@@ -125,7 +125,7 @@ def _tiles(summary: Record, matrix: list[Record], budget: str) -> str:
 
 def _warnings(lines: list[Record]) -> str:
     """What was said aloud in training, said again: the alarms depend on the lines alone."""
-    asking_is_possible = any(line["cloud/shift"] != -math.inf for line in lines)
+    asking_is_possible = any(line["cloud/shift"] is not None for line in lines)
     alarms = Alarms(asks=asking_is_possible)
     texts = [text for line in lines for text in alarms.hear(line)]
     if not texts:
