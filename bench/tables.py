@@ -10,9 +10,13 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+import study_tables
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "bench" / "results"
@@ -29,9 +33,36 @@ def tiny_accuracy_table(record: dict[str, Any]) -> str:
     return markdown_table(["family", *(f"level {level}" for level in levels), "asks"], rows)
 
 
+def speed_table(record: dict[str, Any]) -> str:
+    """A row per model: a whole training step of both sides, and their ratio."""
+    rows = []
+    for result in record["results"]:
+        ours, theirs = result["understudy"], result["trl"]
+        rows.append(
+            [
+                f"{result['parameters'] / 1e6:.2f} M",
+                f"{ours['samples_per_second']:.0f}",
+                f"{theirs['samples_per_second']:.0f}",
+                f"{result['ratio']:.1f}",
+                f"{result['ratio_of_processor_time']:.1f}",
+            ]
+        )
+    header = ["parameters", "samples/s", "TRL, samples/s", "ratio", "ratio of processor time"]
+    return markdown_table(header, rows)
+
+
+def of_study(table: Callable[[dict[str, Any]], study_tables.Table]) -> Callable[[Any], str]:
+    return lambda record: markdown_table(*table(record))
+
+
 # The name of a section: the results file it is built from, and the function that builds it.
 TABLES: dict[str, tuple[str, Callable[[Any], str]]] = {
     "tiny accuracy": ("tiny_accuracy", tiny_accuracy_table),
+    "speed": ("training_step", speed_table),
+    "methods": ("study", of_study(study_tables.methods_table)),
+    "budget": ("study", of_study(study_tables.budget_table)),
+    "ablation": ("study", of_study(study_tables.ablation_table)),
+    "published": ("study", of_study(study_tables.published_table)),
 }
 
 
