@@ -87,7 +87,7 @@ def test_a_new_run_takes_an_empty_folder_or_none(tmp_path: Path) -> None:
     for path in (tmp_path / "empty", tmp_path / "deep" / "down"):
         run = RunDirectory.create(path, {"seed": 3})
         assert RunDirectory.open(path).settings() == {"seed": 3}
-        assert names(run.path) == ["config.yaml"]
+        assert names(run.path) == ["config.yaml", "environment.json"]
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "notes.txt"])
@@ -170,7 +170,7 @@ def test_an_unfinished_run_has_no_summary_to_read(tmp_path: Path) -> None:
 
 
 # Bytes that hold the settings, then the matrix, a model, its optimiser: where each next file fails.
-@pytest.mark.parametrize("size", [100, 1500, 20_000, 60_000])
+@pytest.mark.parametrize("size", [100, 600, 1500, 20_000, 60_000])
 def test_a_full_disk_is_one_line_and_costs_no_result(
     size: int, model: Path, tmp_path: Path
 ) -> None:

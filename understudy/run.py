@@ -43,8 +43,9 @@ class RunDirectory:
                     f"{path} already holds {what}; give a new --out, or --resume to continue it"
                 )
             path.mkdir(parents=True, exist_ok=True)
-            write_json(run.environment, environment())
+            # The settings first: what is there can then be resumed, whatever fails next.
             write_text(run.config, yaml.safe_dump(settings, sort_keys=False))
+            write_json(run.environment, environment())
         except OSError as error:
             raise RunError(f"{path}: cannot be written ({error.strerror})") from error
         return run
