@@ -87,7 +87,7 @@ class Ours:
     def step(self, queries: list[Query]) -> Row:
         wall, processor = time.perf_counter(), time.process_time()
         state, config, method = self.state, self.config, self.method
-        batch, scores = rollout(state, queries, config)
+        batch, scores = rollout(state, queries, config.budget, config)
         advantage = method.advantage(scores, state.dual)
         drawn = time.perf_counter()
         update(state, method, batch, scores, advantage, 0.0, config, None)

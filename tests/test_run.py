@@ -189,3 +189,12 @@ def test_a_full_disk_is_one_line_and_costs_no_result(
     with full_disk(size), pytest.raises(RunError, match="large"):
         run_on(run, config)
     assert results_of(run_on(run, config)) == wanted
+
+
+def test_a_second_process_is_kept_off_a_run(tmp_path: Path) -> None:
+    first = RunDirectory.create(tmp_path / "run", {"seed": 0})
+    second = RunDirectory.open(tmp_path / "run")
+    with first.held(), pytest.raises(RunError, match="another process"), second.held():
+        pass
+    with second.held():  # given back
+        pass

@@ -24,6 +24,11 @@ def write_text(path: Path, text: str) -> None:
         raise
 
 
+def flush_to_disk(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
 def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2) + "\n")
 
@@ -36,8 +41,7 @@ def write_folder(path: Path, fill: Callable[[Path], None]) -> None:
         temporary.mkdir(parents=True)
         fill(temporary)
         for file in temporary.iterdir():
-            with file.open("rb") as handle:
-                os.fsync(handle.fileno())
+            flush_to_disk(file)
         shutil.rmtree(path, ignore_errors=True)
         temporary.rename(path)
     except BaseException:

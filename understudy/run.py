@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import yaml
 
 from understudy.environment import environment
 from understudy.errors import CheckpointError, RunError
-from understudy.files import write_folder, write_json, write_text
+from understudy.files import flush_to_disk, write_folder, write_json, write_text
 
 _KEPT = 2  # checkpoints; the older ones go once a newer one is whole
 
@@ -57,6 +59,18 @@ class RunDirectory:
             raise RunError(f"{path}: no run there (config.yaml is missing)")
         return run
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep every other process from writing to this run."""
+        with (self.path / ".lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RunError(
+                    f"{self.path}: another process is writing this run; wait for it or end it"
+                ) from None
+            yield
+
     def settings(self) -> dict[str, Any]:
         try:
             content = yaml.safe_load(self.config.read_text())
@@ -97,6 +111,10 @@ class RunDirectory:
         write_json(path, content)
 
     def save_checkpoint(self, step: int, fill: Callable[[Path], None]) -> None:
+        """A whole checkpoint, its metrics lines on disk before it."""
+        for path in (self.metrics, self.timings):
+            if path.exists():
+                flush_to_disk(path)
         write_folder(self.checkpoints / f"step-{step:06d}", fill)
         for old in self._saved()[:-_KEPT]:
             shutil.rmtree(old)

@@ -38,7 +38,7 @@ def gradient(config: Config) -> tuple[float, torch.Tensor]:
     recipe = method(config.recipe)(config)
     state = start(config, recipe)
     queries = load_stream(config.stream)[0].batch(config.batch_size, "train", "0")
-    batch, scores = rollout(state, queries, config)
+    batch, scores = rollout(state, queries, config.budget, config)
     advantage = recipe.advantage(scores, state.dual)
     reference = reference_policy(config)
     loss, norm = update(state, recipe, batch, scores, advantage, 0.3, config, reference)

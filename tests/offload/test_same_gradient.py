@@ -97,7 +97,7 @@ def started(folder: Path, shift: float, **settings: Any) -> tuple[State, Any, Co
 def updated(state: State, recipe: Any, config: Config, noise: float) -> tuple[Batch, Tensor]:
     """One update on fresh completions, `noise` off the policy that is said to have drawn them."""
     queries = Phase(families=dict.fromkeys(FAMILIES, 1.0)).batch(PROMPTS, "train", "0")
-    batch, scores = rollout(state, queries, config)
+    batch, scores = rollout(state, queries, config.budget, config)
     scores = replace(scores, reward=REWARD, valid=torch.ones_like(REWARD, dtype=torch.bool))
     far = noise * torch.randn(
         batch.drawn.logprobs.shape, generator=torch.Generator().manual_seed(1)

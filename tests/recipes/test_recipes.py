@@ -145,8 +145,7 @@ def test_understudy_holds_its_rate(
 def test_a_budget_of_nothing_silences_understudy(model: Path) -> None:
     config = config_of("understudy", model, budget=0.0, stream=[FACTS | {"steps": 12}])
     lines, _ = trajectory(config)
-    assert mean(lines.steps[-6:], "cloud/ask_rate") == 0.0
-    assert mean(lines.steps[-6:], "cloud/expected_ask_rate") < 1e-3
+    assert mean(lines.steps, "cloud/ask_rate") == 0.0  # from the first step on
     for row in lines.rows:
         assert all(cell["ask_rate"] == 0.0 for cell in row["tasks"])
 

@@ -50,7 +50,7 @@ def train(
         started = time.monotonic()
         budget = budget_of(phase, config)
         queries = phase.batch(config.batch_size, "train", f"{config.seed} {state.step}")
-        batch, scores = rollout(state, queries, config)
+        batch, scores = rollout(state, queries, budget, config)
         advantage = method.advantage(scores, state.dual)
         loss, gradient = update(state, method, batch, scores, advantage, budget, config, reference)
         metrics = step_metrics(state, number, phase, budget, batch, scores, advantage)
@@ -62,14 +62,18 @@ def train(
         if switches:
             evaluate(state, method, stream, config, watcher, after=number)
         if switches or state.step % config.checkpoint_every == 0:
+            check_finite(state, config)
             save(state)
     return state
 
 
-def rollout(state: State, queries: list[Query], config: Config) -> tuple[Batch, Scores]:
+def rollout(
+    state: State, queries: list[Query], budget: float, config: Config
+) -> tuple[Batch, Scores]:
     """Draw a group per query, let those that ask cross the link, score all of them."""
     policy = state.policy
-    drawing = Drawing(config.max_completion_length, config.temperature, state.dual.shift)
+    shift = state.dual.shift if budget > 0 else float("-inf")  # no budget: nobody asks
+    drawing = Drawing(config.max_completion_length, config.temperature, shift)
     prompts = policy.prompts([query.prompt for query in queries])
     generator = torch.Generator(policy.device).manual_seed(config.seed * 1_000_003 + state.step)
     drawn = policy.sample(prompts, config.num_generations, drawing, generator)
@@ -119,6 +123,12 @@ def update(
             )
         state.optimiser.step()
     return value, norm
+
+
+def check_finite(state: State, config: Config) -> None:
+    """A checkpoint is a good state: weights that overflowed are not saved over it."""
+    if not all(weight.isfinite().all() for weight in state.policy.decoder.parameters()):
+        raise DivergedError(f"step {state.step}: weights overflowed; {_mend(config)}")
 
 
 def evaluate(

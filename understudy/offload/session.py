@@ -49,18 +49,20 @@ def new_run(path: Path, config: Config, method: Method, display: Display) -> Run
     config = settled(config)
     state = start(config, method)  # bad settings fail before anything is written
     run = RunDirectory.create(path, config.model_dump(mode="json"))
-    return _go(run, state, config, method, display)
+    with run.held():
+        return _go(run, state, config, method, display)
 
 
 def resume_run(run: RunDirectory, config: Config, method: Method, display: Display) -> RunDirectory:
     """Continue from the last whole checkpoint; a finished run ends with the same results."""
-    if run.has_checkpoint():
-        saved = run.last_checkpoint()
-        state = start(config.model_copy(update={"model": str(saved)}), method)
-        state = load_state(state, saved, build_cloud(config.cloud))
-    else:  # it was interrupted before its first
-        state = start(config, method)
-    return _go(run, state, config, method, display)
+    with run.held():
+        if run.has_checkpoint():
+            saved = run.last_checkpoint()
+            state = start(config.model_copy(update={"model": str(saved)}), method)
+            state = load_state(state, saved, build_cloud(config.cloud))
+        else:  # it was interrupted before its first
+            state = start(config, method)
+        return _go(run, state, config, method, display)
 
 
 def saved_config(run: RunDirectory) -> Config:
