@@ -17,7 +17,7 @@ from understudy.errors import ConfigError
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Faults(Section):
@@ -54,11 +54,9 @@ class CloudConfig(Section):
 class RewardConfig(Section):
     """What a response is worth."""
 
-    local: float = Field(1.0, allow_inf_nan=False, description="right by itself")
-    cloud: float = Field(1.0, allow_inf_nan=False, description="right because the cloud was asked")
-    format: float = Field(
-        0.0, allow_inf_nan=False, description="wrong, but with an answer in the right form"
-    )
+    local: float = Field(1.0, description="right by itself")
+    cloud: float = Field(1.0, description="right because the cloud was asked")
+    format: float = Field(0.0, description="wrong, but with an answer in the right form")
 
 
 class PriceConfig(Section):

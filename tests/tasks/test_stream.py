@@ -89,6 +89,8 @@ def test_an_exam_follows_the_shares() -> None:
         ({"families": {"sums": 0}}, ["phase 2", "sums", "above 0"]),
         ({"families": {"sums": -1}}, ["phase 2", "sums"]),
         ({"families": {"sums": float("nan")}}, ["phase 2", "sums"]),
+        ({"families": {"sums": float("inf")}}, ["phase 2", "sums"]),
+        ({"families": [["sums"]]}, ["phase 2", "families", "['sums']"]),
         ({"families": "sums", "levels": [4, 2]}, ["phase 2", "levels", "[4, 2]"]),
         ({"families": "sums", "levels": [0, 5]}, ["phase 2", "levels"]),
         ({"families": "sums", "levels": [1, 6]}, ["phase 2", "levels"]),

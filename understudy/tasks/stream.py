@@ -21,7 +21,7 @@ _SHIPPED = Path(__file__).parent / "streams"
 class Phase(BaseModel):
     """One stretch of a stream: what is asked, for how long, and how much help it may use."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     families: dict[str, float] = Field(description="family names and their shares")
     steps: int = Field(60, ge=1, description="training steps before the next switch")
@@ -34,13 +34,12 @@ class Phase(BaseModel):
         """A name, a list of names, or names with shares."""
         if isinstance(value, str):
             value = [value]
-        shares = dict.fromkeys(value, 1.0) if isinstance(value, list | tuple) else value
-        if not isinstance(shares, Mapping) or not shares:
+        if not isinstance(value, list | tuple | Mapping) or not value:
             raise ValueError("name at least one family")
-        for name in shares:
-            if name not in FAMILIES:
+        for name in value:
+            if not isinstance(name, str) or name not in FAMILIES:
                 raise ValueError(f"unknown family {name!r}; choose from {', '.join(FAMILIES)}")
-        return shares
+        return value if isinstance(value, Mapping) else dict.fromkeys(value, 1.0)
 
     @field_validator("families")
     @classmethod
