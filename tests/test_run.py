@@ -144,10 +144,10 @@ def test_the_last_two_checkpoints_are_kept_in_order(tmp_path: Path) -> None:
     assert not run.has_checkpoint()
     with pytest.raises(CheckpointError, match="no checkpoint yet"):
         run.last_checkpoint()
-    for step in (0, 9, 10, 100):
+    for step in (0, 9, 10, 100, 999_999, 1_000_000):
         run.save_checkpoint(step, one)
         assert run.last_checkpoint().name == f"step-{step:06d}"
-    assert names(run.checkpoints) == ["step-000010", "step-000100"]
+    assert names(run.checkpoints) == ["step-1000000", "step-999999"]
 
 
 def test_a_checkpoint_that_fails_leaves_the_older_ones(tmp_path: Path) -> None:
@@ -189,6 +189,13 @@ def test_a_full_disk_is_one_line_and_costs_no_result(
     with full_disk(size), pytest.raises(RunError, match="large"):
         run_on(run, config)
     assert results_of(run_on(run, config)) == wanted
+
+
+def test_a_run_that_cannot_be_held_is_refused(tmp_path: Path) -> None:
+    run = RunDirectory.create(tmp_path / "run", {"seed": 0})
+    (run.path / ".lock").mkdir()
+    with pytest.raises(RunError, match="cannot be written"), run.held():
+        pass
 
 
 def test_a_second_process_is_kept_off_a_run(tmp_path: Path) -> None:

@@ -62,7 +62,11 @@ class RunDirectory:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Keep every other process from writing to this run."""
-        with (self.path / ".lock").open("w") as file:
+        try:
+            file = (self.path / ".lock").open("w")
+        except OSError as error:
+            raise RunError(f"{self.path}: cannot be written ({error.strerror})") from error
+        with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -129,7 +133,10 @@ class RunDirectory:
         return saved[-1]
 
     def _saved(self) -> list[Path]:
-        return sorted(self.checkpoints.glob("step-*"))
+        """By their steps as numbers: as text, the millionth would come before all others."""
+        steps = {path: path.name.removeprefix("step-") for path in self.checkpoints.glob("step-*")}
+        found = (path for path, step in steps.items() if step.isdecimal())
+        return sorted(found, key=lambda path: int(steps[path]))
 
 
 def _json_lines(path: Path) -> list[dict[str, Any]]:
