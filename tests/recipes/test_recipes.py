@@ -11,11 +11,15 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file, save_file
 
-from tests.offload.runs import EVERYTHING, config_of, run_new, trajectory
+from tests.offload.runs import EVERYTHING, Lines, config_of, run_new, trajectory
 from understudy import recipes
 from understudy.config import check_config
 from understudy.errors import ConfigError, DivergedError
+from understudy.offload.loop import train
+from understudy.offload.start import start
+from understudy.recipes import method
 from understudy.run import RunDirectory
+from understudy.tasks.stream import load_stream
 
 FACTS = {"families": "facts", "levels": [1, 1]}
 FAULTY = {key.replace(".", "__"): value for key, value in EVERYTHING.items()}
@@ -181,6 +185,31 @@ def test_training_that_diverges_keeps_its_last_checkpoint(model: Path, tmp_path:
     assert run.last_checkpoint().name == "step-000000"
     kept = run.last_checkpoint() / "model.safetensors"
     assert kept.read_bytes() == (model / "model.safetensors").read_bytes()
+
+
+def test_weights_that_overflow_are_neither_examined_nor_saved(model: Path) -> None:
+    config = config_of("dagrpo", model, checkpoint_every=50)
+    recipe, saved = method("dagrpo")(config), []
+    state = start(config, recipe)
+
+    class Overflow(Lines):
+        def on_step(self, metrics: dict[str, Any], timings: dict[str, Any]) -> None:
+            super().on_step(metrics, timings)
+            if len(self.steps) == 2:  # the phase's last
+                state.policy.decoder.norm.weight.data.fill_(math.inf)
+
+    lines = Overflow()
+    with pytest.raises(DivergedError, match="step 2: weights overflowed"):
+        train(
+            state,
+            recipe,
+            load_stream(config.stream),
+            config,
+            lines,
+            lambda state: saved.append(state.step),
+        )
+    assert saved == [0]
+    assert [row["after_phase"] for row in lines.rows] == [0]
 
 
 def test_a_model_that_gives_nan_is_refused_by_name(model: Path, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import torch
@@ -59,10 +59,10 @@ def train(
         state.step += 1
         watcher.on_step(metrics, {"step": state.step, "step_time": time.monotonic() - started})
         switches = state.step in ends(stream)
-        if switches:
-            evaluate(state, method, stream, config, watcher, after=number)
         if switches or state.step % config.checkpoint_every == 0:
             check_finite(state, config)
+            if switches:
+                evaluate(state, method, stream, config, watcher, after=number)
             save(state)
     return state
 
@@ -197,7 +197,8 @@ def ends(stream: list[Phase]) -> list[int]:
     return totals
 
 
-def remaining(stream: list[Phase], step: int) -> list[tuple[int, Phase]]:
+def remaining(stream: list[Phase], step: int) -> Iterator[tuple[int, Phase]]:
     """(phase number from 1, phase) of every step still to come."""
-    turns = [(n, phase) for n, phase in enumerate(stream, start=1) for _ in range(phase.steps)]
-    return turns[step:]
+    for number, (phase, end) in enumerate(zip(stream, ends(stream), strict=True), start=1):
+        for _ in range(max(step, end - phase.steps), end):
+            yield number, phase
