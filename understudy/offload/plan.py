@@ -7,12 +7,11 @@ import yaml
 from understudy.config import Config
 from understudy.models.checkpoint import resolve
 from understudy.offload.session import settled, total_steps
+from understudy.offload.start import build_cloud, check_device
 
 
 def plan_text(config: Config) -> str:
     """The resolved settings, then what they amount to; wrong ones are refused as in a run."""
-    from understudy.offload.start import build_cloud, check_device
-
     resolve(config.model)
     check_device(config.device)
     build_cloud(config.cloud)

@@ -13,6 +13,7 @@ from understudy.config import Config
 from understudy.errors import RunError
 from understudy.models.sampling import Drawing
 from understudy.offload.evaluate import examine, grade, practise
+from understudy.offload.loop import budget_of
 from understudy.offload.method import Serving
 from understudy.offload.session import saved_config, trained_policy
 from understudy.offload.start import build_cloud
@@ -76,7 +77,7 @@ def examine_run(run: RunDirectory, serving: Serving, queries: int) -> list[dict[
     cloud = MeteredCloud(build_cloud(config.cloud))
     cells = []
     for phase in load_stream(config.stream):
-        budget = config.budget if phase.budget is None else phase.budget
+        budget = budget_of(phase, config)
         key, longest = f"eval {config.seed}", config.max_completion_length
         practice = practise(policy, phase.exam(queries, "validation", key), longest)
         threshold = practice.threshold(budget, config.price.spare)
