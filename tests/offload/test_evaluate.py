@@ -27,6 +27,7 @@ EXAM = Exam(LOCAL, CLOUD, MARGIN)
         ("own", 0.0, 0.2, 0.4, 3 / 5),  # the second gains, the third loses
         ("own", 1.0, 0.2, 0.6, 4 / 5),  # a shift of 1 lets the fourth ask
         ("own", float("-inf"), 0.2, 0.0, 3 / 5),
+        ("own", 0.0, 0.0, 0.0, 3 / 5),  # no budget, no asking
         ("capped", 0.0, 0.2, 0.2, 4 / 5),  # only the first to want it
         ("capped", 0.0, 0.0, 0.0, 3 / 5),
         ("capped", 0.0, 1.0, 0.4, 3 / 5),

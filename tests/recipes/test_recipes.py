@@ -154,6 +154,19 @@ def test_a_budget_of_nothing_silences_understudy(model: Path) -> None:
         assert all(cell["ask_rate"] == 0.0 for cell in row["tasks"])
 
 
+@pytest.mark.parametrize("name", ["understudy", "dagrpo", "gapg", "shaped"])
+def test_a_phase_without_a_budget_forbids_asking_and_leaves_the_rest_as_it_was(
+    name: str, model: Path
+) -> None:
+    stream = [FACTS | {"steps": 4, "budget": 0.0}, FACTS | {"steps": 4, "budget": 0.5}]
+    lines, _ = trajectory(config_of(name, model, stream=stream, batch_size=8))
+    silent, asking = lines.steps[:4], lines.steps[4:]
+    assert all(line["cloud/ask_rate"] == 0.0 and line["cloud/shift"] is None for line in silent)
+    assert asking[0]["cloud/shift"] == 0.0  # nothing wound up meanwhile
+    assert mean(asking, "cloud/ask_rate") > 0.0
+    assert all(row["tasks"][0]["ask_rate"] == 0.0 for row in lines.rows)
+
+
 def test_a_whole_budget_may_be_used(model: Path) -> None:
     stream = [FACTS | {"steps": 6}]
     settings: dict[str, Any] = {"stream": stream, "budget": 1.0, "price__spare": False}

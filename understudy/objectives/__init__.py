@@ -13,6 +13,7 @@ from understudy.objectives.advantages import (
     has_signal,
 )
 from understudy.objectives.dual import (
+    LARGEST_SHIFT,
     ask_guide,
     ask_targets,
     clearing_price,
@@ -35,6 +36,7 @@ from understudy.objectives.policy_gradient import (
 )
 
 __all__ = [
+    "LARGEST_SHIFT",
     "ask_guide",
     "ask_targets",
     "batch_std_advantage",

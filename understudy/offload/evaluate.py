@@ -81,7 +81,7 @@ def grade(
     if serving == "random":
         rate, system = budget, random_offloading(local.mean(), cloud.mean(), budget)
     else:
-        asks = fitted if serving == "calibrated" else own
+        asks = fitted if serving == "calibrated" else own & (budget > 0)  # as in training
         if serving == "capped":
             asks = own & (np.cumsum(own) / len(own) <= budget)  # 0.29 * 100 is 28.999...
         rate, system = asks.mean(), np.where(asks, cloud, local).mean()

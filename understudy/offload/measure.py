@@ -49,7 +49,7 @@ def step_metrics(
         "cloud/expected_ask_rate": scores.expected_usage,
         "cloud/budget": budget,
         "cloud/price": dual.price,
-        "cloud/shift": _number(dual.shift),
+        "cloud/shift": _number(batch.drawing.ask_shift),
         "cloud/all_ask_groups": share(asked.all(dim=1)),
         "cloud/no_ask_groups": share(~asked.any(dim=1)),
         "cloud/ask_level_correlation": _number(

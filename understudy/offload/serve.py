@@ -37,8 +37,10 @@ def answer_question(run: RunDirectory, serving: Serving, question: str) -> dict[
     drawn = policy.sample(policy.prompts([question]), 1, drawing)
     margin = float(drawn.ask_margins.masked_fill(~drawn.mask, float("-inf")).amax())
     text = policy.texts(drawn)[0]
-    threshold = float(run.read(run.matrix)[-1]["threshold"])
-    if serving in ("own", "capped"):
+    row = run.read(run.matrix)[-1]
+    budget = budget_of(load_stream(config.stream)[max(row["after_phase"], 1) - 1], config)
+    threshold = float(row["threshold"])
+    if serving in ("own", "capped") and budget > 0:
         threshold = -saved_dual(folder)["shift"]
     lead = f"its lead for asking is {margin:.2f}, the threshold {threshold:.2f}"
     local: dict[str, Any] = {"answer": answer_of(text) or text, "answered_by": "local"}
@@ -46,8 +48,8 @@ def answer_question(run: RunDirectory, serving: Serving, question: str) -> dict[
     local |= {"dollars": 0.0, "cloud_tokens": 0, "seconds": 0.0}
     if serving == "random":
         luck = random.Random(f"{config.seed} {question}").random()
-        lead = f"it never asks by itself; a share of {config.budget:.2f} is sent at random"
-        asks = luck < config.budget
+        lead = f"it never asks by itself; a share of {budget:.2f} is sent at random"
+        asks = luck < budget
     else:
         asks = margin > threshold
     return local | _help(config, question, lead) if asks else local | {"why": lead}

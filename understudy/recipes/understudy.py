@@ -21,6 +21,7 @@ from torch import Tensor
 
 from understudy.config import Config
 from understudy.objectives import (
+    LARGEST_SHIFT,
     ask_guide,
     ask_targets,
     clearing_price,
@@ -35,7 +36,6 @@ from understudy.offload.scores import Scores
 DEFAULTS: dict[str, Any] = {"price": {"rate": 0.02, "gain": 1.0}, "distill": 0.5}
 # A batch's own estimate of the right shift is noisy; half of it is taken.
 _SHIFT_STEP = 0.5
-_LARGEST_SHIFT = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +95,13 @@ class Understudy:
                 dual.integral, usage - target, setting.gain, setting.rate, setting.maximum
             )
         shift = dual.shift
-        if setting.shift:
+        if setting.shift and budget > 0:  # without a budget nobody asks, whatever the shift
             # The mean over tokens at which every response asks `target` times.
             chances = scores.token_ask_probability
             shift += _SHIFT_STEP * logit_shift(
                 chances, target * scores.asked.numel() / len(chances)
             )
-            shift = min(max(shift, -_LARGEST_SHIFT), _LARGEST_SHIFT)
+            shift = min(max(shift, -LARGEST_SHIFT), LARGEST_SHIFT)
         return Market(price, shift, integral, usage, covariance, variance, failures)
 
     def _target(self, failures: float, budget: float) -> float:
