@@ -238,6 +238,17 @@ def test_a_dry_run_prints_settings_that_a_run_takes_and_writes_nothing(
     assert len(RunDirectory.open(out).metric_lines()) == 2
 
 
+def test_a_dry_run_of_a_resumed_run_shows_that_run(
+    model: Path, command: Command, tmp_path: Path
+) -> None:
+    run = run_new(tmp_path / "run", config_of("gapg", model, steps=1, seed=7))
+    before = snapshot(run.path)
+    code, plan, err = command("train", "gapg", "--out", run.path, "--resume", "--dry-run")
+    assert (code, err) == (0, "")
+    assert plan.startswith(run.config.read_text())
+    assert snapshot(run.path) == before
+
+
 @pytest.mark.parametrize("verb", ["eval", "compare", "report", "ask"])
 def test_what_is_no_run_is_refused(verb: str, model: Path, refused: Any, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")

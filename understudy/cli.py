@@ -83,19 +83,18 @@ def _train(
         raise ConfigError(
             f"recipe={config.recipe}: the command says {recipe}; use train {config.recipe}"
         )
+    run = RunDirectory.open(out) if resume else None
+    if run is not None:
+        from understudy.offload.session import check_same, saved_config
+
+        given = file is not None or overrides or saved_config(run).recipe != recipe
+        config = check_same(run, config) if given else saved_config(run)
     if dry_run:
         from understudy.offload.plan import plan_text
 
         print(plan_text(config))
         return
-    if not resume:
-        _run(None, out, config)
-        return
-    from understudy.offload.session import check_same, saved_config
-
-    run = RunDirectory.open(out)
-    given = file is not None or overrides or saved_config(run).recipe != recipe
-    _run(run, out, check_same(run, config) if given else saved_config(run))
+    _run(run, out, config)
 
 
 def _run(run: RunDirectory | None, out: Path, config: Config) -> None:
