@@ -15,6 +15,7 @@ from understudy.errors import ConfigError, UnderstudyError
 
 if TYPE_CHECKING:
     from understudy.config import Config
+    from understudy.offload.method import Serving
     from understudy.run import RunDirectory
 
 app = typer.Typer(
@@ -199,7 +200,7 @@ def _open(path: Path) -> RunDirectory:
     return RunDirectory.open(path)
 
 
-def _serving(run: RunDirectory) -> Any:
+def _serving(run: RunDirectory) -> Serving:
     """How the run's recipe decides to ask."""
     from understudy.offload.session import saved_config
 

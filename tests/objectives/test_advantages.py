@@ -16,6 +16,7 @@ from understudy.objectives import (
     gapg_filter,
     group_std_advantage,
     has_signal,
+    scaled_advantage,
 )
 
 NAN = float("nan")
@@ -34,6 +35,19 @@ def test_centre_by_hand() -> None:
     values = tensor([[1.0, 0.0, 0.0, 0.0], [1.0, 2.0, 3.0, 2.0]])
     expected = tensor([[0.75, -0.25, -0.25, -0.25], [-1.0, 0.0, 1.0, 0.0]])
     assert_close(centre(values), expected)
+
+
+def test_a_spread_is_chosen_by_name() -> None:
+    # Standard deviations: 0.5 in the first group, 0 in the second. Of all eight the squares add
+    # to 2 and the mean is 3/8: sqrt((2 - 8 * (3/8)^2) / 7).
+    reward = tensor([[1.0, 0.0, 0.0, 0.0], [0.5, 0.5, 0.5, 0.5]])
+    centred = tensor([[0.75, -0.25, -0.25, -0.25], [0.0, 0.0, 0.0, 0.0]])
+    batch = (0.875 / 7) ** 0.5
+    assert_close(scaled_advantage(reward, "none"), centred)
+    assert_close(scaled_advantage(reward, "group"), centred / (0.5 + 1e-4))
+    assert_close(scaled_advantage(reward, "batch"), centred / (batch + 1e-4))
+    with pytest.raises(ValueError, match=r"'std'.*'batch'"):
+        scaled_advantage(reward, "std")
 
 
 def test_centre_skips_invalid_samples_whatever_they_hold() -> None:

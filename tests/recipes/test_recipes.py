@@ -31,7 +31,7 @@ def mean(lines: list[dict[str, Any]], key: str) -> float:
 
 def test_the_names_are_those_of_the_files_that_define_a_method() -> None:
     folder = Path(recipes.__file__).parent
-    found = {path.stem for path in folder.glob("*.py") if "\nMETHOD = " in path.read_text()}
+    found = {path.stem for path in folder.glob("*.py") if "\nMETHOD: " in path.read_text()}
     assert found == set(recipes.NAMES)
 
 

@@ -11,6 +11,7 @@ from understudy.objectives.advantages import (
     gapg_filter,
     group_std_advantage,
     has_signal,
+    scaled_advantage,
 )
 from understudy.objectives.dual import (
     LARGEST_SHIFT,
@@ -59,5 +60,6 @@ __all__ = [
     "rate_anchor",
     "reduce_loss",
     "reinforce_loss",
+    "scaled_advantage",
     "sequence_ask_probability",
 ]

@@ -53,6 +53,21 @@ def batch_std_advantage(reward: Tensor, valid: Tensor | None = None, eps: float 
     return centre(reward, valid) / (std + eps)
 
 
+def scaled_advantage(reward: Tensor, scale_rewards: str, valid: Tensor | None = None) -> Tensor:
+    """By TRL's name of what the centred reward is divided by: "group", "batch" or "none".
+
+    reward, valid: (prompts, group); returns (prompts, group).
+    """
+    match scale_rewards:
+        case "group":
+            return group_std_advantage(reward, valid)
+        case "batch":
+            return batch_std_advantage(reward, valid)
+        case "none":
+            return centre(reward, valid)
+    raise ValueError(f"scale_rewards={scale_rewards!r} is not one of 'group', 'batch', 'none'")
+
+
 def dual_advantage(
     reward: Tensor, asked: Tensor, price: float, valid: Tensor | None = None
 ) -> Tensor:

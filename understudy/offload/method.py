@@ -28,7 +28,8 @@ class Dual:
 class Method(Protocol):
     """A recipe's own part of the loop. Its dual is a frozen record, saved with the run."""
 
-    serving: Serving
+    @property
+    def serving(self) -> Serving: ...
 
     def start(self) -> Any:
         """The dual before the first step."""

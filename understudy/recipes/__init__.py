@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from understudy.errors import ConfigError
+
+if TYPE_CHECKING:
+    from understudy.config import Config
+    from understudy.offload.method import Method
 
 NAMES = {
     "understudy": "ours: a shifted request, a clearing price, a budget that is a bound",
@@ -22,9 +26,10 @@ def defaults(name: str) -> Mapping[str, Any]:
     return {**_module(name).DEFAULTS, "recipe": name}
 
 
-def method(name: str) -> Any:
+def method(name: str) -> Callable[[Config], Method]:
     """The recipe's class: called with a Config it gives a Method."""
-    return _module(name).METHOD
+    made: Callable[[Config], Method] = _module(name).METHOD
+    return made
 
 
 def check_name(name: str) -> None:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from understudy.config import Config
 from understudy.objectives import dual_advantage, dual_step
-from understudy.offload.method import Dual, Serving
+from understudy.offload.method import Dual, Method, Serving
 from understudy.offload.scores import Scores
 
 DEFAULTS: dict[str, Any] = {}
@@ -45,4 +45,4 @@ class DualAdvantage:
         return Dual(dual_step(dual.price, scores.usage, budget, self.config.price.rate))
 
 
-METHOD = DualAdvantage
+METHOD: type[Method] = DualAdvantage

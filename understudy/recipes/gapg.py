@@ -20,7 +20,7 @@ from torch import Tensor
 
 from understudy.config import Config
 from understudy.objectives import centre, gapg_filter
-from understudy.offload.method import Dual, Serving
+from understudy.offload.method import Dual, Method, Serving
 from understudy.offload.scores import Scores
 
 # alpha_c of the paper's 1.5B model.
@@ -50,4 +50,4 @@ class FilteredPolicyGradient:
         return dual
 
 
-METHOD = FilteredPolicyGradient
+METHOD: type[Method] = FilteredPolicyGradient

@@ -17,19 +17,12 @@ from typing import Any
 from torch import Tensor
 
 from understudy.config import Config
-from understudy.objectives import batch_std_advantage, centre, group_std_advantage
-from understudy.offload.method import Dual, Serving
+from understudy.objectives import scaled_advantage
+from understudy.offload.method import Dual, Method, Serving
 from understudy.offload.scores import Scores
 
 DEFAULTS: dict[str, Any] = {"scale_rewards": "group", "loss_type": "grpo"}
 _NEVER = float("-inf")
-
-
-def scaled_advantage(reward: Tensor, valid: Tensor, scale_rewards: str) -> Tensor:
-    """The centred reward, divided by what the setting names."""
-    if scale_rewards == "group":
-        return group_std_advantage(reward, valid)
-    return batch_std_advantage(reward, valid) if scale_rewards == "batch" else centre(reward, valid)
 
 
 @dataclass(frozen=True)
@@ -41,7 +34,7 @@ class TaskOnly:
         return Dual(price=0.0, shift=_NEVER)
 
     def advantage(self, scores: Scores, dual: Dual) -> Tensor:
-        return scaled_advantage(scores.reward, scores.valid, self.config.scale_rewards)
+        return scaled_advantage(scores.reward, self.config.scale_rewards, scores.valid)
 
     def regulariser(
         self, ask_probability: Tensor, scores: Scores, dual: Dual, budget: float
@@ -52,4 +45,4 @@ class TaskOnly:
         return dual
 
 
-METHOD = TaskOnly
+METHOD: type[Method] = TaskOnly

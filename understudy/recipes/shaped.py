@@ -18,9 +18,9 @@ from typing import Any
 from torch import Tensor
 
 from understudy.config import Config
-from understudy.offload.method import Dual, Serving
+from understudy.objectives import scaled_advantage
+from understudy.offload.method import Dual, Method, Serving
 from understudy.offload.scores import Scores
-from understudy.recipes.grpo import scaled_advantage
 
 DEFAULTS: dict[str, Any] = {"scale_rewards": "group", "loss_type": "grpo"}
 
@@ -35,7 +35,7 @@ class ShapedReward:
 
     def advantage(self, scores: Scores, dual: Dual) -> Tensor:
         shaped = scores.reward - dual.price * scores.asked
-        return scaled_advantage(shaped, scores.valid, self.config.scale_rewards)
+        return scaled_advantage(shaped, self.config.scale_rewards, scores.valid)
 
     def regulariser(
         self, ask_probability: Tensor, scores: Scores, dual: Dual, budget: float
@@ -46,4 +46,4 @@ class ShapedReward:
         return dual
 
 
-METHOD = ShapedReward
+METHOD: type[Method] = ShapedReward

@@ -30,7 +30,7 @@ from understudy.objectives import (
     proportional_integral_step,
     rate_anchor,
 )
-from understudy.offload.method import Serving
+from understudy.offload.method import Method, Serving
 from understudy.offload.scores import Scores
 
 DEFAULTS: dict[str, Any] = {"price": {"rate": 0.02, "gain": 1.0}, "distill": 0.5}
@@ -131,4 +131,4 @@ def gain_of_asking(scores: Scores) -> tuple[Tensor, Tensor]:
     return cloud - local, answered.any(dim=1) & helped.any(dim=1)
 
 
-METHOD = Understudy
+METHOD: type[Method] = Understudy
