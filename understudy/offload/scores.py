@@ -34,7 +34,7 @@ class Scores:
 
     @property
     def expected_usage(self) -> float:
-        """The mean of `usage` over the luck of the draw: each token's chance of asking, summed.
+        """As `usage` in the mean, with less noise: each drawn token's chance of asking, summed.
 
         Not 1 - prod(1 - p) per response: one that asked was cut short, and its product with it.
         """
