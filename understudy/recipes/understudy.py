@@ -3,12 +3,14 @@
     repeat
         draw G responses per prompt with the request's logit shifted by s
         A = (r - mean_group r) - lambda * (c - mean_group c)
-        ascend 1/(G-1) * sum_i grad log pi_s(y_i) * A_i        (+ learn verified cloud answers)
+        ascend 1/(G-1) * sum_i grad log pi_s(y_i) * A_i
+        descend KL(p* || p), p* the best use of the budget     the guide: which questions to ask
+        descend the cross-entropy of verified cloud answers
         lambda <- slope of reward on asking within groups      the marginal value of a call
         s      <- s + step towards  mean P(ask; s) = min(tau, share of local failures)
 
-docs/understudy.md derives each line; `price.rule`, `price.shift`, `price.anchor` and
-`price.spare` switch each part off or to its predecessor.
+docs/understudy.md derives each line; `price.rule`, `price.shift`, `price.guide`, `price.anchor`,
+`price.spare` and `distill` switch each part off or to its predecessor.
 """
 
 from __future__ import annotations
