@@ -39,11 +39,15 @@ class RunDirectory:
         """A new run; a folder that holds anything already is refused."""
         run = cls(path)
         try:
-            if path.exists() and (not path.is_dir() or any(path.iterdir())):
-                what = "another run" if run.config.exists() else "other files"
+            if path.exists() and not path.is_dir():
+                raise RunError(f"{path} is a file; give a new --out")
+            if run.config.exists():
                 raise RunError(
-                    f"{path} already holds {what}; give a new --out, or --resume to continue it"
+                    f"{path} already holds another run; give a new --out, "
+                    "or --resume to continue it"
                 )
+            if path.exists() and any(path.iterdir()):
+                raise RunError(f"{path} already holds other files; give a new --out")
             path.mkdir(parents=True, exist_ok=True)
             # The settings first: what is there can then be resumed, whatever fails next.
             write_text(run.config, yaml.safe_dump(settings, sort_keys=False))

@@ -42,7 +42,8 @@ def answer_question(run: RunDirectory, serving: Serving, question: str) -> dict[
     threshold = float(row["threshold"])
     if serving in ("own", "capped") and budget > 0:
         threshold = -saved_dual(folder)["shift"]
-    lead = f"its lead for asking is {margin:.2f}, the threshold {threshold:.2f}"
+    side = "above" if margin > threshold else "not above"
+    lead = f"its lead for asking, {margin:.2f}, is {side} the threshold, {threshold:.2f}"
     local: dict[str, Any] = {"answer": answer_of(text) or text, "answered_by": "local"}
     local |= {"local_text": text, "margin": margin, "threshold": threshold}
     local |= {"dollars": 0.0, "cloud_tokens": 0, "seconds": 0.0}

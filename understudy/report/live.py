@@ -46,8 +46,8 @@ class LiveDisplay:
     def evaluation(self, row: dict[str, Any]) -> None:
         cells = row["tasks"]
         when = f"after phase {row['after_phase']}" if row["after_phase"] else "before training"
-        shown = "  ".join(f"{cell['local']:.2f}>{cell['system']:.2f}" for cell in cells)
-        self.console.print(f"{when}: local > system accuracy per task:  {shown}", soft_wrap=True)
+        shown = "  ".join(f"{cell['local']:.2f}/{cell['system']:.2f}" for cell in cells)
+        self.console.print(f"{when}: local/system accuracy per task:  {shown}", soft_wrap=True)
 
     def warning(self, text: str) -> None:
         self.console.print(f"[yellow]warning:[/] {text}", soft_wrap=True)

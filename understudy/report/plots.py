@@ -95,7 +95,7 @@ def training_plot(lines: list[Record]) -> str:
     gain = mean(system - local)
     title = "In training, responses are drawn at random and asking is live"
     if math.isfinite(gain):
-        title = f"In training, asking adds {gain:+.2f} to the accuracy of the responses drawn"
+        title = f"Accuracy in training: system {gain:+.2f} against the responses that did not ask"
     with drawing(_WIDTH, 3.9) as figure:
         axes = figure.subplots()
         ends = []
