@@ -1,0 +1,111 @@
+"""Recipe understudy by hand: what asking gains, what it is worth, and what is imitated."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import tensor
+
+from tests.offload.runs import config_of
+from understudy.offload.learn import distillation_loss
+from understudy.offload.loop import rollout
+from understudy.offload.scores import Scores
+from understudy.offload.start import start
+from understudy.recipes.understudy import Market, Understudy, gain_of_asking, local_failures
+from understudy.tasks.stream import load_stream
+
+
+def scores(reward: list[list[float]], asked: list[list[int]], failed: int | None = None) -> Scores:
+    """Right where the reward is 1; the calls of prompt `failed` got no reply."""
+    found, asks = tensor(reward), tensor(asked).bool()
+    valid = torch.ones_like(asks)
+    if failed is not None:
+        valid[failed] = ~asks[failed]
+    return Scores(
+        reward=found,
+        valid=valid,
+        asked=asks,
+        local_right=(found == 1) & ~asks,
+        cloud_right=((found == 1) & asks).any(dim=1),
+        token_ask_probability=torch.full((40,), 0.1),
+    )
+
+
+SCORES = scores(
+    [[1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 1.0, 1.0], [1.0, 1.0, 1.0, 1.0], [0.0, 1.0, 1.0, 0.0]],
+    [[1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 1], [1, 0, 0, 0]],
+    failed=3,
+)
+
+
+def market(**settings: Any) -> Understudy:
+    return Understudy(config_of("understudy", Path("unused"), **settings))
+
+
+def test_the_gain_of_asking_by_hand() -> None:
+    gain, known = gain_of_asking(SCORES)
+    # Nobody answered the third alone, and the fourth got no reply.
+    assert known.tolist() == [True, True, False, False]
+    assert gain[known].tolist() == [1.0, -1.0]
+
+
+def test_local_failures_by_hand() -> None:
+    # Of those that answered: 3 of 3 wrong, none of 2, nobody answered, 1 of 3.
+    assert local_failures(SCORES) == pytest.approx((1 + 0 + 1 + 1 / 3) / 4)
+
+
+def test_the_guide_pulls_asking_to_where_it_gains() -> None:
+    recipe = market(budget=0.5, price__guide=1.0)
+    probability = torch.full((4, 4), 0.5, requires_grad=True)
+    loss = recipe.regulariser(probability, SCORES, recipe.start(), 0.5)
+    assert loss is not None
+    loss.backward()
+    assert probability.grad is not None
+    first, second, *unknown = probability.grad.sum(dim=1).tolist()
+    assert first < 0 < second  # descent raises the first, where the cloud was better
+    assert unknown == [0.0, 0.0]
+
+
+def test_the_clearing_price_is_the_smoothed_slope() -> None:
+    # Within groups: sums of (r - mean r)(c - mean c) 0.75 and -1, of (c - mean c)^2 0.75 and 1.
+    one = scores([[1.0, 0.0, 0.0, 0.0]], [[1, 0, 0, 0]])
+    other = scores([[0.0, 0.0, 1.0, 1.0]], [[1, 1, 0, 0]])
+    recipe = market(price__smoothing=0.8, price__maximum=10.0)
+    first = recipe.next_dual(recipe.start(), one, 0.3)
+    assert first.price == pytest.approx(1.0)
+    assert recipe.next_dual(first, one, 0.3).price == pytest.approx(1.0)
+    mixed = recipe.next_dual(first, scores([[0.5, 0.0, 0.0, 0.0]], [[1, 0, 0, 0]]), 0.3)
+    assert mixed.price == pytest.approx((0.8 * 0.75 + 0.375) / (0.8 * 0.75 + 0.75))
+    assert recipe.next_dual(first, other, 0.3).price == 0.0  # never below
+    assert market(price__maximum=0.4).next_dual(recipe.start(), one, 0.3).price == 0.4
+    everyone = recipe.next_dual(recipe.start(), scores([[1.0, 0.0]], [[1, 1]]), 0.3)
+    assert everyone.price == recipe.start().price  # no slope, no news
+
+
+def test_the_shift_takes_half_the_way_to_the_rate() -> None:
+    # 40 tokens at 0.1 are 4 calls of 16 responses; a budget of 1/2 needs 0.2 a token.
+    recipe = market(price__spare=False)
+    step = torch.logit(tensor(0.2)) - torch.logit(tensor(0.1))
+    dual = recipe.next_dual(Market(price=0.5, shift=1.0), SCORES, 0.5)
+    assert dual.shift == pytest.approx(1.0 + float(step) / 2, abs=1e-5)
+    assert recipe.next_dual(Market(price=0.5, shift=1.0), SCORES, 0.0).shift == 1.0
+
+
+def test_learning_an_answer_does_not_unlearn_to_ask(model: Path) -> None:
+    config = config_of("understudy", model, cloud__accuracy=1.0, batch_size=16)
+    recipe = Understudy(config)
+    state = start(config, recipe)
+    queries = load_stream(config.stream)[0].batch(16, "train", "0")
+    batch, found = rollout(state, queries, 0.5, config)
+    assert found.cloud_right.any()
+    loss = distillation_loss(state.policy, batch, found)
+    assert float(loss.detach()) > 0
+    # The request's own row is read by its logit alone: no question or answer contains it.
+    weights = state.policy.decoder.head.weight
+    loss.backward()
+    assert weights.grad is not None
+    assert weights.grad[state.policy.tokens.ask].abs().max() == 0
+    assert weights.grad.abs().max() > 0
