@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.offload.runs import config_of, trajectory
+from tests.offload.runs import Lines, config_of, trajectory
 from understudy.clouds import MeteredCloud
-from understudy.offload.evaluate import Exam, Practice, examine, grade, pooled
+from understudy.offload.evaluate import Exam, Practice, examine, grade, pooled, practise
+from understudy.offload.loop import evaluate
 from understudy.offload.start import start
 from understudy.recipes import method
 from understudy.tasks.stream import load_stream
@@ -85,6 +87,25 @@ def test_tasks_are_pooled_question_by_question() -> None:
     threshold = both.threshold(0.3, False)
     assert threshold > 90  # the second task wants to ask most
     assert (both.margin > threshold).mean() == pytest.approx(0.3, abs=0.006)
+
+
+def test_thresholds_are_fitted_to_validation_questions_of_the_tasks_met(model: Path) -> None:
+    settings: dict[str, Any] = {"calibration_queries": 64, "eval_queries": 64, "seed": 3}
+    config = config_of("understudy", model, **settings)
+    recipe, stream = method("understudy")(config), load_stream(config.stream)
+    state = start(config, recipe)
+    for after in (0, 1, 2):
+        evaluate(state, recipe, stream, config, Lines(), after)
+    fitted = [
+        practise(state.policy, phase.exam(64, "validation", "3"), config.max_completion_length)
+        for phase in stream
+    ]
+    thresholds = [practice.threshold(config.budget, True) for practice in fitted]
+    both = pooled(fitted).threshold(config.budget, True)
+    assert len({*thresholds, both}) == 3
+    assert [row["threshold"] for row in state.matrix] == [both, thresholds[0], both]
+    for row in state.matrix:
+        assert [cell["threshold"] for cell in row["tasks"]] == thresholds
 
 
 def test_what_is_asked_does_not_depend_on_the_order_of_the_questions(model: Path) -> None:
