@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -49,13 +50,12 @@ def cells() -> Iterator[Cell]:
         for initial in (0, 0.5, 2):
             settings = (f"budget={budget}", f"price.initial={initial}")
             yield Cell("budget", f"tau={budget} lambda0={initial}", "understudy", settings, 0)
-            if budget == 0.3 or initial == 0.5:
-                yield Cell(
-                    "budget", f"dagrpo tau={budget} lambda0={initial}", "dagrpo", settings, 0
-                )
-    for seed in SEEDS:
+    for seed in SEEDS[:2]:
         yield Cell("changing", "understudy", "understudy", ("stream=changing-budget",), seed)
     yield Cell("changing", "dagrpo", "dagrpo", ("stream=changing-budget",), 0)
+    for budget in (0.1, 0.5):
+        settings = (f"budget={budget}",)
+        yield Cell("budget", f"dagrpo tau={budget} lambda0=0.5", "dagrpo", settings, 0)
     integral = ("price.rule=proportional-integral", "price.shift=false", "price.guide=0")
     ablations = {
         "without shift": ("price.shift=false",),
@@ -71,13 +71,11 @@ def cells() -> Iterator[Cell]:
             "price.anchor=0.3",
         ),
     }
-    for name, settings in ablations.items():
-        for seed in SEEDS[:2]:
+    for seed in SEEDS[:2]:
+        for name, settings in ablations.items():
             yield Cell("ablation", name, "understudy", settings, seed)
-    for rate in (0.05,):
-        yield Cell("published", f"eta={rate}", "dagrpo", (f"price.rate={rate}",), 0)
-    for price in (0.25, 1.0):
-        yield Cell("shaped", f"price={price}", "shaped", (f"price.initial={price}",), 0)
+        if seed == 0:
+            yield Cell("published", "eta=0.05", "dagrpo", ("price.rate=0.05",), seed)
 
 
 def run(cell: Cell, out: Path) -> Cell:
@@ -89,7 +87,7 @@ def run(cell: Cell, out: Path) -> Cell:
     if any(folder.glob("checkpoints/step-*")):
         command.append("--resume")
     else:
-        subprocess.run(["rm", "-rf", str(folder)], check=True)
+        shutil.rmtree(folder, ignore_errors=True)
         count = EXAM.get(cell.study, 512)
         exam = (f"eval_queries={count}", f"calibration_queries={count}")
         for setting in (*exam, *cell.settings, f"seed={cell.seed}"):
@@ -126,7 +124,8 @@ def settled_failures(lines: list[dict[str, Any]], summary: dict[str, Any]) -> li
     for phase in summary["phases"]:
         own = [line for line in lines if line["phase"] == phase["phase"]]
         half = own[len(own) // 2 :]
-        shares.append(1 - sum(line["local_accuracy"] for line in half) / len(half))
+        right = [line["local_accuracy"] or 0.0 for line in half]  # null: nobody answered
+        shares.append(1 - sum(right) / len(right))
     return shares
 
 

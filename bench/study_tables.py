@@ -7,8 +7,6 @@ from collections.abc import Callable
 from statistics import mean
 from typing import Any
 
-import numpy as np
-
 from understudy.metrics import apgr, mean_and_spread
 from understudy.offload.evaluate import SHARES
 
@@ -153,11 +151,10 @@ def lowest_rate(run: Run) -> float:
 
 
 def area(run: Run) -> float | None:
-    """APGR of the mean deferral curve over tasks; a recipe that never learns to ask has none."""
+    """Mean APGR over tasks, as in the report; a recipe that never learns to ask has none."""
     if run["recipe"] == "grpo":
         return None
-    curve = np.mean(run["curves"], axis=0)
-    return float(apgr(SHARES, curve, curve[0], curve[-1]))
+    return mean(float(apgr(SHARES, curve, curve[0], curve[-1])) for curve in run["curves"])
 
 
 def rates_of(phase: dict[str, Any], which: str) -> float:

@@ -172,8 +172,8 @@ def test_resuming_what_is_not_there_or_another_is_refused(
     with pytest.raises(StoppedError):
         run_new(out, config_of("dagrpo", model, steps=1), Silent(stop_at=2))
     again = ["train", "dagrpo", "--out", out, *small(model), "--resume"]
-    assert "another learning_rate" in refused(*again, "--set", "learning_rate=0.1")
-    assert "another recipe" in refused("train", "gapg", "--out", out, "--resume")
+    assert "learning_rate=0.1, but" in refused(*again, "--set", "learning_rate=0.1")
+    assert "the command says gapg" in refused("train", "gapg", "--out", out, "--resume")
     (out / "checkpoints" / "step-000000" / "state.json").write_text('{"step": 0')
     assert "state.json" in refused(*again)
     assert "state.json" in refused("train", "dagrpo", "--out", out, "--resume")
@@ -285,8 +285,7 @@ QUESTIONS = [
     "3 1 2>1 2 3; 5 4 9>4 5 9",
     "3 hours in minutes",
     "next: 2 4 6 8",
-    "what is the meaning of it all?",
-    "",
+    "What is the meaning of it all?",
 ]
 
 
@@ -306,7 +305,11 @@ def test_a_question_of_any_kind_gets_an_answer(
 
 
 def test_what_the_model_cannot_read_is_refused(finished: dict[str, Path], refused: Any) -> None:
-    assert "'T ß'" in refused("ask", "The ßum?", "--run", finished["dagrpo"])
+    run = finished["dagrpo"]
+    assert "'ß'" in refused("ask", "The ßum?", "--run", run)
+    assert "empty" in refused("ask", "  ", "--run", run)
+    assert "tokens" in refused("ask", "5+" * 300 + "5", "--run", run)
+    assert "<ask>" in refused("ask", "<ask> 3+4", "--run", run)
 
 
 def test_help_is_asked_where_a_budget_of_one_allows_it(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 import typer.core
 
-from understudy import recipes
+from understudy import __version__, recipes
 from understudy.errors import ConfigError, UnderstudyError
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="Small local models that keep learning, and ask a large one within your budget.",
     no_args_is_help=True,
+    invoke_without_command=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -52,6 +53,16 @@ train_app = typer.Typer(
 )
 app.add_typer(train_app, name="train")
 
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", help="print the version")] = False,
+) -> None:
+    if version:
+        print(f"understudy {__version__}")
+        raise typer.Exit()
+
+
 RunArgument = Annotated[Path, typer.Argument(help="a run directory", metavar="RUN")]
 
 
@@ -79,17 +90,17 @@ def _train(
     from understudy.config import resolve_config
     from understudy.run import RunDirectory
 
-    config = resolve_config(recipes.defaults(recipe), file, overrides)
+    run = RunDirectory.open(out) if resume else None
+    base = recipes.defaults(recipe) if run is None else run.settings()
+    config = resolve_config(base, file, overrides)
     if config.recipe != recipe:
         raise ConfigError(
             f"recipe={config.recipe}: the command says {recipe}; use train {config.recipe}"
         )
-    run = RunDirectory.open(out) if resume else None
     if run is not None:
-        from understudy.offload.session import check_same, saved_config
+        from understudy.offload.session import check_same
 
-        given = file is not None or overrides or saved_config(run).recipe != recipe
-        config = check_same(run, config) if given else saved_config(run)
+        config = check_same(run, config)
     if dry_run:
         from understudy.offload.plan import plan_text
 
@@ -113,14 +124,16 @@ def _run(run: RunDirectory | None, out: Path, config: Config) -> None:
             if run is None:
                 run = new_run(out, config, method, display)
             else:
+                done, total = run.steps_done(), total_steps(config)
+                console.print(f"continuing {run.path} at step {done} of {total}", soft_wrap=True)
                 run = resume_run(run, config, method, display)
         write_report(run)
     except KeyboardInterrupt:
         sys.unraisablehook = lambda _: None  # what was only half built says nothing when it goes
         print("interrupted; continue with --resume", file=sys.stderr)
         raise typer.Exit(130) from None
-    console.print(run_table(run.read(run.summary)))
-    console.print(f"report: {run.report}")
+    _print_table(run_table(run.read(run.summary), run.read(run.matrix)))
+    console.print(f"report: {run.report}", soft_wrap=True)
 
 
 @app.command()

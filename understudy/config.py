@@ -6,9 +6,9 @@ The command line's help, the YAML files and docs/config.md all derive from these
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -112,8 +112,8 @@ class Config(Section):
     epsilon_high: float | None = Field(None, gt=0, description="upper clip, if another (DAPO)")
     beta: float = Field(0.0, ge=0, description="weight of the KL to the model before training")
     distill: float = Field(0.0, ge=0, description="weight of learning from verified cloud answers")
-    eval_queries: int = Field(256, ge=1, description="test questions per task and evaluation")
-    calibration_queries: int = Field(512, ge=1, description="validation questions per threshold")
+    eval_queries: int = Field(512, ge=1, description="test questions per task and evaluation")
+    calibration_queries: int = Field(1024, ge=1, description="validation questions per threshold")
     checkpoint_every: int = Field(50, ge=1, description="steps between checkpoints")
     threads: int = Field(
         1, ge=1, description="CPU threads; the numbers depend on it, so it is kept"
@@ -174,11 +174,26 @@ def described_settings(section: type[BaseModel] = Config, prefix: str = "") -> l
         if isinstance(kind, type) and issubclass(kind, Section):
             rows += described_settings(kind, f"{prefix}{name}.")
             continue
-        shown = kind.__name__ if isinstance(kind, type) else str(kind)
-        shown = shown.replace("typing.", "").replace("Literal", "").replace("NoneType", "None")
+        if get_origin(kind) is Literal:
+            shown = " | ".join(get_args(kind))
+        else:
+            shown = kind.__name__ if isinstance(kind, type) else str(kind)
+            shown = shown.replace("typing.", "").replace("NoneType", "None")
         default = yaml.safe_dump(setting.default, default_flow_style=True).split("\n")[0]
         rows.append([f"{prefix}{name}", shown, default, setting.description or ""])
     return rows
+
+
+def differences(
+    first: Section, second: Section, prefix: str = ""
+) -> Iterator[tuple[str, Any, Any]]:
+    """(key, first's value, second's value) of every setting in which two sections differ."""
+    for name in type(first).model_fields:
+        one, other = getattr(first, name), getattr(second, name)
+        if isinstance(one, Section):
+            yield from differences(one, other, f"{prefix}{name}.")
+        elif one != other:
+            yield f"{prefix}{name}", one, other
 
 
 def _nearest(key: str) -> str:

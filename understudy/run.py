@@ -108,6 +108,11 @@ class RunDirectory:
         return _json_lines(self.timings)
 
     def read(self, path: Path) -> Any:
+        if not path.exists():
+            raise RunError(
+                f"{self.path}: the run is not finished ({path.name} is missing); "
+                "continue it with --resume"
+            )
         try:
             return json.loads(path.read_text())
         except (OSError, ValueError) as error:
@@ -126,6 +131,11 @@ class RunDirectory:
         write_folder(self.checkpoints / f"step-{step:06d}", fill)
         for old in self._saved()[:-_KEPT]:
             shutil.rmtree(old)
+
+    def steps_done(self) -> int:
+        """The step of the last whole checkpoint; 0 before the first."""
+        saved = self._saved()
+        return int(saved[-1].name.partition("-")[2]) if saved else 0
 
     def has_checkpoint(self) -> bool:
         return bool(self._saved())

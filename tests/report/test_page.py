@@ -111,7 +111,7 @@ def test_any_number_of_phases(make_run: MakeRun, tasks: tuple[str, ...]) -> None
 def test_a_run_that_never_asks(make_run: MakeRun) -> None:
     text = page(make_run(asks=False))
     assert "logit shift" not in text
-    assert "Asked on 0% of the responses" in text
+    assert "0% of the responses asked" in text
     # Silence is what such a recipe does: no warning.
     assert "Warnings in training" not in text
 

@@ -27,8 +27,11 @@ def shown(table: Table) -> str:
 def test_a_run_has_a_row_per_phase(make_run: MakeRun) -> None:
     run = make_run()
     summary = run.read(run.summary)
-    table = run_table(summary)
-    assert table.row_count == 3
+    matrix = run.read(run.matrix)
+    table = run_table(summary, matrix)
+    assert table.row_count == 3 + 1
+    ends = [cell["system"] for cell in matrix[-1]["tasks"]]
+    assert f"{sum(ends) / len(ends):.3f}" in shown(table).splitlines()[-2]
     for phase in summary["phases"]:
         row = next(line for line in shown(table).splitlines() if phase["task"] in line)
         assert f"{phase['evaluation']['system']:.3f}" in row

@@ -28,7 +28,9 @@ class SimulatedCloud:
     async def answer(self, request: Request) -> Reply:
         query = request.query
         if not query.worked:
-            return Reply(text=None, error="the simulated cloud knows only generated questions")
+            return Reply(
+                text=None, error="the simulated cloud knows only the forms of docs/tasks.md"
+            )
         luck = _luck(self.seed, query.prompt, "answer")
         levels = self.accuracy.get(query.family, self.default_accuracy)
         right = luck.random() < levels[query.level - 1]

@@ -9,6 +9,7 @@ from typing import Any
 
 _WINDOW = 5  # steps: one odd batch is no alarm
 _NEAR_ALL = 0.95
+_RARELY = 0.02  # with a budget below this most groups are silent as they should be
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +49,8 @@ ALARMS = (
 SILENCE = Alarm(
     "cloud/no_ask_groups",
     lambda share: share >= _NEAR_ALL,
-    "in {value:.0%} of the groups nobody asks although the budget is {budget:.2f}: "
-    "asking has died out and cannot come back by itself",
+    "in {value:.0%} of the groups nobody asks although the budget is {budget:.2f}: asking dies "
+    "out, and with it the signal for when to ask",
 )
 
 
@@ -70,7 +71,7 @@ class Alarms:
         self._recent.append(line)
         if len(self._recent) < _WINDOW:
             return []
-        silence = (SILENCE,) if self.asks and line["cloud/budget"] > 0 else ()
+        silence = (SILENCE,) if self.asks and line["cloud/budget"] > _RARELY else ()
         return list(self._ringing((*ALARMS, *silence), line))
 
     def _ringing(self, alarms: tuple[Alarm, ...], line: dict[str, Any]) -> Iterable[str]:

@@ -52,11 +52,7 @@ def policy_loss(
     regulariser or a KL needs every row.
     """
     flat, drawn = advantage.reshape(-1), batch.drawn
-    # A probe tells whether the method wants every row.
-    probe = method.regulariser(
-        scores.reward.new_full(scores.reward.shape, 0.5), scores, state.dual, budget
-    )
-    everyone = probe is not None or reference is not None
+    everyone = method.regularises or reference is not None
     rows = torch.arange(len(flat), device=flat.device) if everyone else flat.nonzero().squeeze(1)
     if len(rows) == 0:
         return flat.new_zeros(())
@@ -80,11 +76,9 @@ def policy_loss(
         samples=len(flat),
         tokens=int(drawn.mask.sum()),
     )
-    if probe is not None:
+    if method.regularises:
         probability = sequence_ask_probability(ask_logprobs, mask).view_as(scores.reward)
-        penalty = method.regulariser(probability, scores, state.dual, budget)
-        assert penalty is not None
-        loss = loss + penalty
+        loss = loss + method.regulariser(probability, scores, state.dual, budget)
     return loss
 
 

@@ -169,7 +169,8 @@ def _exam(
     threshold = practice.threshold(budget, config.price.spare)
     questions = phase.exam(config.eval_queries, "test", f"{config.seed}")
     exam = examine(state.policy, state.examiner, questions, longest)
-    return practice, grade(exam, method.serving, state.dual.shift, threshold, budget)
+    shift = state.dual.shift * config.temperature  # added after the temperature; margins are before
+    return practice, grade(exam, method.serving, shift, threshold, budget)
 
 
 def _mend(config: Config) -> str:

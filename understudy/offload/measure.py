@@ -43,7 +43,7 @@ def step_metrics(
         "reward_std": float(rewards.std()) if rewards.numel() > 1 else None,
         "rewards/valid": share(scores.valid),
         "frac_reward_zero_std": 1.0 - share(has_signal(advantage)),
-        "local_accuracy": share(scores.local_right[local]),
+        "local_accuracy": share(scores.local_right[local]) if local.any() else None,
         "system_accuracy": share(scores.right),
         "cloud/ask_rate": scores.usage,
         "cloud/expected_ask_rate": scores.expected_usage,

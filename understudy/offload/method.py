@@ -31,6 +31,10 @@ class Method(Protocol):
     @property
     def serving(self) -> Serving: ...
 
+    @property
+    def regularises(self) -> bool:
+        """Whether there is a regulariser: it wants every row, also those without advantage."""
+
     def start(self) -> Any:
         """The dual before the first step."""
 
@@ -39,8 +43,19 @@ class Method(Protocol):
 
     def regulariser(
         self, ask_probability: Tensor, scores: Scores, dual: Any, budget: float
-    ) -> Tensor | None:
-        """A loss on how likely each response was to ask, (prompts, group), or None."""
+    ) -> Tensor:
+        """A loss on how likely each response was to ask, (prompts, group)."""
 
     def next_dual(self, dual: Any, scores: Scores, budget: float) -> Any:
         """The dual after a batch."""
+
+
+class Unregularised:
+    """What most methods share: the policy gradient is their whole loss."""
+
+    regularises = False
+
+    def regulariser(
+        self, ask_probability: Tensor, scores: Scores, dual: Any, budget: float
+    ) -> Tensor:
+        return ask_probability.new_zeros(())

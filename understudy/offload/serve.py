@@ -12,6 +12,7 @@ from understudy.clouds import MeteredCloud
 from understudy.config import Config
 from understudy.errors import RunError
 from understudy.models.sampling import Drawing
+from understudy.models.tokens import ASK, END, PAD
 from understudy.offload.evaluate import examine, grade, practise
 from understudy.offload.loop import budget_of
 from understudy.offload.method import Serving
@@ -30,9 +31,20 @@ def answer_question(run: RunDirectory, serving: Serving, question: str) -> dict[
     config = saved_config(run)
     policy, folder = trained_policy(run, config)
     torch.set_num_threads(config.threads)
+    for token in (PAD, END, ASK):
+        if token in question:
+            raise RunError(f"the question holds {token}, a token of the model's own; leave it out")
+    question = question.strip().lower()  # the tiny model knows no capitals
+    if not question:
+        raise RunError("the question is empty; ask something")
+    longest = policy.decoder.shape.max_position_embeddings - config.max_completion_length
+    if (length := len(policy.tokens.encode(question))) >= longest:
+        raise RunError(f"the question has {length} tokens; the model reads fewer than {longest}")
     unknown = sorted({c for c in question if policy.tokens.unknown(c)})
     if unknown:
-        raise RunError(f"the model has no token for {' '.join(unknown)!r}; it reads lower case")
+        raise RunError(
+            f"the model has no token for {' '.join(unknown)!r}; see docs/tasks.md for what it reads"
+        )
     drawing = Drawing(config.max_completion_length, temperature=0.0, ask_shift=float("-inf"))
     drawn = policy.sample(policy.prompts([question]), 1, drawing)
     margin = float(drawn.ask_margins.masked_fill(~drawn.mask, float("-inf")).amax())
@@ -41,10 +53,10 @@ def answer_question(run: RunDirectory, serving: Serving, question: str) -> dict[
     budget = budget_of(load_stream(config.stream)[max(row["after_phase"], 1) - 1], config)
     threshold = float(row["threshold"])
     if serving in ("own", "capped") and budget > 0:
-        threshold = -saved_dual(folder)["shift"]
+        threshold = -saved_dual(folder)["shift"] * config.temperature
     side = "above" if margin > threshold else "not above"
     lead = f"its lead for asking, {margin:.2f}, is {side} the threshold, {threshold:.2f}"
-    local: dict[str, Any] = {"answer": answer_of(text) or text, "answered_by": "local"}
+    local: dict[str, Any] = {"answer": answer_of(text) or "(no answer)", "answered_by": "local"}
     local |= {"local_text": text, "margin": margin, "threshold": threshold}
     local |= {"dollars": 0.0, "cloud_tokens": 0, "seconds": 0.0}
     if serving == "random":
@@ -76,7 +88,7 @@ def examine_run(run: RunDirectory, serving: Serving, queries: int) -> list[dict[
     config = saved_config(run)
     policy, folder = trained_policy(run, config)
     torch.set_num_threads(config.threads)
-    shift = saved_dual(folder)["shift"]
+    shift = saved_dual(folder)["shift"] * config.temperature
     cloud = MeteredCloud(build_cloud(config.cloud))
     cells = []
     for phase in load_stream(config.stream):

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from safetensors import SafetensorError
 
-from understudy.config import Config, check_config
+from understudy.config import Config, check_config, differences
 from understudy.errors import ConfigError, RunError
 from understudy.models.policy import Policy
 from understudy.offload.alarms import Alarms
@@ -71,14 +71,13 @@ def saved_config(run: RunDirectory) -> Config:
 
 def check_same(run: RunDirectory, asked: Config) -> Config:
     """The run's own settings, if those asked for are the same."""
-    kept, wanted = saved_config(run).model_dump(), settled(asked).model_dump()
-    for key, value in wanted.items():
-        if kept[key] != value:
-            raise ConfigError(
-                f"{run.path} was started with another {key}; resume it without settings, "
-                "or give a new --out"
-            )
-    return saved_config(run)
+    kept = saved_config(run)
+    for key, was, wanted in differences(kept, settled(asked)):
+        raise ConfigError(
+            f"{key}={wanted}, but {run.path} has {was}; "
+            "resume it without that setting, or give a new --out"
+        )
+    return kept
 
 
 def trained_policy(run: RunDirectory, config: Config) -> tuple[Policy, Path]:

@@ -19,14 +19,14 @@ from torch import Tensor
 
 from understudy.config import Config
 from understudy.objectives import dual_advantage, dual_step
-from understudy.offload.method import Dual, Method, Serving
+from understudy.offload.method import Dual, Method, Serving, Unregularised
 from understudy.offload.scores import Scores
 
 DEFAULTS: dict[str, Any] = {}
 
 
 @dataclass(frozen=True)
-class DualAdvantage:
+class DualAdvantage(Unregularised):
     config: Config
     serving: Serving = "own"
 
@@ -35,11 +35,6 @@ class DualAdvantage:
 
     def advantage(self, scores: Scores, dual: Dual) -> Tensor:
         return dual_advantage(scores.reward, scores.asked, dual.price, scores.valid)
-
-    def regulariser(
-        self, ask_probability: Tensor, scores: Scores, dual: Dual, budget: float
-    ) -> None:
-        return None
 
     def next_dual(self, dual: Dual, scores: Scores, budget: float) -> Dual:
         return Dual(dual_step(dual.price, scores.usage, budget, self.config.price.rate))

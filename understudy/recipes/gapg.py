@@ -20,7 +20,7 @@ from torch import Tensor
 
 from understudy.config import Config
 from understudy.objectives import centre, gapg_filter
-from understudy.offload.method import Dual, Method, Serving
+from understudy.offload.method import Dual, Method, Serving, Unregularised
 from understudy.offload.scores import Scores
 
 # alpha_c of the paper's 1.5B model.
@@ -28,7 +28,7 @@ DEFAULTS: dict[str, Any] = {"reward": {"local": 1.0, "cloud": 0.3}}
 
 
 @dataclass(frozen=True)
-class FilteredPolicyGradient:
+class FilteredPolicyGradient(Unregularised):
     config: Config
     serving: Serving = "capped"
 
@@ -40,11 +40,6 @@ class FilteredPolicyGradient:
         cloud_success = scores.asked.any(dim=1) & scores.cloud_right
         kept = gapg_filter(local_success, cloud_success, self.config.price.filter_ratio)
         return centre(scores.reward, scores.valid) * kept[:, None]
-
-    def regulariser(
-        self, ask_probability: Tensor, scores: Scores, dual: Dual, budget: float
-    ) -> None:
-        return None
 
     def next_dual(self, dual: Dual, scores: Scores, budget: float) -> Dual:
         return dual

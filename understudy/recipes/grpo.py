@@ -18,7 +18,7 @@ from torch import Tensor
 
 from understudy.config import Config
 from understudy.objectives import scaled_advantage
-from understudy.offload.method import Dual, Method, Serving
+from understudy.offload.method import Dual, Method, Serving, Unregularised
 from understudy.offload.scores import Scores
 
 DEFAULTS: dict[str, Any] = {"scale_rewards": "group", "loss_type": "grpo"}
@@ -26,7 +26,7 @@ _NEVER = float("-inf")
 
 
 @dataclass(frozen=True)
-class TaskOnly:
+class TaskOnly(Unregularised):
     config: Config
     serving: Serving = "random"
 
@@ -35,11 +35,6 @@ class TaskOnly:
 
     def advantage(self, scores: Scores, dual: Dual) -> Tensor:
         return scaled_advantage(scores.reward, self.config.scale_rewards, scores.valid)
-
-    def regulariser(
-        self, ask_probability: Tensor, scores: Scores, dual: Dual, budget: float
-    ) -> None:
-        return None
 
     def next_dual(self, dual: Dual, scores: Scores, budget: float) -> Dual:
         return dual

@@ -19,14 +19,14 @@ from torch import Tensor
 
 from understudy.config import Config
 from understudy.objectives import scaled_advantage
-from understudy.offload.method import Dual, Method, Serving
+from understudy.offload.method import Dual, Method, Serving, Unregularised
 from understudy.offload.scores import Scores
 
 DEFAULTS: dict[str, Any] = {"scale_rewards": "group", "loss_type": "grpo"}
 
 
 @dataclass(frozen=True)
-class ShapedReward:
+class ShapedReward(Unregularised):
     config: Config
     serving: Serving = "own"
 
@@ -36,11 +36,6 @@ class ShapedReward:
     def advantage(self, scores: Scores, dual: Dual) -> Tensor:
         shaped = scores.reward - dual.price * scores.asked
         return scaled_advantage(shaped, self.config.scale_rewards, scores.valid)
-
-    def regulariser(
-        self, ask_probability: Tensor, scores: Scores, dual: Dual, budget: float
-    ) -> None:
-        return None
 
     def next_dual(self, dual: Dual, scores: Scores, budget: float) -> Dual:
         return dual

@@ -65,9 +65,13 @@ class Understudy:
     def advantage(self, scores: Scores, dual: Market) -> Tensor:
         return dual_advantage(scores.reward, scores.asked, dual.price, scores.valid)
 
+    @property
+    def regularises(self) -> bool:
+        return self.config.price.anchor > 0 or self.config.price.guide > 0
+
     def regulariser(
         self, ask_probability: Tensor, scores: Scores, dual: Market, budget: float
-    ) -> Tensor | None:
+    ) -> Tensor:
         setting, target = self.config.price, self._target(dual.failures, budget)
         terms = []
         if setting.anchor > 0:
@@ -76,7 +80,7 @@ class Understudy:
             gain, known = gain_of_asking(scores)
             wanted = ask_targets(gain[known], target, setting.guide_temperature)
             terms.append(setting.guide * ask_guide(ask_probability[known], wanted))
-        return torch.stack(terms).sum() if terms else None
+        return torch.stack(terms).sum()
 
     def next_dual(self, dual: Market, scores: Scores, budget: float) -> Market:
         setting, keep = self.config.price, self.config.price.smoothing

@@ -26,13 +26,13 @@ class LiveDisplay:
         self._bar = self._progress.add_task("starting", total=steps, figures="")
 
     def __enter__(self) -> LiveDisplay:
-        self._progress.start()
-        return self
+        return self  # the bar appears with the first examination: a refused run shows none
 
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
     def step(self, metrics: dict[str, Any], seconds_left: float) -> None:
+        self._progress.start()
         name, figures = _described(metrics, seconds_left)
         self._progress.update(
             self._bar, completed=metrics["step"], description=name, figures=figures
@@ -44,6 +44,7 @@ class LiveDisplay:
             )
 
     def evaluation(self, row: dict[str, Any]) -> None:
+        self._progress.start()
         cells = row["tasks"]
         when = f"after phase {row['after_phase']}" if row["after_phase"] else "before training"
         shown = "  ".join(f"{cell['local']:.2f}/{cell['system']:.2f}" for cell in cells)
@@ -55,8 +56,10 @@ class LiveDisplay:
 
 def _described(metrics: dict[str, Any], seconds_left: float) -> tuple[str, str]:
     minutes, seconds = divmod(round(seconds_left), 60)
+    right = metrics["local_accuracy"]
+    local = "-" if right is None else f"{right:.2f}"
     figures = (
-        f"local {metrics['local_accuracy']:.2f}  system {metrics['system_accuracy']:.2f}  "
+        f"local {local}  system {metrics['system_accuracy']:.2f}  "
         f"asks {metrics['cloud/ask_rate']:.2f} of {metrics['cloud/budget']:.2f}  "
         f"price {metrics['cloud/price']:.2f}  left {minutes}:{seconds:02}"
     )

@@ -44,10 +44,9 @@ def budget_plot(lines: list[Record], phases: list[Record]) -> str:
     if finite.size and finite.any():
         below.append(("logit shift", shift, QUIET))
     heights = [3.2] + [1.1] * len(below)
-    title = (
-        f"Asked on {mean(rate):.0%} of the responses in training; "
-        f"the budget allows {span([phase['budget'] for phase in phases], '{:.0%}')}"
-    )
+    asked = span([phase["training"]["mean"] for phase in phases], "{:.0%}")
+    allowed = span([phase["budget"] for phase in phases], "{:.0%}")
+    title = f"Phase by phase, {asked} of the responses asked; the budget allows {allowed}"
     with drawing(_WIDTH, sum(heights) + 0.8) as figure:
         rows = figure.subplots(len(heights), sharex=True, height_ratios=heights, squeeze=False)
         above, *others = rows[:, 0]
@@ -250,9 +249,12 @@ def accuracies(matrix: list[Record], which: str) -> FloatArray:
     return np.array([_measured([cell[which] for cell in row["tasks"]]) for row in matrix])
 
 
-def span(values: Sequence[float], form: str = "{:.2f}") -> str:
+def span(values: Sequence[float | None], form: str = "{:.2f}") -> str:
     """One value, or the least and the greatest."""
-    ends = [form.format(end) for end in (min(values), max(values))]
+    known = [value for value in values if value is not None]
+    if not known:
+        return "an unknown share"
+    ends = [form.format(end) for end in (min(known), max(known))]
     return ends[0] if ends[0] == ends[1] else " to ".join(ends)
 
 

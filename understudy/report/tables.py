@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from statistics import fmean
 from typing import Any
 
 from rich.table import Table
@@ -19,19 +20,26 @@ COMPARED = (
 )
 
 
-def run_table(summary: dict[str, Any]) -> Table:
-    """A row per phase: accuracies and asking, in training and as served."""
-    table = Table(title="phase by phase, examined at the end of each")
-    for name in ("phase", "task", "budget", "asked in training", "asked as served"):
+def run_table(summary: dict[str, Any], matrix: list[dict[str, Any]]) -> Table:
+    """A row per phase, examined at its end; last the mean over tasks when all are through."""
+    table = Table(title="phase by phase")
+    for name in ("task", "budget", "asked in training", "asked as served"):
         table.add_column(name, justify="left" if name == "task" else "right")
-    for name in ("local", "system", "cloud alone"):
+    for name in ("local before", "local", "system", "cloud alone"):
         table.add_column(name, justify="right")
-    for phase in summary["phases"]:
+    before, last = matrix[0]["tasks"], matrix[-1]["tasks"]
+    for phase, cell in zip(summary["phases"], before, strict=True):
         served = phase["evaluation"]
         figures = [phase["budget"], phase["training"]["settled_mean"], served["ask_rate"]]
-        figures += [served["local"], served["system"], served["cloud"]]
-        shown = [f"{figure:.3f}" for figure in figures]
-        table.add_row(str(phase["phase"]), phase["task"], *shown)
+        figures += [cell["local"], served["local"], served["system"], served["cloud"]]
+        table.add_row(f"{phase['phase']} {phase['task']}", *(f"{f:.3f}" for f in figures))
+    table.add_section()
+    rates = [phase["training"]["settled_mean"] for phase in summary["phases"]]
+    budgets = [phase["budget"] for phase in summary["phases"]]
+    means = [fmean(budgets), fmean(rates), fmean(cell["ask_rate"] for cell in last)]
+    means += [fmean(cell["local"] for cell in before)]
+    means += [fmean(cell[key] for cell in last) for key in ("local", "system", "cloud")]
+    table.add_row("all tasks, at the end", *(f"{figure:.3f}" for figure in means))
     return table
 
 
@@ -63,11 +71,13 @@ def comparison(runs: list[RunDirectory]) -> list[dict[str, Any]]:
 
 
 def comparison_table(records: list[dict[str, Any]]) -> Table:
-    table = Table(title="runs compared")
+    """A column per run: its names are long, the figures are many."""
+    table = Table(show_header=False)
+    table.add_column()
+    for _ in records:
+        table.add_column(justify="right", overflow="fold")
     for name in records[0]:
-        table.add_column(name, justify="left" if name in ("run", "recipe") else "right")
-    for record in records:
-        table.add_row(*(_shown(value) for value in record.values()))
+        table.add_row(name, *(_shown(record[name]) for record in records))
     return table
 
 

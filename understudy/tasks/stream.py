@@ -100,6 +100,8 @@ def load_stream(stream: str | list[Any]) -> list[Phase]:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
             reason = first["msg"].removeprefix("Value error, ")
+            if first["type"] == "extra_forbidden":
+                reason = f"there is no such key; a phase has {', '.join(Phase.model_fields)}"
             raise ConfigError(f"stream: phase {number}: {where}: {reason}") from error
     return phases
 
