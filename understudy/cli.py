@@ -124,8 +124,6 @@ def _run(run: RunDirectory | None, out: Path, config: Config) -> None:
             if run is None:
                 run = new_run(out, config, method, display)
             else:
-                done, total = run.steps_done(), total_steps(config)
-                console.print(f"continuing {run.path} at step {done} of {total}", soft_wrap=True)
                 run = resume_run(run, config, method, display)
         write_report(run)
     except KeyboardInterrupt:

@@ -132,11 +132,6 @@ class RunDirectory:
         for old in self._saved()[:-_KEPT]:
             shutil.rmtree(old)
 
-    def steps_done(self) -> int:
-        """The step of the last whole checkpoint; 0 before the first."""
-        saved = self._saved()
-        return int(saved[-1].name.partition("-")[2]) if saved else 0
-
     def has_checkpoint(self) -> bool:
         return bool(self._saved())
 

@@ -23,6 +23,7 @@ class LiveDisplay:
             console=console,
             disable=not console.is_terminal,
         )
+        self._shown = 0
         self._bar = self._progress.add_task("starting", total=steps, figures="")
 
     def __enter__(self) -> LiveDisplay:
@@ -33,6 +34,9 @@ class LiveDisplay:
 
     def step(self, metrics: dict[str, Any], seconds_left: float) -> None:
         self._progress.start()
+        if not self._shown and metrics["step"] > 1:
+            self.console.print(f"continuing after step {metrics['step'] - 1} of {self.steps}")
+        self._shown += 1
         name, figures = _described(metrics, seconds_left)
         self._progress.update(
             self._bar, completed=metrics["step"], description=name, figures=figures
