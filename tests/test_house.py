@@ -58,7 +58,7 @@ HEAVY = {"torch", "transformers", "matplotlib", "numpy"}
 LONGEST_FILE = 400
 LONGEST_FUNCTION = 60
 
-# A path of one machine means nothing on another. (A URL's path or ~/work/ is not meant.)
+# A path of one machine means nothing on another. (The path of a URL is not meant.)
 MACHINE_PATH = re.compile(rb"(?<![\w.~)}-])/(?:work|root|home|Users|opt)/")
 
 ROOT = Path(__file__).resolve().parents[1]
