@@ -64,7 +64,9 @@ def comparison(runs: list[RunDirectory]) -> list[dict[str, Any]]:
         record: dict[str, Any] = {"run": str(run.path), "recipe": settings["recipe"]}
         record["seed"] = settings["seed"]
         record |= {name: summary[which][figure] for which, figure, name in COMPARED}
-        record["asked in training"] = sum(rates) / len(rates)
+        served = [cell["ask_rate"] for cell in run.read(run.matrix)[-1]["tasks"]]
+        record["asked as served"] = fmean(served)
+        record["asked in training"] = fmean(rates)
         record["dollars"] = summary["spend"]["dollars"]
         records.append(record)
     return records
