@@ -146,7 +146,7 @@ def ask(
     opened = _open(run)
     answer = answer_question(opened, _serving(opened), question)
     if as_json:
-        _print_json(answer)
+        print(json.dumps(answer, indent=2))
         return
     print(answer["answer"])
     print(f"  answered by {answer['answered_by']}: {answer['why']}")
@@ -166,7 +166,7 @@ def evaluate(
     opened = _open(run)
     cells = examine_run(opened, _serving(opened), queries)
     if as_json:
-        _print_json(cells)
+        print(json.dumps(cells, indent=2))
         return
     _print_table(exam_table(cells))
 
@@ -181,7 +181,7 @@ def compare(
 
     records = comparison([_open(run) for run in runs])
     if as_json:
-        _print_json(records)
+        print(json.dumps(records, indent=2))
         return
     _print_table(comparison_table(records))
 
@@ -217,12 +217,6 @@ def _serving(run: RunDirectory) -> Serving:
 
     config = saved_config(run)
     return recipes.method(config.recipe)(config).serving
-
-
-def _print_json(content: Any) -> None:
-    """JSON knows no infinity, which a threshold may be: null stands for it."""
-    exact = json.dumps(content)  # NaN, Infinity: what Python alone reads back
-    print(json.dumps(json.loads(exact, parse_constant=lambda _: None), indent=2))
 
 
 def _print_table(table: Any) -> None:

@@ -12,11 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from understudy.clouds import MeteredCloud
+from understudy.config import Config
 from understudy.metrics import deferral_curve, quantile_threshold, random_offloading
 from understudy.models.policy import Policy
 from understudy.models.sampling import Drawing
 from understudy.offload.method import Serving
 from understudy.offload.scores import is_right
+from understudy.tasks.stream import Phase
 from understudy.types import Query
 
 _ROWS_AT_ONCE = 512
@@ -54,18 +56,27 @@ def local_answers(
     policy: Policy, queries: Sequence[Query], max_completion_length: int
 ) -> tuple[NDArray[np.bool_], NDArray[np.float64], list[str]]:
     """(right, margin for asking, text) of the model's own greedy answers, asking forbidden."""
-    drawing = Drawing(max_completion_length, temperature=0.0, ask_shift=float("-inf"))
     order = sorted(range(len(queries)), key=lambda i: len(queries[i].prompt))  # less padding
     right = np.zeros(len(queries), dtype=bool)
     margin, answers = np.zeros(len(queries)), [""] * len(queries)
     for start in range(0, len(order), _ROWS_AT_ONCE):
         part = order[start : start + _ROWS_AT_ONCE]
-        drawn = policy.sample(policy.prompts([queries[i].prompt for i in part]), 1, drawing)
-        lead = drawn.ask_margins.masked_fill(~drawn.mask, float("-inf")).amax(dim=1)
-        margin[part] = lead.double().cpu().numpy()
-        for i, text in zip(part, policy.texts(drawn), strict=True):
+        texts, margin[part] = greedy(
+            policy, [queries[i].prompt for i in part], max_completion_length
+        )
+        for i, text in zip(part, texts, strict=True):
             right[i], answers[i] = is_right(queries[i], text), text
     return right, margin, answers
+
+
+def greedy(
+    policy: Policy, prompts: Sequence[str], max_completion_length: int
+) -> tuple[list[str], NDArray[np.float64]]:
+    """(completions, margins for asking), asking forbidden."""
+    drawing = Drawing(max_completion_length, temperature=0.0, ask_shift=float("-inf"))
+    drawn = policy.sample(policy.prompts(prompts), 1, drawing)
+    lead = drawn.ask_margins.masked_fill(~drawn.mask, float("-inf")).amax(dim=1)
+    return policy.texts(drawn), lead.double().cpu().numpy()
 
 
 def grade(
@@ -128,3 +139,29 @@ def pooled(practices: Sequence[Practice]) -> Practice:
     """Several tasks' practice as one: what a model that serves all of them is fitted to."""
     right = np.concatenate([practice.right for practice in practices])
     return Practice(right, np.concatenate([practice.margin for practice in practices]))
+
+
+def examine_phase(
+    policy: Policy,
+    cloud: MeteredCloud,
+    phase: Phase,
+    config: Config,
+    serving: Serving,
+    shift: float,
+    key: str,
+) -> tuple[Practice, dict[str, Any]]:
+    """A phase's practice on validation questions, and its cell graded on test questions.
+
+    shift is the one in force when responses are drawn. It is added after the temperature, while
+    margins are taken before it.
+    """
+    longest, budget = config.max_completion_length, budget_of(phase, config)
+    validation = phase.exam(config.calibration_queries, "validation", key)
+    practice = practise(policy, validation, longest)
+    threshold = practice.threshold(budget, config.price.spare)
+    exam = examine(policy, cloud, phase.exam(config.eval_queries, "test", key), longest)
+    return practice, grade(exam, serving, shift * config.temperature, threshold, budget)
+
+
+def budget_of(phase: Phase, config: Config) -> float:
+    return config.budget if phase.budget is None else phase.budget

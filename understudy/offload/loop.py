@@ -15,7 +15,7 @@ from understudy.config import Config
 from understudy.errors import DivergedError
 from understudy.models.policy import Policy
 from understudy.models.sampling import Drawing
-from understudy.offload.evaluate import Practice, examine, grade, pooled, practise
+from understudy.offload.evaluate import Practice, budget_of, examine_phase, pooled
 from understudy.offload.learn import Batch, distillation_loss, policy_loss
 from understudy.offload.measure import step_metrics
 from understudy.offload.method import Method
@@ -145,7 +145,15 @@ def evaluate(
     for phase in stream:
         key = phase.model_dump_json(exclude={"steps"})
         if key not in seen:  # a task that comes back is examined once
-            seen[key] = _exam(state, method, phase, config)
+            seen[key] = examine_phase(
+                state.policy,
+                state.examiner,
+                phase,
+                config,
+                method.serving,
+                state.dual.shift,
+                f"{config.seed}",
+            )
         exams.append(seen[key])
     # The threshold of a model that serves every task so far, under the budget of the last.
     known = [practice for practice, _ in exams[: after or None]]
@@ -160,28 +168,11 @@ def evaluate(
     watcher.on_evaluation(row)
 
 
-def _exam(
-    state: State, method: Method, phase: Phase, config: Config
-) -> tuple[Practice, dict[str, Any]]:
-    longest, budget = config.max_completion_length, budget_of(phase, config)
-    validation = phase.exam(config.calibration_queries, "validation", f"{config.seed}")
-    practice = practise(state.policy, validation, longest)
-    threshold = practice.threshold(budget, config.price.spare)
-    questions = phase.exam(config.eval_queries, "test", f"{config.seed}")
-    exam = examine(state.policy, state.examiner, questions, longest)
-    shift = state.dual.shift * config.temperature  # added after the temperature; margins are before
-    return practice, grade(exam, method.serving, shift, threshold, budget)
-
-
 def _mend(config: Config) -> str:
     return (
         "the last checkpoint is kept; start a new run with less than "
         f"learning_rate={config.learning_rate}"
     )
-
-
-def budget_of(phase: Phase, config: Config) -> float:
-    return config.budget if phase.budget is None else phase.budget
 
 
 def reference_policy(config: Config) -> Policy | None:

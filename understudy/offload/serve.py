@@ -11,10 +11,8 @@ import torch
 from understudy.clouds import MeteredCloud
 from understudy.config import Config
 from understudy.errors import RunError
-from understudy.models.sampling import Drawing
 from understudy.models.tokens import ASK, END, PAD
-from understudy.offload.evaluate import examine, grade, practise
-from understudy.offload.loop import budget_of
+from understudy.offload.evaluate import budget_of, examine_phase, greedy
 from understudy.offload.method import Serving
 from understudy.offload.session import saved_config, trained_policy
 from understudy.offload.start import build_cloud
@@ -45,10 +43,8 @@ def answer_question(run: RunDirectory, serving: Serving, question: str) -> dict[
         raise RunError(
             f"the model has no token for {' '.join(unknown)!r}; see docs/tasks.md for what it reads"
         )
-    drawing = Drawing(config.max_completion_length, temperature=0.0, ask_shift=float("-inf"))
-    drawn = policy.sample(policy.prompts([question]), 1, drawing)
-    margin = float(drawn.ask_margins.masked_fill(~drawn.mask, float("-inf")).amax())
-    text = policy.texts(drawn)[0]
+    texts, margins = greedy(policy, [question], config.max_completion_length)
+    text, margin = texts[0], float(margins[0])
     row = run.read(run.matrix)[-1]
     budget = budget_of(load_stream(config.stream)[max(row["after_phase"], 1) - 1], config)
     threshold = float(row["threshold"])
@@ -88,15 +84,12 @@ def examine_run(run: RunDirectory, serving: Serving, queries: int) -> list[dict[
     config = saved_config(run)
     policy, folder = trained_policy(run, config)
     torch.set_num_threads(config.threads)
-    shift = saved_dual(folder)["shift"] * config.temperature
+    examined = config.model_copy(update={"eval_queries": queries, "calibration_queries": queries})
+    shift, key = saved_dual(folder)["shift"], f"eval {config.seed}"
     cloud = MeteredCloud(build_cloud(config.cloud))
     cells = []
     for phase in load_stream(config.stream):
+        _, cell = examine_phase(policy, cloud, phase, examined, serving, shift, key)
         budget = budget_of(phase, config)
-        key, longest = f"eval {config.seed}", config.max_completion_length
-        practice = practise(policy, phase.exam(queries, "validation", key), longest)
-        threshold = practice.threshold(budget, config.price.spare)
-        exam = examine(policy, cloud, phase.exam(queries, "test", key), longest)
-        cell = grade(exam, serving, shift, threshold, budget)
         cells.append({"task": phase.name, "budget": budget, "queries": queries} | cell)
     return cells
