@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +16,9 @@ class Query:
     family: str
     level: int  # 1 (easy) to 5 (hard)
     worked: str  # a right completion, with reasoning where the family profits from it
+    instruction: str = ""  # what a chat model is told before the prompt, such as the answer's form
+    # What reward functions get beside prompt and completion, such as a program's tests.
+    columns: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
