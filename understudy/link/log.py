@@ -1,0 +1,97 @@
+"""The replies that crossed a link, on disk before they are used: what is paid is paid once."""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from understudy.errors import RunError
+from understudy.types import Query, Reply
+
+# What makes two queries the same question to a cloud: (instruction, prompt).
+Question = tuple[str, str]
+
+
+def question_of(query: Query) -> Question:
+    return query.instruction, query.prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One call: what was asked, how many calls for it had failed before, and what came back."""
+
+    question: Question
+    attempt: int
+    reply: Reply
+
+
+class ReplyLog:
+    """A file of JSON lines, one per call, failed ones too; lines are added and never changed.
+
+    Opening reads it, and drops a last line without its end: the process was killed writing it.
+    The file is made by the first call. One process at a time; a run directory's lock sees to that.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.entries: list[Entry] = []  # the file's lines, in its order
+        self._file: io.FileIO | None = None
+        try:
+            content = path.read_bytes() if path.exists() else b""
+            whole = content.rfind(b"\n") + 1
+            if whole < len(content):
+                os.truncate(path, whole)
+        except OSError as error:
+            raise self._unusable(error) from error
+        for number, line in enumerate(content[:whole].splitlines(), start=1):
+            self.entries.append(self._entry(number, line))
+
+    def append(self, entry: Entry) -> int:
+        """Write one line; it has left this process when this returns. Returns its number, from 0.
+
+        A process that is killed loses no line; a machine that loses its power may lose those
+        since the last `flush_to_disk`.
+        """
+        instruction, prompt = entry.question
+        asked = {"instruction": instruction, "prompt": prompt, "attempt": entry.attempt}
+        line = json.dumps(asked | asdict(entry.reply)).encode() + b"\n"
+        if self._file is None:
+            self._file = io.FileIO(self.path, "a")
+        start = os.fstat(self._file.fileno()).st_size
+        try:
+            if self._file.write(line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+        except OSError:
+            self._file.truncate(start)  # half a line would spoil the next one
+            raise
+        self.entries.append(entry)
+        return len(self.entries) - 1
+
+    def flush_to_disk(self) -> None:
+        """Wait until every line would survive a loss of power."""
+        if self._file is not None:
+            os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _entry(self, number: int, line: bytes) -> Entry:
+        try:
+            fields: dict[str, Any] = json.loads(line)
+            question = (fields.pop("instruction"), fields.pop("prompt"))
+            return Entry(question, fields.pop("attempt"), Reply(**fields))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise self._unusable(f"line {number} is no reply: {error!r}") from error
+
+    def _unusable(self, reason: object) -> RunError:
+        return RunError(
+            f"{self.path}: cannot be read ({reason}); it holds what was paid for, "
+            "so restore it, or start a new run"
+        )
