@@ -59,7 +59,7 @@ class MeteredCloud:
             (instruction, prompt): Reply(**reply)
             for instruction, prompt, reply in state.get("replies", [])
         }
-        self._log = log
+        self.log = log
         # Replies that are here, but not counted: (line of the log, reply).
         self._paid: dict[tuple[Question, int], tuple[int, Reply]] = {}
         self._runner: asyncio.Runner | None = None
@@ -106,8 +106,8 @@ class MeteredCloud:
         if self._runner is not None:
             self._runner.close()
             self._runner = None
-        if self._log is not None:
-            self._log.close()
+        if self.log is not None:
+            self.log.close()
 
     def state(self) -> dict[str, Any]:
         """Everything a resumed run needs to spend, hit and miss as this one would have.
@@ -119,18 +119,18 @@ class MeteredCloud:
             "spend": asdict(self.spend),
             "attempts": [[*question, count] for question, count in self._attempts.items()],
         }
-        if self._log is None:
+        if self.log is None:
             replies = [[*question, asdict(reply)] for question, reply in self._replies.items()]
             return state | {"replies": replies}
-        self._log.flush_to_disk()
+        self.log.flush_to_disk()
         uncounted = sorted(line for line, _ in self._paid.values())
-        return state | {"lines": len(self._log.entries), "uncounted": uncounted}
+        return state | {"lines": len(self.log.entries), "uncounted": uncounted}
 
     def _recall(self, lines: int, uncounted: set[int]) -> None:
         """Sort the log's lines into those that the state counts and those only paid for."""
-        entries = self._log.entries if self._log is not None else []
+        entries = self.log.entries if self.log is not None else []
         if len(entries) < lines:
-            where = f"{self._log.path} holds {len(entries)}" if self._log else "there is no log"
+            where = f"{self.log.path} holds {len(entries)}" if self.log else "there is no log"
             raise CheckpointError(
                 f"the checkpoint counts {lines} logged replies, but {where}; "
                 "restore the log, or start a new run"
@@ -152,7 +152,7 @@ class MeteredCloud:
             raise
         except Exception as error:
             reply = Reply(text=None, error=f"{type(error).__name__}: {error}")
-        line = self._log.append(Entry(question, attempt, reply)) if self._log is not None else 0
+        line = self.log.append(Entry(question, attempt, reply)) if self.log is not None else 0
         self._paid[question, attempt] = line, reply
         return reply
 
