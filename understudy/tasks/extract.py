@@ -1,0 +1,116 @@
+"""Where an answer stands in a completion: after a mark, in a box, in a block of code."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+
+from understudy.tasks.numbers import last_number
+
+MARK = "####"
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+_BOX = re.compile(r"\\(?:boxed|fbox)\s*")
+_BLOCK = re.compile(r"^[ \t]*```[ \t]*([A-Za-z0-9+.-]*)[^\n]*\n(.*?)(?:^[ \t]*```|\Z)", re.S | re.M)
+_ANSWER_IS = r"(?:answer|option|choice)(?: is)?:?\s*"
+_CHOSEN = re.compile(rf"{_ANSWER_IS}[*(\[{{$]*(?-i:([A-Z]))(?![A-Za-z'])", re.I)
+_LETTER = re.compile(r"[*(\[{$\s]*([A-Za-z])[*)\]}$\s]*[.:]?[*\s]*")
+_LETTERED = re.compile(r"[*(\[]*([A-Z])[*]*[.):\]]\s*\S")
+_NAMED = re.compile(r"(?:answer|label|category|class|intent)(?: is)?:?\s*(.+)$", re.I | re.M)
+_WORDLIKE = re.compile(r"[\W_]+")
+
+
+def marked(text: str) -> str | None:
+    """The rest of the line after the last '####'; None where nothing follows it."""
+    _, mark, after = text.rpartition(MARK)
+    line = after.strip().partition("\n")[0].strip()
+    return line if mark and line else None
+
+
+def boxed(text: str) -> str | None:
+    r"""What stands in the last \boxed{...}, braces balanced, or after a last '\boxed '."""
+    boxes = list(_BOX.finditer(text))
+    if not boxes:
+        return None
+    start = boxes[-1].end()
+    if not text.startswith("{", start):
+        word = re.match(r"[^\s$.,;]+", text[start:])
+        return word[0] if word and boxes[-1][0][-1].isspace() else None
+    depth = 0
+    for end in range(start, len(text)):
+        escaped = text[end - 1] == "\\"
+        depth += (text[end] == "{" and not escaped) - (text[end] == "}" and not escaped)
+        if depth == 0:
+            return text[start + 1 : end].strip() or None
+    return None  # cut short
+
+
+def number_in(text: str, lenient: bool) -> str | None:
+    """After the last '####', else boxed; `lenient`: else the last number in the text."""
+    found = marked(text)
+    if found is None or not any(character.isdigit() for character in found):
+        found = boxed(text) or found
+    return found if found or not lenient else last_number(text)
+
+
+def expression_in(text: str) -> str | None:
+    """Boxed, else after the last '####'."""
+    return boxed(text) or marked(text)
+
+
+def program_in(text: str) -> str | None:
+    """The last block of Python code, else the last block, else the whole text."""
+    blocks = [(language.lower(), body) for language, body in _BLOCK.findall(text)]
+    python = [body for language, body in blocks if language in ("python", "python3", "py")]
+    found = (python or [body for _, body in blocks] or [text])[-1]
+    return found if found.strip() else None
+
+
+def choice_in(text: str, options: Sequence[str]) -> str | None:
+    """The letter of the option that was chosen, as one of the forms that models use.
+
+    'B', '(b).', '**B**', 'B. wet palms', 'the answer is (B)', a boxed letter, or an option's own
+    text. A letter beyond the options is no choice.
+    """
+    text = text.strip()
+    letters = LETTERS[: len(options)] if options else LETTERS
+    stated = _CHOSEN.findall(text)
+    last_line = text.rpartition("\n")[2]
+    for found in (boxed(text), stated[-1] if stated else None, text, last_line):
+        letter = _LETTER.fullmatch(found or "")
+        letter = letter or _LETTERED.match(found or "")
+        if letter and letter[1].upper() in letters:
+            return letter[1].upper()
+    same = [i for i, option in enumerate(options) if plain(option) == plain(text) != ""]
+    return LETTERS[same[0]] if len(same) == 1 else None
+
+
+def label_in(text: str, labels: Sequence[str]) -> str | None:
+    """The label that was named: alone, on the last line, or after 'the answer is'."""
+    by_plain = _by_plain(tuple(labels))
+    stated = _NAMED.findall(text)
+    for found in (
+        text,
+        text.strip().rpartition("\n")[2],
+        stated[-1] if stated else "",
+        boxed(text),
+    ):
+        if label := by_plain.get(plain(found or "")):
+            return label
+    return None
+
+
+@lru_cache(maxsize=64)
+def _by_plain(labels: tuple[str, ...]) -> dict[str, str]:
+    return {plain(label): label for label in labels}
+
+
+def text_in(text: str) -> str | None:
+    """After the last '####', else boxed, else the whole text, blanks made one."""
+    return " ".join((marked(text) or boxed(text) or text).split()) or None
+
+
+def plain(text: str) -> str:
+    """Letters and digits alone, in lower case: 'Card arrival.' is 'card_arrival'."""
+    return _WORDLIKE.sub(" ", text).strip().lower()
