@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from understudy.errors import ConfigError
 from understudy.tasks.catalogue import FAMILIES
+from understudy.tasks.data import EXAMPLES
 from understudy.tasks.family import LEVELS, Split, draw_query
 from understudy.types import Query
 
@@ -37,8 +38,8 @@ class Phase(BaseModel):
         if not isinstance(value, list | tuple | Mapping) or not value:
             raise ValueError("name at least one family")
         for name in value:
-            if not isinstance(name, str) or name not in FAMILIES:
-                raise ValueError(f"unknown family {name!r}; choose from {', '.join(FAMILIES)}")
+            if not isinstance(name, str):
+                raise ValueError(f"{name!r} is not a family's name")
         return value if isinstance(value, Mapping) else dict.fromkeys(value, 1.0)
 
     @field_validator("families")
@@ -86,8 +87,14 @@ class Phase(BaseModel):
         return queries
 
 
-def load_stream(stream: str | list[Any]) -> list[Phase]:
-    """The phases of a shipped stream (by name), of a YAML file, or given in place."""
+def load_stream(
+    stream: str | list[Any], families: Collection[str] = tuple(FAMILIES)
+) -> list[Phase]:
+    """The phases of a shipped stream (by name), of a YAML file, or given in place.
+
+    families: the names that a phase may use: `Tasks.families`, or the generated ones and those of
+    the setting `data`.
+    """
     if isinstance(stream, str):
         stream = _read(stream)
     if not isinstance(stream, list) or not stream:
@@ -103,7 +110,16 @@ def load_stream(stream: str | list[Any]) -> list[Phase]:
             if first["type"] == "extra_forbidden":
                 reason = f"there is no such key; a phase has {', '.join(Phase.model_fields)}"
             raise ConfigError(f"stream: phase {number}: {where}: {reason}") from error
+        for name in phases[-1].families:
+            if name not in families:
+                raise ConfigError(f"stream: phase {number}: families: {_unknown(name, families)}")
     return phases
+
+
+def _unknown(name: str, families: Collection[str]) -> str:
+    if name in EXAMPLES:
+        return f"{name} is a data set; say where it is with data: {{{name}: {EXAMPLES[name]}}}"
+    return f"unknown family {name!r}; choose from {', '.join(families)}, or add it under data"
 
 
 def shipped_streams() -> list[str]:

@@ -1,0 +1,240 @@
+"""Data sets as families: which rows are asked, in which split, and how answers are checked."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from understudy.errors import ConfigError
+from understudy.tasks.checker import Checker, Kind
+from understudy.tasks.family import Split
+from understudy.tasks.forms import FORMS, FormError, Problem, read_columns
+from understudy.tasks.rows import WHOLE, Row, rows_of_hub, rows_of_path
+from understudy.types import Query
+
+FormName = Literal["gsm8k", "math", "mbpp", "humaneval", "taco", "choice", "label", "columns"]
+
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+
+# Sixteenths of the training rows, where a data set has no validation split of its own.
+_VALIDATION_OF_TRAIN = 2
+# Sixteenths of rows that are not divided at all: as the generated families are.
+_TEST_OF_ALL, _VALIDATION_OF_ALL = 3, 3
+
+# What a data set's name says of its form. The longest name that it holds counts.
+_KNOWN: Mapping[str, FormName] = {
+    "gsm8k": "gsm8k",
+    "math": "math",
+    "mbpp": "mbpp",
+    "humaneval": "humaneval",
+    "taco": "taco",
+    "apps": "taco",
+    "arc": "choice",
+    "mmlu": "choice",
+    "banking77": "label",
+    "sms": "label",
+}
+
+# What to write for the data sets that shipped streams name.
+EXAMPLES: Mapping[str, str] = {
+    "gsm8k": "{hub: openai/gsm8k, subset: main}",
+    "mbpp": "{hub: google-research-datasets/mbpp, subset: full}",
+    "banking77": "{hub: PolyAI/banking77}",
+}
+_SMS_COLUMNS = ("label", "sms")  # its one file names no columns
+
+
+class DataConfig(BaseModel):
+    """One data set: where it is, and how its rows are read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    path: str | None = Field(None, description="a file or folder: jsonl, json, csv, tsv, parquet")
+    hub: str | None = Field(None, description="or its name for datasets.load_dataset")
+    subset: str | None = Field(None, description="the hub's configuration, such as main")
+    revision: str | None = Field(None, description="the hub's commit or tag")
+    form: FormName | None = Field(None, description="the form of its rows; guessed from the name")
+    checker: Kind | None = Field(None, description="form columns: how an answer is checked")
+    prompt: str | None = Field(None, description="form columns: the column that is asked")
+    solution: str | None = Field(None, description="form columns: the column that answers")
+    level: str | None = Field(None, description="form columns: the column of levels 1 to 5")
+    header: list[str] = Field([], description="columns of a csv or tsv file that names none")
+    train: str | None = Field(None, description="the split to train on; null: train")
+    validation: str | None = Field(None, description="null: validation, or 1/8 of train")
+    test: str | None = Field(None, description="the split to examine with; null: test")
+    instruction: str | None = Field(None, description="what chat models are told; null: ours")
+    lenient: bool = Field(False, description="numbers: the last counts where none is marked")
+    partial: bool = Field(False, description="code: the share of tests passed is the score")
+
+    @model_validator(mode="after")
+    def _compatible(self) -> DataConfig:
+        if (self.path is None) == (self.hub is None):
+            given = "neither" if self.path is None else "both"
+            raise ValueError(f"give path or hub; here {given} is given")
+        named = [name for name in ("checker", "prompt", "solution") if getattr(self, name)]
+        if self.form == "columns" and len(named) < 3:
+            raise ValueError("form columns needs checker, prompt and solution")
+        if self.form not in ("columns", None) and named:
+            raise ValueError(f"{named[0]} is for form columns; form {self.form} has its own")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class DataSet:
+    """A data set as a family: its questions by split."""
+
+    name: str
+    checker: Checker
+    questions: Mapping[Split, tuple[Query, ...]]
+
+    def pool(self, split: Split, levels: tuple[int, int]) -> list[Query]:
+        """The questions of a split within levels, or one line that says why there is none."""
+        low, high = levels
+        found = [query for query in self.questions[split] if low <= query.level <= high]
+        if not found:
+            has = ", ".join(f"{len(self.questions[each])} {each}" for each in SPLITS)
+            raise ConfigError(
+                f"{self.name}: no question of split {split} has a level from {low} to {high}; "
+                f"it has {has}"
+            )
+        return found
+
+
+def load_data(name: str, config: DataConfig) -> DataSet:
+    """Read a data set whole. Equal prompts are one question, which stands in one split only."""
+    form = config.form or guess_form(name, config)
+    if config.hub is not None:
+        rows = rows_of_hub(config.hub, config.subset, config.revision)
+    else:
+        assert config.path is not None
+        rows = rows_of_path(Path(config.path).expanduser(), header_of(name, config))
+    problems = _divided(name, config, _read(name, form, config, rows))
+    kind = config.checker if form == "columns" else FORMS[form].kind
+    assert kind is not None
+    checker = Checker(kind, config.lenient, config.partial)
+    solutions = {p.solution for part in problems.values() for p in part}
+    checker = checker.with_labels(tuple(sorted(solutions)) if kind == "label" else ())
+    told = checker.instruction if config.instruction is None else config.instruction
+    return DataSet(
+        name,
+        checker,
+        {split: tuple(_query(name, told, p) for p in part) for split, part in problems.items()},
+    )
+
+
+def guess_form(name: str, config: DataConfig) -> FormName:
+    if config.checker is not None and config.prompt and config.solution:
+        return "columns"
+    for text in (name, config.hub or "", Path(config.path or "").name):
+        plain = text.lower().replace("-", "").replace("_", "")
+        for known in sorted(_KNOWN, key=len, reverse=True):
+            if known in plain:
+                return _KNOWN[known]
+    raise ConfigError(
+        f"data.{name}: its name says nothing of its form; set form to one of "
+        f"{', '.join(FORMS)}, or to columns with checker, prompt and solution"
+    )
+
+
+def header_of(name: str, config: DataConfig) -> tuple[str, ...]:
+    if config.header:
+        return tuple(config.header)
+    folder = Path(config.path or "")
+    bare = folder.name == "SMSSpamCollection" or (folder / "SMSSpamCollection").is_file()
+    return _SMS_COLUMNS if bare else ()
+
+
+def _read(
+    name: str, form: FormName, config: DataConfig, rows: Mapping[str, list[Row]]
+) -> dict[str, list[Problem]]:
+    if form == "columns":
+        assert config.checker is not None
+        assert config.prompt is not None
+        assert config.solution is not None
+        read = read_columns(config.checker, config.prompt, config.solution, config.level)
+    else:
+        read = FORMS[form].read
+    problems: dict[str, list[Problem]] = {}
+    for split, part in rows.items():
+        problems[split] = []
+        for number, row in enumerate(part, start=1):
+            try:
+                problems[split].append(read(row))
+            except (FormError, ValueError, KeyError, TypeError, IndexError) as error:
+                raise ConfigError(
+                    f"data.{name}: row {number} of {split} is not of form {form}: {error}"
+                ) from None
+    return problems
+
+
+def _divided(
+    name: str, config: DataConfig, found: Mapping[str, list[Problem]]
+) -> dict[Split, list[Problem]]:
+    """Train, validation and test, disjoint by prompt whatever the seed.
+
+    A split that the data has stays as it is, less the prompts that an examination holds too.
+    Without one, validation is cut from train by a hash of the prompt; without either, test is too.
+    """
+    named: dict[Split, str] = {split: getattr(config, split) or split for split in SPLITS}
+    for split in SPLITS:
+        if getattr(config, split) and named[split] not in found:
+            raise ConfigError(
+                f"data.{name}: {split}={named[split]}, but its splits are {', '.join(found)}"
+            )
+    divided: dict[Split, list[Problem]] = {
+        split: list(found.get(named[split], ())) for split in SPLITS
+    }
+    if named["validation"] == named["test"]:
+        divided["validation"] = []
+    train = divided["train"] or ([] if divided["test"] else found.get(WHOLE, []))
+    if not divided["validation"]:
+        held = _VALIDATION_OF_TRAIN if divided["test"] else _VALIDATION_OF_ALL
+        first = 0 if divided["test"] else _TEST_OF_ALL
+        divided["train"] = [p for p in train if sixteenth(p.prompt) >= first + held]
+        divided["validation"] = [p for p in train if first <= sixteenth(p.prompt) < first + held]
+        divided["test"] += [p for p in train if sixteenth(p.prompt) < first]
+    if not any(divided.values()):
+        raise ConfigError(f"data.{name}: no rows in {', '.join(found) or 'it'}")
+    return _once(_as_numbered(divided))
+
+
+def _as_numbered(divided: dict[Split, list[Problem]]) -> dict[Split, list[Problem]]:
+    result: dict[Split, list[Problem]] = {split: [] for split in SPLITS}
+    for split, problems in divided.items():
+        for problem in problems:
+            result[problem.split or split].append(problem)
+    return result
+
+
+def _once(divided: dict[Split, list[Problem]]) -> dict[Split, list[Problem]]:
+    """Each prompt once: the test split keeps it, then validation, then training."""
+    seen: set[str] = set()
+    result: dict[Split, list[Problem]] = {split: [] for split in SPLITS}
+    for split in reversed(SPLITS):
+        for problem in divided[split]:
+            if problem.prompt not in seen:
+                seen.add(problem.prompt)
+                result[split].append(problem)
+    return result
+
+
+def sixteenth(prompt: str) -> int:
+    return hashlib.blake2b(prompt.encode(), digest_size=2).digest()[0] % 16
+
+
+def _query(name: str, instruction: str, problem: Problem) -> Query:
+    columns: dict[str, Any] = dict(problem.columns)
+    return Query(
+        problem.prompt,
+        problem.solution,
+        name,
+        problem.level,
+        problem.worked,
+        instruction,
+        columns,
+    )
