@@ -9,10 +9,10 @@ import statistics
 
 import pytest
 
+from tests.checks import is_right
 from understudy.clouds import FaultyCloud, SimulatedCloud
 from understudy.config import CloudConfig
 from understudy.errors import ConfigError
-from understudy.offload.scores import is_right
 from understudy.offload.start import build_cloud
 from understudy.tasks import FAMILIES, LEVELS, draw_query
 from understudy.types import Cloud, Query, Reply, Request

@@ -1,0 +1,35 @@
+"""The HTTP cloud as tests build and ask it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from tests.clouds.endpoint_server import EndpointServer
+from understudy.clouds.endpoint import Endpoint, chat_url
+from understudy.clouds.http import HttpCloud
+from understudy.clouds.prices import Prices
+from understudy.types import Query, Reply, Request
+
+PRICES = Prices(prompt=2.0, cached_prompt=0.5, completion=10.0)
+KEY = "sk-test-0123456789abcdef"
+QUERY = Query("2 + 2 = ?", "4", "sums", 1, "", instruction="Answer with a number.")
+
+
+def cloud_of(server: EndpointServer | str, **settings: Any) -> HttpCloud:
+    url = server if isinstance(server, str) else server.url
+    settings = {"timeout_seconds": 60.0, "api_key": KEY} | settings
+    return HttpCloud(Endpoint(url=chat_url(url), model="big", prices=PRICES, **settings))
+
+
+def ask(cloud: HttpCloud, *queries: Query) -> list[Reply]:
+    """A reply per query, all in flight together."""
+
+    async def answers() -> list[Reply]:
+        return await asyncio.gather(*(cloud.answer(Request(query)) for query in queries))
+
+    return asyncio.run(answers())
+
+
+def ask_one(cloud: HttpCloud) -> Reply:
+    return ask(cloud, QUERY)[0]

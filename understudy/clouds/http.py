@@ -1,0 +1,280 @@
+"""Any OpenAI-compatible endpoint as a cloud. A failed call is an outcome, never an exception."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import time
+import urllib.request
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from understudy.clouds.endpoint import Endpoint
+from understudy.clouds.retries import (
+    REFUSED_QUESTION,
+    Circuit,
+    is_retried,
+    retry_after,
+    wait_before,
+)
+from understudy.clouds.wire import (
+    Answer,
+    StreamedAnswer,
+    body_of,
+    error_message,
+    messages_of,
+    whole_answer,
+)
+from understudy.types import Query, Reply, Request
+
+# Between batches nobody hears that the other side closed an idle connection, and common servers
+# do after 5 seconds: one that was idle for longer than this is not used again.
+_KEEP_ALIVE_SECONDS = 4.0
+
+_LARGEST_ERROR = 64 * 2**10  # bytes of an error's body that are read
+_LONGEST_ERROR = 240  # characters of an error that are kept
+
+_CHARACTERS_PER_TOKEN = 4  # where an endpoint does not count: ceil(characters / 4)
+
+_SHORTEST_SECRET = 16  # characters; a local server's "EMPTY" may well be part of an answer
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """Of one HTTP exchange."""
+
+    answer: Answer
+    works: bool  # the endpoint does, whatever it made of this question
+    retried: bool = False
+    after: float | None = None  # seconds that it asks to wait
+    status: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """What calls in one event loop share."""
+
+    session: aiohttp.ClientSession
+    slots: asyncio.Semaphore
+    owner: AsyncGenerator[aiohttp.ClientSession, None]
+
+
+class HttpCloud:
+    """One client of one endpoint; at most `max_concurrency` calls are in flight.
+
+    A call has a deadline, which counts from when it gets its slot and includes its retries. It is
+    made again only where it is known that no answer began. Usable from several event loops, one
+    after the other; each closes its own connections when it ends.
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self.estimated = 0  # replies whose tokens the endpoint did not count, so they are estimates
+        self._circuit = Circuit(endpoint.circuit_failures, endpoint.circuit_pause_seconds)
+        self._luck = random.Random()
+        self._lines: dict[asyncio.AbstractEventLoop, _Line] = {}
+        self._counts_usage: bool | None = None  # whether it takes stream_options; None: not known
+        self._proxy = _proxy(endpoint.url)
+
+    async def answer(self, request: Request) -> Reply:
+        line = await self._line()
+        async with line.slots:
+            if not self._circuit.admits():
+                return Reply(text=None, error="circuit open")
+            works: bool | None = None
+            started = time.monotonic()
+            try:
+                outcome = await self._outcome(line.session, request.query)
+                works = outcome.works
+            finally:
+                self._circuit.note(works)
+        return self._reply(request.query, outcome.answer, time.monotonic() - started)
+
+    async def _outcome(self, session: aiohttp.ClientSession, query: Query) -> _Outcome:
+        """Of a call and its retries, within the deadline."""
+        seconds = self.endpoint.timeout_seconds
+        deadline = time.monotonic() + seconds
+        try:
+            async with asyncio.timeout(seconds):
+                for retry in range(self.endpoint.max_retries + 1):
+                    outcome = await self._called(session, query)
+                    wait = wait_before(retry, outcome.after, self._luck)
+                    last = retry == self.endpoint.max_retries
+                    if last or not outcome.retried or time.monotonic() + wait >= deadline:
+                        return outcome
+                    await asyncio.sleep(wait)
+        except TimeoutError:
+            pass
+        return _Outcome(Answer(error="timeout"), works=False)
+
+    async def _called(self, session: aiohttp.ClientSession, query: Query) -> _Outcome:
+        """One attempt. Until it is known that a stream can count its tokens, a refusal may be for
+        asking that: then it is asked again without."""
+        counted = self.endpoint.stream and self._counts_usage is not False
+        outcome = await self._posted(session, query, counted)
+        if not counted:
+            return outcome
+        if outcome.status == 200:
+            self._counts_usage = True
+        elif outcome.status in REFUSED_QUESTION and self._counts_usage is None:
+            outcome = await self._posted(session, query, False)
+            if outcome.status == 200:
+                self._counts_usage = False
+        return outcome
+
+    async def _posted(
+        self, session: aiohttp.ClientSession, query: Query, counted: bool
+    ) -> _Outcome:
+        headers = {"Content-Type": "application/json"}
+        headers["Accept"] = "text/event-stream" if self.endpoint.stream else "application/json"
+        if self.endpoint.api_key is not None:
+            headers["Authorization"] = f"Bearer {self.endpoint.api_key}"
+        try:
+            response = await session.post(
+                self.endpoint.url,
+                data=body_of(self.endpoint, query, counted),
+                headers=headers,
+                proxy=self._proxy,
+                allow_redirects=False,  # a key goes where its owner sent it
+            )
+        except aiohttp.ClientSSLError as error:
+            return _failed(f"no secure connection: {type(error).__name__}")
+        except (aiohttp.ClientConnectionError, OSError) as error:
+            reason = getattr(error, "strerror", None) or type(error).__name__
+            return _failed(f"no connection: {reason}", retried=True)
+        except (aiohttp.ClientError, ValueError) as error:
+            return _failed(f"no HTTP: {type(error).__name__}")
+        async with response:
+            return await self._read(response)
+
+    async def _read(self, response: aiohttp.ClientResponse) -> _Outcome:
+        status = response.status
+        if not 200 <= status < 300:
+            return _Outcome(
+                Answer(error=await _refusal(response)),
+                works=status in REFUSED_QUESTION,
+                retried=is_retried(status),
+                after=retry_after(response.headers, time.time()),
+                status=status,
+            )
+        kind = response.content_type
+        if kind == "text/event-stream":
+            answer = await self._streamed(response)
+        elif kind == "application/json" or kind.endswith("+json"):
+            answer = await self._whole(response)
+        else:
+            answer = Answer(error=f"wrong content type: {kind}")
+        return _Outcome(answer, works=answer.served, status=200)
+
+    async def _whole(self, response: aiohttp.ClientResponse) -> Answer:
+        content = bytearray()
+        try:
+            async for piece in response.content.iter_any():
+                content += piece
+                if len(content) > self.endpoint.largest_reply:
+                    return self._too_large()
+        except (aiohttp.ClientError, OSError):
+            return Answer(error="broken reply")
+        return whole_answer(bytes(content))
+
+    async def _streamed(self, response: aiohttp.ClientResponse) -> Answer:
+        stream, size = StreamedAnswer(), 0
+        try:
+            async for piece in response.content.iter_any():
+                size += len(piece)
+                if size > self.endpoint.largest_reply:
+                    return self._too_large()
+                stream.feed(piece)
+                if stream.done:
+                    break
+        except (aiohttp.ClientError, OSError):
+            pass  # the stream knows what is missing
+        return stream.answer()
+
+    def _too_large(self) -> Answer:
+        return Answer(error=f"reply over {self.endpoint.largest_reply} bytes")
+
+    def _reply(self, query: Query, answer: Answer, seconds: float) -> Reply:
+        """Our record of it: counted, priced, and without the key."""
+        prompt_tokens, completion_tokens = answer.prompt_tokens, answer.completion_tokens
+        if answer.served and (prompt_tokens is None or completion_tokens is None):
+            self.estimated += 1
+            if prompt_tokens is None:
+                prompt_tokens = _estimate(sum(len(m["content"]) for m in messages_of(query)))
+            if completion_tokens is None:
+                completion_tokens = _estimate(answer.characters)
+        prompt_tokens, completion_tokens = prompt_tokens or 0, completion_tokens or 0
+        text, error, key = answer.text, answer.error, self.endpoint.api_key
+        if key and error:
+            error = error.replace(key, "[key]")  # whole, so before it is cut
+        if key and text and len(key) >= _SHORTEST_SECRET:
+            text = text.replace(key, "[key]")
+        return Reply(
+            text=text,
+            prompt_tokens=prompt_tokens,
+            completion_tokens=completion_tokens,
+            dollars=self.endpoint.prices.dollars(
+                prompt_tokens, answer.cached_tokens, completion_tokens
+            ),
+            seconds=seconds,
+            error=_cut(error) if error else None,
+        )
+
+    async def _line(self) -> _Line:
+        loop = asyncio.get_running_loop()
+        if loop not in self._lines:
+            self._lines = {each: line for each, line in self._lines.items() if not each.is_closed()}
+            owner = _session(self.endpoint.connect_timeout_seconds)
+            session = await anext(owner)
+            slots = asyncio.Semaphore(self.endpoint.max_concurrency)
+            self._lines[loop] = _Line(session, slots, owner)
+        return self._lines[loop]
+
+
+async def _session(connect_seconds: float) -> AsyncGenerator[aiohttp.ClientSession, None]:
+    """A session that its event loop closes: a loop that ends finishes its open generators."""
+    async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_SECONDS),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_seconds),
+        cookie_jar=aiohttp.DummyCookieJar(),
+    ) as session:
+        yield session
+
+
+async def _refusal(response: aiohttp.ClientResponse) -> str:
+    """The status, and the endpoint's own words where they are an error in JSON."""
+    content = bytearray()
+    try:
+        async for piece in response.content.iter_any():
+            content += piece
+            if len(content) > _LARGEST_ERROR:
+                break
+        message = error_message(json.loads(content))
+    except (aiohttp.ClientError, OSError, ValueError, RecursionError):
+        message = None
+    return f"HTTP {response.status}" + (f": {message}" if message else "")
+
+
+def _failed(error: str, retried: bool = False) -> _Outcome:
+    return _Outcome(Answer(error=error), works=False, retried=retried)
+
+
+def _estimate(characters: int) -> int:
+    return -(-characters // _CHARACTERS_PER_TOKEN)
+
+
+def _cut(message: str) -> str:
+    return message if len(message) <= _LONGEST_ERROR else message[: _LONGEST_ERROR - 3] + "..."
+
+
+def _proxy(url: str) -> str | None:
+    """The environment's proxy for this address. (aiohttp's own look-up reads .netrc along with it,
+    whose password would go to the endpoint in place of the key.)"""
+    parts = urlsplit(url)
+    if urllib.request.proxy_bypass(parts.hostname or ""):
+        return None
+    return urllib.request.getproxies().get(parts.scheme)

@@ -1,0 +1,195 @@
+"""OpenAI's chat completions as bytes: what is sent, and what comes back, whole or as a stream."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from understudy.clouds.endpoint import Endpoint
+from understudy.types import Query
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an endpoint said. Tokens are None where it did not count them."""
+
+    text: str | None = None
+    error: str | None = None
+    prompt_tokens: int | None = None
+    cached_tokens: int = 0
+    completion_tokens: int | None = None
+    characters: int = 0  # received, reasoning included
+    served: bool = False  # the model ran: what came back is a completion, of whatever use
+
+
+def messages_of(query: Query) -> list[dict[str, str]]:
+    system = [{"role": "system", "content": query.instruction}] if query.instruction else []
+    return [*system, {"role": "user", "content": query.prompt}]
+
+
+def body_of(endpoint: Endpoint, query: Query, count_usage: bool) -> bytes:
+    """The request; with `count_usage` a stream is asked to end with the number of tokens."""
+    body: dict[str, Any] = {"model": endpoint.model, "messages": messages_of(query)}
+    if endpoint.max_tokens is not None:
+        body["max_tokens"] = endpoint.max_tokens
+    if endpoint.temperature is not None:
+        body["temperature"] = endpoint.temperature
+    if endpoint.stream:
+        body["stream"] = True
+        if count_usage:
+            body["stream_options"] = {"include_usage": True}
+    return json.dumps(body | dict(endpoint.extra_body)).encode()
+
+
+def whole_answer(content: bytes) -> Answer:
+    """A completion that came in one piece."""
+    try:
+        completion = json.loads(content)
+    except (ValueError, RecursionError):
+        return Answer(error="malformed reply: not JSON")
+    if not isinstance(completion, Mapping):
+        return Answer(error="malformed reply: no JSON object")
+    assembly = _Assembly()
+    assembly.add(completion)
+    return assembly.answer()
+
+
+class StreamedAnswer:
+    """A completion that comes as server-sent events, in pieces that end anywhere."""
+
+    def __init__(self) -> None:
+        self.done = False
+        self._assembly = _Assembly()
+        self._rest = b""
+        self._data: list[bytes] = []
+        self._malformed = False
+
+    def feed(self, piece: bytes) -> None:
+        *lines, self._rest = (self._rest + piece).split(b"\n")
+        for line in lines:
+            self._hear(line.rstrip(b"\r"))
+
+    def answer(self) -> Answer:
+        """What has come: whole once the model said why it stopped, whatever else is missing."""
+        self._hear(self._rest.rstrip(b"\r"))
+        self._hear(b"")  # an end of the connection ends the last event too
+        answer = self._assembly.answer()
+        if self._malformed:
+            return replace(answer, text=None, error="malformed reply: an event is not JSON")
+        if answer.error is None and not (self.done or self._assembly.finish_reason):
+            return replace(answer, text=None, error="broken stream")
+        return answer
+
+    def _hear(self, line: bytes) -> None:
+        if line.startswith(b"data:"):
+            self._data.append(line[5:].removeprefix(b" "))
+        elif not line and self._data:
+            data, self._data = b"\n".join(self._data), []
+            if data.strip() == b"[DONE]":
+                self.done = True
+            elif not self.done:
+                self._add(data)
+
+    def _add(self, data: bytes) -> None:
+        try:
+            chunk = json.loads(data)
+        except (ValueError, RecursionError):
+            chunk = None
+        if isinstance(chunk, Mapping):
+            self._assembly.add(chunk)
+        else:
+            self._malformed = True
+
+
+class _Assembly:
+    """The parts of one completion; only its first choice is read."""
+
+    def __init__(self) -> None:
+        self.finish_reason: str | None = None
+        self._text: list[str] = []
+        self._refusal: list[str] = []
+        self._reasoning = 0
+        self._calls_tools = False
+        self._choices = False
+        self._error: str | None = None
+        self._usage: Mapping[str, Any] = {}
+
+    def add(self, chunk: Mapping[str, Any]) -> None:
+        """A whole completion, or one chunk of it."""
+        if chunk.get("error"):
+            self._error = error_message(chunk) or "no reason given"
+        usage = chunk.get("usage")
+        if isinstance(usage, Mapping):
+            self._usage = usage
+        choices = chunk.get("choices")
+        first = choices[0] if isinstance(choices, list) and choices else None
+        if not isinstance(first, Mapping):
+            return  # the chunk of usage has no choices
+        self._choices = True
+        if isinstance(first.get("finish_reason"), str):
+            self.finish_reason = first["finish_reason"]
+        message = first.get("message") or first.get("delta")
+        if isinstance(message, Mapping):
+            self._text += _texts(message.get("content"))
+            self._refusal += _texts(message.get("refusal"))
+            reasoning = message.get("reasoning_content") or message.get("reasoning")
+            self._reasoning += sum(map(len, _texts(reasoning)))
+            self._calls_tools |= bool(message.get("tool_calls") or message.get("function_call"))
+
+    def answer(self) -> Answer:
+        text = "".join(self._text).encode("utf-8", "replace").decode()  # no half characters
+        prompt_tokens = _count(self._usage.get("prompt_tokens"))
+        details = self._usage.get("prompt_tokens_details")
+        cached = _count(details.get("cached_tokens")) if isinstance(details, Mapping) else None
+        error = self._fault(text)
+        return Answer(
+            text=text if error in (None, "truncated") else None,
+            error=error,
+            prompt_tokens=prompt_tokens,
+            cached_tokens=min(cached or 0, prompt_tokens or 0),
+            completion_tokens=_count(self._usage.get("completion_tokens")),
+            characters=len(text) + sum(map(len, self._refusal)) + self._reasoning,
+            served=self._choices,
+        )
+
+    def _fault(self, text: str) -> str | None:
+        """Why this is no answer, if it is none."""
+        if self._error is not None:
+            return f"the endpoint failed: {self._error}"
+        if not self._choices:
+            return "malformed reply: no choices"
+        if self.finish_reason == "length":
+            return "truncated"
+        if self.finish_reason == "content_filter":
+            return "stopped by the endpoint's content filter"
+        if self._refusal:
+            return "refusal"
+        if self._calls_tools and not text.strip():
+            return "tool calls instead of an answer"
+        return None if text.strip() else "empty answer"
+
+
+def error_message(content: Any) -> str | None:
+    """The reason in an endpoint's error, on one line; its shapes differ."""
+    error = content.get("error", content) if isinstance(content, Mapping) else content
+    for name in ("message", "detail"):
+        if isinstance(error, Mapping) and error.get(name):
+            error = error[name]
+    return " ".join(error.split()) if isinstance(error, str) else None
+
+
+def _texts(content: Any) -> Iterator[str]:
+    """A text, or the texts in a list of typed parts."""
+    if isinstance(content, str) and content:
+        yield content
+    elif isinstance(content, list):
+        for part in content:
+            if isinstance(part, Mapping):
+                yield from _texts(part.get("text"))
+
+
+def _count(value: Any) -> int | None:
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return value if whole and value >= 0 else None
