@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 
 from understudy.clouds import FaultyCloud, MeteredCloud, SimulatedCloud
-from understudy.config import CloudConfig, Config
+from understudy.clouds.endpoint import Endpoint, chat_url, read_key
+from understudy.clouds.prices import load_prices
+from understudy.config import CloudConfig, Config, Faults
 from understudy.errors import ConfigError
 from understudy.models.policy import Policy
 from understudy.offload.method import Method
@@ -38,7 +42,43 @@ def check_device(name: str) -> None:
 
 
 def build_cloud(config: CloudConfig) -> Cloud:
-    """The cloud that the settings describe, faults and all."""
+    """The cloud that the settings describe; what it cannot be is refused here, before any call."""
+    if config.kind == "openai":
+        return _http_cloud(config)
+    return _simulated_cloud(config)
+
+
+def _http_cloud(config: CloudConfig) -> Cloud:
+    from understudy.clouds.http import HttpCloud  # loads aiohttp
+
+    http = config.http
+    for name in ("base_url", "model", "prices"):
+        if not getattr(http, name):
+            raise ConfigError(f"cloud.http.{name} is empty; cloud.kind=openai needs it")
+    if config.faults != Faults():
+        raise ConfigError("cloud.faults are for the simulated cloud; cloud.kind is openai")
+    key_file = Path(http.api_key_file) if http.api_key_file is not None else None
+    return HttpCloud(
+        Endpoint(
+            url=chat_url(http.base_url),
+            model=http.model,
+            prices=load_prices(Path(http.prices), http.model),
+            api_key=read_key(http.api_key_env, key_file),
+            max_tokens=http.max_tokens,
+            temperature=http.temperature,
+            stream=http.stream,
+            extra_body=http.extra_body,
+            max_concurrency=http.max_concurrency,
+            timeout_seconds=http.timeout_seconds,
+            connect_timeout_seconds=http.connect_timeout_seconds,
+            max_retries=http.max_retries,
+            circuit_failures=http.circuit_failures,
+            circuit_pause_seconds=http.circuit_pause_seconds,
+        )
+    )
+
+
+def _simulated_cloud(config: CloudConfig) -> Cloud:
     given = config.accuracy if isinstance(config.accuracy, dict) else {}
     for name in given:
         if name not in FAMILIES:
