@@ -26,6 +26,7 @@ ROOMS = [
     "models",  # who answers
     "clouds",  # who helps
     "tasks",  # what is asked, and how an answer is checked
+    "sandbox",  # where code that a model wrote is run
     "link",  # what crossing costs
     "run",  # the run directory
     "objectives",  # pure functions over tensors

@@ -21,3 +21,11 @@ class CheckpointError(UnderstudyError):
 
 class DivergedError(UnderstudyError):
     """Training produced NaN or infinity; the last good state is kept."""
+
+
+class SandboxError(UnderstudyError):
+    """Code that a model wrote and that cannot be run safely here, or not as it was handed over."""
+
+
+class StaleSamplerError(UnderstudyError):
+    """What another engine draws from is not the model that was just trained."""
