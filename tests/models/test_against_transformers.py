@@ -10,6 +10,7 @@ import torch
 import transformers
 from torch import Tensor
 
+from understudy.models import decoder
 from understudy.models.checkpoint import load_decoder, save_decoder
 from understudy.models.decoder import Decoder
 
@@ -64,7 +65,14 @@ def difference(a: Tensor, b: Tensor) -> float:
     return float((a - b).abs().max())
 
 
+@pytest.fixture(params=[decoder.WRITTEN_OUT, 0], ids=["written-out", "fused"])
+def attention(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways to attend: what is short, and what is long or on a GPU."""
+    monkeypatch.setattr(decoder, "WRITTEN_OUT", request.param)
+
+
 @EACH
+@pytest.mark.usefixtures("attention")
 @torch.no_grad()
 def test_logits_equal_those_of_transformers(case: str, tmp_path: Path) -> None:
     theirs = oracle(case)
@@ -114,6 +122,7 @@ def padded_logits(model: Decoder, ids: Tensor, mask: Tensor, tail: Tensor) -> Te
 
 
 @EACH
+@pytest.mark.usefixtures("attention")
 @torch.no_grad()
 def test_a_left_padded_prefix_gives_the_logits_of_the_bare_text(case: str, tmp_path: Path) -> None:
     theirs = oracle(case)
@@ -130,6 +139,7 @@ def test_a_left_padded_prefix_gives_the_logits_of_the_bare_text(case: str, tmp_p
         assert difference(found[row], expected) < 1e-4
 
 
+@pytest.mark.usefixtures("attention")
 def test_gradients_equal_those_of_transformers(tmp_path: Path) -> None:
     """Also through a tied embedding, which is read at both ends."""
     for case in ("llama-tied", "qwen2-grouped-keys-tied", "llama-grouped-keys"):

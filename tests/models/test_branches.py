@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from understudy.models.branches import LONGEST, grow, plant
+from understudy.models.branches import LONGEST, grow, packed, plant
 from understudy.models.decoder import Decoder
 
 PROMPTS = [[5, 9, 7], [8], [20, 21, 22, 23, 24, 25]]
@@ -37,3 +37,11 @@ def test_a_prompt_is_read_once_unless_its_completions_are_too_many() -> None:
     assert [len(tree.tokens) for tree in many] == [3 + 2 * 99] * 4
     alone = grow(PROMPTS[:1], [[7] * 1000] * 2, [0] * 2)
     assert [len(tree.tokens) for tree in alone] == [1002] * 2
+
+
+def test_parts_hold_at_most_so_many_tokens_padding_included() -> None:
+    lengths = [1, 2, 2, 5, 5, 6, 20, 21]
+    assert list(packed(lengths, 10)) == [(0, 3), (3, 5), (5, 6), (6, 7), (7, 8)]
+    assert list(packed(lengths, 10_000)) == [(0, 8)]
+    assert list(packed(lengths, 1)) == [(i, i + 1) for i in range(8)]
+    assert list(packed([], 10)) == []

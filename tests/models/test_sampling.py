@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import fields, replace
 
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from understudy.models import sampling
 from understudy.models.decoder import Decoder
 from understudy.models.sampling import (
+    Branching,
     Completions,
     Drawing,
     Prompts,
     Stops,
+    draw,
     sample,
     shifted_logprobs,
 )
@@ -31,8 +36,16 @@ DRAWINGS = [
 EACH_DRAWING = pytest.mark.parametrize("drawing", DRAWINGS, ids=str)
 
 
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+def uniform(rows: int, drawing: Drawing, seed: int = 0) -> Tensor:
+    shape, generator = (rows, drawing.max_completion_length), torch.Generator().manual_seed(seed)
+    return 1 - torch.rand(shape, dtype=torch.float64, generator=generator)
+
+
+def drawn_by(
+    model: Decoder, prompts: Prompts, group: int, stops: Stops, drawing: Drawing, seed: int = 0
+) -> Completions:
+    uniforms = uniform(group * len(prompts.ids), drawing, seed)
+    return sample(model, prompts, group, stops, drawing, uniforms)
 
 
 def bare(prompts: Prompts, row: int) -> Tensor:
@@ -98,7 +111,7 @@ def test_what_is_noted_equals_a_naive_computation(
     model: Decoder, prompts: Prompts, stops: Stops, drawing: Drawing
 ) -> None:
     """Log-probabilities, those of asking, margins and entropy, at every drawn position."""
-    drawn = sample(model, prompts, 4, stops, drawing, seeded())
+    drawn = drawn_by(model, prompts, 4, stops, drawing)
     for row in range(len(drawn.tokens)):
         real = drawn.mask[row]
         raw = naive_logits(model, prompts, drawn, row)
@@ -123,7 +136,7 @@ def test_masks_and_ends_mean_what_they_say(
     model: Decoder, prompts: Prompts, stops: Stops, drawing: Drawing
 ) -> None:
     """A row is drawn up to its first end or request, that token included, and no further."""
-    drawn = sample(model, prompts, 8, stops, replace(drawing, max_completion_length=6), seeded())
+    drawn = drawn_by(model, prompts, 8, stops, replace(drawing, max_completion_length=6))
     assert drawn.tokens.shape[1] <= 6
     for row, real in zip(drawn.tokens, drawn.mask, strict=True):
         assert torch.equal(real, real.sort(descending=True).values)
@@ -139,7 +152,7 @@ def test_masks_and_ends_mean_what_they_say(
 
 
 def test_the_longest_row_sets_the_width(model: Decoder, prompts: Prompts, stops: Stops) -> None:
-    always = sample(model, prompts, 2, stops, Drawing(9, ask_shift=1e4), seeded())
+    always = drawn_by(model, prompts, 2, stops, Drawing(9, ask_shift=1e4))
     assert {getattr(always, f.name).shape[1:] for f in fields(always)} == {(), (1,)}
 
 
@@ -147,16 +160,16 @@ def test_the_longest_row_sets_the_width(model: Decoder, prompts: Prompts, stops:
 def test_a_shift_decides_about_asking(
     model: Decoder, prompts: Prompts, stops: Stops, temperature: float
 ) -> None:
-    never = sample(model, prompts, 60, stops, Drawing(8, temperature, float("-inf")), seeded())
+    never = drawn_by(model, prompts, 60, stops, Drawing(8, temperature, float("-inf")))
     assert not never.asked.any()
     assert not (never.tokens == stops.ask).any()
     assert torch.isfinite(never.logprobs).all()
     assert torch.isfinite(never.entropy).all()
-    always = sample(model, prompts, 60, stops, Drawing(8, temperature, 1e4), seeded())
+    always = drawn_by(model, prompts, 60, stops, Drawing(8, temperature, 1e4))
     assert always.asked.all()
     assert always.finished.all()
     assert always.mask.sum() == len(always.asked)
-    free = sample(model, prompts, 60, stops, Drawing(8, 3.0), seeded())
+    free = drawn_by(model, prompts, 60, stops, Drawing(8, 3.0))
     assert free.asked.any()
     assert not free.asked.all()
 
@@ -177,11 +190,101 @@ def test_a_greedy_reader_asks_where_the_margin_passes_the_shift(
 
 def test_equal_seeds_draw_equal_completions(model: Decoder, prompts: Prompts, stops: Stops) -> None:
     first, again, other = (
-        sample(model, prompts, 4, stops, Drawing(8), seeded(seed)) for seed in (1, 1, 2)
+        drawn_by(model, prompts, 4, stops, Drawing(8), seed) for seed in (1, 1, 2)
     )
     for field in fields(first):
         assert torch.equal(getattr(first, field.name), getattr(again, field.name))
     assert first.tokens.shape != other.tokens.shape or not torch.equal(first.tokens, other.tokens)
+
+
+def assert_same(a: Completions, b: Completions) -> None:
+    """The same tokens; what is noted of them within rounding."""
+    for field in fields(a):
+        found, expected = getattr(a, field.name), getattr(b, field.name)
+        if found.is_floating_point():
+            torch.testing.assert_close(found, expected, atol=2e-4, rtol=2e-4)
+        else:
+            assert torch.equal(found, expected), field.name
+
+
+def test_what_is_drawn_does_not_depend_on_the_rest_of_the_batch(
+    model: Decoder, prompts: Prompts, stops: Stops
+) -> None:
+    """Two halves of a batch, as on two machines, draw what the whole batch draws."""
+    drawing = Drawing(12, 1.1, -1.0)
+    uniforms = uniform(4 * len(prompts.ids), drawing)
+    together = sample(model, prompts, 4, stops, drawing, uniforms)
+    widths = []
+    for start, stop in ((0, 2), (2, len(prompts.ids))):
+        some, rows = (
+            Prompts(prompts.ids[start:stop], prompts.mask[start:stop]),
+            slice(4 * start, 4 * stop),
+        )
+        apart = sample(model, some, 4, stops, drawing, uniforms[rows])
+        width = apart.tokens.shape[1]
+        widths.append(width)
+        assert_same(
+            apart,
+            Completions(
+                *(getattr(together, field.name)[rows][..., :width] for field in fields(together))
+            ),
+        )
+        assert not together.mask[rows, width:].any()
+    assert max(widths) == together.tokens.shape[1]
+
+
+@pytest.mark.parametrize("glances", [2, 3, 50])
+def test_looking_less_often_for_finished_rows_changes_nothing(
+    model: Decoder, prompts: Prompts, stops: Stops, glances: int
+) -> None:
+    drawing, group = Drawing(12), 4
+    uniforms = uniform(group * len(prompts.ids), drawing)
+    expected = sample(model, prompts, group, stops, drawing, uniforms)
+    assert int(expected.mask.sum(dim=1).min()) == 1  # so there is somebody to look for
+    with torch.no_grad():
+        session = Branching(model, prompts, group, drawing.max_completion_length)
+        last = prompts.ids[:, -1].repeat_interleave(group)
+        assert_same(draw(session, last, stops, drawing, uniforms, glances), expected)
+
+
+def test_bounds_on_memory_change_nothing(
+    model: Decoder, prompts: Prompts, stops: Stops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cache that grows, prompts encoded one by one, and one row's logits at a time."""
+    drawing = Drawing(20, 1.3, float("-inf"))
+    expected = drawn_by(model, prompts, 4, stops, drawing)
+    assert expected.tokens.shape[1] > 12
+    for name in ("_FIRST_CAPACITY", "TOKENS_AT_ONCE", "_LOGITS"):
+        with monkeypatch.context() as patched:
+            patched.setattr(sampling, name, 3)
+            assert_same(drawn_by(model, prompts, 4, stops, drawing), expected)
+
+
+class Casts(TorchDispatchMode):
+    """Counts how often a matrix of these shapes is cast to another type."""
+
+    def __init__(self, shapes: set[torch.Size]) -> None:
+        super().__init__()
+        self.shapes, self.count = shapes, 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        if func is torch.ops.aten._to_copy.default and args[0].shape in self.shapes:
+            self.count += 1
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("trained", [True, False])
+def test_autocast_casts_a_weight_once_however_long_the_completions(
+    model: Decoder, prompts: Prompts, stops: Stops, trained: bool
+) -> None:
+    model = copy.deepcopy(model).requires_grad_(trained)
+    weights = [weight for weight in model.parameters() if weight.dim() == 2]
+    shapes = {weight.shape for weight in weights}
+    with Casts(shapes) as casts, torch.autocast("cpu", torch.bfloat16):
+        drawn = drawn_by(model, prompts, 4, stops, Drawing(9, ask_shift=float("-inf")))
+    assert drawn.tokens.shape[1] == 9
+    assert 0 < casts.count <= len(weights)
+    assert all(weight.requires_grad == trained for weight in model.parameters())
 
 
 def test_sampling_leaves_the_model_and_the_prompts_alone(
@@ -189,7 +292,7 @@ def test_sampling_leaves_the_model_and_the_prompts_alone(
 ) -> None:
     before = [parameter.clone() for parameter in model.parameters()]
     ids = prompts.ids.clone()
-    sample(model, prompts, 2, stops, Drawing(4), seeded())
+    drawn_by(model, prompts, 2, stops, Drawing(4))
     assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
     assert torch.equal(prompts.ids, ids)
     assert all(parameter.grad is None for parameter in model.parameters())
@@ -211,7 +314,7 @@ def test_frequencies_match_probabilities(
     """Pearson's chi-square on first tokens and, given the commonest first one, on second ones."""
     one = Prompts(prompts.ids[1:2], prompts.mask[1:2])
     count = 12_000
-    drawn = sample(model, one, count, stops, drawing, seeded(3))
+    drawn = drawn_by(model, one, count, stops, drawing, 3)
     with torch.no_grad():
         logits = model(bare(one, 0)[None])[:, -1]
         first = shifted_logprobs(logits, stops.ask, drawing).exp()[0]

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 import torch
 from torch import Tensor
 
+from understudy.models import decoder, sampling
+from understudy.models.branches import grow, plant
 from understudy.models.decoder import Decoder
+from understudy.models.logprobs import pair_logprobs
 from understudy.models.sampling import (
     Completions,
     Drawing,
@@ -25,8 +30,10 @@ Gradients = dict[str, Tensor]
 
 
 def draw(model: Decoder, prompts: Prompts, stops: Stops, drawing: Drawing) -> Completions:
+    shape = (3 * len(prompts.ids), drawing.max_completion_length)
     generator = torch.Generator().manual_seed(1)
-    return sample(model, prompts, 3, stops, drawing, generator)
+    uniforms = 1 - torch.rand(shape, dtype=torch.float64, generator=generator)
+    return sample(model, prompts, 3, stops, drawing, uniforms)
 
 
 def every(completions: Completions | Written) -> Tensor:
@@ -93,16 +100,16 @@ def test_scores_and_gradients_equal_a_naive_computation(
     assert_same_gradients(found, gradients(model, naive_loss))
 
 
-@pytest.mark.parametrize("chunks", [1, 2, 3, 7, 100])
-def test_chunks_change_neither_values_nor_gradients(
-    model: Decoder, prompts: Prompts, stops: Stops, chunks: int
+@pytest.mark.parametrize("tokens_at_once", [1, 40, 75, 150, 10_000])
+def test_the_bound_on_tokens_changes_neither_values_nor_gradients(
+    model: Decoder, prompts: Prompts, stops: Stops, tokens_at_once: int
 ) -> None:
     drawing = Drawing(10, 1.2, 0.5)
     done = draw(model, prompts, stops, drawing)
     rows = every(done)
     assert len(done.mask.sum(1).unique()) > 2  # of different lengths, so they do get sorted
-    whole = score(model, prompts, done, rows, stops.ask, drawing, chunks=1)
-    apart = score(model, prompts, done, rows, stops.ask, drawing, chunks=chunks)
+    whole = score(model, prompts, done, rows, stops.ask, drawing)
+    apart = score(model, prompts, done, rows, stops.ask, drawing, tokens_at_once)
     for a, b in zip(apart, whole, strict=True):
         torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
     a, b = (gradients(model, taken.sum() - asking.sum()) for taken, asking in (apart, whole))
@@ -128,6 +135,80 @@ def test_some_rows_score_as_they_do_among_all(
         torch.testing.assert_close(some, whole[chosen], atol=1e-4, rtol=1e-4)
     a, b = (gradients(model, x.sum()) for x in (few[0] * few[1], (full[0] * full[1])[chosen]))
     assert_same_gradients(a, b)
+
+
+@pytest.mark.parametrize("share", [2, 5])
+def test_parts_scored_one_after_the_other_add_up_to_the_whole(
+    model: Decoder, prompts: Prompts, stops: Stops, share: int
+) -> None:
+    """What accumulates gradients: prompts that fall on both sides of a border are read twice."""
+    drawing = Drawing(10, 1.1, 0.4)
+    done = draw(model, prompts, stops, drawing)
+    weights = torch.randn(done.tokens.shape, generator=torch.Generator().manual_seed(2))
+    taken, _ = score(model, prompts, done, every(done), stops.ask, drawing)
+    whole = gradients(model, (weights * taken).sum())
+    model.zero_grad()
+    for rows in every(done).split(share):
+        some, _ = score(model, prompts, done, rows, stops.ask, drawing)
+        torch.testing.assert_close(some, taken[rows], atol=1e-4, rtol=1e-4)
+        (weights[rows] * some).sum().backward()
+    parts = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad()
+    assert_same_gradients(parts, whole)
+
+
+@pytest.mark.parametrize("written_out", [0, 10_000])
+def test_a_large_vocabulary_long_text_and_checkpoints_change_nothing(
+    model: Decoder,
+    prompts: Prompts,
+    stops: Stops,
+    written_out: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Logits in tiles, blocks computed again, either attention: one result, one gradient."""
+    drawing = Drawing(10, 1.1, 0.4)
+    done = draw(model, prompts, stops, drawing)
+    whole = score(model, prompts, done, every(done), stops.ask, drawing)
+    expected = gradients(model, (whole[0] - 0.3 * whole[1]).sum())
+    monkeypatch.setattr(decoder, "WRITTEN_OUT", written_out)
+    tiles = functools.partial(pair_logprobs, tile=500)
+    monkeypatch.setattr(sampling, "pair_logprobs", tiles)
+    monkeypatch.setattr(model, "checkpointing", True)
+    apart = score(model, prompts, done, every(done), stops.ask, drawing)
+    for a, b in zip(apart, whole, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
+    assert_same_gradients(gradients(model, (apart[0] - 0.3 * apart[1]).sum()), expected)
+
+
+def test_checkpoints_keep_less(model: Decoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a pass keeps for the backward pass, in numbers."""
+    trees = plant(grow([[5, 9, 7]], [list(range(10, 40))] * 2, [0, 0]), torch.device("cpu"))
+    kept = {}
+    for checkpointing in (False, True):
+        monkeypatch.setattr(model, "checkpointing", checkpointing)
+        sizes = []
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda tensor, sizes=sizes: sizes.append(tensor.numel()) or tensor,
+            lambda tensor: tensor,
+        ):
+            model.branch(trees.tokens, trees.positions, trees.visible)
+        kept[checkpointing] = sum(sizes)
+    assert kept[True] < kept[False] / 4
+
+
+def test_a_row_without_tokens_has_nothing_to_score(
+    model: Decoder, prompts: Prompts, stops: Stops
+) -> None:
+    done = draw(model, prompts, stops, Drawing(6))
+    rows = torch.tensor([3, 4])
+    empty = Written(done.tokens, done.mask.clone())
+    empty.mask[3] = False
+    taken, _ = score(model, prompts, empty, rows, stops.ask, Drawing(6))
+    alone, _ = score(model, prompts, done, rows[1:], stops.ask, Drawing(6))
+    assert (taken[0] == 0).all()
+    torch.testing.assert_close(taken[1:], alone, atol=1e-4, rtol=1e-4)
+    nothing, _ = score(model, prompts, empty, rows[:1], stops.ask, Drawing(6))
+    assert (nothing == 0).all()
 
 
 def test_a_forbidden_request_leaves_the_gradient_finite(

@@ -6,7 +6,7 @@ the blocks serves all of them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -66,6 +66,8 @@ def grow(
     open_trees: dict[int, Tree] = {}
     trees: list[Tree] = []
     for row, (owner, completion) in enumerate(zip(owners, completions, strict=True)):
+        if not completion:
+            continue  # nothing to score
         tree = open_trees.get(owner)
         room = max(longest, 2 * len(prompts[owner]))
         if tree is None or (tree.rows and len(tree.tokens) + len(completion) - 1 > room):
@@ -73,6 +75,19 @@ def grow(
             trees.append(tree)
         tree.add(row, completion)
     return sorted(trees, key=lambda tree: len(tree.tokens))
+
+
+def packed(lengths: Sequence[int], tokens_at_once: int) -> Iterator[tuple[int, int]]:
+    """(start, stop) of parts of ascending lengths that, padded, hold at most so many tokens.
+
+    A sequence longer than that is a part of its own, and nobody is padded to far beyond its own
+    length where a part is not full of short ones.
+    """
+    start = 0
+    for stop in range(1, len(lengths) + 1):
+        if stop == len(lengths) or (stop + 1 - start) * lengths[stop] > tokens_at_once:
+            yield start, stop
+            start = stop
 
 
 def plant(trees: Sequence[Tree], device: torch.device) -> Forest:

@@ -3,72 +3,127 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from understudy.errors import CheckpointError
+from understudy.models import adapters, hub, names
 from understudy.models.decoder import Decoder, Shape
+from understudy.models.tokens import Tokens, copy_files
 
 TINY = Path(__file__).parent / "tiny"
 _ARCHITECTURES = {"llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM"}
 _REQUIRED = {"vocab_size", "hidden_size", "intermediate_size"}
 _REQUIRED |= {"num_hidden_layers", "num_attention_heads"}
-_TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+
+
+class NotBuiltInError(CheckpointError):
+    """A whole checkpoint, but of a model that the built-in decoder does not compute."""
 
 
 def resolve(model: str) -> Path:
-    """The folder behind a `model` setting: `tiny` is the one inside the package."""
+    """The folder behind a `model` setting: `tiny` is the one inside the package, a name of the
+    form `org/name[@revision]` that is no folder here is one of the hub's."""
     folder = TINY if model == "tiny" else Path(model)
-    if not (folder / "config.json").is_file():
+    if hub.is_hub_name(model) and not folder.exists():
+        folder = hub.snapshot(model)
+    if not any((folder / name).is_file() for name in ("config.json", adapters.CONFIG)):
         raise CheckpointError(
-            f"model={model}: no checkpoint there (config.json is missing); "
-            "give 'tiny' or the path of a transformers checkpoint folder"
+            f"model={model}: no checkpoint there (config.json is missing); give 'tiny', the path "
+            "of a transformers checkpoint folder, or a name of the hub"
         )
     return folder
 
 
-def load_decoder(folder: Path) -> Decoder:
-    """Build a decoder from a checkpoint folder, float32."""
+def load_decoder(folder: Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Decoder:
+    """Build a decoder from a checkpoint folder, its weights kept as `dtype`.
+
+    Tensors are read one by one into their place: no second copy of the model is ever held.
+    """
     shape = read_shape(folder)
-    model = Decoder(shape)
-    path = folder / "model.safetensors"
-    try:
-        tensors = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path}: cannot be read ({error}); copy it again") from error
-    try:
-        state = {ours: _joined(tensors, theirs) for ours, theirs in _names(shape)}
-        model.load_state_dict(state, strict=not shape.tie_word_embeddings)
-    except KeyError as error:
-        raise CheckpointError(f"{path}: has no tensor {error}; copy it again") from error
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())
-        raise CheckpointError(f"{path}: does not fit its config.json ({reason})") from error
+    with torch.device("meta"):
+        model = Decoder(shape)
+    model = model.to(dtype).to_empty(device=device)
+    if shape.tie_word_embeddings:  # two empty matrices were made
+        model.head.weight = model.embedding.weight
+    stored, parameters = _Stored(folder), dict(model.named_parameters())
+    for ours, theirs in names.parameters(shape):
+        parts = [parameters[ours].data]
+        if len(theirs) > 1:
+            parts = list(parts[0].split(names.rows(shape, ours) or []))
+        for part, name in zip(parts, theirs, strict=True):
+            tensor = stored.tensor(name)
+            if tensor.shape != part.shape:
+                raise CheckpointError(
+                    f"{stored.path(name)}: does not fit its config.json ({name} is "
+                    f"{list(tensor.shape)}, not {list(part.shape)})"
+                )
+            part.copy_(tensor)
     return model
 
 
-def save_decoder(model: Decoder, folder: Path, tokenizer: Path) -> None:
-    """Write a checkpoint that transformers loads, with the tokenizer files beside it."""
+class _Stored:
+    """The tensors of a folder, in one file of safetensors or in several with an index."""
+
+    def __init__(self, folder: Path) -> None:
+        self.whole = folder / "model.safetensors"
+        self.files: dict[Path, Any] = {}
+        index = folder / "model.safetensors.index.json"
+        self.places: dict[str, str] | None = None
+        if index.is_file() and not self.whole.is_file():
+            try:
+                self.places = dict(json.loads(index.read_text())["weight_map"])
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                raise CheckpointError(
+                    f"{index}: cannot be read ({error}); copy it again"
+                ) from error
+
+    def path(self, name: str) -> Path:
+        if self.places is None:
+            return self.whole
+        if name not in self.places:
+            raise CheckpointError(f"{self.whole}.index.json: has no tensor {name!r}; copy it again")
+        return self.whole.with_name(self.places[name])
+
+    def tensor(self, name: str) -> Tensor:
+        path = self.path(name)
+        try:
+            if path not in self.files:
+                self.files[path] = safe_open(path, framework="pt")
+            file = self.files[path]
+            if name not in file.keys():  # noqa: SIM118 - it is no dictionary
+                raise CheckpointError(f"{path}: has no tensor {name!r}; copy it again")
+            found: Tensor = file.get_tensor(name)
+        except (OSError, SafetensorError) as error:
+            raise CheckpointError(f"{path}: cannot be read ({error}); copy it again") from error
+        return found
+
+
+def save_decoder(model: Decoder, folder: Path, source: Path) -> None:
+    """Write a checkpoint that transformers loads: adapters are folded into the weights.
+
+    What the source's config.json says beyond the sizes is kept, and so are its tokenizer's files.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(json.dumps(_config(model.shape), indent=2) + "\n")
+    config = _config(model, source)
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     save_file(checkpoint_tensors(model), folder / "model.safetensors", metadata={"format": "pt"})
-    for name in _TOKENIZER_FILES:
-        if (tokenizer / name).is_file() and tokenizer != folder:
-            shutil.copyfile(tokenizer / name, folder / name)
+    copy_files(source, folder)
 
 
 def checkpoint_tensors(model: Decoder) -> dict[str, Tensor]:
     """The weights under transformers' names, fused projections taken apart."""
-    state, shape, tensors = model.state_dict(), model.shape, {}
-    for ours, theirs in _names(shape):
-        for name, part in zip(theirs, state[ours].split(_sizes(shape, ours, theirs)), strict=True):
+    state, shape, tensors = adapters.merged_state(model), model.shape, {}
+    for ours, theirs in names.parameters(shape):
+        whole = state[ours]
+        for name, part in zip(
+            theirs, whole.split(names.rows(shape, ours) or len(whole)), strict=True
+        ):
             tensors[name] = part.detach().cpu().contiguous()
     return tensors
 
@@ -86,7 +141,7 @@ def read_shape(folder: Path) -> Shape:
     scaling = (raw.get("rope_scaling") or {}) | rope
     rope_type = scaling.get("rope_type") or scaling.get("type", "default")  # the older name
     if kind not in _ARCHITECTURES:
-        raise CheckpointError(f"{path}: model_type={kind} is not one of {sorted(_ARCHITECTURES)}")
+        raise NotBuiltInError(f"{path}: model_type={kind} is not one of {sorted(_ARCHITECTURES)}")
     refused = {"rope_type": rope_type != "default", "mlp_bias": raw.get("mlp_bias", False)}
     refused["hidden_act"] = raw.get("hidden_act", "silu") != "silu"
     refused["attention_bias"] = kind == "llama" and raw.get("attention_bias", False)
@@ -94,7 +149,7 @@ def read_shape(folder: Path) -> Shape:
     refused["quantization_config"] = raw.get("quantization_config") is not None
     for key, is_refused in refused.items():
         if is_refused:
-            raise CheckpointError(f"{path}: this {key} is not supported by the built-in decoder")
+            raise NotBuiltInError(f"{path}: this {key} is not supported by the built-in decoder")
     if missing := [key for key in sorted(_REQUIRED) if not raw.get(key)]:
         raise CheckpointError(f"{path}: has no {', '.join(missing)}; copy it again")
     heads = raw["num_attention_heads"]
@@ -114,44 +169,18 @@ def read_shape(folder: Path) -> Shape:
     )
 
 
-def _config(shape: Shape) -> dict[str, Any]:
-    """config.json of a shape: its fields are transformers' own."""
+def _config(model: Decoder, source: Path) -> dict[str, Any]:
+    """config.json of a model: what its source has, and the sizes, whose names are its own."""
+    shape = model.shape
+    try:
+        kept = json.loads((source / "config.json").read_text())
+    except FileNotFoundError:  # a model that was never loaded
+        tokens = Tokens(source)
+        kept = {"pad_token_id": tokens.pad, "eos_token_id": tokens.end, "bos_token_id": None}
     fields: dict[str, Any] = {name: getattr(shape, name) for name in Shape.__dataclass_fields__}
-    theta = fields.pop("rope_theta")
-    fields["architectures"] = [_ARCHITECTURES[shape.model_type]]
-    fields |= {"hidden_act": "silu", "torch_dtype": "float32", "rope_theta": theta}
+    theta = fields["rope_theta"]
     fields["rope_parameters"] = {"rope_type": "default", "rope_theta": theta}
-    return fields | {"pad_token_id": 0, "eos_token_id": 1, "bos_token_id": None}
-
-
-def _names(shape: Shape) -> Iterator[tuple[str, list[str]]]:
-    """Our parameter names, each with the names of the tensors it is made of."""
-    yield "embedding.weight", ["model.embed_tokens.weight"]
-    for i in range(shape.num_hidden_layers):
-        theirs, ours = f"model.layers.{i}", f"blocks.{i}"
-        yield f"{ours}.attention_norm.weight", [f"{theirs}.input_layernorm.weight"]
-        kinds = ("weight", "bias") if shape.attention_bias else ("weight",)
-        for kind in kinds:
-            yield f"{ours}.qkv.{kind}", [f"{theirs}.self_attn.{p}_proj.{kind}" for p in "qkv"]
-        yield f"{ours}.out.weight", [f"{theirs}.self_attn.o_proj.weight"]
-        yield f"{ours}.feed_norm.weight", [f"{theirs}.post_attention_layernorm.weight"]
-        gate_up = [f"{theirs}.mlp.{part}_proj.weight" for part in ("gate", "up")]
-        yield f"{ours}.gate_up.weight", gate_up
-        yield f"{ours}.down.weight", [f"{theirs}.mlp.down_proj.weight"]
-    yield "norm.weight", ["model.norm.weight"]
-    if not shape.tie_word_embeddings:
-        yield "head.weight", ["lm_head.weight"]
-
-
-def _joined(tensors: dict[str, Tensor], names: list[str]) -> Tensor:
-    return torch.cat([tensors[name].float() for name in names])
-
-
-def _sizes(shape: Shape, ours: str, theirs: list[str]) -> int | list[int]:
-    """How many rows of a fused parameter belong to each of its parts."""
-    if ".qkv." in ours:
-        keys = shape.num_key_value_heads * shape.head_dim
-        return [shape.num_attention_heads * shape.head_dim, keys, keys]
-    if ".gate_up." in ours:
-        return [shape.intermediate_size] * 2
-    return 10**9  # one part: all of it
+    fields["architectures"] = [_ARCHITECTURES[shape.model_type]]
+    fields["torch_dtype"] = str(model.embedding.weight.dtype).removeprefix("torch.")
+    kept.pop("dtype", None)  # the newer name
+    return {"hidden_act": "silu"} | kept | fields

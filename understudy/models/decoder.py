@@ -7,12 +7,18 @@ nothing but torch is imported. Its logits equal those of transformers (tests/mod
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+# Up to so many keys the CPU attends in written-out products: the fused kernel's backward pass
+# takes longer there. Beyond it, and on a GPU, no weights of all queries over all keys are held.
+WRITTEN_OUT = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +61,11 @@ class Block(nn.Module):
         self.gate_up = nn.Linear(hidden, 2 * inner, bias=False)
         self.down = nn.Linear(inner, hidden, bias=False)
 
+    def forward(self, x: Tensor, rotation: KeysValues, mask: Tensor) -> Tensor:
+        """The residual stream (rows, positions, hidden) after this block; mask as in `attend`."""
+        q, k, v = self.project(x, rotation)
+        return self.finish(x, self.attend(q, k, v, mask))
+
     def project(self, x: Tensor, rotation: KeysValues) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values of shape (rows, heads, positions, head size), rotated."""
         rows, positions, _ = x.shape
@@ -70,17 +81,16 @@ class Block(nn.Module):
         gate, up = self.gate_up(self.feed_norm(x)).chunk(2, dim=-1)
         return x + self.down(F.silu(gate) * up)
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
-        """Softmax attention; bias is 0 where a key is visible and -inf where it is not.
-
-        Written out on purpose: at a few dozen positions the fused CPU kernel spends five times
-        as long in its backward pass. Queries that share a key-value head are stacked.
-        """
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+        """Softmax attention under an `attention_mask`, (rows, 1, queries, keys)."""
         rows, heads, positions, size = q.shape
         shared = heads // k.shape[1]
+        if mask.dtype == torch.bool:
+            k, v = k.repeat_interleave(shared, dim=1), v.repeat_interleave(shared, dim=1)
+            return F.scaled_dot_product_attention(q.to(v.dtype), k.to(v.dtype), v, attn_mask=mask)
         stacked = q.reshape(rows, k.shape[1], shared * positions, size)
         scores = stacked @ (k * size**-0.5).transpose(2, 3)
-        scores = scores.view(rows, k.shape[1], shared, positions, k.shape[2]) + bias[:, :, None]
+        scores = scores.view(rows, k.shape[1], shared, positions, k.shape[2]) + mask[:, :, None]
         weights = scores.softmax(dim=-1).flatten(2, 3)
         return (weights.to(v.dtype) @ v).view(rows, heads, positions, size)
 
@@ -108,6 +118,14 @@ class Block(nn.Module):
         )
 
 
+def attention_mask(visible: Tensor, dtype: torch.dtype) -> Tensor:
+    """What `Block.attend` is to do: a bias to attend in written-out products, or `visible` itself
+    for the fused kernel."""
+    if visible.is_cuda or visible.shape[-1] > WRITTEN_OUT:
+        return visible
+    return visibility_bias(visible, dtype)
+
+
 def visibility_bias(visible: Tensor, dtype: torch.dtype) -> Tensor:
     """0 where visible, -inf elsewhere."""
     return torch.zeros(visible.shape, dtype=dtype, device=visible.device).masked_fill_(
@@ -128,6 +146,7 @@ class Decoder(nn.Module):
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.shape = shape
+        self.checkpointing = False  # in training, compute each block again rather than keep it
         self.embedding = nn.Embedding(shape.vocab_size, shape.hidden_size)
         blocks = nn.ModuleList(Block(shape) for _ in range(shape.num_hidden_layers))
         self.blocks = cast(list[Block], blocks)
@@ -155,13 +174,13 @@ class Decoder(nn.Module):
         causal = torch.ones(count, count, dtype=torch.bool, device=prompts.device).tril()
         # A padded position attends to itself: an empty row would be NaN.
         visible = causal & mask[:, None, :] | torch.eye(count, dtype=torch.bool, device=mask.device)
-        bias = visibility_bias(visible[:, None], self.embedding.weight.dtype)
+        attended = attention_mask(visible[:, None], self.embedding.weight.dtype)
         x, rotation, cache = self.embedding(prompts), self.rotation(start, count), []
         for number, block in enumerate(self.blocks):
             q, k, v = block.project(x, rotation)
             cache.append((k, v))
             if number + 1 < len(self.blocks):  # nothing reads the last block's output
-                x = block.finish(x, block.attend(q, k, v, bias))
+                x = block.finish(x, block.attend(q, k, v, attended))
         return cache
 
     def continue_(self, tokens: Tensor, prefix: list[KeysValues], mask: Tensor) -> Tensor:
@@ -174,12 +193,12 @@ class Decoder(nn.Module):
         causal = torch.ones(count, count, dtype=torch.bool, device=tokens.device).tril()
         own = causal.expand(rows, 1, count, count)
         visible = torch.cat((mask[:, None, None, :].expand(-1, 1, count, -1), own), dim=-1)
-        bias = visibility_bias(visible, self.embedding.weight.dtype)
+        attended = attention_mask(visible, self.embedding.weight.dtype)
         x, rotation = self.embedding(tokens), self.rotation(mask.shape[1], count)
         for block, (keys, values) in zip(self.blocks, prefix, strict=True):
             q, k, v = block.project(x, rotation)
             k, v = torch.cat((keys, k), dim=2), torch.cat((values, v), dim=2)
-            x = block.finish(x, block.attend(q, k, v, bias))
+            x = block.finish(x, block.attend(q, k, v, attended))
         return self.norm(x)
 
     def branch(self, tokens: Tensor, positions: Tensor, visible: Tensor) -> Tensor:
@@ -189,34 +208,37 @@ class Decoder(nn.Module):
         """
         cos, sin = self.rotation(0, int(positions.max()) + 1)
         rotation = cos[positions][:, None], sin[positions][:, None]
-        bias = visibility_bias(visible, self.embedding.weight.dtype)
+        mask = attention_mask(visible, self.embedding.weight.dtype)
         x = self.embedding(tokens)
+        again = self.checkpointing and torch.is_grad_enabled()
         for block in self.blocks:
-            q, k, v = block.project(x, rotation)
-            x = block.finish(x, block.attend(q, k, v, bias))
+            if again:
+                x = checkpoint(block, x, rotation, mask, use_reentrant=False)
+            else:
+                x = block(x, rotation, mask)
         return self.norm(x)
 
     def step(
         self,
         tokens: Tensor,
-        prefix: Tensor,
+        prefix: Sequence[Tensor],
         bias: Tensor,
-        own: Tensor,
+        own: Sequence[Tensor],
         position: int,
         rotation: KeysValues,
     ) -> Tensor:
         """Final hidden states (rows, hidden) of one more token per row, written into `own`.
 
-        prefix: (blocks, 2, prompts, heads, prompt positions, head size), shared by rows / prompts
-        rows side by side; bias: (prompts, 1, 1, prompt positions), -inf over padding;
-        own: (blocks, 2, rows, heads, positions, head size), filled below `position`.
+        prefix: per block, (2, prompts, heads, prompt positions, head size), shared by rows /
+        prompts rows side by side; bias: (prompts, 1, 1, prompt positions), -inf over padding;
+        own: per block, (2, rows, heads, capacity, head size), filled below `position`.
         """
         x = self.embedding(tokens)[:, None]
-        for number, block in enumerate(self.blocks):
+        for block, shared, past in zip(self.blocks, prefix, own, strict=True):
             q, k, v = block.project(x, rotation)
-            own[number, 0, :, :, position], own[number, 1, :, :, position] = k[:, :, 0], v[:, :, 0]
-            seen = own[number, :, :, :, : position + 1]
-            x = block.finish(x, block.attend_shared(q, prefix[number], bias, seen))
+            past[0, :, :, position], past[1, :, :, position] = k[:, :, 0], v[:, :, 0]
+            seen = past[:, :, :, : position + 1]
+            x = block.finish(x, block.attend_shared(q, shared, bias, seen))
         return self.norm(x)[:, 0]
 
     def forward(self, tokens: Tensor) -> Tensor:

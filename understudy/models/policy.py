@@ -2,46 +2,139 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from understudy.models.checkpoint import load_decoder, resolve
+from understudy.errors import ConfigError
+from understudy.models import adapters
+from understudy.models.adapters import Lora, LoraSettings
+from understudy.models.checkpoint import (
+    NotBuiltInError,
+    load_decoder,
+    read_shape,
+    resolve,
+    save_decoder,
+)
 from understudy.models.decoder import Decoder
+from understudy.models.foreign import Foreign, load_foreign, save_foreign
+from understudy.models.request import give_request
 from understudy.models.sampling import Completions, Drawing, Prompts, Stops, Written, sample, score
-from understudy.models.tokens import END, Tokens
+from understudy.models.tokens import REQUEST, Tokens
+from understudy.tasks.answer import asks_for_help
+
+Backend = Literal["auto", "builtin", "transformers"]
+Dtype = Literal["float32", "bfloat16"]
+
+# Added to the margin of a response that asks in words: beyond every lead that logits have.
+IN_WORDS = 1e3
+
+Engine = Callable[["Policy", Prompts, int, Drawing, Tensor | None], Completions]
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """A decoder, its tokenizer, and where and how precisely it computes."""
+    """A model, its tokenizer, and where and how precisely it computes."""
 
-    decoder: Decoder
+    decoder: Decoder | Foreign
     tokens: Tokens
-    folder: Path
+    folder: Path  # whose config and tokenizer files are copied on
     device: str = "cpu"
     bf16: bool = False
+    base: str = ""  # what an adapter is saved as an adapter of
+    lora: Lora | None = None
+    engine: Engine | None = None  # draws in the model's stead
 
     @classmethod
-    def load(cls, model: str, device: str = "cpu", bf16: bool = False) -> Policy:
+    def load(
+        cls,
+        model: str,
+        device: str = "cpu",
+        bf16: bool = False,
+        *,
+        lora: LoraSettings | None = None,
+        backend: Backend = "auto",
+        dtype: Dtype = "float32",
+        checkpointing: bool = False,
+        request: str = REQUEST,
+        train_row: bool = True,
+        seed: int = 0,
+    ) -> Policy:
+        """Load 'tiny', a folder or a name of the hub; a folder that holds an adapter is loaded
+        with its base.
+
+        bf16: products in bfloat16. dtype: of weights as they are kept; with lora the base's,
+        adapters being float32. lora of rank 0 is none. request: how a response asks in words;
+        '' for only by its token. train_row: with lora, train the request's row too.
+        """
         folder = resolve(model)
-        return cls(load_decoder(folder).to(device), Tokens(folder), folder, device, bf16)
+        lora = lora if lora and lora.rank else None
+        base, saved = model, None
+        if (folder / adapters.CONFIG).is_file():
+            base, saved, train_row = adapters.read_config(folder)
+            if lora and (lora.rank, lora.alpha) != (saved.rank, saved.alpha):
+                raise ConfigError(
+                    f"lora.rank={lora.rank}, lora.alpha={lora.alpha}, but {folder} has "
+                    f"rank {saved.rank} and alpha {saved.alpha}; give those"
+                )
+        if dtype != "float32" and not (lora or saved):
+            raise ConfigError(
+                f"dtype={dtype}: trained weights are kept in float32, or small steps are lost; "
+                "use lora, or bf16 for the products alone"
+            )
+        whole = resolve(base)
+        decoder = _decoder(whole, device, backend, getattr(torch, dtype))
+        inner: nn.Module = decoder.model if isinstance(decoder, Foreign) else decoder
+        tokens = Tokens(whole, request)
+        if tokens.added:
+            give_request(inner, tokens)
+            if isinstance(decoder, Foreign):
+                decoder.vocabulary = max(decoder.vocabulary, tokens.ask + 1)
+        made: Lora | None = None
+        if settings := saved or lora:
+            made = adapters.adapt(inner, settings, tokens.ask, train_row, seed)
+        if saved:
+            tokens = Tokens(folder, request)
+            adapters.load_adapter(inner, folder)
+        if checkpointing:
+            _recompute(decoder)
+        local = base != "tiny" and Path(base).exists()
+        named = str(Path(base).resolve()) if local else base
+        return cls(decoder.to(device), tokens, folder, device, bf16, named, made)
 
     @property
     def stops(self) -> Stops:
-        return Stops(self.tokens.end, self.tokens.ask)
+        return Stops(self.tokens.end, self.tokens.ask, self.tokens.ends[1:])
 
-    def prompts(self, texts: Sequence[str]) -> Prompts:
-        ids, mask = self.tokens.encode_prompts(texts)
+    @property
+    def longest(self) -> int:
+        """Positions that the model was made for, prompt and completion together."""
+        if isinstance(self.decoder, Foreign):
+            return self.decoder.longest
+        return self.decoder.shape.max_position_embeddings
+
+    @property
+    def model(self) -> nn.Module:
+        """The network itself."""
+        return self.decoder.model if isinstance(self.decoder, Foreign) else self.decoder
+
+    def trainable(self) -> list[nn.Parameter]:
+        """What an optimiser trains: every weight, or the adapter and the request's row."""
+        return [weight for weight in self.decoder.parameters() if weight.requires_grad]
+
+    def prompts(self, texts: Sequence[str], instructions: Sequence[str] | None = None) -> Prompts:
+        """Texts as the checkpoint's chat template renders them, or as they are."""
+        ids, mask = self.tokens.encode_prompts(texts, instructions)
         return Prompts(ids.to(self.device), mask.to(self.device))
 
     def written(self, texts: Sequence[str]) -> Written:
-        """Given texts as completions that end."""
-        ids, mask = self.tokens.encode_completions([text + END for text in texts])
+        """Given texts as completions that end; special tokens that they spell are spelt out."""
+        ids, mask = self.tokens.encode_written(texts)
         return Written(ids.to(self.device), mask.to(self.device))
 
     def sample(
@@ -49,15 +142,24 @@ class Policy:
         prompts: Prompts,
         group: int,
         drawing: Drawing,
-        generator: torch.Generator | None = None,
+        uniforms: Tensor | None = None,
     ) -> Completions:
         with self._precision():
-            return sample(self.decoder, prompts, group, self.stops, drawing, generator)
+            if self.engine is not None:
+                drawn = self.engine(self, prompts, group, drawing, uniforms)
+            elif isinstance(self.decoder, Foreign):
+                drawn = self.decoder.sample(prompts, group, self.stops, drawing, uniforms)
+            else:
+                drawn = sample(self.decoder, prompts, group, self.stops, drawing, uniforms)
+        return self._heard(drawn, drawing)
 
     def score(
         self, prompts: Prompts, completions: Completions | Written, rows: Tensor, drawing: Drawing
     ) -> tuple[Tensor, Tensor]:
         with self._precision():
+            if isinstance(self.decoder, Foreign):
+                ask = self.tokens.ask
+                return self.decoder.score(prompts, completions, rows, ask, drawing)
             return score(self.decoder, prompts, completions, rows, self.tokens.ask, drawing)
 
     def texts(self, completions: Completions) -> list[str]:
@@ -65,6 +167,73 @@ class Policy:
         rows = zip(tokens, lengths, strict=True)
         return [self.tokens.decode(row[:length]) for row, length in rows]
 
+    def save(self, folder: Path) -> None:
+        """Write what `load` continues from: the whole model, or the adapter, which names its base,
+        with the tokenizer beside it."""
+        if self.lora:
+            self.save_adapter(folder)
+            self.tokens.save(folder, self.folder)
+        else:
+            self.merged(folder)
+
+    def save_adapter(self, folder: Path) -> None:
+        """Write the adapter alone, as peft reads it."""
+        if self.lora is None:
+            raise ConfigError(f"{folder}: there is no adapter to save; set lora.rank")
+        adapters.save_adapter(self.model, folder, self.base, self.lora)
+
+    def merged(self, folder: Path) -> None:
+        """Write a whole checkpoint that transformers loads, an adapter folded into its weights."""
+        if isinstance(self.decoder, Foreign):
+            save_foreign(self.decoder, folder)
+        else:
+            whole = resolve(self.base) if self.lora else self.folder
+            save_decoder(self.decoder, folder, whole)
+        self.tokens.save(folder, self.folder)
+
+    def _heard(self, drawn: Completions, drawing: Drawing) -> Completions:
+        """Completions with those that end in the request in words counted as asking.
+
+        Their margin says so whatever the threshold, in the order of their leads. Where asking is
+        forbidden they have not asked: they are just no answer.
+        """
+        if not (self.tokens.request and self.tokens.writes_request):
+            return drawn
+        lengths, request = drawn.mask.sum(dim=1), self.tokens.request
+        tail = 2 * len(self.tokens.encode_plain(request)) + 8
+        rows = zip(drawn.tokens.tolist(), lengths.tolist(), strict=True)
+        ends = [self.tokens.decode(row[max(0, count - tail) : count]) for row, count in rows]
+        said = torch.tensor([asks_for_help(text, request) for text in ends])
+        said = said.to(drawn.asked.device) & ~drawn.asked
+        if not said.any():
+            return drawn
+        lead = drawn.ask_margins.masked_fill(~drawn.mask, float("-inf")).amax(dim=1)
+        margins, last = drawn.ask_margins.clone(), lengths - 1
+        margins[said, last[said]] = IN_WORDS + lead[said]
+        allowed = drawing.ask_shift > float("-inf")
+        asked = drawn.asked | said if allowed else drawn.asked
+        return replace(drawn, ask_margins=margins, asked=asked)
+
     def _precision(self) -> AbstractContextManager[object]:
         kind = torch.device(self.device).type
         return torch.autocast(kind, torch.bfloat16) if self.bf16 else nullcontext()
+
+
+def _decoder(folder: Path, device: str, backend: Backend, dtype: torch.dtype) -> Decoder | Foreign:
+    """The built-in decoder where it computes the model, or else transformers' own class."""
+    if backend != "transformers":
+        try:
+            read_shape(folder)
+            return load_decoder(folder, device, dtype)
+        except NotBuiltInError:
+            if backend == "builtin":
+                raise
+    return load_foreign(folder, device, dtype)
+
+
+def _recompute(decoder: Decoder | Foreign) -> None:
+    """In training, compute each block again rather than keep it."""
+    if isinstance(decoder, Foreign):
+        decoder.recompute()
+    else:
+        decoder.checkpointing = True

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from understudy.models.branches import grow, plant
+from understudy.models.ask_head import head_pairs
+from understudy.models.branches import grow, packed, plant
 from understudy.models.decoder import Decoder, visibility_bias
+from understudy.models.drawing import choose
+from understudy.models.logprobs import shifted_logits
 
 # Rows are taken out of the batch once so few would be left: copying the cache has a price.
 _COMPACT_BELOW = 0.8
-_PROMPT_CHUNKS = 4  # prompts are encoded with others of similar length: less padding
+_GLANCES = 8  # positions between looks at who is done, where a look makes the device wait
+_FIRST_CAPACITY = 64  # of the cache, in positions; it doubles
+_LOGITS = 1 << 22  # held at once while drawing: 16 MB in float32, and five times that beside them
+TOKENS_AT_ONCE = 4096  # through the blocks, padding included
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +38,14 @@ class Stops:
 
     end: int
     ask: int
+    ends: tuple[int, ...] = ()  # others that end one like `end`
+
+    def ending(self, tokens: Tensor) -> Tensor:
+        """Which of some tokens are an end; the request is none."""
+        found = tokens == self.end
+        for other in self.ends:
+            found = found | (tokens == other)
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +85,24 @@ class Drawing:
     ask_shift: float = 0.0
 
 
+class Session(Protocol):
+    """A model in the midst of drawing: what it has computed for every row that still decodes."""
+
+    vocabulary: int
+
+    def read(self, tokens: Tensor) -> Tensor:
+        """Final states (rows, ...) after one more token (rows,) per row."""
+        ...
+
+    def logits(self, states: Tensor) -> Tensor:
+        """Logits (some rows, vocabulary) of some rows' states; the caller overwrites them."""
+        ...
+
+    def keep(self, going: Tensor) -> Tensor | None:
+        """Forget rows that are done, going: (rows,), if that pays; then the rows kept, in order."""
+        ...
+
+
 @torch.no_grad()
 def sample(
     model: Decoder,
@@ -75,53 +110,132 @@ def sample(
     group: int,
     stops: Stops,
     drawing: Drawing,
-    generator: torch.Generator | None = None,
+    uniforms: Tensor | None = None,
 ) -> Completions:
-    """Draw `group` completions for every prompt, decoding all rows side by side."""
-    rows, length = prompts.ids.shape[0] * group, drawing.max_completion_length
-    prefix, bias = _encoded(model, prompts)
-    shape = (*prefix.shape[:2], rows, prefix.shape[3], length, prefix.shape[5])
-    own = prefix.new_empty(shape)
-    cos, sin = model.rotation(prefix.shape[4], length)
-    record = _Record(rows, length, stops, prompts.ids.device)
-    slots = torch.arange(rows, device=prompts.ids.device)
-    tokens = prompts.ids[:, -1].repeat_interleave(group)
-    for position in range(length):
-        turn = cos[position : position + 1], sin[position : position + 1]
-        hidden = model.step(tokens, prefix, bias, own, position, turn)
-        tokens = record.draw(slots, position, model.head(hidden).float(), drawing, generator)
-        going = (tokens != stops.end) & (tokens != stops.ask) & (slots < rows)
+    """Draw `group` completions for every prompt, decoding all rows side by side.
+
+    uniforms: (prompts * group, longest completion), float64 in (0, 1]: what decides at each
+    position of each sample, whatever else is in the batch. Temperature 0 needs none.
+    """
+    with _casting_once(model, prompts.ids.device):
+        session = Branching(model, prompts, group, drawing.max_completion_length)
+        tokens = prompts.ids[:, -1].repeat_interleave(group)
+        return draw(session, tokens, stops, drawing, uniforms)
+
+
+def draw(
+    session: Session,
+    tokens: Tensor,
+    stops: Stops,
+    drawing: Drawing,
+    uniforms: Tensor | None = None,
+    glances: int | None = None,
+) -> Completions:
+    """Let a session decode, tokens: (rows,) being the last of each row's prompt.
+
+    Rows that are done are looked for every `glances` positions; no completion depends on it.
+    """
+    rows, device = len(tokens), tokens.device
+    glances = glances or (1 if device.type == "cpu" else _GLANCES)
+    record = _Record(rows, stops, drawing, uniforms, device)
+    slots = torch.arange(rows, device=device)
+    for position in range(drawing.max_completion_length):
+        tokens = record.draw(slots, position, session, session.read(tokens))
+        going = ~stops.ending(tokens) & (tokens != stops.ask) & (slots < rows)
         slots = torch.where(going, slots, rows)
-        alive = going.view(prefix.shape[2], -1)
-        counts = alive.sum(dim=1)
-        width, live = int(counts.max()), counts.nonzero().squeeze(1)
-        if width == 0:
+        if (position + 1) % glances:
+            continue
+        if not going.any():
             break
-        if len(live) * width < _COMPACT_BELOW * len(slots):
-            first = alive[live].int().argsort(dim=1, descending=True, stable=True)[:, :width]
-            keep = (live[:, None] * alive.shape[1] + first).flatten()
-            slots, tokens, own = slots[keep], tokens[keep], own[:, :, keep]
-            prefix, bias = prefix[:, :, live], bias[live]
+        kept = session.keep(going)
+        if kept is not None:
+            slots, tokens = slots[kept], tokens[kept]
     return record.completions()
 
 
-def _encoded(model: Decoder, prompts: Prompts) -> tuple[Tensor, Tensor]:
+class Branching:
+    """The built-in decoder in the midst of drawing; a prompt's cache is shared by its rows.
+
+    prefix: per block, (2, prompts, heads, positions, head size); own: per block, (2, rows, heads,
+    capacity, head size), filled below `position`.
+    """
+
+    def __init__(self, model: Decoder, prompts: Prompts, group: int, length: int) -> None:
+        self.model, self.vocabulary, self.position = model, model.shape.vocab_size, 0
+        self.prefix, self.bias = _encoded(model, prompts)
+        _, count, heads, width, size = self.prefix[0].shape
+        self.length, capacity = length, min(length, _FIRST_CAPACITY)
+        shape = (2, count * group, heads, capacity, size)
+        self.own = [prefix.new_empty(shape) for prefix in self.prefix]
+        self.rotation = model.rotation(width, length)
+
+    def read(self, tokens: Tensor) -> Tensor:
+        at, (cos, sin) = self.position, self.rotation
+        capacity = self.own[0].shape[3]
+        if at == capacity:
+            shape = (*self.own[0].shape[:3], min(2 * capacity, self.length), -1)
+            for block, own in enumerate(self.own):  # one after the other: one copy at a time
+                self.own[block] = own.new_empty((*shape[:4], own.shape[4]))
+                self.own[block][:, :, :, :at] = own
+        self.position += 1
+        turn = cos[at : at + 1], sin[at : at + 1]
+        return self.model.step(tokens, self.prefix, self.bias, self.own, at, turn)
+
+    def logits(self, states: Tensor) -> Tensor:
+        return self.model.head(states)  # type: ignore[no-any-return]
+
+    def keep(self, going: Tensor) -> Tensor | None:
+        """Prompts keep as many rows as the prompt with most rows going."""
+        alive = going.view(len(self.bias), -1)
+        counts = alive.sum(dim=1)
+        width, live = int(counts.max()), counts.nonzero().squeeze(1)
+        if len(live) * width >= _COMPACT_BELOW * len(going):
+            return None
+        first = alive[live].int().argsort(dim=1, descending=True, stable=True)[:, :width]
+        kept = (live[:, None] * alive.shape[1] + first).flatten()
+        for block, own in enumerate(self.own):
+            self.own[block] = own[:, kept]
+            if len(live) < len(counts):
+                self.prefix[block] = self.prefix[block][:, live]
+        self.bias = self.bias[live]
+        return kept
+
+
+@contextmanager
+def _casting_once(model: Decoder, device: torch.device) -> Iterator[None]:
+    """Autocast keeps its cast of a weight, for all steps, only if the weight wants a gradient."""
+    casting = torch.is_autocast_enabled(device.type)
+    frozen = [weight for weight in model.parameters() if casting and not weight.requires_grad]
+    try:
+        for weight in frozen:
+            weight.requires_grad_(True)
+        yield
+    finally:
+        for weight in frozen:
+            weight.requires_grad_(False)
+
+
+def _encoded(model: Decoder, prompts: Prompts) -> tuple[list[Tensor], Tensor]:
     """Keys and values of the prompts but for their last token, and the bias over padding.
 
-    (blocks, 2, prompts, heads, positions, head size) and (prompts, 1, 1, positions).
+    Per block, (2, prompts, heads, positions, head size); the bias is (prompts, 1, 1, positions).
     """
     ids, mask, shape = prompts.ids[:, :-1], prompts.mask[:, :-1], model.shape
-    count, width = ids.shape
-    sizes = (shape.num_hidden_layers, 2, count, shape.num_key_value_heads, width, shape.head_dim)
-    prefix = torch.zeros(sizes, dtype=model.head.weight.dtype, device=ids.device)
+    kind, (count, width) = ids.device.type, ids.shape
+    casting = torch.is_autocast_enabled(kind)  # then products would cast the cache at every step
+    dtype = torch.get_autocast_dtype(kind) if casting else model.head.weight.dtype
+    sizes = (2, count, shape.num_key_value_heads, width, shape.head_dim)
+    prefix = [torch.zeros(sizes, dtype=dtype, device=ids.device) for _ in model.blocks]
     lengths = mask.sum(dim=1)
-    for part in lengths.argsort(stable=True).chunk(_PROMPT_CHUNKS):
-        start = width - int(lengths[part].max())
-        encoded = model.encode(ids[part, start:], mask[part, start:], start)
-        for block, (keys, values) in enumerate(encoded):
-            prefix[block, 0, part, :, start:] = keys.to(prefix.dtype)
-            prefix[block, 1, part, :, start:] = values.to(prefix.dtype)
-    return prefix, visibility_bias(mask[:, None, None], prefix.dtype)
+    order = lengths.argsort(stable=True)
+    for start, stop in packed(lengths[order].tolist(), TOKENS_AT_ONCE):
+        part = order[start:stop]
+        first = width - int(lengths[part].max())
+        encoded = model.encode(ids[part, first:], mask[part, first:], first)
+        for block, (keys, values) in zip(prefix, encoded, strict=True):
+            block[0, part, :, first:] = keys.to(dtype)
+            block[1, part, :, first:] = values.to(dtype)
+    return prefix, visibility_bias(mask[:, None, None], dtype)
 
 
 class _Record:
@@ -130,53 +244,51 @@ class _Record:
     A row that decodes for nobody any more writes into the spare last sample.
     """
 
-    def __init__(self, rows: int, length: int, stops: Stops, device: torch.device) -> None:
-        self.stops = stops
+    def __init__(
+        self,
+        rows: int,
+        stops: Stops,
+        drawing: Drawing,
+        uniforms: Tensor | None,
+        device: torch.device,
+    ) -> None:
+        length = drawing.max_completion_length
+        self.stops, self.drawing, self.uniforms = stops, drawing, None
         self.tokens = torch.full((rows + 1, length), stops.end, device=device)
         self.mask = torch.zeros(rows + 1, length, dtype=torch.bool, device=device)
         self.values = torch.zeros(4, rows + 1, length, device=device)
-        self.longest = 0
+        if drawing.temperature != 0:
+            assert uniforms is not None, "a temperature above 0 draws by uniform numbers"
+            assert uniforms.shape == (rows, length), "one for each position of each sample"
+            spare = uniforms.new_ones(1, length)
+            self.uniforms = torch.cat((uniforms, spare)).to(device, torch.float64)
 
-    def draw(
-        self,
-        slots: Tensor,
-        position: int,
-        logits: Tensor,
-        drawing: Drawing,
-        generator: torch.Generator | None,
-    ) -> Tensor:
-        """Choose the next token of every row and note it."""
-        ask = self.stops.ask
-        others = logits.clone()
-        others[:, ask] = float("-inf")
-        margin = logits[:, ask] - others.amax(dim=-1)
-        logprobs = shifted_logprobs(logits, ask, drawing)
-        probabilities = logprobs.exp()
-        if drawing.temperature == 0:
-            tokens = logprobs.argmax(dim=-1)
-        else:  # the first token at which the cumulated probability reaches a uniform number
-            reached = probabilities.cumsum(dim=-1, dtype=torch.float64)
-            uniform = 1 - torch.rand(  # in (0, 1]: a token without probability is never first
-                len(logits), 1, dtype=torch.float64, device=logits.device, generator=generator
+    def draw(self, slots: Tensor, position: int, session: Session, states: Tensor) -> Tensor:
+        """Choose the next token of every row and note it; a few rows' logits at a time."""
+        drawing, chosen, noted = self.drawing, [], []
+        rows = max(1, _LOGITS // session.vocabulary)
+        for some, part in zip(slots.split(rows), states.split(rows), strict=True):
+            uniforms = None if self.uniforms is None else self.uniforms[some, position]
+            logits = session.logits(part).float()
+            tokens, values = choose(
+                logits, self.stops.ask, drawing.temperature, drawing.ask_shift, uniforms
             )
-            tokens = torch.searchsorted(reached, uniform * reached[:, -1:]).squeeze(1)
-            tokens = tokens.clamp(max=logits.shape[-1] - 1)  # NaN is reached nowhere
-        entropy = -(probabilities * logprobs.clamp(min=-1e4)).sum(dim=-1)
-        chosen = logprobs.gather(1, tokens[:, None]).squeeze(1)
+            chosen.append(tokens)
+            noted.append(values)
+        tokens = torch.cat(chosen)
         self.tokens[slots, position] = tokens
         self.mask[slots, position] = True
-        noted = torch.stack((chosen, logprobs[:, ask], margin, entropy))
-        self.values[:, slots, position] = noted
-        self.longest = position + 1
+        self.values[:, slots, position] = torch.cat(noted, dim=1)
         return tokens
 
     def completions(self) -> Completions:
-        kept = self.longest
+        lengths = self.mask[:-1].sum(dim=1)
+        kept = int(lengths.max())
         tokens, mask = self.tokens[:-1, :kept], self.mask[:-1, :kept]
-        last = tokens.gather(1, mask.sum(dim=1, keepdim=True) - 1).squeeze(1)
+        last = tokens.gather(1, lengths[:, None] - 1).squeeze(1)
         asked = last == self.stops.ask
         logprobs, ask_logprobs, margins, entropy = self.values[:, :-1, :kept].unbind(0)
-        finished = asked | (last == self.stops.end)
+        finished = asked | self.stops.ending(last)
         noted = (logprobs, ask_logprobs, margins, entropy)
         return Completions(tokens, mask, *noted, asked, finished)
 
@@ -186,12 +298,7 @@ def shifted_logprobs(logits: Tensor, ask: int, drawing: Drawing) -> Tensor:
 
     logits: (..., vocabulary). The shift is on the scale of log-probabilities, after temperature.
     """
-    scaled = logits / (drawing.temperature or 1.0)
-    if drawing.ask_shift != 0.0:
-        shift = torch.zeros(logits.shape[-1], device=logits.device, dtype=scaled.dtype)
-        shift[ask] = drawing.ask_shift
-        scaled = scaled + shift
-    return scaled.log_softmax(dim=-1)
+    return shifted_logits(logits, ask, drawing.temperature, drawing.ask_shift).log_softmax(dim=-1)
 
 
 def score(
@@ -201,13 +308,14 @@ def score(
     rows: Tensor,
     ask: int,
     drawing: Drawing,
-    chunks: int = 4,
+    tokens_at_once: int = TOKENS_AT_ONCE,
 ) -> tuple[Tensor, Tensor]:
     """Log-probabilities, with gradient, of completions' tokens and of asking, each of shape
     (len(rows), positions).
 
     Only the rows named are computed, each prompt once for all of its rows, and only the positions
-    of drawn tokens pass through the head. Sequences are handled in `chunks` of similar length.
+    of drawn tokens meet the head. Sequences of similar length pass the blocks together, as many
+    as have `tokens_at_once` tokens; a row's numbers do not depend on the rows beside it.
     """
     group = completions.tokens.shape[0] // prompts.ids.shape[0]
     found = torch.zeros(2, len(rows), completions.tokens.shape[1], device=prompts.ids.device)
@@ -216,21 +324,26 @@ def score(
         _bare(completions.tokens[rows], completions.mask[rows]),
         (rows // group).tolist(),
     )
-    size = max(1, -(-len(trees) // chunks))
-    scored, at = [], []
-    for start in range(0, len(trees), size):
-        forest = plant(trees[start : start + size], prompts.ids.device)
-        hidden = model.branch(forest.tokens, forest.positions, forest.visible)
-        read = hidden.flatten(0, 1).index_select(0, forest.reads)
-        logprobs = shifted_logprobs(model.head(read).float(), ask, drawing)
-        taken = logprobs.gather(1, forest.taken[:, None]).squeeze(1)
-        scored.append(torch.stack((taken, logprobs[:, ask])))
+    hidden, taken, at = [], [], []
+    for start, stop in packed([len(tree.tokens) for tree in trees], tokens_at_once):
+        forest = plant(trees[start:stop], prompts.ids.device)
+        states = model.branch(forest.tokens, forest.positions, forest.visible)
+        hidden.append(states.flatten(0, 1).index_select(0, forest.reads))
+        taken.append(forest.taken)
         at.append(torch.stack((forest.rows, forest.columns)))
-    if not scored:
+    if not hidden:
         return found[0], found[1]
+    pairs = head_pairs(
+        model.head,
+        torch.cat(hidden),
+        torch.cat(taken),
+        ask,
+        drawing.temperature,
+        drawing.ask_shift,
+    )
     row, column = torch.cat(at, dim=1)
     both = torch.arange(2, device=row.device)[:, None]
-    found = found.index_put((both, row, column), torch.cat(scored, dim=1))
+    found = found.index_put((both, row, column), pairs.T.to(found.dtype))
     return found[0], found[1]
 
 

@@ -1,53 +1,141 @@
-"""Text to token ids and back, through the checkpoint's own tokenizer.json."""
+"""Text to token ids and back, through the checkpoint's own tokenizer."""
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor
 
 from understudy.errors import CheckpointError
+from understudy.models.chat import Chat, has_template, load_tokenizer
 
-PAD, END, ASK = "<pad>", "<eos>", "<ask>"
-PROMPT_END = "\n"  # the whole prompt format of the tiny model: a question, then a line break
+PAD, END, ASK = "<pad>", "<eos>", "<ask>"  # of the tiny model; every model asks by <ask>
+PROMPT_END = "\n"  # the whole prompt format without a chat template: a question, a line break
+REQUEST = "<unknown> I need external assistance </unknown>"
+HOW_TO_ASK = "If you cannot solve it, write exactly this instead of an answer: {request}"
 _CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789 +-*%/=,.:;?#><[]()" + PROMPT_END
+FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "vocab.txt",
+    "tokenizer.model",
+    "spiece.model",
+    "chat_template.jinja",
+    "chat_template.json",
+    "generation_config.json",
+)
 
 
 class Tokens:
-    """A checkpoint's tokenizer and the ids that the loop needs by name."""
+    """A checkpoint's tokenizer, and the ids that the loop needs by name.
 
-    def __init__(self, folder: Path) -> None:
-        path = folder / "tokenizer.json"
-        try:
-            self.tokenizer = Tokenizer.from_file(str(path))
-        except Exception as error:  # tokenizers raises bare Exception
-            raise CheckpointError(f"{path}: cannot be read ({error})") from error
-        self.pad, self.end, self.ask = (self._id(path, token) for token in (PAD, END, ASK))
+    end closes a written completion; any of ends closes a drawn one. ask is the request for help,
+    added to a tokenizer that lacks it; request says the same in words, for a model that was told
+    to write them.
+    """
 
-    def _id(self, path: Path, token: str) -> int:
-        number = self.tokenizer.token_to_id(token)
-        if number is None:
-            raise CheckpointError(f"{path}: has no {token} token; add it to the tokenizer")
-        return int(number)
+    def __init__(self, folder: Path, request: str = REQUEST) -> None:
+        self.folder, self.request = folder, request
+        self.tokenizer = _tokenizer(folder)
+        self.chat = Chat(folder) if has_template(folder) else None
+        self.added = self.tokenizer.token_to_id(ASK) is None
+        if self.added:
+            self.tokenizer.add_special_tokens([AddedToken(ASK, special=True, normalized=False)])
+        self.ask = int(self.tokenizer.token_to_id(ASK))
+        self.ends, self.pad = self._named()
+        self.end = self.ends[0]
+
+    def _named(self) -> tuple[tuple[int, ...], int]:
+        """The ids that end a completion, the one we write first, and that of padding."""
+        named = _read(self.folder / "special_tokens_map.json")
+        named |= _read(self.folder / "tokenizer_config.json")
+        configs = [_read(self.folder / f"{name}.json") for name in ("generation_config", "config")]
+        ends = [self._turn_end(), self._id(named.get("eos_token"))]
+        for config in configs:
+            found = config.get("eos_token_id")
+            ends += found if isinstance(found, list) else [found]
+        known = tuple(dict.fromkeys(int(end) for end in ends if end is not None))
+        if not known:
+            raise CheckpointError(
+                f"{self.folder}: names no token that ends a text; "
+                "give eos_token in tokenizer_config.json"
+            )
+        pads = [self._id(named.get("pad_token"))]
+        pads += [config.get("pad_token_id") for config in configs]
+        return known, next((int(pad) for pad in pads if pad is not None), known[0])
+
+    def _turn_end(self) -> int | None:
+        """The special token, if any, with which the chat template ends an answer."""
+        after = self.chat.after_answer().lstrip() if self.chat else ""
+        first = self.tokenizer.encode(after, add_special_tokens=False).ids[:1]
+        return first[0] if first and first[0] in self._special else None
+
+    def _id(self, token: Any) -> int | None:
+        """The id of a token as a configuration names it: its text, or a record with it."""
+        text = token.get("content") if isinstance(token, dict) else token
+        return self.tokenizer.token_to_id(text) if isinstance(text, str) else None
+
+    @cached_property
+    def _special(self) -> dict[int, str]:
+        known = self.tokenizer.get_added_tokens_decoder()
+        return {number: token.content for number, token in known.items() if token.special}
+
+    @cached_property
+    def _unknown(self) -> int | None:
+        token = getattr(self.tokenizer.model, "unk_token", None)
+        return None if token is None else self.tokenizer.token_to_id(token)
+
+    @cached_property
+    def writes_request(self) -> bool:
+        """Whether this vocabulary can write the request in words; the tiny model's cannot."""
+        return self.decode(self.encode_plain(self.request)).strip() == self.request.strip()
 
     def encode(self, text: str) -> list[int]:
+        """Ids of a text; a special token that it spells is that token."""
         return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
 
+    def encode_plain(self, text: str) -> list[int]:
+        """Ids of somebody else's text: what looks like a special token is spelt out."""
+        self.tokenizer.encode_special_tokens = True
+        try:
+            return self.encode(text)
+        finally:
+            self.tokenizer.encode_special_tokens = False
+
+    def controls(self, text: str) -> list[str]:
+        """The special tokens that a text spells: somebody else's should have none."""
+        return [token for token in self._special.values() if token in text]
+
     def unknown(self, character: str) -> bool:
-        """Whether a character has no token: it would be read as padding."""
-        return self.encode(character) == [self.pad]
+        """Whether a character has no token."""
+        return self.encode(character) == [self._unknown]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of ids, the request for help shown, padding and end left out."""
-        shown = [i for i in ids if i not in (self.pad, self.end)]
+        """The text of ids, the request for help shown, padding and ends left out."""
+        shown = [i for i in ids if i != self.pad and i not in self.ends]
         return str(self.tokenizer.decode(shown, skip_special_tokens=False))
 
-    def encode_prompts(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Left-padded ids and mask, each (prompts, positions)."""
-        rows = [self.encode(prompt + PROMPT_END) for prompt in prompts]
+    def encode_prompts(
+        self, prompts: Sequence[str], instructions: Sequence[str] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Left-padded ids and mask, each (prompts, positions).
+
+        With a chat template: the instruction and how to ask are the system's part, the prompt is
+        the user's. Without one: the instruction if any, the prompt, a line break.
+        """
+        told = instructions or [""] * len(prompts)
+        rows = [self._prompt(text, told_) for text, told_ in zip(prompts, told, strict=True)]
         width = max(len(row) for row in rows)
         ids = torch.full((len(rows), width), self.pad)
         mask = torch.zeros(len(rows), width, dtype=torch.bool)
@@ -56,16 +144,85 @@ class Tokens:
             mask[i, width - len(row) :] = True
         return ids, mask
 
+    def _prompt(self, text: str, instruction: str) -> list[int]:
+        if self.chat:
+            how = HOW_TO_ASK.format(request=self.request) if self.request else ""
+            told = "\n".join(part for part in (instruction, how) if part)
+            return self.encode(self.chat.prompt(text, told))  # it writes what begins a text itself
+        shown = "\n".join(part for part in (instruction, text) if part) + PROMPT_END
+        ids = list(self.tokenizer.encode(shown, add_special_tokens=True).ids)
+        while ids and ids[-1] in self.ends:  # some tokenizers end what is yet to be continued
+            ids.pop()
+        return ids
+
     def encode_completions(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Right-padded ids and mask of completions, each (completions, positions).
 
-        Characters unknown to the vocabulary (they encode as padding) are left out.
+        Characters unknown to the vocabulary are left out.
         """
-        kept = ([i for i in self.encode(text) if i != self.pad] for text in texts)
-        rows = [torch.tensor(row, dtype=torch.long) for row in kept]
+        return self._padded([self.encode(text) for text in texts])
+
+    def encode_written(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """As `encode_completions`, of somebody else's texts, each closed by the end."""
+        return self._padded([[*self.encode_plain(text), self.end] for text in texts])
+
+    def _padded(self, rows: list[list[int]]) -> tuple[Tensor, Tensor]:
+        kept = [[i for i in row if i != self._unknown] for row in rows]
+        tensors = [torch.tensor(row, dtype=torch.long) for row in kept]
         pad_rows = torch.nn.utils.rnn.pad_sequence
-        ids = pad_rows(rows, batch_first=True, padding_value=self.pad)
-        return ids, ids != self.pad
+        ids = pad_rows(tensors, batch_first=True, padding_value=self.pad)
+        lengths = torch.tensor([len(row) for row in kept])
+        return ids, torch.arange(ids.shape[1]) < lengths[:, None]
+
+    def save(self, folder: Path, source: Path) -> None:
+        """Write every file of the tokenizer, the request for help among its tokens.
+
+        source: a folder with the same tokenizer, which may be another than it was read from.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        copy_files(source, folder)
+        if not self.added and (folder / "tokenizer.json").is_file():
+            return
+        self.tokenizer.save(str(folder / "tokenizer.json"))
+        path = folder / "tokenizer_config.json"
+        config = _read(path)
+        if "added_tokens_decoder" in config:  # where it stands, transformers believes it alone
+            flags = dict.fromkeys(("lstrip", "rstrip", "normalized", "single_word"), False)
+            entry = {"content": ASK, "special": True} | flags
+            config["added_tokens_decoder"][str(self.ask)] = entry
+            path.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n")
+
+
+def copy_files(source: Path, folder: Path) -> None:
+    """Copy a tokenizer's files as they are."""
+    for name in FILES:
+        if (source / name).is_file() and source.resolve() != folder.resolve():
+            shutil.copyfile(source / name, folder / name)
+
+
+def _tokenizer(folder: Path) -> Tokenizer:
+    """From tokenizer.json; a checkpoint with older files only is converted by transformers."""
+    path = folder / "tokenizer.json"
+    older = ("tokenizer.model", "vocab.json", "spiece.model", "vocab.txt")
+    if not path.is_file() and any((folder / name).is_file() for name in older):
+        return load_tokenizer(folder).backend_tokenizer
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:  # tokenizers raises bare Exception
+        raise CheckpointError(f"{path}: cannot be read ({error})") from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A JSON object; nothing where there is no file."""
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error}); copy it again") from error
+    if not isinstance(found, dict):
+        raise CheckpointError(f"{path}: is not a JSON object; copy it again")
+    return found
 
 
 def build_tokenizer(words: Sequence[str]) -> Tokenizer:

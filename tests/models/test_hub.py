@@ -1,0 +1,67 @@
+"""Names of the hub: read from its local cache, or refused in one line."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from understudy.models.checkpoint import TINY
+from understudy.models.hub import is_hub_name
+
+REVISION = "0123456789abcdef0123456789abcdef01234567"
+LOAD = (
+    "import sys; from understudy.errors import CheckpointError\n"
+    "from understudy.models.checkpoint import resolve\n"
+    "try: print(resolve(sys.argv[1]))\n"
+    "except CheckpointError as error: print('refused:', error)\n"
+)
+
+
+def resolved(model: str, home: Path, **environment: str) -> str:
+    """What a fresh process makes of a name, its cache being `home`."""
+    told = os.environ | {"HF_HOME": str(home)} | environment
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD, model], env=told, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A cache as the hub's client lays it out, with one model in one revision."""
+    repository = tmp_path / "hub" / "models--some--model"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text(REVISION)
+    shutil.copytree(TINY, repository / "snapshots" / REVISION)
+    return tmp_path
+
+
+@pytest.mark.parametrize("model", ["some/model", f"some/model@{REVISION}", "some/model@main"])
+def test_a_model_in_the_cache_is_found_offline(home: Path, model: str) -> None:
+    found = resolved(model, home, HF_HUB_OFFLINE="1")
+    assert Path(found).name == REVISION
+    assert (Path(found) / "model.safetensors").is_file()
+
+
+def test_what_is_not_there_is_refused_in_one_line(home: Path) -> None:
+    nowhere = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_ETAG_TIMEOUT": "1"}
+    for found in (
+        resolved("other/model", home, HF_HUB_OFFLINE="1"),
+        resolved("some/model@elsewhere", home, HF_HUB_OFFLINE="1"),
+        resolved("other/model", home, **nowhere),
+    ):
+        assert found.startswith("refused: model=")
+        assert "HF_HOME" in found
+        assert "\n" not in found
+
+
+def test_names_of_the_hub_are_told_from_paths() -> None:
+    for name in ("org/name", "Qwen/Qwen2.5-0.5B-Instruct", "a/b@main", "a/b@v1.0/x"):
+        assert is_hub_name(name)
+    for path in ("tiny", "/a/b", "./a/b", "../a", "a/b/c", "a\\b", "a/", "", "~/a", "a/b@"):
+        assert not is_hub_name(path)
