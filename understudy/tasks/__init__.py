@@ -2,16 +2,22 @@
 
 from understudy.tasks.answer import ANSWER_MARK, answer_of, asks_for_help
 from understudy.tasks.catalogue import FAMILIES
+from understudy.tasks.data import DataConfig, DataSet
 from understudy.tasks.family import LEVELS, Family, Split, draw_query, split_of
+from understudy.tasks.work import Tasks, open_tasks
 
 __all__ = [
     "ANSWER_MARK",
     "FAMILIES",
     "LEVELS",
+    "DataConfig",
+    "DataSet",
     "Family",
     "Split",
+    "Tasks",
     "answer_of",
     "asks_for_help",
     "draw_query",
+    "open_tasks",
     "split_of",
 ]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
-from understudy.tasks.numbers import last_number
+from understudy.tasks.numbers import exact_number, last_number
 
 MARK = "####"
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -17,6 +17,7 @@ _ANSWER_IS = r"(?:answer|option|choice)(?: is)?:?\s*"
 _CHOSEN = re.compile(rf"{_ANSWER_IS}[*(\[{{$]*(?-i:([A-Z]))(?![A-Za-z'])", re.I)
 _LETTER = re.compile(r"[*(\[{$\s]*([A-Za-z])[*)\]}$\s]*[.:]?[*\s]*")
 _LETTERED = re.compile(r"[*(\[]*([A-Z])[*]*[.):\]]\s*\S")
+_SET = re.compile(r"\\(?:text|textbf|mathrm|mathbf)\{([^{}]*)\}")
 _NAMED = re.compile(r"(?:answer|label|category|class|intent)(?: is)?:?\s*(.+)$", re.I | re.M)
 _WORDLIKE = re.compile(r"[\W_]+")
 
@@ -49,7 +50,7 @@ def boxed(text: str) -> str | None:
 def number_in(text: str, lenient: bool) -> str | None:
     """After the last '####', else boxed; `lenient`: else the last number in the text."""
     found = marked(text)
-    if found is None or not any(character.isdigit() for character in found):
+    if found is None or exact_number(found, units=True) is None:  # '#### Step 1' is a heading
         found = boxed(text) or found
     return found if found or not lenient else last_number(text)
 
@@ -77,7 +78,8 @@ def choice_in(text: str, options: Sequence[str]) -> str | None:
     letters = LETTERS[: len(options)] if options else LETTERS
     stated = _CHOSEN.findall(text)
     last_line = text.rpartition("\n")[2]
-    for found in (boxed(text), stated[-1] if stated else None, text, last_line):
+    box = _SET.sub(r"\1", boxed(text) or "")
+    for found in (box, stated[-1] if stated else None, text, last_line):
         letter = _LETTER.fullmatch(found or "")
         letter = letter or _LETTERED.match(found or "")
         if letter and letter[1].upper() in letters:

@@ -18,6 +18,8 @@ _CURRENCY = re.compile(r"^([-+−]?)\s*\\?[$€£]\s*")
 _SHARE = re.compile(r"\s*\\?[%$€£]$")
 _UNIT = re.compile(r"(?<=[0-9])(?:\s*\\(?:text|mathrm|mbox)\{[A-Za-z .]*\}|(?:\s+[A-Za-z]+)+)$")
 
+_LONGEST = 200  # characters
+
 
 def exact_number(text: str, units: bool = False) -> Fraction | None:
     """The number that a text is; None where it is anything else.
@@ -26,6 +28,8 @@ def exact_number(text: str, units: bool = False) -> Fraction | None:
     with `units` a unit in words is: '$1,234.50', '70%', '3/4' and, with its unit, '18 dollars.'
     are numbers; '3 + 4' is an expression.
     """
+    if len(text) > _LONGEST:
+        return None
     bare = text.strip().strip("*").rstrip(".").strip()
     bare = bare.removeprefix("=").removeprefix("$").removesuffix("$").strip()
     if units:

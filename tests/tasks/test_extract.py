@@ -1,0 +1,138 @@
+"""Where an answer stands: the marks, boxes, blocks, letters and labels that models write."""
+
+from __future__ import annotations
+
+import pytest
+
+from understudy.tasks.extract import (
+    boxed,
+    choice_in,
+    expression_in,
+    label_in,
+    number_in,
+    program_in,
+    text_in,
+)
+
+OPTIONS = ("dry palms", "wet palms", "oily palms", "cold palms")
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("so 3\n#### 18", "18"),
+        ("#### 1\n#### 2", "2"),
+        ("####18 \nDone.", "18"),
+        ("#### Step 1\nthe result is \\boxed{7}", "7"),
+        ("\\boxed{5} and later #### 6", "6"),
+        ("I think it is 12", None),
+        ("#### ", None),
+        ("", None),
+    ],
+)
+def test_a_number_is_marked_or_boxed(text: str, found: str | None) -> None:
+    assert number_in(text, lenient=False) == found
+
+
+def test_only_when_lenient_does_the_last_number_count() -> None:
+    assert number_in("I think it is 12, not 11.", lenient=True) == "11"
+    assert number_in("3 and #### 4", lenient=True) == "4"
+    assert number_in("no idea", lenient=True) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("\\boxed{\\frac{1}{2}}", "\\frac{1}{2}"),
+        ("\\boxed{1} then \\boxed{2}", "2"),
+        ("\\fbox{3}", "3"),
+        ("\\boxed {4}", "4"),
+        ("so \\boxed 5.", "5"),
+        ("\\boxed{\\{1,2\\}}", "\\{1,2\\}"),
+        ("\\boxed{a{b}", None),
+        ("\\boxed{}", None),
+        ("no box", None),
+        ("{" * 10, None),
+    ],
+)
+def test_a_box_is_balanced(text: str, found: str | None) -> None:
+    assert boxed(text) == found
+
+
+def test_an_expression_is_boxed_before_it_is_marked() -> None:
+    assert expression_in("#### Step 2\n\\boxed{x^2}") == "x^2"
+    assert expression_in("#### x^2") == "x^2"
+    assert expression_in("the answer is x^2") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("```python\na = 1\n```", "a = 1\n"),
+        ("```python\na = 1\n```\nor better\n```python\na = 2\n```\nsee", "a = 2\n"),
+        ("```python\na = 1\n```\noutput:\n```\n1\n```", "a = 1\n"),
+        ("```\na = 1\n```", "a = 1\n"),
+        ("```py\na = 1", "a = 1"),
+        ("a = 1", "a = 1"),
+        ('```python\ns = "```"\n```', 's = "```"\n'),
+        ("  \n", None),
+    ],
+)
+def test_a_program_is_the_last_block(text: str, found: str | None) -> None:
+    assert program_in(text) == found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "B", "b", "B.", "(B)", " B) ", "**B**", "B. wet palms", "(B) wet palms", "B: wet palms",
+        "The answer is (B).", "the answer is B", "Answer: B", "So the correct option is **B**.",
+        "\\boxed{B}", "\\boxed{\\text{B}}", "wet palms", "Wet palms.", "It is hot.\nB",
+        "The answer is A... no, the answer is B.", "$B$", "The best choice is B because it is wet",
+    ],
+)  # fmt: skip
+def test_the_chosen_letter(text: str) -> None:
+    assert choice_in(text, OPTIONS) == "B"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "E", "A planet rotates", "Answer with care", "palms", "I do not know", "the answer"],
+)
+def test_no_letter_is_made_up(text: str) -> None:
+    assert choice_in(text, OPTIONS) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("card_arrival", "card_arrival"),
+        ("Card arrival.", "card_arrival"),
+        ("The answer is card_arrival", "card_arrival"),
+        ("Label: **spam**", "spam"),
+        ("It offers a prize.\nspam", "spam"),
+        ("\\boxed{spam}", "spam"),
+        ("not spam", None),
+        ("", None),
+    ],
+)
+def test_a_label_is_one_of_those_known(text: str, found: str | None) -> None:
+    assert label_in(text, ("card_arrival", "spam")) == found
+
+
+def test_a_text_is_marked_boxed_or_all_of_it() -> None:
+    assert text_in("thinking\n#### Paris ") == "Paris"
+    assert text_in(" New \n York ") == "New York"
+    assert text_in(" ") is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{" * 50_000, "\\boxed{" * 20_000, "```" * 30_000, "answer is " * 10_000, "#" * 100_000],
+)
+def test_a_long_text_is_searched_at_once(text: str) -> None:
+    number_in(text, lenient=True)
+    expression_in(text)
+    program_in(text)
+    choice_in(text, OPTIONS)
+    label_in(text, ("spam", "ham"))

@@ -1,0 +1,255 @@
+"""Reward functions by TRL's signature: a user's own, and ours for use anywhere.
+
+A function takes `prompts`, `completions` and the data set's columns as lists, and returns a value
+per completion, None to leave one out. The same file serves TRL's trainers and ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import importlib.util
+import inspect
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from understudy.errors import ConfigError, UnderstudyError
+from understudy.tasks.checker import Checker, Kind
+from understudy.tasks.judge import Judge
+from understudy.types import Query
+
+_VERL = {"solution_str", "ground_truth"}  # the parameters that tell verl's functions
+
+
+class RewardError(UnderstudyError):
+    """A reward function that raised, or returned something else than a value per completion."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reward:
+    """A reward function and how it is called.
+
+    messages: completions and prompts go to it as lists of chat messages, which is what TRL hands
+    over for conversational data; else as texts.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    messages: bool = True
+
+    def values(
+        self, queries: Sequence[Query], completions: Sequence[str], **given: Any
+    ) -> list[float | None]:
+        """A value per completion, None where the function leaves it out (NaN counts as that).
+
+        given: what the trainer adds, such as completion_ids and trainer_state. A function gets
+        what it accepts of that; `log_extra` and `log_metric` are there in any case.
+        """
+        parameters = inspect.signature(self.function).parameters
+        try:
+            if set(parameters) >= _VERL:
+                returned = [
+                    self._verl_value(query, completion)
+                    for query, completion in zip(queries, completions, strict=True)
+                ]
+            else:
+                arguments = self._arguments(queries, completions, given)
+                returned = self.function(**_accepted(self.name, parameters, arguments))
+            if inspect.isawaitable(returned):
+                returned = asyncio.run(_awaited(returned))
+        except RewardError:
+            raise
+        except Exception as error:
+            reason = " ".join(str(error).split())[:300]
+            raise RewardError(
+                f"reward {self.name} raised {type(error).__name__}: {reason}"
+            ) from error
+        return _checked(self.name, returned, len(completions))
+
+    def _arguments(
+        self, queries: Sequence[Query], completions: Sequence[str], given: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        arguments: dict[str, Any] = {
+            "log_extra": _ignore,
+            "log_metric": _ignore,
+            **_columns(queries),
+            **given,
+            "prompts": [query.prompt for query in queries],
+            "completions": list(completions),
+        }
+        if self.messages:
+            arguments["prompts"] = [_asked(query) for query in queries]
+            arguments["completions"] = [
+                [{"role": "assistant", "content": text}] for text in completions
+            ]
+        return arguments
+
+    def _verl_value(self, query: Query, completion: str) -> Any:
+        """verl's `compute_score`: one completion at a time; a mapping's `score` counts."""
+        columns = _columns([query])
+        value = self.function(
+            data_source=columns.get("data_source", [query.family])[0],
+            solution_str=completion,
+            ground_truth=columns["ground_truth"][0],
+            extra_info=columns.get("extra_info", [dict(query.columns)])[0],
+        )
+        return value.get("score") if isinstance(value, Mapping) else value
+
+
+def load_reward(spec: str, messages: bool = True) -> Reward:
+    """The function that 'package.module:name' or 'path/to/file.py:name' names.
+
+    verl's `compute_score(data_source, solution_str, ground_truth, extra_info)` is known by its
+    parameters and called one completion at a time.
+    """
+    where, mark, name = spec.rpartition(":")
+    if not mark or not where or not name:
+        raise ConfigError(f"reward {spec!r}: write module:function or path/to/file.py:function")
+    function = getattr(_module(spec, where), name, None)
+    if function is None:
+        raise ConfigError(f"reward {spec!r}: {where} has no {name}")
+    if not callable(function):
+        raise ConfigError(f"reward {spec!r}: {name} is a {type(function).__name__}, no function")
+    return Reward(str(getattr(function, "__name__", name)), function, messages)
+
+
+def _module(spec: str, where: str) -> Any:
+    try:
+        if not where.endswith(".py"):
+            return importlib.import_module(where)
+        path = Path(where).expanduser().resolve()
+        name = f"understudy_reward_{path.stem}"
+        found = importlib.util.spec_from_file_location(name, path)
+        assert found is not None
+        assert found.loader is not None
+        module = importlib.util.module_from_spec(found)
+        sys.modules[name] = module  # dataclasses and pickle look a class's module up there
+        found.loader.exec_module(module)
+        return module
+    except Exception as error:  # a module of the user's own may raise anything
+        reason = " ".join(str(error).split())[:300]
+        raise ConfigError(f"reward {spec!r}: {type(error).__name__}: {reason}") from error
+
+
+class CheckerReward:
+    """One of our checkers as a reward function with TRL's signature.
+
+    Needs a column `solution` (the answer itself) or, for code, `tests` or `cases`; other columns
+    as the checker wants them (`options` for choice, `setup`, `entry`, `opening` for code).
+    """
+
+    def __init__(self, kind: Kind, judge: Judge | None = None, **settings: Any) -> None:
+        self.checker, self.judge = Checker(kind, **settings), judge or Judge()
+        self.__name__ = f"{kind}_reward"
+
+    def __call__(
+        self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any
+    ) -> list[float | None]:
+        claims = []
+        for i, completion in enumerate(completions):
+            row = {
+                name: values[i]
+                for name, values in columns.items()
+                if isinstance(values, list | tuple) and len(values) == len(completions)
+            }
+            if self.checker.kind != "code" and row.get("solution") is None:
+                raise RewardError(f"{self.__name__} needs a column `solution`")
+            query = Query(
+                prompt=text_of(prompts[i]),
+                solution=str(row.get("solution", "")),
+                family=self.__name__,
+                level=1,
+                worked="",
+                columns=row,
+            )
+            claims.append((self.checker, query, text_of(completion)))
+        return self.judge.check(claims)
+
+    def close(self) -> None:
+        self.judge.close()
+
+
+def text_of(message: Any) -> str:
+    """A completion's text, given as text or as a list of messages: the last one's content."""
+    if isinstance(message, str):
+        return message
+    if not message:
+        return ""
+    content = message[-1].get("content")
+    if isinstance(content, list):
+        return "".join(part.get("text", "") for part in content if isinstance(part, Mapping))
+    return content or ""
+
+
+def _columns(queries: Sequence[Query]) -> dict[str, list[Any]]:
+    """Column name -> a value per query, None where its row has none. A row's own columns win."""
+    ours = {"solution", "ground_truth", "family", "level"}
+    names = ours.union(*(query.columns for query in queries)) - {"prompt", "completion"}
+    columns: dict[str, list[Any]] = {name: [] for name in sorted(names)}
+    for query in queries:
+        known: dict[str, Any] = {
+            "solution": query.solution,
+            "ground_truth": query.solution,
+            "family": query.family,
+            "level": query.level,
+            **query.columns,
+        }
+        for name, values in columns.items():
+            values.append(known.get(name))
+    return columns
+
+
+def _asked(query: Query) -> list[dict[str, str]]:
+    user = {"role": "user", "content": query.prompt}
+    return [{"role": "system", "content": query.instruction}, user] if query.instruction else [user]
+
+
+def _accepted(
+    name: str, parameters: Mapping[str, inspect.Parameter], arguments: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Those arguments that a function takes: all of them if it has **kwargs."""
+    if any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
+        accepted = dict(arguments)
+    else:
+        accepted = {key: value for key, value in arguments.items() if key in parameters}
+    for key, each in parameters.items():
+        required = each.default is each.empty and each.kind in (
+            each.POSITIONAL_OR_KEYWORD,
+            each.KEYWORD_ONLY,
+        )
+        if required and key not in accepted:
+            raise RewardError(
+                f"reward {name} needs {key!r}, which is not there; "
+                f"it could have {', '.join(sorted(arguments))}"
+            )
+    return accepted
+
+
+def _checked(name: str, returned: Any, wanted: int) -> list[float | None]:
+    try:
+        values = [None if value is None else float(value) for value in returned]
+    except (TypeError, ValueError):
+        raise RewardError(
+            f"reward {name} returned {str(returned)[:80]!r}; return a list of numbers or None"
+        ) from None
+    if len(values) != wanted:
+        raise RewardError(
+            f"reward {name} returned {len(values)} values for {wanted} completions; "
+            "return one for each"
+        )
+    for value in values:
+        if value is not None and math.isinf(value):
+            raise RewardError(f"reward {name} returned {value}; a reward is finite")
+    return [None if value is None or math.isnan(value) else value for value in values]
+
+
+async def _awaited(value: Any) -> Any:
+    return await value
+
+
+def _ignore(*_: Any, **__: Any) -> None:
+    """Nobody logs what a reward function wants logged."""

@@ -1,0 +1,161 @@
+"""All the work of a run: its families, generated and read, and the processes that check them."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+
+from understudy.errors import ConfigError
+from understudy.sandbox import Limits
+from understudy.tasks.answer import answer_of
+from understudy.tasks.catalogue import FAMILIES
+from understudy.tasks.checker import Checker
+from understudy.tasks.data import DataConfig, DataSet, load_data
+from understudy.tasks.family import Family, Split, draw_query
+from understudy.tasks.judge import Judge
+from understudy.tasks.stream import Phase
+from understudy.types import Query
+
+
+@dataclass(frozen=True, slots=True)
+class Tasks:
+    """What is asked in a run and how it is checked.
+
+    families: every family by name, generated ones and data sets. The judge's processes start when
+    first needed; `close()`, or leaving a `with`, ends them.
+    """
+
+    families: Mapping[str, Family | DataSet]
+    judge: Judge
+
+    @property
+    def undecided(self) -> Counter[str]:
+        """Why checks came to no verdict, and how many each, since the start."""
+        return self.judge.undecided
+
+    def batch(self, phase: Phase, size: int, split: Split, key: str) -> list[Query]:
+        """Queries that depend on the key alone, so that a resumed run draws the same ones.
+
+        A question of a data set comes twice only where the batch is larger than the data.
+        """
+        rng = random.Random(key)
+        names = tuple(phase.families)
+        weights = [phase.families[name] for name in names]
+        pools = self._pools(phase, split)
+        taken: dict[str, set[int]] = {name: set() for name in pools}
+        queries = []
+        for _ in range(size):
+            family = self._family(rng.choices(names, weights)[0])
+            if isinstance(family, DataSet):
+                place = _fresh(len(pools[family.name]), taken[family.name], rng)
+                queries.append(pools[family.name][place])
+            else:
+                queries.append(draw_query(family, rng.randint(*phase.levels), split, rng))
+        return queries
+
+    def exam(self, phase: Phase, size: int, split: Split, key: str) -> list[Query]:
+        """As `batch`, with every family by its share, and less luck.
+
+        Generated families: every level equally often. Data sets: no question twice, and all of
+        them where that many are asked for.
+        """
+        rng = random.Random(key)
+        total, (low, high) = sum(phase.families.values()), phase.levels
+        pools = self._pools(phase, split)
+        queries: list[Query] = []
+        for name, share in phase.families.items():
+            count = max(1, round(size * share / total))  # none is left out
+            family = self._family(name)
+            if isinstance(family, DataSet):
+                queries += rng.sample(pools[name], min(count, len(pools[name])))
+                continue
+            for i in range(count):
+                queries.append(draw_query(family, low + i % (high - low + 1), split, rng))
+        return queries
+
+    def check(self, queries: Sequence[Query], completions: Sequence[str]) -> list[float | None]:
+        """A verdict per completion, in order: 1 right, 0 wrong, between for partial credit.
+
+        None is a check that came to no verdict: a hang, or a sandbox that failed.
+        """
+        verdicts: list[float | None] = [None] * len(queries)
+        places: list[int] = []
+        claims: list[tuple[Checker, Query, str]] = []
+        for i, (query, completion) in enumerate(zip(queries, completions, strict=True)):
+            family = self._family(query.family)
+            if isinstance(family, DataSet):
+                places.append(i)
+                claims.append((family.checker, query, completion))
+                continue
+            answer = answer_of(completion)
+            verdicts[i] = float(answer is not None and family.check(answer, query.solution))
+        for i, verdict in zip(places, self.judge.check(claims), strict=True):
+            verdicts[i] = verdict
+        return verdicts
+
+    def answer(self, query: Query, completion: str) -> str | None:
+        """The answer as it is shown; None where none was given."""
+        family = self._family(query.family)
+        if isinstance(family, DataSet):
+            return family.checker.answer(query, completion)
+        return answer_of(completion)
+
+    def close(self) -> None:
+        self.judge.close()
+
+    def __enter__(self) -> Tasks:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _family(self, name: str) -> Family | DataSet:
+        try:
+            return self.families[name]
+        except KeyError:
+            known = ", ".join(self.families)
+            raise ConfigError(f"unknown family {name!r}; this run has {known}") from None
+
+    def _pools(self, phase: Phase, split: Split) -> dict[str, list[Query]]:
+        families = {name: self._family(name) for name in phase.families}
+        return {
+            name: family.pool(split, phase.levels)
+            for name, family in families.items()
+            if isinstance(family, DataSet)
+        }
+
+
+def _fresh(count: int, taken: set[int], rng: random.Random) -> int:
+    """A number below `count` that was not taken; all of them again once all are."""
+    if len(taken) == count:
+        taken.clear()
+    while (place := rng.randrange(count)) in taken:
+        pass
+    taken.add(place)
+    return place
+
+
+def open_tasks(
+    data: Mapping[str, DataConfig] | None = None,
+    workers: int = 2,
+    limits: Limits | None = None,
+    allow_unsafe_code: bool = False,
+) -> Tasks:
+    """Every generated family, and each data set under the name that `data` gives it.
+
+    Data sets are read at once, so that a mistake shows before anything else is done. workers:
+    processes that check mathematics, and as many that run code; limits: what a program may use.
+    """
+    for name in data or {}:
+        if name in FAMILIES:
+            raise ConfigError(f"data.{name}: a generated family has that name; choose another")
+    sets = {name: load_data(name, config) for name, config in (data or {}).items()}
+    return Tasks({**FAMILIES, **sets}, Judge(workers, limits, allow_unsafe_code))
