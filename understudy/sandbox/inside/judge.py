@@ -10,6 +10,7 @@ import ast
 import builtins
 import contextlib
 import importlib
+import os
 import sys
 import time
 from collections import deque
@@ -73,6 +74,7 @@ class Judge:
         except (SyntaxError, ValueError) as error:
             return self.told("sandbox", f"a test or the setup is no Python: {error}")
         passed, first = 0, None
+        os.close(self.files.stdin)  # there is nothing to read
         try:
             self.line.send({"source": source, "main": False, "names": names})
             world = {"__name__": "tests", **self.defined(names), **modules}
