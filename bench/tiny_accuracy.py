@@ -47,12 +47,14 @@ def accuracy(policy: Policy, queries: list[Query]) -> float:
 
 def ask_share(policy: Policy, queries: list[Query], seed: int) -> float:
     """The share of responses, one per question, that ask at temperature 1."""
-    generator = torch.Generator(policy.device).manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
     prompts = sorted((query.prompt for query in queries), key=len)  # less padding
     asked = 0
     for start in range(0, len(prompts), _PROMPTS_AT_ONCE):
         part = policy.prompts(prompts[start : start + _PROMPTS_AT_ONCE])
-        asked += int(policy.sample(part, 1, Drawing(LONGEST), generator).asked.sum())
+        shape = (len(part.ids), LONGEST)
+        uniforms = 1 - torch.rand(shape, dtype=torch.float64, generator=generator)
+        asked += int(policy.sample(part, 1, Drawing(LONGEST), uniforms).asked.sum())
     return asked / len(prompts)
 
 

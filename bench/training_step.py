@@ -1,6 +1,6 @@
 """One whole GRPO step, samples per second: this loop beside TRL's GRPOTrainer, on the CPU.
 
-    UNDERSTUDY_TRL_PYTHON="$(bench/trl_environment.sh)" python bench/training_step.py
+    python bench/training_step.py
 
 A step draws a group per prompt, rewards every sample and takes one optimiser step. Both sides
 have the same checkpoint, questions, group size, longest completion, reward function, loss,
@@ -63,10 +63,10 @@ class TimedPolicy(Policy):
         prompts: Prompts,
         group: int,
         drawing: Drawing,
-        generator: torch.Generator | None = None,
+        uniforms: torch.Tensor | None = None,
     ) -> Completions:
         started = time.perf_counter()
-        drawn = Policy.sample(self, prompts, group, drawing, generator)
+        drawn = Policy.sample(self, prompts, group, drawing, uniforms)
         self.seconds.append(time.perf_counter() - started)
         return drawn
 
@@ -111,7 +111,7 @@ class Ours:
 class Theirs:
     """TRL's GRPOTrainer in its own process, held before each step until it is asked for."""
 
-    def __init__(self, python: str, config: Config, stops: list[int], queries: list[Query]) -> None:
+    def __init__(self, config: Config, stops: list[int], queries: list[Query]) -> None:
         case = {
             "model": str(resolve(config.model)),
             "queries": [asdict(query) | {"prompt": query.prompt + "\n"} for query in queries],
@@ -122,7 +122,7 @@ class Theirs:
         names += " loss_type epsilon max_grad_norm threads seed"
         case |= {name: getattr(config, name) for name in names.split()}
         self.process = subprocess.Popen(
-            [python, str(Path(__file__).with_name("trl_step.py"))],
+            [sys.executable, str(Path(__file__).with_name("trl_step.py"))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -171,7 +171,7 @@ def trl_process(*args: Any) -> Iterator[Theirs]:
         theirs.close()
 
 
-def compare(python: str, model: str, args: argparse.Namespace) -> Row:
+def compare(model: str, args: argparse.Namespace) -> Row:
     """Both sides through the same batches, in turns; TRL first in every other pair."""
     config, phase = settings(model, args), Phase(families=args.families)
     total = args.warm_up + args.steps
@@ -180,7 +180,7 @@ def compare(python: str, model: str, args: argparse.Namespace) -> Row:
     stops = [ours.policy.tokens.end, ours.policy.tokens.ask]
     queries = [query for batch in batches for query in batch]
     rows: dict[str, list[Row]] = {"understudy": [], "trl": [], "understudy_bf16": []}
-    with trl_process(python, config, stops, queries) as theirs:
+    with trl_process(config, stops, queries) as theirs:
         for number, batch in enumerate(batches):
             if number % 2:
                 rows["trl"].append(theirs.step(number + 1 == total))
@@ -283,15 +283,9 @@ def parsed() -> argparse.Namespace:
 
 def main() -> None:
     args = parsed()
-    python = os.environ.get("UNDERSTUDY_TRL_PYTHON")
-    if not python:
-        made = subprocess.run(
-            [ROOT / "bench/trl_environment.sh"], check=True, stdout=subprocess.PIPE, text=True
-        )
-        python = made.stdout.strip()
     rows = []
     for name in args.models:
-        rows.append(compare(python, million() if name == "million" else name, args))
+        rows.append(compare(million() if name == "million" else name, args))
         print(shown(rows[-1]), flush=True)
     commit = subprocess.run(
         ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True

@@ -1,4 +1,4 @@
-"""TRL's side of `training_step.py`, which starts it with the python of TRL's own environment.
+"""TRL's side of `training_step.py`, in a process of its own.
 
 One line on standard input lets one step of `GRPOTrainer.train` run, from the callback before it
 to the callback after the optimiser; one line of JSON on standard output tells what it took.
@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 import transformers
-import trl  # type: ignore[import-not-found]
-from datasets import Dataset  # type: ignore[import-not-found]
+import trl
+from datasets import Dataset
 
 from understudy.offload.scores import is_right
 from understudy.types import Query

@@ -185,8 +185,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[RunDirectory]:
     model = saved_model(folder / "model")
     stream = [{"families": "facts", "levels": [1, 1], "steps": 2}]
     return [
-        run_new(folder / name, config_of(name, model, stream=stream))
-        for name in ("dagrpo", "understudy")
+        run_new(folder / name, config_of(name, model, stream=stream, **settings))
+        for name, settings in (("dagrpo", {"epsilon": 0.2, "beta": 0.1}), ("understudy", {}))
     ]
 
 

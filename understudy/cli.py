@@ -112,19 +112,24 @@ def _train(
 def _run(run: RunDirectory | None, out: Path, config: Config) -> None:
     from rich.console import Console
 
-    from understudy.offload.session import new_run, resume_run, total_steps
+    from understudy.offload.phases import total_steps
+    from understudy.offload.session import new_run, resume_run
+    from understudy.offload.team import join_team
     from understudy.report.live import LiveDisplay
     from understudy.report.page import write_report
     from understudy.report.tables import run_table
 
     method = recipes.method(config.recipe)(config)
-    console = Console()
+    team = join_team(config.device)
+    console = Console(quiet=not team.leads)
     try:
         with LiveDisplay(console, total_steps(config)) as display:
             if run is None:
-                run = new_run(out, config, method, display)
+                run = new_run(out, config, method, display, team)
             else:
-                run = resume_run(run, config, method, display)
+                run = resume_run(run, config, method, display, team)
+        if not team.leads:
+            return
         write_report(run)
     except KeyboardInterrupt:
         sys.unraisablehook = lambda _: None  # what was only half built says nothing when it goes
@@ -138,13 +143,16 @@ def _run(run: RunDirectory | None, out: Path, config: Config) -> None:
 def ask(
     question: Annotated[str, typer.Argument(help="what to ask")],
     run: Annotated[Path, typer.Option(help="the run whose model answers", metavar="RUN")],
+    task: Annotated[
+        str | None, typer.Option(help="which of the run's tasks it belongs to; else the last")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Ask a trained model: who answered, why, and what it cost."""
     from understudy.offload.serve import answer_question
 
     opened = _open(run)
-    answer = answer_question(opened, _serving(opened), question)
+    answer = answer_question(opened, _serving(opened), question, task)
     if as_json:
         print(json.dumps(answer, indent=2))
         return

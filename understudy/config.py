@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from understudy.errors import ConfigError
+from understudy.tasks.data import DataConfig
 
 
 class Section(BaseModel):
@@ -86,6 +87,34 @@ class RewardConfig(Section):
     local: float = Field(1.0, description="right by itself")
     cloud: float = Field(1.0, description="right because the cloud was asked")
     format: float = Field(0.0, description="wrong, but with an answer in the right form")
+    functions: list[str] = Field(
+        [], description="your own reward functions, TRL's signature: module:name or file.py:name"
+    )
+    weights: list[float] = Field([], description="their weights; none given: 1 each")
+
+    @model_validator(mode="after")
+    def _compatible(self) -> RewardConfig:
+        if self.weights and len(self.weights) != len(self.functions):
+            raise ValueError(
+                f"weights={self.weights}: give one for each of functions={self.functions}, or none"
+            )
+        return self
+
+
+class LoraSection(Section):
+    """Low-rank adapters beside frozen weights, in place of training all of them."""
+
+    rank: int = Field(0, ge=0, description="rank of the adapters; 0: all weights are trained")
+    alpha: float = Field(32.0, gt=0, description="their scale is alpha / rank")
+    targets: list[str] = Field([], description="names of linear layers; none given: all of a block")
+
+
+class SandboxConfig(Section):
+    """Where programs that a model wrote are run."""
+
+    allow_unsafe_code: bool = Field(
+        False, description="run them without bubblewrap, on your own responsibility"
+    )
 
 
 class PriceConfig(Section):
@@ -113,7 +142,25 @@ class Config(Section):
     """One run, complete: the same settings and seed give the same numbers."""
 
     recipe: str = Field("understudy", description="the method")
-    model: str = Field("tiny", description="'tiny', or a transformers checkpoint's folder")
+    model: str = Field(
+        "tiny", description="'tiny', a transformers checkpoint's folder, or a hub id"
+    )
+    backend: Literal["auto", "builtin", "transformers"] = Field(
+        "auto", description="what runs it; auto: the built-in decoder where it can"
+    )
+    dtype: Literal["float32", "bfloat16"] = Field(
+        "float32", description="how frozen weights are kept, where adapters are trained"
+    )
+    request: str = Field(
+        "<unknown> I need external assistance </unknown>",
+        description="how a chat model asks in words; '': only by its token",
+    )
+    sampler: Literal["own", "vllm"] = Field("own", description="what draws the responses")
+    lora: LoraSection = Field(LoraSection(), description="adapters instead of all weights")
+    data: dict[str, DataConfig] = Field(
+        {}, description="data sets by name, for the phases of a stream; docs/tasks.md"
+    )
+    sandbox: SandboxConfig = Field(SandboxConfig(), description="where programs are run")
     cloud: CloudConfig = Field(CloudConfig(), description="who is asked for help")
     stream: str | list[Any] = Field(
         "switching", description="a shipped stream, a YAML file, or a list of phases"
@@ -124,11 +171,17 @@ class Config(Section):
     price: PriceConfig = Field(PriceConfig(), description="the price of asking")
     reward: RewardConfig = Field(RewardConfig(), description="what a response is worth")
     steps: int | None = Field(None, ge=1, description="steps of every phase, instead of its own")
-    batch_size: int = Field(32, ge=1, description="prompts in a step")
+    batch_size: int = Field(32, ge=1, description="prompts in a step, of each process")
     num_generations: int = Field(8, ge=2, description="responses drawn per prompt (the group)")
     max_completion_length: int = Field(24, ge=1, description="longest response, in tokens")
     temperature: float = Field(1.0, gt=0, description="of sampling in training; evaluation: greedy")
     learning_rate: float = Field(2e-4, gt=0, le=1, description="of Adam, constant")
+    gradient_accumulation_steps: int = Field(
+        1, ge=1, description="portions in which a step's gradient is computed: less memory"
+    )
+    gradient_checkpointing: bool = Field(
+        False, description="compute activations twice instead of keeping them: less memory"
+    )
     max_grad_norm: float = Field(1.0, gt=0, description="gradients are clipped to this norm")
     num_iterations: int = Field(1, ge=1, description="updates on each batch of responses")
     loss_type: Literal["dagrpo", "grpo", "dapo", "dr_grpo"] = Field(

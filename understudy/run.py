@@ -32,7 +32,10 @@ class RunDirectory:
         self.matrix = path / "matrix.json"
         self.summary = path / "summary.json"
         self.report = path / "report.html"
+        self.replies = path / "replies.jsonl"  # what crossed the link, paid for once
+        self.examination_replies = path / "examination_replies.jsonl"
         self.checkpoints = path / "checkpoints"
+        self.adapters = path / "adapters"  # one per phase, where adapters are trained
 
     @classmethod
     def create(cls, path: Path, settings: dict[str, Any]) -> RunDirectory:

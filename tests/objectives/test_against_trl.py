@@ -1,12 +1,6 @@
-"""The same tensors through TRL's GRPOTrainer and through ours.
-
-UNDERSTUDY_TRL_PYTHON="$(bench/trl_environment.sh)" pytest -m slow tests/objectives
-"""
+"""The same tensors through TRL's GRPOTrainer and through ours."""
 
 import itertools
-import json
-import os
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,8 +21,10 @@ from understudy.objectives import (
     reduce_loss,
 )
 
-pytestmark = pytest.mark.slow
-SCRIPT = Path(__file__).with_name("trl_reference.py")
+pytest.importorskip("trl")
+
+from tests.objectives import trl_reference
+
 SCALED: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "group": group_std_advantage,
     "batch": batch_std_advantage,
@@ -81,46 +77,17 @@ LOSS_CASES = [
 ]
 
 
-@pytest.fixture(scope="module")
-def theirs(tmp_path_factory: pytest.TempPathFactory) -> Case:
-    python = os.environ.get("UNDERSTUDY_TRL_PYTHON")
-    if not python:
-        pytest.skip(
-            "UNDERSTUDY_TRL_PYTHON is not set: run bench/trl_environment.sh and set it to the "
-            "python that it prints"
-        )
-    folder = tmp_path_factory.mktemp("trl")
-    reward = [
-        [None if value != value else value for value in row]
-        for row in rewards_of_all_kinds().tolist()
-    ]
-    advantages = [{"scale_rewards": scale, "reward": reward} for scale in SCALED]
-    request, reply = folder / "request.json", folder / "reply.json"
-    request.write_text(json.dumps({"advantages": advantages, "losses": LOSS_CASES}))
-    ran = subprocess.run(
-        [python, str(SCRIPT), str(request), str(reply)],
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        env=os.environ | {"HF_HUB_OFFLINE": "1"},
-    )
-    assert ran.returncode == 0, f"{python} {SCRIPT.name} failed:\n{ran.stderr[-3000:]}"
-    answers: Case = json.loads(reply.read_text())
-    return answers
-
-
 @pytest.mark.parametrize("scale", SCALED)
-def test_advantages(theirs: Case, scale: str) -> None:
+def test_advantages(tmp_path: Path, scale: str) -> None:
     reward = rewards_of_all_kinds()
     ours = SCALED[scale](reward, ~reward.isnan()).flatten()
-    expected = tensor(theirs["advantages"][list(SCALED).index(scale)])
+    expected = trl_reference.advantages(tmp_path, reward, scale)
     assert_close(ours, expected, atol=1e-6, rtol=1e-5)
 
 
-@pytest.mark.parametrize("index", range(len(LOSS_CASES)))
-def test_loss_gradient_and_clipping(theirs: Case, index: int) -> None:
-    case, expected = LOSS_CASES[index], theirs["losses"][index]
-    options = case["options"]
+@pytest.mark.parametrize("case", LOSS_CASES)
+def test_loss_gradient_and_clipping(tmp_path: Path, case: Case) -> None:
+    expected, options = trl_reference.loss(tmp_path, case), case["options"]
     names = ("old_logprobs", "reference_logprobs", "mask", "advantage")
     old, reference, mask, advantage = (tensor(case[name]) for name in names)
     logprobs = tensor(case["logprobs"], requires_grad=True)
@@ -138,8 +105,8 @@ def test_loss_gradient_and_clipping(theirs: Case, index: int) -> None:
     value = reduce_loss(loss, mask, loss_type, group=6, max_completion_length=MAX_LENGTH)
     (gradient,) = torch.autograd.grad(value, logprobs)
 
-    assert_close(value.detach(), tensor(expected["loss"]), atol=1e-6, rtol=1e-5)
-    assert_close(gradient, tensor(expected["gradient"]), atol=1e-6, rtol=1e-5)
+    assert_close(value.detach(), expected["loss"], atol=1e-6, rtol=1e-5)
+    assert_close(gradient, expected["gradient"], atol=1e-6, rtol=1e-5)
     low, high = clip_fraction(logprobs, old, advantage, mask, *clip)
     assert min(low, high) > 0, "the case must clip on both sides to compare anything"
     assert (low, high) == pytest.approx((expected["clip_low"], expected["clip_high"]))

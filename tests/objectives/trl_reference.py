@@ -1,22 +1,19 @@
-"""TRL's own advantages and losses for given tensors: `trl_reference.py request.json reply.json`.
+"""TRL's own advantages and losses for given tensors.
 
-Run with the python of an environment that has TRL (bench/trl_environment.sh makes one).  Both go
-through the real methods of `trl.GRPOTrainer`: rewards through `_generate_and_score_completions`,
-log-probabilities through `_compute_loss`.  Only what a model would compute is put in their place:
-the sampled completions, and the log-probabilities themselves, as a leaf to differentiate by.
+Both go through the real methods of `trl.GRPOTrainer`: rewards through
+`_generate_and_score_completions`, log-probabilities through `_compute_loss`.  Only what a model
+would compute is put in their place: the sampled completions, and the log-probabilities themselves,
+as a leaf to differentiate by.
 
 Written for TRL 1.16.
 """
 
-import json
-import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
-import trl  # type: ignore[import-not-found]
-from datasets import Dataset  # type: ignore[import-not-found]
+import trl
+from datasets import Dataset
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
@@ -68,17 +65,18 @@ def tiny_trainer(folder: Path, rewards: list[float | None], group: int, **option
     return trainer
 
 
-def advantages(folder: Path, case: Case) -> list[float]:
-    rewards = [reward for row in case["reward"] for reward in row]
-    options = {"scale_rewards": case["scale_rewards"]}
-    trainer = tiny_trainer(folder, rewards, len(case["reward"][0]), **options)
+def advantages(folder: Path, reward: torch.Tensor, scale_rewards: str) -> torch.Tensor:
+    """reward: (prompts, group), NaN where there is none; returns (prompts * group,)."""
+    rewards = [None if value != value else value for value in reward.flatten().tolist()]
+    trainer = tiny_trainer(folder, rewards, reward.shape[1], scale_rewards=scale_rewards)
     trainer.model.train()
     batch = trainer._generate_and_score_completions([{"prompt": "question"} for _ in rewards])
-    result: list[float] = batch["advantages"].tolist()
+    result: torch.Tensor = batch["advantages"]
     return result
 
 
 def loss(folder: Path, case: Case) -> Case:
+    """The loss of a case's tensors, its gradient by the log-probabilities, and its metrics."""
     logprobs = torch.tensor(case["logprobs"], requires_grad=True)
     samples = logprobs.shape[0]
     trainer = tiny_trainer(folder, [0.0] * samples, samples, **case["options"])
@@ -102,26 +100,9 @@ def loss(folder: Path, case: Case) -> Case:
     metrics = trainer._metrics["train"]
     assert logprobs.grad is not None
     return {
-        "loss": value.item(),
-        "gradient": logprobs.grad.tolist(),
+        "loss": value.detach(),
+        "gradient": logprobs.grad,
         "clip_low": metrics["clip_ratio/low_mean"][-1],
         "clip_high": metrics["clip_ratio/high_mean"][-1],
         "divergence": metrics["kl"][-1] if "kl" in metrics else None,
     }
-
-
-def main(request: Path, reply: Path) -> None:
-    cases = json.loads(request.read_text())
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        answers = {
-            "trl": trl.__version__,
-            "torch": torch.__version__,
-            "advantages": [advantages(folder, case) for case in cases["advantages"]],
-            "losses": [loss(folder, case) for case in cases["losses"]],
-        }
-    reply.write_text(json.dumps(answers))
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))

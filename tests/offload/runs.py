@@ -14,7 +14,8 @@ from understudy.models.checkpoint import save_decoder
 from understudy.models.decoder import Decoder
 from understudy.models.tokens import Tokens, build_tokenizer
 from understudy.offload.loop import train
-from understudy.offload.session import new_run, resume_run, settled
+from understudy.offload.phases import settled
+from understudy.offload.session import new_run, resume_run
 from understudy.offload.start import start
 from understudy.offload.state import State
 from understudy.recipes import defaults, method
@@ -90,6 +91,13 @@ def config_of(recipe: str, model: Path, **settings: Any) -> Config:
     given = {key.replace("__", "."): value for key, value in settings.items()}
     complete = SMALL | {"model": str(model)} | given
     return settled(resolve_config(defaults(recipe), None, settings_of(complete)))
+
+
+def drawn_figures(asked: torch.Tensor) -> dict[str, torch.Tensor]:
+    """The fields of scores that say how responses were drawn, where a test does not care."""
+    zeros = torch.zeros(asked.shape)
+    figures = {"ask_probability": zeros, "lengths": zeros.long(), "entropy": zeros}
+    return figures | {"asked": asked, "finished": zeros.bool()}
 
 
 class Silent:

@@ -10,6 +10,7 @@ import torch
 
 from tests.offload.runs import config_of, trajectory
 from understudy.config import Config
+from understudy.offload.learn import Lesson
 from understudy.offload.loop import reference_policy, rollout, update
 from understudy.offload.start import start
 from understudy.recipes import method
@@ -37,13 +38,14 @@ def gradient(config: Config) -> tuple[float, torch.Tensor]:
     """The first batch's loss, and its gradient as one vector."""
     recipe = method(config.recipe)(config)
     state = start(config, recipe)
-    queries = load_stream(config.stream)[0].batch(config.batch_size, "train", "0")
+    queries = state.tasks.batch(load_stream(config.stream)[0], config.batch_size, "train", "0")
     batch, scores = rollout(state, queries, config.budget, config)
     advantage = recipe.advantage(scores, state.dual)
     reference = reference_policy(config)
-    loss, norm = update(state, recipe, batch, scores, advantage, 0.3, config, reference)
-    assert norm > 0
-    return loss, torch.cat([p.grad.flatten() for p in state.policy.decoder.parameters()])
+    lesson = Lesson(batch, scores, advantage, 0.3)
+    learnt = update(state, recipe, lesson, config, reference)
+    assert learnt["grad_norm"] > 0
+    return learnt["loss"], torch.cat([p.grad.flatten() for p in state.policy.decoder.parameters()])
 
 
 def test_a_price_of_nothing_leaves_gapg_without_its_filter(model: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.offload.runs import Lines, config_of, trajectory
 from understudy.clouds import MeteredCloud
-from understudy.offload.evaluate import Exam, Practice, examine, grade, pooled, practise
+from understudy.offload.evaluate import Exam, Practice, Room, examine, grade, pooled, practise
 from understudy.offload.loop import evaluate
 from understudy.offload.start import start
 from understudy.recipes import method
@@ -96,10 +96,9 @@ def test_thresholds_are_fitted_to_validation_questions_of_the_tasks_met(model: P
     state = start(config, recipe)
     for after in (0, 1, 2):
         evaluate(state, recipe, stream, config, Lines(), after)
-    fitted = [
-        practise(state.policy, phase.exam(64, "validation", "3"), config.max_completion_length)
-        for phase in stream
-    ]
+    room, longest = state.examination(), config.max_completion_length
+    exams = [state.tasks.exam(phase, 64, "validation", "3") for phase in stream]
+    fitted = [practise(state.policy, room, exam, longest) for exam in exams]
     thresholds = [practice.threshold(config.budget, True) for practice in fitted]
     both = pooled(fitted).threshold(config.budget, True)
     assert len({*thresholds, both}) == 3
@@ -111,9 +110,12 @@ def test_thresholds_are_fitted_to_validation_questions_of_the_tasks_met(model: P
 def test_what_is_asked_does_not_depend_on_the_order_of_the_questions(model: Path) -> None:
     config = config_of("dagrpo", model)
     state = start(config, method("dagrpo")(config))
-    queries = [q for phase in load_stream(config.stream) for q in phase.exam(12, "test", "k")]
-    forward = examine(state.policy, MeteredCloud(state.cloud.cloud), queries, 8)
-    backward = examine(state.policy, MeteredCloud(state.cloud.cloud), queries[::-1], 8)
+    phases = load_stream(config.stream)
+    queries = [q for phase in phases for q in state.tasks.exam(phase, 12, "test", "k")]
+    forward, backward = (
+        examine(state.policy, Room(state.tasks, MeteredCloud(state.cloud.cloud)), asked, 8)
+        for asked in (queries, queries[::-1])
+    )
     assert np.array_equal(forward.local_right, backward.local_right[::-1])
     assert np.array_equal(forward.cloud_right, backward.cloud_right[::-1])
     assert forward.margin == pytest.approx(backward.margin[::-1], abs=1e-4)

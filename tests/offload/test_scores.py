@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 import torch
 
-from tests.offload.runs import config_of, trajectory
+from tests.checks import TASKS, is_right
+from tests.offload.runs import config_of, drawn_figures, trajectory
 from understudy.config import Config, RewardConfig
 from understudy.offload.method import Dual
-from understudy.offload.scores import Scores, is_right, score_responses
+from understudy.offload.scores import Responses, Scores, Valuation, score_responses
 from understudy.recipes import method
 from understudy.types import Query, Reply
 
@@ -23,7 +24,12 @@ ASK = "<ask>"
 def scored(texts: list[list[str]], replies: dict[int, Reply]) -> Scores:
     flat = [text for row in texts for text in row]
     asked = torch.tensor([[text.endswith(ASK) for text in row] for row in texts])
-    return score_responses(QUERIES, flat, asked, replies, torch.full((9,), 0.25), WORTH)
+    valuation = Valuation(TASKS, WORTH)
+    return Scores(
+        **score_responses(valuation, Responses(QUERIES, flat, asked, replies)),
+        **drawn_figures(asked),
+        token_ask_probability=torch.full((9,), 0.25),
+    )
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from tests.offload.runs import (
     trajectory,
 )
 from understudy.errors import CheckpointError
-from understudy.offload.start import build_cloud, start
+from understudy.offload.start import start
 from understudy.offload.state import load_state, save_state, saved_dual
 from understudy.recipes import method
 from understudy.run import RunDirectory
@@ -36,7 +36,7 @@ def test_a_state_comes_back_as_it_was(recipe: str, model: Path, tmp_path: Path) 
     _, state = trajectory(config)
     save_state(state, tmp_path)
     fresh = start(config.model_copy(update={"model": str(tmp_path)}), method(recipe)(config))
-    loaded = load_state(fresh, tmp_path, build_cloud(config.cloud))
+    loaded = load_state(fresh, tmp_path)
     assert (loaded.step, loaded.matrix, loaded.dual) == (state.step, state.matrix, state.dual)
     assert loaded.cloud.state() == state.cloud.state()
     assert loaded.examiner.state() == state.examiner.state()

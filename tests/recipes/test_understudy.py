@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import tensor
 
-from tests.offload.runs import config_of
-from understudy.offload.learn import distillation_loss
+from tests.offload.runs import config_of, drawn_figures
+from understudy.offload.learn import Lesson, distillation_losses
 from understudy.offload.loop import rollout
 from understudy.offload.scores import Scores
 from understudy.offload.start import start
@@ -27,7 +27,7 @@ def scores(reward: list[list[float]], asked: list[list[int]], failed: int | None
     return Scores(
         reward=found,
         valid=valid,
-        asked=asks,
+        **drawn_figures(asks),
         local_right=(found == 1) & ~asks,
         cloud_right=((found == 1) & asks).any(dim=1),
         token_ask_probability=torch.full((40,), 0.1),
@@ -98,10 +98,11 @@ def test_learning_an_answer_does_not_unlearn_to_ask(model: Path) -> None:
     config = config_of("understudy", model, cloud__accuracy=1.0, batch_size=16)
     recipe = Understudy(config)
     state = start(config, recipe)
-    queries = load_stream(config.stream)[0].batch(16, "train", "0")
+    queries = state.tasks.batch(load_stream(config.stream)[0], 16, "train", "0")
     batch, found = rollout(state, queries, 0.5, config)
     assert found.cloud_right.any()
-    loss = distillation_loss(state.policy, batch, found)
+    lesson = Lesson(batch, found, found.reward, 0.5)
+    (loss,) = distillation_losses(state.policy, lesson, config)
     assert float(loss.detach()) > 0
     # The request's own row is read by its logit alone: no question or answer contains it.
     weights = state.policy.decoder.head.weight

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +16,9 @@ from understudy.metrics import deferral_curve, quantile_threshold, random_offloa
 from understudy.models.policy import Policy
 from understudy.models.sampling import Drawing
 from understudy.offload.method import Serving
-from understudy.offload.scores import is_right
+from understudy.offload.phases import budget_of
+from understudy.offload.team import ALONE, Team
+from understudy.tasks import Tasks
 from understudy.tasks.stream import Phase
 from understudy.types import Query
 
@@ -39,42 +40,76 @@ class Exam:
     margin: NDArray[np.float64]
 
 
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Where examinations are held: who knows the questions and answers, who helps, who works."""
+
+    tasks: Tasks
+    cloud: MeteredCloud
+    team: Team = ALONE
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A model as a recipe would serve it; shift is the one in force when responses are drawn."""
+
+    policy: Policy
+    serving: Serving
+    shift: float
+
+
 def examine(
-    policy: Policy, cloud: MeteredCloud, queries: Sequence[Query], max_completion_length: int
+    policy: Policy, room: Room, queries: Sequence[Query], max_completion_length: int
 ) -> Exam:
     """Answer every query locally, noting on the way when asking would have come first."""
-    local, margins, _ = local_answers(policy, queries, max_completion_length)
-    replies = asyncio.run(cloud.answer_all(queries))
-    helped = [
-        reply.error is None and is_right(query, reply.text or "")
-        for query, reply in zip(queries, replies, strict=True)
-    ]
-    return Exam(local, np.array(helped), margins)
+    local, margins, _ = local_answers(policy, room, queries, max_completion_length)
+    replies = room.team.told(lambda: room.cloud.replies(queries))
+    came = [i for i, reply in enumerate(replies) if reply.error is None]
+    helped, texts = np.zeros(len(queries), dtype=bool), [replies[i].text or "" for i in came]
+    checked = room.team.told(lambda: right_answers(room.tasks, [queries[i] for i in came], texts))
+    helped[came] = checked
+    return Exam(local, helped, margins)
+
+
+def right_answers(
+    tasks: Tasks, queries: Sequence[Query], completions: Sequence[str]
+) -> NDArray[np.bool_]:
+    """What cannot be decided is not right; `Tasks` counts such checks."""
+    verdicts = tasks.check(queries, completions)
+    return np.array([verdict is not None and verdict >= 1 for verdict in verdicts], dtype=bool)
 
 
 def local_answers(
-    policy: Policy, queries: Sequence[Query], max_completion_length: int
+    policy: Policy, room: Room, queries: Sequence[Query], max_completion_length: int
 ) -> tuple[NDArray[np.bool_], NDArray[np.float64], list[str]]:
-    """(right, margin for asking, text) of the model's own greedy answers, asking forbidden."""
+    """(right, margin for asking, text) of the model's own greedy answers, asking forbidden.
+
+    The team shares the work.
+    """
     order = sorted(range(len(queries)), key=lambda i: len(queries[i].prompt))  # less padding
-    right = np.zeros(len(queries), dtype=bool)
-    margin, answers = np.zeros(len(queries)), [""] * len(queries)
-    for start in range(0, len(order), _ROWS_AT_ONCE):
-        part = order[start : start + _ROWS_AT_ONCE]
-        texts, margin[part] = greedy(
-            policy, [queries[i].prompt for i in part], max_completion_length
-        )
-        for i, text in zip(part, texts, strict=True):
-            right[i], answers[i] = is_right(queries[i], text), text
-    return right, margin, answers
+    mine = order[room.team.rank :: room.team.size]
+    found: list[tuple[int, bool, float, str]] = []
+    for start in range(0, len(mine), _ROWS_AT_ONCE):
+        part = [queries[i] for i in mine[start : start + _ROWS_AT_ONCE]]
+        texts, margins = greedy(policy, part, max_completion_length)
+        right = right_answers(room.tasks, part, texts)
+        places = mine[start : start + _ROWS_AT_ONCE]
+        found += zip(places, right.tolist(), margins.tolist(), texts, strict=True)
+    everyone = sorted(row for rows in room.team.collected(found) for row in rows)
+    return (
+        np.array([right for _, right, _, _ in everyone], dtype=bool),
+        np.array([margin for _, _, margin, _ in everyone]),
+        [text for _, _, _, text in everyone],
+    )
 
 
 def greedy(
-    policy: Policy, prompts: Sequence[str], max_completion_length: int
+    policy: Policy, queries: Sequence[Query], max_completion_length: int
 ) -> tuple[list[str], NDArray[np.float64]]:
     """(completions, margins for asking), asking forbidden."""
     drawing = Drawing(max_completion_length, temperature=0.0, ask_shift=float("-inf"))
-    drawn = policy.sample(policy.prompts(prompts), 1, drawing)
+    prompts = policy.prompts([q.prompt for q in queries], [q.instruction for q in queries])
+    drawn = policy.sample(prompts, 1, drawing)
     lead = drawn.ask_margins.masked_fill(~drawn.mask, float("-inf")).amax(dim=1)
     return policy.texts(drawn), lead.double().cpu().numpy()
 
@@ -130,8 +165,10 @@ class Practice:
         return float(np.clip(fitted, -_FARTHEST, _FARTHEST))
 
 
-def practise(policy: Policy, queries: Sequence[Query], max_completion_length: int) -> Practice:
-    right, margin, _ = local_answers(policy, queries, max_completion_length)
+def practise(
+    policy: Policy, room: Room, queries: Sequence[Query], max_completion_length: int
+) -> Practice:
+    right, margin, _ = local_answers(policy, room, queries, max_completion_length)
     return Practice(right, margin)
 
 
@@ -142,26 +179,21 @@ def pooled(practices: Sequence[Practice]) -> Practice:
 
 
 def examine_phase(
-    policy: Policy,
-    cloud: MeteredCloud,
-    phase: Phase,
-    config: Config,
-    serving: Serving,
-    shift: float,
-    key: str,
+    candidate: Candidate, room: Room, phase: Phase, config: Config, key: str
 ) -> tuple[Practice, dict[str, Any]]:
     """A phase's practice on validation questions, and its cell graded on test questions.
 
-    shift is the one in force when responses are drawn. It is added after the temperature, while
-    margins are taken before it.
+    The shift is added after the temperature, while margins are taken before it.
     """
-    longest, budget = config.max_completion_length, budget_of(phase, config)
-    validation = phase.exam(config.calibration_queries, "validation", key)
-    practice = practise(policy, validation, longest)
+    longest, budget, policy = (
+        config.max_completion_length,
+        budget_of(phase, config),
+        candidate.policy,
+    )
+    validation = room.tasks.exam(phase, config.calibration_queries, "validation", key)
+    practice = practise(policy, room, validation, longest)
     threshold = practice.threshold(budget, config.price.spare)
-    exam = examine(policy, cloud, phase.exam(config.eval_queries, "test", key), longest)
-    return practice, grade(exam, serving, shift * config.temperature, threshold, budget)
-
-
-def budget_of(phase: Phase, config: Config) -> float:
-    return config.budget if phase.budget is None else phase.budget
+    test = room.tasks.exam(phase, config.eval_queries, "test", key)
+    exam = examine(policy, room, test, longest)
+    shift = candidate.shift * config.temperature
+    return practice, grade(exam, candidate.serving, shift, threshold, budget)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
+import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Protocol
 
 import torch
@@ -14,12 +15,15 @@ from understudy.clouds import MeteredCloud
 from understudy.config import Config
 from understudy.errors import DivergedError
 from understudy.models.policy import Policy
-from understudy.models.sampling import Drawing
-from understudy.offload.evaluate import Practice, budget_of, examine_phase, pooled
-from understudy.offload.learn import Batch, distillation_loss, policy_loss
+from understudy.models.sampling import Completions, Drawing
+from understudy.objectives import sequence_ask_probability
+from understudy.offload.evaluate import Candidate, Practice, examine_phase, pooled
+from understudy.offload.learn import Batch, Lesson, Tally, learn
 from understudy.offload.measure import step_metrics
 from understudy.offload.method import Method
-from understudy.offload.scores import Scores, score_responses
+from understudy.offload.phases import budget_of, ends, remaining
+from understudy.offload.scores import Responses, Scores, joined, moved, score_responses
+from understudy.offload.start import load_policy
 from understudy.offload.state import State
 from understudy.tasks.stream import Phase
 from understudy.types import Query, Reply
@@ -49,12 +53,12 @@ def train(
     for number, phase in remaining(stream, state.step):
         started = time.monotonic()
         budget = budget_of(phase, config)
-        queries = phase.batch(config.batch_size, "train", f"{config.seed} {state.step}")
+        size = config.batch_size * state.team.size
+        queries = state.tasks.batch(phase, size, "train", f"{config.seed} {state.step}")
         batch, scores = rollout(state, queries, budget, config)
-        advantage = method.advantage(scores, state.dual)
-        loss, gradient = update(state, method, batch, scores, advantage, budget, config, reference)
-        metrics = step_metrics(state, number, phase, budget, batch, scores, advantage)
-        metrics |= {"loss": loss, "grad_norm": gradient}
+        lesson = Lesson(batch, scores, method.advantage(scores, state.dual), budget)
+        learnt = update(state, method, lesson, config, reference)
+        metrics = step_metrics(state, number, phase, lesson) | learnt
         state.dual = method.next_dual(state.dual, scores, budget)
         state.step += 1
         watcher.on_step(metrics, {"step": state.step, "step_time": time.monotonic() - started})
@@ -71,63 +75,107 @@ def rollout(
     state: State, queries: list[Query], budget: float, config: Config
 ) -> tuple[Batch, Scores]:
     """Draw a group per query, let those that ask cross the link, score all of them."""
-    policy = state.policy
+    policy, team, group = state.policy, state.team, config.num_generations
     shift = state.dual.shift if budget > 0 else float("-inf")  # no budget: nobody asks
     drawing = Drawing(config.max_completion_length, config.temperature, shift)
-    prompts = policy.prompts([query.prompt for query in queries])
-    generator = torch.Generator(policy.device).manual_seed(config.seed * 1_000_003 + state.step)
-    drawn = policy.sample(prompts, config.num_generations, drawing, generator)
+    own = team.share(len(queries))
+    mine = queries[own.start : own.stop]
+    prompts = policy.prompts([q.prompt for q in mine], [q.instruction for q in mine])
+    luck = uniforms(len(queries) * group, config, state.step)
+    luck = luck[own.start * group : own.stop * group].to(policy.device)
+    drawn = policy.sample(prompts, group, drawing, luck)
     if drawn.logprobs.isnan().any():
         raise DivergedError(f"step {state.step + 1}: the model gives NaN; {_mend(config)}")
-    asked = drawn.asked.view(len(queries), -1)
-    replies = ask(state.cloud, queries, asked)
-    probability = drawn.ask_logprobs[drawn.mask].exp()
-    texts = policy.texts(drawn)
-    scores = score_responses(queries, texts, asked, replies, probability, config.reward)
-    return Batch(queries, prompts, drawn, drawing, replies), scores
+    asked = drawn.asked.view(-1, group)
+    everyone = torch.cat(team.collected(asked.cpu()))
+    replies = team.told(lambda: ask(state.cloud, queries, everyone))
+    near = {i - own.start: reply for i, reply in replies.items() if i in own}
+    judged = score_responses(
+        state.valuation, Responses(mine, policy.texts(drawn), asked.cpu(), near)
+    )
+    scores = Scores(**judged, **_drawn_figures(drawn, group))
+    scores = moved(joined(team.collected(scores)), policy.device)
+    return Batch(queries, own, prompts, drawn, drawing, replies), scores
+
+
+def uniforms(rows: int, config: Config, step: int) -> Tensor:
+    """A number in (0, 1] per row and position: what a row draws depends on no other row."""
+    generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
+    size = (rows, config.max_completion_length)
+    return 1 - torch.rand(size, dtype=torch.float64, generator=generator)
+
+
+def _drawn_figures(drawn: Completions, group: int) -> dict[str, Tensor]:
+    """The fields of `Scores` that say how responses were drawn."""
+    probability = sequence_ask_probability(drawn.ask_logprobs, drawn.mask)
+    figures = {
+        "asked": drawn.asked,
+        "ask_probability": probability,
+        "lengths": drawn.mask.sum(dim=1),
+        "finished": drawn.finished,
+        "entropy": drawn.entropy.masked_fill(~drawn.mask, 0.0).sum(dim=1),
+    }
+    by_prompt = {name: figure.view(-1, group).cpu() for name, figure in figures.items()}
+    return by_prompt | {"token_ask_probability": drawn.ask_logprobs[drawn.mask].exp().cpu()}
 
 
 def ask(cloud: MeteredCloud, queries: list[Query], asked: Tensor) -> dict[int, Reply]:
     """One call for every prompt that any response of its group asks about."""
     wanted = [i for i, asks in enumerate(asked.any(dim=1).tolist()) if asks]
-    replies = asyncio.run(cloud.answer_all([queries[i] for i in wanted]))
+    replies = cloud.replies([queries[i] for i in wanted])
     return dict(zip(wanted, replies, strict=True))
 
 
 def update(
-    state: State,
-    method: Method,
-    batch: Batch,
-    scores: Scores,
-    advantage: Tensor,
-    budget: float,
-    config: Config,
-    reference: Policy | None,
-) -> tuple[float, float]:
-    """The optimiser steps of one batch; returns the last loss and gradient norm."""
-    value, norm = 0.0, 0.0
-    for _ in range(config.num_iterations):
-        loss = policy_loss(state, method, batch, scores, advantage, budget, config, reference)
-        if config.distill > 0:
-            loss = loss + config.distill * distillation_loss(state.policy, batch, scores)
-        if not loss.requires_grad:  # no response carries a signal
-            return 0.0, 0.0
+    state: State, method: Method, lesson: Lesson, config: Config, reference: Policy | None
+) -> dict[str, Any]:
+    """The optimiser steps of one batch; returns the metrics of the last."""
+    metrics: dict[str, Any] = {"loss": 0.0, "grad_norm": 0.0}
+    parameters = state.policy.trainable()
+    for iteration in range(config.num_iterations):
+        if iteration and method.regularises:
+            lesson = replace(lesson, scores=_asking_now(state, lesson))
         state.optimiser.zero_grad()
-        loss.backward()
-        parameters = state.policy.decoder.parameters()
+        tallies = state.team.collected(learn(state, method, lesson, config, reference))
+        if not any(tally.any for tally in tallies):  # no response carries a signal
+            return metrics
+        state.team.sum_gradients(parameters)
         norm = float(torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm))
-        value = float(loss.detach())
-        if not (torch.isfinite(torch.tensor([value, norm])).all()):
+        metrics = _learning_metrics(tallies, norm, config)
+        if not all(math.isfinite(metrics[key]) for key in ("loss", "grad_norm")):
             raise DivergedError(
-                f"step {state.step + 1}: loss={value}, grad_norm={norm}; {_mend(config)}"
+                f"step {state.step + 1}: loss={metrics['loss']}, grad_norm={norm}; {_mend(config)}"
             )
         state.optimiser.step()
-    return value, norm
+    return metrics
+
+
+def _learning_metrics(tallies: list[Tally], norm: float, config: Config) -> dict[str, Any]:
+    tokens = max(1, sum(tally.tokens for tally in tallies))
+    metrics = {"loss": sum(tally.loss for tally in tallies), "grad_norm": norm}
+    if config.beta > 0:
+        metrics["kl"] = sum(tally.divergence for tally in tallies) / tokens
+    if config.epsilon is not None:
+        low, high = (sum(tally.clipped[side] for tally in tallies) / tokens for side in (0, 1))
+        metrics |= {"clip_ratio/low_mean": low, "clip_ratio/high_mean": high}
+        metrics["clip_ratio/region_mean"] = low + high
+    return metrics
+
+
+def _asking_now(state: State, lesson: Lesson) -> Scores:
+    """The scores with how likely each response is to ask under the weights of this moment."""
+    batch = lesson.batch
+    rows = torch.arange(len(batch.drawn.mask), device=batch.drawn.mask.device)
+    with torch.no_grad():
+        _, asking = state.policy.score(batch.prompts, batch.drawn, rows, batch.drawing)
+    own = sequence_ask_probability(asking, batch.drawn.mask).cpu()
+    now = torch.cat(state.team.collected(own)).view_as(lesson.scores.reward)
+    return replace(lesson.scores, ask_probability=now.to(lesson.scores.reward.device))
 
 
 def check_finite(state: State, config: Config) -> None:
     """A checkpoint is a good state: weights that overflowed are not saved over it."""
-    if not all(weight.isfinite().all() for weight in state.policy.decoder.parameters()):
+    if not all(weight.isfinite().all() for weight in state.policy.trainable()):
         raise DivergedError(f"step {state.step}: weights overflowed; {_mend(config)}")
 
 
@@ -145,14 +193,9 @@ def evaluate(
     for phase in stream:
         key = phase.model_dump_json(exclude={"steps"})
         if key not in seen:  # a task that comes back is examined once
+            candidate = Candidate(state.policy, method.serving, state.dual.shift)
             seen[key] = examine_phase(
-                state.policy,
-                state.examiner,
-                phase,
-                config,
-                method.serving,
-                state.dual.shift,
-                f"{config.seed}",
+                candidate, state.examination(), phase, config, str(config.seed)
             )
         exams.append(seen[key])
     # The threshold of a model that serves every task so far, under the budget of the last.
@@ -177,20 +220,4 @@ def _mend(config: Config) -> str:
 
 def reference_policy(config: Config) -> Policy | None:
     """The model before training, kept only where the loss is held to it."""
-    return Policy.load(config.model, config.device, config.bf16) if config.beta > 0 else None
-
-
-def ends(stream: list[Phase]) -> list[int]:
-    """The step counts at which phases end."""
-    totals, total = [], 0
-    for phase in stream:
-        total += phase.steps
-        totals.append(total)
-    return totals
-
-
-def remaining(stream: list[Phase], step: int) -> Iterator[tuple[int, Phase]]:
-    """(phase number from 1, phase) of every step still to come."""
-    for number, (phase, end) in enumerate(zip(stream, ends(stream), strict=True), start=1):
-        for _ in range(max(step, end - phase.steps), end):
-            yield number, phase
+    return load_policy(config, adapted=False) if config.beta > 0 else None

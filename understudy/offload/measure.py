@@ -11,26 +11,17 @@ from torch import Tensor
 
 from understudy.metrics import ask_difficulty_correlation
 from understudy.objectives import has_signal
-from understudy.offload.learn import Batch
-from understudy.offload.scores import Scores
+from understudy.offload.learn import Lesson
 from understudy.offload.state import State
 from understudy.tasks.stream import Phase
 
 _NAMED = ("dual/price", "dual/shift")  # under the field's own names
 
 
-def step_metrics(
-    state: State,
-    number: int,
-    phase: Phase,
-    budget: float,
-    batch: Batch,
-    scores: Scores,
-    advantage: Tensor,
-) -> dict[str, Any]:
-    """Plain numbers, all taken before the dual moves."""
-    drawn, asked, dual = batch.drawn, scores.asked, state.dual
-    tokens, local = int(drawn.mask.sum()), ~scores.asked
+def step_metrics(state: State, number: int, phase: Phase, lesson: Lesson) -> dict[str, Any]:
+    """Plain numbers of the whole team's batch, all taken before the dual moves."""
+    batch, scores, dual = lesson.batch, lesson.scores, state.dual
+    asked, tokens, local = scores.asked, int(scores.lengths.sum()), ~scores.asked
     rewards = scores.reward[scores.valid]
     levels = torch.tensor([[query.level] for query in batch.queries]).expand(asked.shape)
     share = _share
@@ -42,12 +33,13 @@ def step_metrics(
         "reward": float(rewards.mean()) if rewards.numel() else None,
         "reward_std": float(rewards.std()) if rewards.numel() > 1 else None,
         "rewards/valid": share(scores.valid),
-        "frac_reward_zero_std": 1.0 - share(has_signal(advantage)),
+        "rewards/undecided": scores.undecided,
+        "frac_reward_zero_std": 1.0 - share(has_signal(lesson.advantage)),
         "local_accuracy": share(scores.local_right[local]) if local.any() else None,
         "system_accuracy": share(scores.right),
         "cloud/ask_rate": scores.usage,
         "cloud/expected_ask_rate": scores.expected_usage,
-        "cloud/budget": budget,
+        "cloud/budget": lesson.budget,
         "cloud/price": dual.price,
         "cloud/shift": _number(batch.drawing.ask_shift),
         "cloud/all_ask_groups": share(asked.all(dim=1)),
@@ -60,10 +52,11 @@ def step_metrics(
         "cloud/cache_hits": state.cloud.spend.cache_hits,
         "cloud/tokens": state.cloud.spend.prompt_tokens + state.cloud.spend.completion_tokens,
         "cloud/dollars": state.cloud.spend.dollars,
-        "completions/mean_length": tokens / max(1, len(drawn.mask)),
-        "completions/clipped_ratio": 1.0 - share(drawn.finished),
-        "entropy": float(drawn.entropy.sum()) / max(1, tokens),
+        "completions/mean_length": tokens / max(1, asked.numel()),
+        "completions/clipped_ratio": 1.0 - share(scores.finished),
+        "entropy": float(scores.entropy.sum()) / max(1, tokens),
         "num_tokens": tokens,
+        **{f"rewards/{name}/mean": _mean(values) for name, values in scores.named.items()},
         **{key: value for key, value in remembered.items() if key not in _NAMED},
     }
 
@@ -71,6 +64,11 @@ def step_metrics(
 def _share(mask: Tensor) -> float:
     """The share that is true; 0 of nothing."""
     return float(mask.float().mean()) if mask.numel() else 0.0
+
+
+def _mean(values: Tensor) -> float | None:
+    """Of the values that were not skipped."""
+    return _number(float(values.nanmean()))
 
 
 def _number(value: float) -> float | None:

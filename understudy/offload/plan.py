@@ -6,7 +6,7 @@ import yaml
 
 from understudy.config import Config
 from understudy.models.checkpoint import resolve
-from understudy.offload.session import settled, total_steps
+from understudy.offload.phases import settled, total_steps
 from understudy.offload.start import build_cloud, check_device
 
 

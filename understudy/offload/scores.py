@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from understudy.config import RewardConfig
-from understudy.tasks import FAMILIES, answer_of
 from understudy.types import Query, Reply
 
 
@@ -17,7 +18,8 @@ from understudy.types import Query, Reply
 class Scores:
     """What a batch was worth. All (prompts, group) but cloud_right, which is (prompts,).
 
-    A response whose call failed has no reward: valid is false there and the batch goes on.
+    A response whose call failed or whose answer could not be checked has no reward: valid is
+    false there and the batch goes on.
     """
 
     reward: Tensor
@@ -25,7 +27,13 @@ class Scores:
     asked: Tensor
     local_right: Tensor  # answered by itself, and right
     cloud_right: Tensor  # asked at all, and the reply was right
+    ask_probability: Tensor  # of each response: that it asks somewhere along its way
     token_ask_probability: Tensor  # (drawn tokens,) of asking instead, under the policy that drew
+    lengths: Tensor  # drawn tokens
+    finished: Tensor  # ended by itself
+    entropy: Tensor  # summed over tokens
+    named: Mapping[str, Tensor] = field(default_factory=dict)  # the user's rewards; NaN: skipped
+    undecided: int = 0  # answers whose check came to no verdict
 
     @property
     def usage(self) -> float:
@@ -46,46 +54,125 @@ class Scores:
         return self.local_right | (self.asked & self.cloud_right[:, None])
 
 
-def is_right(query: Query, completion: str) -> bool:
-    answer = answer_of(completion)
-    return answer is not None and FAMILIES[query.family].check(answer, query.solution)
+class Checker(Protocol):
+    """Who knows the answers: `understudy.tasks.Tasks`."""
+
+    def check(
+        self, queries: Sequence[Query], completions: Sequence[str]
+    ) -> Sequence[float | None]: ...
+
+    def answer(self, query: Query, completion: str) -> str | None: ...
 
 
-def score_responses(
-    queries: Sequence[Query],
-    texts: Sequence[str],
-    asked: Tensor,
-    replies: dict[int, Reply],
-    token_ask_probability: Tensor,
-    worth: RewardConfig,
-) -> Scores:
+class Reward(Protocol):
+    """A reward function of the user's own."""
+
+    @property
+    def name(self) -> str: ...
+
+    def values(
+        self, queries: Sequence[Query], completions: Sequence[str]
+    ) -> Sequence[float | None]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Valuation:
+    """How a response is rewarded: what an answer is worth, and the user's own rewards."""
+
+    checker: Checker
+    worth: RewardConfig
+    rewards: tuple[tuple[Reward, float], ...] = ()  # with their weights
+
+
+@dataclass(frozen=True, slots=True)
+class Responses:
+    """The responses of a batch, prompts side by side; asked: (prompts, group)."""
+
+    queries: Sequence[Query]
+    texts: Sequence[str]
+    asked: Tensor
+    replies: Mapping[int, Reply]  # by prompt
+
+
+def score_responses(valuation: Valuation, given: Responses) -> dict[str, Any]:
     """Reward every response: askers by the reply they share, the others by their own answer.
 
-    asked: (prompts, group); texts: a response each, prompts side by side; replies: by prompt.
+    Returns the fields of `Scores` that depend on what was said.
     """
-    prompts, group = asked.shape
-    device = asked.device
-    local = torch.zeros(prompts, group, dtype=torch.bool)
-    reward = torch.zeros(prompts, group)
-    for i, query in enumerate(queries):
-        for j in range(group):
-            text = texts[i * group + j]
-            if is_right(query, text):
-                local[i, j], reward[i, j] = True, worth.local
-            elif answer_of(text) is not None:
-                reward[i, j] = worth.format
-    cloud = torch.zeros(prompts, dtype=torch.bool)
-    failed = torch.zeros(prompts, dtype=torch.bool)
-    for i, reply in replies.items():
-        failed[i] = reply.error is not None
-        cloud[i] = not failed[i] and is_right(queries[i], reply.text or "")
-    local, reward, cloud, failed = (t.to(device) for t in (local, reward, cloud, failed))
-    reward = torch.where(asked, worth.cloud * cloud[:, None].float(), reward)
-    return Scores(
-        reward=reward,
-        valid=~(asked & failed[:, None]),
-        asked=asked,
-        local_right=local & ~asked,
-        cloud_right=cloud,
-        token_ask_probability=token_ask_probability,
+    prompts, group = given.asked.shape
+    asked = given.asked.cpu()
+    owners = [query for query in given.queries for _ in range(group)]
+    alone = (~asked).flatten().nonzero().flatten().tolist()
+    answered = [i for i, reply in given.replies.items() if reply.error is None]
+    verdicts = valuation.checker.check(
+        [owners[i] for i in alone] + [given.queries[i] for i in answered],
+        [given.texts[i] for i in alone] + [given.replies[i].text or "" for i in answered],
     )
+    value = torch.zeros(prompts * group)
+    value[alone] = _tensor(verdicts[: len(alone)])
+    cloud = torch.full((prompts,), math.nan)  # a failed call is worth nothing known
+    cloud[answered] = _tensor(verdicts[len(alone) :])
+    worth, local = valuation.worth, value.view(prompts, group)
+    reward = worth.local * local
+    if worth.format:
+        wrong = [i for i in alone if value[i] == 0]
+        formed = [
+            i for i in wrong if valuation.checker.answer(owners[i], given.texts[i]) is not None
+        ]
+        reward.view(-1)[formed] = worth.format
+    reward = torch.where(asked, worth.cloud * cloud[:, None], reward)
+    named = _rewards(valuation, given, owners)
+    for (_, weight), values in zip(valuation.rewards, named.values(), strict=True):
+        reward = reward + weight * values.nan_to_num(0.0)
+    return {
+        "reward": reward.nan_to_num(0.0),
+        "valid": ~reward.isnan(),
+        "local_right": (local >= 1) & ~asked,
+        "cloud_right": cloud >= 1,
+        "named": named,
+        "undecided": sum(verdict is None for verdict in verdicts),
+    }
+
+
+def _rewards(valuation: Valuation, given: Responses, owners: list[Query]) -> dict[str, Tensor]:
+    """The user's rewards of the full responses: an asker's is its own text and the reply."""
+    if not valuation.rewards:
+        return {}
+    asked, group = given.asked.flatten().tolist(), given.asked.shape[1]
+    replies = [given.replies.get(i) for i in range(len(given.queries)) for _ in range(group)]
+    full = [
+        text + (reply.text or "" if asks and reply is not None else "")
+        for text, asks, reply in zip(given.texts, asked, replies, strict=True)
+    ]
+    return {
+        reward.name: _tensor(reward.values(owners, full)).view(given.asked.shape)
+        for reward, _ in valuation.rewards
+    }
+
+
+def joined(parts: Sequence[Scores]) -> Scores:
+    """The scores of several shares of a batch as one."""
+    if len(parts) == 1:
+        return parts[0]
+    whole = {
+        each.name: torch.cat([getattr(part, each.name) for part in parts])
+        for each in fields(Scores)
+        if each.name not in ("named", "undecided")
+    }
+    named = {name: torch.cat([part.named[name] for part in parts]) for name in parts[0].named}
+    return Scores(**whole, named=named, undecided=sum(part.undecided for part in parts))
+
+
+def moved(scores: Scores, device: torch.device | str) -> Scores:
+    """The same scores with every tensor on a device."""
+    tensors = {each.name: getattr(scores, each.name) for each in fields(Scores)}
+    named = {name: values.to(device) for name, values in scores.named.items()}
+    return Scores(
+        **{name: value.to(device) for name, value in tensors.items() if torch.is_tensor(value)},
+        named=named,
+        undecided=scores.undecided,
+    )
+
+
+def _tensor(values: Sequence[float | None]) -> Tensor:
+    return torch.tensor([math.nan if value is None else float(value) for value in values])

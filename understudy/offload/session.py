@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from safetensors import SafetensorError
 
+from understudy.clouds import MeteredCloud
 from understudy.config import Config, check_config, differences
 from understudy.errors import ConfigError, RunError
+from understudy.files import write_folder
+from understudy.link import ReplyLog
 from understudy.models.policy import Policy
 from understudy.offload.alarms import Alarms
-from understudy.offload.loop import ends, train
+from understudy.offload.loop import train
 from understudy.offload.method import Method
-from understudy.offload.start import build_cloud, start
+from understudy.offload.phases import ends, phases_of, settled
+from understudy.offload.start import load_policy, start
 from understudy.offload.state import State, load_state, save_state
 from understudy.offload.summary import summarise
+from understudy.offload.team import ALONE, Team
 from understudy.run import RunDirectory
-from understudy.tasks.stream import load_stream
 
 
 class Display(Protocol):
@@ -32,37 +38,42 @@ class Display(Protocol):
     def warning(self, text: str) -> None: ...
 
 
-def settled(config: Config) -> Config:
-    """The settings with the stream written out: enough to repeat the run anywhere."""
-    phases = load_stream(config.stream)
-    if config.steps is not None:
-        phases = [phase.model_copy(update={"steps": config.steps}) for phase in phases]
-    stream = [phase.model_dump(mode="json", exclude_none=True) for phase in phases]
-    return config.model_copy(update={"stream": stream})
-
-
-def total_steps(config: Config) -> int:
-    return ends(load_stream(settled(config).stream))[-1]
-
-
-def new_run(path: Path, config: Config, method: Method, display: Display) -> RunDirectory:
+def new_run(
+    path: Path, config: Config, method: Method, display: Display, team: Team = ALONE
+) -> RunDirectory:
     config = settled(config)
-    state = start(config, method)  # bad settings fail before anything is written
+    state = start(config, method, team)  # bad settings fail before anything is written
+    if not team.leads:
+        _follow(state, config, method)
+        return RunDirectory(path)
     run = RunDirectory.create(path, config.model_dump(mode="json"))
     with run.held():
-        return _go(run, state, config, method, display)
+        return _go(run, _logged(state, run), config, method, display)
 
 
-def resume_run(run: RunDirectory, config: Config, method: Method, display: Display) -> RunDirectory:
+def resume_run(
+    run: RunDirectory, config: Config, method: Method, display: Display, team: Team = ALONE
+) -> RunDirectory:
     """Continue from the last whole checkpoint; a finished run ends with the same results."""
+    saved = run.last_checkpoint() if run.has_checkpoint() else None  # None: killed before its first
+    given = config.model_copy(update={"model": str(saved)}) if saved else config
+    if not team.leads:
+        state = start(given, method, team)
+        _follow(load_state(state, saved) if saved else state, config, method)
+        return run
     with run.held():
-        if run.has_checkpoint():
-            saved = run.last_checkpoint()
-            state = start(config.model_copy(update={"model": str(saved)}), method)
-            state = load_state(state, saved, build_cloud(config.cloud))
-        else:  # it was interrupted before its first
-            state = start(config, method)
-        return _go(run, state, config, method, display)
+        state = _logged(start(given, method, team), run)
+        return _go(run, load_state(state, saved) if saved else state, config, method, display)
+
+
+def _logged(state: State, run: RunDirectory) -> State:
+    """The state with every reply on record: what was paid for before a kill is not paid again."""
+    cloud, examiner = state.cloud.cloud, state.examiner.cloud
+    return replace(
+        state,
+        cloud=MeteredCloud(cloud, log=ReplyLog(run.replies)),
+        examiner=MeteredCloud(examiner, log=ReplyLog(run.examination_replies)),
+    )
 
 
 def saved_config(run: RunDirectory) -> Config:
@@ -83,35 +94,61 @@ def check_same(run: RunDirectory, asked: Config) -> Config:
 def trained_policy(run: RunDirectory, config: Config) -> tuple[Policy, Path]:
     """The newest model of a run, and its checkpoint's folder."""
     folder = run.last_checkpoint()
-    return Policy.load(str(folder), config.device, config.bf16), folder
+    return load_policy(config, str(folder)), folder
 
 
 def _go(
     run: RunDirectory, state: State, config: Config, method: Method, display: Display
 ) -> RunDirectory:
-    stream = load_stream(config.stream)
+    stream = phases_of(config)
     recorder = _Recorder(run, display, ends(stream)[-1], method.serving != "random")
-    try:
-        run.rewind(state.step)
-        recorder.recall(state)
+    with closing(state):
+        with _writing(run):
+            run.rewind(state.step)
+            recorder.recall(state)
 
         def save(state: State) -> None:
-            run.save_checkpoint(state.step, lambda folder: save_state(state, folder))
-            # The tokenizer is copied on from the newest: the checkpoint resumed from goes in time.
-            state.policy = replace(state.policy, folder=run.last_checkpoint())
+            with _writing(run):
+                run.save_checkpoint(state.step, lambda folder: save_state(state, folder))
+                # The tokenizer is copied on from the newest: the one resumed from goes in time.
+                state.policy = replace(state.policy, folder=run.last_checkpoint())
+                if config.lora.rank and state.step in ends(stream):  # one adapter per phase is kept
+                    number = ends(stream).index(state.step) + 1
+                    write_folder(run.adapters / f"phase-{number}", state.policy.save_adapter)
 
         state = train(state, method, stream, config, recorder, save)
-        run.write(run.matrix, state.matrix)
-        run.write(
-            run.summary, summarise(run.metric_lines(), state.matrix, state.cloud, state.examiner)
-        )
+        with _writing(run):
+            bills = state.cloud, state.examiner
+            run.write(run.matrix, state.matrix)
+            run.write(run.summary, summarise(run.metric_lines(), state.matrix, *bills))
+    return run
+
+
+def _follow(state: State, config: Config, method: Method) -> None:
+    """The part of a process that does not lead: the same steps, and nothing written."""
+    with closing(state):
+        stream = phases_of(config)
+        train(state, method, stream, config, _Unheard(), lambda _: None)
+
+
+class _Unheard:
+    """A watcher of a process whose steps another one records."""
+
+    def on_step(self, metrics: dict[str, Any], timings: dict[str, Any]) -> None: ...
+
+    def on_evaluation(self, row: dict[str, Any]) -> None: ...
+
+
+@contextmanager
+def _writing(run: RunDirectory) -> Iterator[None]:
+    try:
+        yield
     except (OSError, SafetensorError) as error:  # safetensors has an error of its own for both
         reason = getattr(error, "strerror", None) or error
         raise RunError(
             f"{run.path}: writing failed ({reason}); "
             "make room and continue with --resume, nothing finished is lost"
         ) from error
-    return run
 
 
 class _Recorder:
@@ -131,7 +168,8 @@ class _Recorder:
                 self.alarms.hear(line)
 
     def on_step(self, metrics: dict[str, Any], timings: dict[str, Any]) -> None:
-        self.run.append(metrics, timings)
+        with _writing(self.run):
+            self.run.append(metrics, timings)
         self.done += 1
         pace = (time.monotonic() - self.started) / self.done
         self.display.step(metrics, pace * (self.steps - metrics["step"]))
@@ -140,5 +178,6 @@ class _Recorder:
 
     def on_evaluation(self, row: dict[str, Any]) -> None:
         self.matrix.append(row)
-        self.run.write(self.run.matrix, self.matrix)
+        with _writing(self.run):
+            self.run.write(self.run.matrix, self.matrix)
         self.display.evaluation(row)

@@ -9,28 +9,59 @@ import torch
 from understudy.clouds import FaultyCloud, MeteredCloud, SimulatedCloud
 from understudy.clouds.endpoint import Endpoint, chat_url, read_key
 from understudy.clouds.prices import load_prices
-from understudy.config import CloudConfig, Config, Faults
+from understudy.config import CloudConfig, Config, Faults, RewardConfig
 from understudy.errors import ConfigError
 from understudy.models.policy import Policy
 from understudy.offload.method import Method
+from understudy.offload.scores import Reward, Valuation
 from understudy.offload.state import State
-from understudy.tasks import FAMILIES, LEVELS
+from understudy.offload.team import ALONE, Team, own_device
+from understudy.tasks import FAMILIES, LEVELS, Tasks, open_tasks
+from understudy.tasks.rewards import load_reward
 from understudy.types import Cloud
 
 
-def start(config: Config, method: Method) -> State:
+def start(config: Config, method: Method, team: Team = ALONE) -> State:
     torch.set_num_threads(config.threads)
-    check_device(config.device)
-    policy = Policy.load(config.model, config.device, config.bf16)
-    optimiser = torch.optim.Adam(policy.decoder.parameters(), lr=config.learning_rate)
-    cloud = build_cloud(config.cloud)
+    policy = load_policy(config)
+    cloud, tasks = build_cloud(config.cloud), build_tasks(config)
     return State(
         policy=policy,
-        optimiser=optimiser,
+        optimiser=torch.optim.Adam(policy.trainable(), lr=config.learning_rate),
         dual=method.start(),
         cloud=MeteredCloud(cloud),
         examiner=MeteredCloud(cloud),
+        tasks=tasks,
+        valuation=Valuation(tasks, config.reward, build_rewards(config.reward)),
+        team=team,
     )
+
+
+def load_policy(config: Config, model: str | None = None, adapted: bool = True) -> Policy:
+    """The model that the settings describe, or another folder's in its stead."""
+    check_device(config.device)
+    return Policy.load(
+        model or config.model,
+        own_device(config.device),
+        config.bf16,
+        lora=config.lora if adapted else None,
+        backend=config.backend,
+        dtype=config.dtype if adapted else "float32",
+        checkpointing=config.gradient_checkpointing,
+        request=config.request,
+        seed=config.seed,
+    )
+
+
+def build_tasks(config: Config) -> Tasks:
+    return open_tasks(config.data, allow_unsafe_code=config.sandbox.allow_unsafe_code)
+
+
+def build_rewards(config: RewardConfig) -> tuple[tuple[Reward, float], ...]:
+    """The user's own reward functions, with their weights."""
+    weights = config.weights or [1.0] * len(config.functions)
+    rewards = [load_reward(spec) for spec in config.functions]
+    return tuple(zip(rewards, weights, strict=True))
 
 
 def check_device(name: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +13,18 @@ from safetensors.torch import load_file, save_file
 
 from understudy.clouds import MeteredCloud
 from understudy.errors import CheckpointError
-from understudy.models.checkpoint import save_decoder
 from understudy.models.policy import Policy
-from understudy.types import Cloud
+from understudy.offload.evaluate import Room
+from understudy.offload.scores import Valuation
+from understudy.offload.team import ALONE, Team
+from understudy.tasks import Tasks
 
 _RECORDED = {"step", "dual", "matrix", "cloud", "examiner"}
 
 
 @dataclass
 class State:
-    """Everything that changes while a run goes on.
+    """Everything that changes while a run goes on, and who works on it.
 
     Random numbers are no part of it: every draw is seeded by the run's seed and the step.
     """
@@ -32,13 +34,25 @@ class State:
     dual: Any
     cloud: MeteredCloud
     examiner: MeteredCloud  # the same cloud, on the evaluation's own bill
+    tasks: Tasks
+    valuation: Valuation
+    team: Team = ALONE
     step: int = 0
     matrix: list[dict[str, Any]] = field(default_factory=list)  # a row per evaluation
+
+    def examination(self) -> Room:
+        return Room(self.tasks, self.examiner, self.team)
+
+    def close(self) -> None:
+        """Let connections and checking processes go."""
+        self.cloud.close()
+        self.examiner.close()
+        self.tasks.close()
 
 
 def save_state(state: State, folder: Path) -> None:
     """An ordinary model checkpoint, with the optimiser and the rest of the run beside it."""
-    save_decoder(state.policy.decoder, folder, state.policy.folder)
+    state.policy.save(folder)
     saved = state.optimiser.state_dict()["state"]
     moments = {f"{i}.{key}": value for i, entry in saved.items() for key, value in entry.items()}
     save_file(moments, folder / "optimizer.safetensors")
@@ -52,7 +66,7 @@ def save_state(state: State, folder: Path) -> None:
     (folder / "state.json").write_text(json.dumps(record))
 
 
-def load_state(state: State, folder: Path, cloud: Cloud) -> State:
+def load_state(state: State, folder: Path) -> State:
     """The saved run in place of a freshly started one; the policy's weights are already loaded."""
     record, path = _record(folder), folder / "optimizer.safetensors"
     try:
@@ -65,12 +79,11 @@ def load_state(state: State, folder: Path, cloud: Cloud) -> State:
         entries.setdefault(int(number), {})[key] = value
     groups = state.optimiser.state_dict()["param_groups"]
     state.optimiser.load_state_dict({"state": entries, "param_groups": groups})
-    return State(
-        policy=state.policy,
-        optimiser=state.optimiser,
+    return replace(
+        state,
         dual=type(state.dual)(**record["dual"]),
-        cloud=MeteredCloud(cloud, record["cloud"]),
-        examiner=MeteredCloud(cloud, record["examiner"]),
+        cloud=MeteredCloud(state.cloud.cloud, record["cloud"], state.cloud.log),
+        examiner=MeteredCloud(state.examiner.cloud, record["examiner"], state.examiner.log),
         step=record["step"],
         matrix=record["matrix"],
     )

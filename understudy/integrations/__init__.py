@@ -1,0 +1,1 @@
+"""Our mathematics inside other projects' trainers; each module needs its own extra."""

@@ -1,0 +1,87 @@
+"""The processes that train one model together: who takes which prompts, what is put together again.
+
+`accelerate launch -m understudy train ...` starts them. Every process has the same weights, draws
+and scores its own share of the prompts, and knows the scores of all; gradients are summed. What
+is decided (advantages, price, shift) is decided from all scores, by each process alike, and
+what crosses the link or reaches the disk goes through the first process only. Without a launcher
+the team is one process, and nothing here communicates.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from understudy.errors import ConfigError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Team:
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def leads(self) -> bool:
+        return self.rank == 0
+
+    def share(self, count: int) -> range:
+        """The places of this process in `count` things, in one piece; pieces differ by one."""
+        return range(self.rank * count // self.size, (self.rank + 1) * count // self.size)
+
+    def collected(self, own: T) -> list[T]:
+        """Everyone's, by rank."""
+        if self.size == 1:
+            return [own]
+        found: list[Any] = [None] * self.size
+        torch.distributed.all_gather_object(found, own)
+        return found
+
+    def told(self, work: Callable[[], T]) -> T:
+        """What the first process makes of `work`; the others do none and are told."""
+        if self.size == 1:
+            return work()
+        found: list[Any] = [work() if self.leads else None]
+        torch.distributed.broadcast_object_list(found)
+        result: T = found[0]
+        return result
+
+    def sum_gradients(self, parameters: Iterable[Tensor]) -> None:
+        """Each process computed its own prompts' part of one loss."""
+        if self.size == 1:
+            return
+        learning = [p for p in parameters if p.requires_grad]
+        for parameter in learning:
+            if parameter.grad is None:  # nothing of this share had a signal
+                parameter.grad = torch.zeros_like(parameter)
+            torch.distributed.all_reduce(parameter.grad)
+
+
+ALONE = Team()
+
+
+def join_team(device: str) -> Team:
+    """The team that a launcher started this process for."""
+    size = os.environ.get("WORLD_SIZE", "1")
+    if size == "1":
+        return ALONE
+    try:
+        from accelerate import PartialState
+    except ImportError as error:
+        raise ConfigError(
+            f"WORLD_SIZE={size}: several processes need accelerate; install understudy[models]"
+        ) from error
+    state = PartialState(cpu=torch.device(device).type == "cpu")
+    return Team(state.process_index, state.num_processes)
+
+
+def own_device(device: str) -> str:
+    """`cuda` means each process's own GPU of its machine."""
+    local = os.environ.get("LOCAL_RANK")
+    return f"cuda:{local}" if device == "cuda" and local is not None else device
