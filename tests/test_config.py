@@ -11,7 +11,7 @@ import yaml
 import understudy
 from understudy.config import Config, check_config, described_settings, resolve_config
 from understudy.errors import ConfigError
-from understudy.offload.session import settled, total_steps
+from understudy.offload.phases import settled, total_steps
 from understudy.recipes import NAMES, defaults
 
 

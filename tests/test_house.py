@@ -19,6 +19,7 @@ import pytest
 # From the top of the house to the bottom. A module imports from its own room and from rooms below.
 ROOMS = [
     "cli",  # the verbs: parse, call, print
+    "integrations",  # the dual advantage inside trainers of others
     "recipes",  # one readable run per file
     "report",  # a run directory becomes tables, plots and a page
     "offload",  # the loop: who answers, who asks, what is learned

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.checks import TASKS
 from understudy.errors import ConfigError
 from understudy.tasks import FAMILIES, split_of
 from understudy.tasks.stream import Phase, load_stream, shipped_streams
@@ -24,7 +25,7 @@ def test_every_shipped_stream_loads_and_switches() -> None:
         assert len(phases) == 5
         for before, after in pairwise(phases):
             assert before.families != after.families
-        assert all(phase.batch(3, "train", "key") for phase in phases)
+        assert all(TASKS.batch(phase, 3, "train", "key") for phase in phases)
 
 
 def test_the_budget_changes_only_where_it_says() -> None:
@@ -49,17 +50,17 @@ def test_families_are_a_name_names_or_shares(families: Any, shares: dict[str, fl
 
 def test_batches_depend_on_their_key_alone() -> None:
     phase = Phase.model_validate({"families": ["sums", "stories"]})
-    first = phase.batch(20, "train", "seed 1 step 7")
+    first = TASKS.batch(phase, 20, "train", "seed 1 step 7")
     random.seed(99)
     random.random()
-    assert phase.batch(20, "train", "seed 1 step 7") == first
-    assert phase.batch(20, "train", "seed 1 step 8") != first
-    assert phase.batch(5, "train", "seed 1 step 7") == first[:5]
+    assert TASKS.batch(phase, 20, "train", "seed 1 step 7") == first
+    assert TASKS.batch(phase, 20, "train", "seed 1 step 8") != first
+    assert TASKS.batch(phase, 5, "train", "seed 1 step 7") == first[:5]
 
 
 def test_a_batch_keeps_to_its_split_families_and_levels() -> None:
     phase = Phase.model_validate({"families": {"sums": 1, "strings": 3}, "levels": (2, 4)})
-    queries = phase.batch(800, "validation", "k")
+    queries = TASKS.batch(phase, 800, "validation", "k")
     assert {query.level for query in queries} == {2, 3, 4}
     assert all(split_of(query.family, query.prompt) == "validation" for query in queries)
     share = Counter(query.family for query in queries)["strings"] / len(queries)
@@ -68,16 +69,16 @@ def test_a_batch_keeps_to_its_split_families_and_levels() -> None:
 
 def test_an_exam_asks_every_family_and_level_equally_often() -> None:
     phase = Phase.model_validate({"families": list(FAMILIES), "levels": (1, 5)})
-    queries = phase.exam(len(FAMILIES) * 10, "test", "k")
+    queries = TASKS.exam(phase, len(FAMILIES) * 10, "test", "k")
     counts = Counter((query.family, query.level) for query in queries)
     assert counts == {(name, level): 2 for name in FAMILIES for level in range(1, 6)}
     assert all(split_of(query.family, query.prompt) == "test" for query in queries)
-    assert queries == phase.exam(len(FAMILIES) * 10, "test", "k")
+    assert queries == TASKS.exam(phase, len(FAMILIES) * 10, "test", "k")
 
 
 def test_an_exam_follows_the_shares() -> None:
     phase = Phase.model_validate({"families": {"sums": 3, "facts": 1}})
-    counts = Counter(query.family for query in phase.exam(40, "test", "k"))
+    counts = Counter(query.family for query in TASKS.exam(phase, 40, "test", "k"))
     assert counts == {"sums": 30, "facts": 10}
 
 

@@ -91,6 +91,11 @@ class DataSet:
     name: str
     checker: Checker
     questions: Mapping[Split, tuple[Query, ...]]
+    instruction: str = ""
+
+    def question(self, prompt: str) -> Query:
+        """A question from outside the data, asked as the data's own; its solution is not known."""
+        return Query(prompt, "", self.name, 1, "", self.instruction)
 
     def pool(self, split: Split, levels: tuple[int, int]) -> list[Query]:
         """The questions of a split within levels, or one line that says why there is none."""
@@ -124,6 +129,7 @@ def load_data(name: str, config: DataConfig) -> DataSet:
         name,
         checker,
         {split: tuple(_query(name, told, p) for p in part) for split, part in problems.items()},
+        told,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from understudy.errors import ConfigError
 from understudy.tasks.catalogue import FAMILIES
 from understudy.tasks.data import EXAMPLES
-from understudy.tasks.family import LEVELS, Split, draw_query
-from understudy.types import Query
+from understudy.tasks.family import LEVELS
 
 _SHIPPED = Path(__file__).parent / "streams"
 
@@ -60,31 +58,6 @@ class Phase(BaseModel):
     @property
     def name(self) -> str:
         return "+".join(self.families)
-
-    def draw(self, split: Split, rng: random.Random) -> Query:
-        names = tuple(self.families)
-        family = rng.choices(names, [self.families[name] for name in names])[0]
-        level = rng.randint(*self.levels)
-        return draw_query(FAMILIES[family], level, split, rng)
-
-    def batch(self, size: int, split: Split, key: str) -> list[Query]:
-        """Queries that depend on the key alone, so that a resumed run draws the same ones."""
-        rng = random.Random(key)
-        return [self.draw(split, rng) for _ in range(size)]
-
-    def exam(self, size: int, split: Split, key: str) -> list[Query]:
-        """As `batch`, with every family and level equally often where shares are equal.
-
-        Strata instead of luck: less noise for the same number of questions.
-        """
-        rng = random.Random(key)
-        total, low, high = sum(self.families.values()), self.levels[0], self.levels[1]
-        queries = []
-        for name, share in self.families.items():
-            for i in range(max(1, round(size * share / total))):  # none is left out
-                level = low + i % (high - low + 1)
-                queries.append(draw_query(FAMILIES[name], level, split, rng))
-        return queries
 
 
 def load_stream(
