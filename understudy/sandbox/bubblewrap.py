@@ -20,6 +20,12 @@ INSIDE = Path(__file__).parent / "inside"
 ENVIRONMENT = {"PYTHONHASHSEED": "0", "LD_LIBRARY_PATH": "/python/libraries"}
 OPTIONS = ["-s", "-S", "-P", "-B", "-X", "utf8"]
 
+# Plain words, so that nobody allows it without having read what it means.
+ALLOW_UNSAFE = (
+    "let it do whatever you can do on this machine: sandbox.allow_unsafe_code=true in a run, "
+    "unsafe=True in Python"
+)
+
 # Not user 0 inside: the kernel lets no user namespace within map that one without more rights.
 NAMESPACES_OF_USER = ["--unshare-all", "--cap-drop", "ALL", "--uid", "1000", "--gid", "1000"]
 
@@ -72,8 +78,8 @@ def confined_command(told: str, root: bool) -> list[str]:
     found = shutil.which("bwrap")
     if found is None:
         raise SandboxError(
-            "code of a model's runs only in bubblewrap, and there is no `bwrap` here; install "
-            "bubblewrap, or allow unsafe code in plain words"
+            "code that a model wrote runs only in bubblewrap, and there is no `bwrap` here; "
+            f"install the package bubblewrap, or {ALLOW_UNSAFE}"
         )
     return [
         found,

@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any
 
 from understudy.errors import SandboxError
-from understudy.sandbox.bubblewrap import bare_command, confined_command
+from understudy.sandbox.bubblewrap import ALLOW_UNSAFE, bare_command, confined_command
 from understudy.sandbox.inside import wire
 from understudy.sandbox.records import Limits, Program, Verdict
 
@@ -112,7 +112,7 @@ class Sandbox:
                 server.close()
         raise SandboxError(
             f"bubblewrap cannot confine a program here ({said}); allow user namespaces for this "
-            "user, or allow unsafe code in plain words"
+            f"user, or {ALLOW_UNSAFE}"
         )
 
     def _serve(self, as_root: bool) -> None:
@@ -174,7 +174,7 @@ class Server:
         self.judged += 1
         self._send(job)
         told: Told = self._receive(self.limits.wall + SLACK)
-        if told["outcome"] == "sandbox":
+        if told["outcome"] == "sandbox" and told.get("again", True):
             raise ServerError(told["detail"])
         return told
 
@@ -254,6 +254,8 @@ class Server:
 
 
 def _verdict(told: Told) -> Verdict:
+    if told["outcome"] == "sandbox":
+        return Verdict(None, "sandbox", told["detail"])
     passed = told["outcome"] == "passed"
     share = told.get("share", float(passed))
     return Verdict(passed, told["outcome"], told["detail"], share, told["seconds"], told["stdout"])

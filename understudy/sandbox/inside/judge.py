@@ -38,7 +38,7 @@ class Judge:
     def told(self, outcome: str, detail: str, **more: Any) -> Told:
         return {
             "outcome": outcome,
-            "detail": detail[:SHORT],
+            "detail": printable(detail)[:SHORT],
             "seconds": time.monotonic() - self.line.started,
             "stdout": self.line.text(self.files.stdout)[: self.output],
             **more,
@@ -72,7 +72,8 @@ class Judge:
             before = compile(setup, "<setup>", "exec")
             names, modules = wanted("\n".join([setup, *tests]), set(entry))
         except (SyntaxError, ValueError) as error:
-            return self.told("sandbox", f"a test or the setup is no Python: {error}")
+            detail = f"a test or the setup is no Python: {error}"
+            return self.told("sandbox", detail, again=False)
         passed, first = 0, None
         os.close(self.files.stdin)  # there is nothing to read
         try:
@@ -214,11 +215,15 @@ for _name in ("len", "next", "str", "repr", "hash", "bool", "getitem", "setitem"
     _lend(_name, False)
 
 
+def printable(text: str) -> str:
+    """One line that no terminal obeys: a program chose some of these words."""
+    return "".join(each if each.isprintable() else "?" for each in " ".join(text.split()))
+
+
 def outcome_of(error: BaseException, test: str) -> tuple[str, str]:
     if isinstance(error, AssertionError):
         return "failed", f"wrong: {test}"
     text = f"{type(error).__name__}: {error}" if not isinstance(error, ProgramError) else str(error)
-    text = " ".join(text.split())
     kind = "memory" if isinstance(error, MemoryError) else "error"
     return kind, f"{text[: SHORT // 2]} in {test}" if test else text
 

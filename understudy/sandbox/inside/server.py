@@ -11,7 +11,6 @@ import gc
 import importlib
 import json
 import os
-import random
 import select
 import signal
 import socket
@@ -82,7 +81,6 @@ class Server:
             check_confined()
         for name in COMMON:
             importlib.import_module(name)
-        random.seed(0)  # the same luck for every program
         gc.collect()
         gc.freeze()
 
@@ -174,6 +172,7 @@ class Server:
             child = os.fork()
             if not child:
                 confine.die_with_parent()
+                os.setsid()  # or a signal to its group would reach this process
                 if self.confined:
                     os.chdir("/tmp")
                     confine.refuse_system_calls()
