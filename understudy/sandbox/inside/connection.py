@@ -125,8 +125,8 @@ class Connection:
                 break
         if not self.status.endswith("\n"):
             return "crashed", "it closed its connection before the last test"
-        left = f"it left with {self.status.strip()} before the last test"
-        return self.death() or ("crashed", left)
+        leaving = f"it left with {self.status.strip()} before the last test"
+        return self.death() or ("crashed", leaving)
 
     def death(self) -> tuple[str, str] | None:
         kind, number = self.status.split()
