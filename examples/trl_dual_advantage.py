@@ -21,8 +21,12 @@ from trl import GRPOConfig
 from understudy.clouds import SimulatedCloud
 from understudy.integrations.trl import DualAdvantageGRPOTrainer
 from understudy.models.checkpoint import TINY
-from understudy.tasks import FAMILIES, answer_of
+from understudy.tasks import open_tasks
 from understudy.tasks.stream import Phase
+from understudy.types import Query
+
+TASKS = open_tasks()
+FIELDS = ("solution", "family", "level", "worked")
 
 
 class Lines(TrainerCallback):
@@ -40,23 +44,19 @@ class Lines(TrainerCallback):
             )
 
 
-def correct(
-    completions: list[str], family: list[str], solution: list[str], **_: Any
-) -> list[float]:
+def correct(completions: list[str], **columns: Any) -> list[float | None]:
     """A reward function in TRL's sense; an asker's completion ends with the cloud's reply."""
-    answers = [answer_of(text) for text in completions]
-    given = zip(answers, family, solution, strict=True)
-    return [float(a is not None and FAMILIES[name].check(a, right)) for a, name, right in given]
+    given = zip(*(columns[name] for name in FIELDS), strict=True)
+    return TASKS.check([Query("", *fields) for fields in given], completions)
 
 
 def questions(number: int) -> Dataset:
     """TRL's `prompt` column, and what the checker and the simulated cloud know about each."""
-    queries = Phase(families=["stories", "strings", "calendar"]).batch(number, "train", "example")
-    columns = ("solution", "family", "level", "worked")
+    phase = Phase(families=["stories", "strings", "calendar"])
     return Dataset.from_list(
         [
-            {"prompt": f"{q.prompt}\n"} | {name: getattr(q, name) for name in columns}
-            for q in queries
+            {"prompt": f"{query.prompt}\n"} | {name: getattr(query, name) for name in FIELDS}
+            for query in TASKS.batch(phase, number, "train", "example")
         ]
     )
 

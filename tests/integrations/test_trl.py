@@ -9,6 +9,7 @@ import random
 import runpy
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,17 @@ from peft import LoraConfig
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import GRPOConfig
 
+from tests.checks import TASKS
 from tests.integrations.given import ASK, GIVEN, GivenCloud, correct, rows, trainer_of
-from tests.offload.runs import saved_model
-from understudy.clouds import SimulatedCloud
+from tests.offload.runs import drawn_figures, saved_model
+from understudy.clouds import MeteredCloud, SimulatedCloud
+from understudy.config import RewardConfig, resolve_config
 from understudy.errors import CheckpointError, ConfigError
 from understudy.integrations.trl import STATE, DualAdvantageGRPOTrainer, query_of
 from understudy.objectives import dual_advantage, dual_step, reduce_loss, reinforce_loss
-from understudy.offload.scores import is_right
+from understudy.offload.loop import ask
+from understudy.offload.scores import Responses, Scores, Valuation, score_responses
+from understudy.recipes import defaults, method
 from understudy.tasks.stream import Phase
 from understudy.types import Query
 
@@ -82,8 +87,43 @@ def test_an_examination_pays_from_its_own_purse_and_moves_no_price(tmp_path: Pat
     assert trainer._metrics["eval"]["cloud/all_ask_groups"] == [0.5]  # of six groups of two
 
 
+class Ear:
+    """Who knows the answers of GIVEN, as our loop asks."""
+
+    def check(self, queries: Sequence[Query], completions: Sequence[str]) -> list[float | None]:
+        return [float(text.split()[-1] == "right") for text in completions]
+
+    def answer(self, query: Query, completion: str) -> str | None:
+        return None
+
+
 @pytest.mark.parametrize("seed", range(3))
-def test_advantages_are_those_of_our_loop_and_of_trl(tmp_path: Path, seed: int) -> None:
+def test_on_the_same_rollouts_advantages_and_price_are_those_of_our_loop(
+    tmp_path: Path, seed: int
+) -> None:
+    luck, group, rate, budget = random.Random(seed), 8, 0.3, 0.2
+    given = {name: luck.choices(["right", "wrong", ASK], k=group) for name in GIVEN}
+    given["dead"][0] = ASK  # whose call fails
+    trainer = trainer_of(tmp_path, given, GivenCloud(), price_rate=rate, budget=budget)
+    batch = trainer._generate_and_score_completions(rows(given))
+
+    settings = ["price.initial=0.5", f"price.rate={rate}"]
+    recipe = method("dagrpo")(resolve_config(defaults("dagrpo"), None, settings))
+    queries = [Query(name, "", "", 1, "") for name in given]
+    texts = [text for group_ in given.values() for text in group_]
+    asked = tensor([text == ASK for text in texts]).view(-1, group)
+    replies = ask(MeteredCloud(GivenCloud()), queries, asked)
+    said = Responses(queries, texts, asked, replies)
+    judged = score_responses(Valuation(Ear(), RewardConfig()), said)
+    scores = Scores(**judged, **drawn_figures(asked), token_ask_probability=torch.zeros(1))
+    dual = recipe.start()
+    assert 0 < int(scores.valid.sum()) < scores.valid.numel()
+    assert torch.equal(batch["advantages"], recipe.advantage(scores, dual).flatten())
+    assert trainer.price == pytest.approx(recipe.next_dual(dual, scores, budget).price)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_advantages_are_the_dual_advantage_and_trls_own(tmp_path: Path, seed: int) -> None:
     """Random requests and rewards of two functions, some missing, at a price that moved."""
     luck, group = random.Random(seed), 6
     given = {name: [luck.choice(["hm", ASK]) for _ in range(group)] for name in GIVEN}
@@ -223,18 +263,19 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return saved_model(tmp_path_factory.mktemp("model"))
 
 
-def solved(prompts: list[str], completions: list[str], **columns: Any) -> list[float]:
-    names = ("solution", "family", "level", "worked")
-    given = zip(completions, *(columns[name] for name in names), strict=True)
-    return [float(is_right(Query("", *fields), text)) for text, *fields in given]
+FIELDS = ("solution", "family", "level", "worked")
+
+
+def solved(completions: list[str], **columns: Any) -> list[float | None]:
+    given = zip(*(columns[name] for name in FIELDS), strict=True)
+    return TASKS.check([Query("", *fields) for fields in given], completions)
 
 
 def learner(model: Path, folder: Path, steps: int, **options: Any) -> DualAdvantageGRPOTrainer:
     """The real thing: TRL draws with transformers, `<ask>` ends a completion, a cloud helps."""
-    queries = Phase(families=["facts"], levels=(1, 1)).batch(8, "train", "0")
-    names = ("solution", "family", "level", "worked")
+    queries = TASKS.batch(Phase(families=["facts"], levels=(1, 1)), 8, "train", "0")
     data = [
-        {"prompt": query.prompt + "\n"} | {name: getattr(query, name) for name in names}
+        {"prompt": query.prompt + "\n"} | {name: getattr(query, name) for name in FIELDS}
         for query in queries
     ]
     args = GRPOConfig(
@@ -274,6 +315,7 @@ def lines(trainer: Any) -> list[dict[str, Any]]:
     return [line for line in trainer.state.log_history if "cloud/price" in line]
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_to_the_same_numbers(model: Path, tmp_path: Path) -> None:
     whole = learner(model, tmp_path / "whole", 4)
     whole.train()
@@ -301,11 +343,10 @@ def test_a_killed_run_resumes_to_the_same_numbers(model: Path, tmp_path: Path) -
         assert torch.equal(one, other)
 
 
-def test_a_checkpoint_of_another_trainer_is_refused(model: Path, tmp_path: Path) -> None:
-    learner(model, tmp_path, 2).train()
-    (tmp_path / "checkpoint-2" / STATE).unlink()
+def test_a_checkpoint_of_another_trainer_is_refused(tmp_path: Path) -> None:
+    trainer = trainer_of(tmp_path, GIVEN, GivenCloud())
     with pytest.raises(CheckpointError, match=STATE):
-        learner(model, tmp_path, 4).train(resume_from_checkpoint=True)
+        trainer._load_optimizer_and_scheduler(str(tmp_path))
 
 
 def test_adapters_are_trls(model: Path, tmp_path: Path) -> None:
@@ -340,6 +381,7 @@ def test_two_processes_are_one_batch(tmp_path: Path) -> None:
         assert each["dollars"] == 1.0
 
 
+@pytest.mark.slow
 def test_the_example_runs(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
