@@ -21,7 +21,7 @@ from understudy.models.policy import Policy
 from understudy.models.sampling import Drawing, shifted_logprobs
 
 LORA = Lora(rank=4, alpha=8.0)
-KINDS = ["llama", "llama-tied", "qwen2", "qwen2-tied", "gpt2", "gemma2", "gemma3", "phi"]
+KINDS = ["llama", "qwen2", "qwen2-tied", "gpt2", "gemma2", "phi"]
 EACH = pytest.mark.parametrize("kind", KINDS)
 DRAWING = Drawing(8, ask_shift=2.0)
 
@@ -56,6 +56,12 @@ def trained(base: Path, steps: int = 2, **settings: Any) -> Policy:
     return policy
 
 
+@pytest.fixture(scope="module")
+def adapted(checkpoints: Path) -> dict[str, Policy]:
+    """A policy of each kind with an adapter that was trained a little."""
+    return {kind: trained(checkpoints / kind) for kind in KINDS}
+
+
 def logits_of(policy: Policy, ids: Tensor) -> Tensor:
     found = policy.model(ids)
     return found if isinstance(policy.decoder, Decoder) else found.logits  # type: ignore[no-any-return]
@@ -73,7 +79,7 @@ def test_only_the_adapter_and_the_row_of_the_request_move(kind: str, checkpoints
     before = {name: value.clone() for name, value in policy.model.state_dict().items()}
     trained_names = [name for name, p in policy.model.named_parameters() if p.requires_grad]
     assert all("lora_" in name or name.endswith(".row") for name in trained_names)
-    assert sum(name.endswith(".row") for name in trained_names) == 1
+    assert sum(name.endswith(".row") for name in trained_names) == (kind != "phi")  # has a bias
     optimiser = torch.optim.Adam(policy.trainable(), lr=0.05)
     for _ in range(2):  # A has no gradient while B is zero
         optimiser.zero_grad()
@@ -86,10 +92,9 @@ def test_only_the_adapter_and_the_row_of_the_request_move(kind: str, checkpoints
 @EACH
 @torch.no_grad()
 def test_peft_loads_it_and_gives_the_same_logits(
-    kind: str, checkpoints: Path, tmp_path: Path
+    kind: str, checkpoints: Path, adapted: dict[str, Policy], tmp_path: Path
 ) -> None:
-    with torch.enable_grad():
-        policy = trained(checkpoints / kind)
+    policy = adapted[kind]
     policy.save_adapter(tmp_path / "phase-1")
     assert {path.name for path in (tmp_path / "phase-1").iterdir()} == {
         "adapter_config.json",
@@ -106,8 +111,11 @@ def test_peft_loads_it_and_gives_the_same_logits(
 
 
 @EACH
-def test_a_saved_adapter_continues_exactly(kind: str, checkpoints: Path, tmp_path: Path) -> None:
-    policy = trained(checkpoints / kind)
+def test_a_saved_adapter_continues_exactly(
+    kind: str, checkpoints: Path, adapted: dict[str, Policy], tmp_path: Path
+) -> None:
+    policy = adapted[kind]
+    policy.decoder.zero_grad()
     policy.save(tmp_path / "saved")
     assert not (tmp_path / "saved" / "model.safetensors").exists()
     again = Policy.load(str(tmp_path / "saved"), lora=LORA)
@@ -129,9 +137,10 @@ def test_a_saved_adapter_continues_exactly(kind: str, checkpoints: Path, tmp_pat
 
 @EACH
 @torch.no_grad()
-def test_a_merged_model_needs_no_peft(kind: str, checkpoints: Path, tmp_path: Path) -> None:
-    with torch.enable_grad():
-        policy = trained(checkpoints / kind)
+def test_a_merged_model_needs_no_peft(
+    kind: str, adapted: dict[str, Policy], tmp_path: Path
+) -> None:
+    policy = adapted[kind]
     policy.merged(tmp_path)
     theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32)
     ids = some_ids()
@@ -202,9 +211,9 @@ def test_settings_that_clash_are_refused(checkpoints: Path, tmp_path: Path) -> N
         Policy.load(str(tmp_path / "saved"), lora=Lora(rank=2))
     with pytest.raises(ConfigError, match="targets"):
         Policy.load(base, lora=Lora(2, targets=("q_proj",)))
+    strange = Lora(2, targets=("no_such_layer",))
     with pytest.raises(ConfigError, match="no_such_layer"):
-        few = Lora(2, targets=("no_such_layer",))
-        Policy.load(base, lora=few, backend="transformers")
+        Policy.load(base, lora=strange, backend="transformers")
     with pytest.raises(ConfigError, match="dtype=bfloat16"):
         Policy.load(base, dtype="bfloat16")
     with pytest.raises(ConfigError, match=r"lora.rank"):

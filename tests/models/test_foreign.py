@@ -14,7 +14,8 @@ from understudy.errors import CheckpointError
 from understudy.models.decoder import Decoder
 from understudy.models.foreign import Foreign
 from understudy.models.policy import Policy
-from understudy.models.sampling import Completions, Drawing, Prompts
+from understudy.models.sampling import Completions, Drawing, Prompts, Written
+from understudy.models.scoring import noted, score
 
 GREEDY = Drawing(10, temperature=0.0)
 DRAWN = Drawing(10, temperature=0.8, ask_shift=3.0)
@@ -134,12 +135,27 @@ def test_few_tokens_at_once_and_recomputed_blocks_change_nothing(
         if again:
             policy.decoder.recompute()
         rows = every(drawn)
-        taken, asking = policy.decoder.score(prompts, drawn, rows, ask, DRAWN, tokens)
+        taken, asking = score(policy.decoder, prompts, drawn, rows, ask, DRAWN, tokens)
         found.append((taken, gradients(policy, (taken - asking)[drawn.mask].sum())))
     for taken, slopes in found[1:]:
         torch.testing.assert_close(taken, found[0][0], atol=1e-5, rtol=1e-5)
         for name, slope in slopes.items():
             assert_close(slope, found[0][1][name])
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "gemma2"])
+def test_given_tokens_are_noted_as_if_they_had_been_drawn(kind: str, checkpoints: Path) -> None:
+    policy = Policy.load(str(checkpoints / kind), request="")
+    prompts = policy.prompts(TEXTS)
+    for drawing in (DRAWN, GREEDY, Drawing(10, 1.0, float("-inf"))):
+        drawn = policy.sample(prompts, 2, drawing, luck(2 * len(TEXTS), drawing))
+        given = Written(drawn.tokens, drawn.mask)
+        found, raw = noted(policy.decoder, prompts, given, policy.stops, drawing)
+        for name in Completions.__dataclass_fields__:
+            a, b = getattr(found, name), getattr(drawn, name)
+            torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4, msg=name)
+        plain, _ = policy.score(prompts, drawn, every(drawn), Drawing(10))
+        torch.testing.assert_close(raw, plain.detach(), atol=1e-4, rtol=1e-4)
 
 
 def test_some_rows_are_scored_as_among_all(checkpoints: Path) -> None:
@@ -153,7 +169,7 @@ def test_some_rows_are_scored_as_among_all(checkpoints: Path) -> None:
 
 def test_what_is_drawn_does_not_depend_on_the_rows_beside_it(checkpoints: Path) -> None:
     policy = Policy.load(str(checkpoints / "gemma2"))
-    prompts, drawn = draw(policy)
+    _, drawn = draw(policy)
     uniforms = luck(len(drawn.tokens), DRAWN)
     for i in range(len(TEXTS)):
         alone = policy.prompts([TEXTS[i]])

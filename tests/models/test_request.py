@@ -104,7 +104,7 @@ SAID = [
     f"So I think {REQUEST}",
     f"Tom{ASK}",
     "<unknwon> I need externl assistance</unknown>",
-    f"{REQUEST} no, it is 7",
+    f"{REQUEST} or rather no, I can solve this one: 7",
 ]
 
 

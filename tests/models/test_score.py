@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from understudy.models import decoder, sampling
+from understudy.models import ask_head, decoder
 from understudy.models.branches import grow, plant
 from understudy.models.decoder import Decoder
 from understudy.models.logprobs import pair_logprobs
@@ -19,9 +19,9 @@ from understudy.models.sampling import (
     Stops,
     Written,
     sample,
-    score,
     shifted_logprobs,
 )
+from understudy.models.scoring import score
 from understudy.models.tokens import END, Tokens
 
 DRAWINGS = [Drawing(10), Drawing(10, 0.6), Drawing(10, 1.4, 2.0), Drawing(10, 1.0, float("-inf"))]
@@ -172,7 +172,7 @@ def test_a_large_vocabulary_long_text_and_checkpoints_change_nothing(
     expected = gradients(model, (whole[0] - 0.3 * whole[1]).sum())
     monkeypatch.setattr(decoder, "WRITTEN_OUT", written_out)
     tiles = functools.partial(pair_logprobs, tile=500)
-    monkeypatch.setattr(sampling, "pair_logprobs", tiles)
+    monkeypatch.setattr(ask_head, "pair_logprobs", tiles)
     monkeypatch.setattr(model, "checkpointing", True)
     apart = score(model, prompts, done, every(done), stops.ask, drawing)
     for a, b in zip(apart, whole, strict=True):

@@ -51,7 +51,7 @@ class Lora:
 
 
 def adapt(model: nn.Module, lora: LoraSettings, ask: int, train_row: bool, seed: int) -> Lora:
-    """Freeze a model and give it adapters in float32, and a trainable row for the request.
+    """Freeze a model and give it adapters in float32, and its head a trainable row to ask.
 
     Returned are the settings with the layers' names as transformers has them.
     """
@@ -78,8 +78,8 @@ def adapt(model: nn.Module, lora: LoraSettings, ask: int, train_row: bool, seed:
         parameter.requires_grad_("lora_" in name)
         if "lora_" in name:
             parameter.data = parameter.data.float()
-    if train_row:
-        _, head = ends(model)
+    _, head = ends(model)
+    if train_row and head.bias is None:  # peft leaves a bias out beside a trained row
         _set_head(model, AskHead(head, ask))
     return Lora(lora.rank, lora.alpha, named)
 
@@ -108,8 +108,9 @@ def is_adapted(model: nn.Module) -> bool:
     return any("lora_" in name for name, _ in model.named_parameters())
 
 
-def merged_state(model: nn.Module) -> dict[str, Tensor]:
-    """The state of a model as if its adapters had been folded into its weights."""
+def merged_state(model: nn.Module, adapted: bool = True) -> dict[str, Tensor]:
+    """The state of a model as if its adapters had been folded into its weights; or as if it had
+    none, where not adapted."""
     modules = dict(model.named_modules())
     state = {}
     for name, tensor in model.state_dict().items():
@@ -117,10 +118,10 @@ def merged_state(model: nn.Module) -> dict[str, Tensor]:
         if "lora_" in name or (isinstance(modules[owner], AskHead) and kind == "row"):
             continue
         layer: Any = modules[owner.removesuffix(".base_layer")]
-        if owner.endswith(".base_layer") and kind == "weight":
+        if adapted and owner.endswith(".base_layer") and kind == "weight":
             tensor = (tensor.float() + layer.get_delta_weight("default").float()).to(tensor.dtype)
         state[name.replace(".base_layer.", ".")] = tensor
-    return _with_row(model, state)
+    return _with_row(model, state) if adapted else state
 
 
 def _with_row(model: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -104,21 +104,22 @@ class _Stored:
         return found
 
 
-def save_decoder(model: Decoder, folder: Path, source: Path) -> None:
-    """Write a checkpoint that transformers loads: adapters are folded into the weights.
+def save_decoder(model: Decoder, folder: Path, source: Path, adapted: bool = True) -> None:
+    """Write a checkpoint that transformers loads: adapters are folded in, or left out.
 
     What the source's config.json says beyond the sizes is kept, and so are its tokenizer's files.
     """
     folder.mkdir(parents=True, exist_ok=True)
     config = _config(model, source)
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-    save_file(checkpoint_tensors(model), folder / "model.safetensors", metadata={"format": "pt"})
+    tensors = checkpoint_tensors(model, adapted)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     copy_files(source, folder)
 
 
-def checkpoint_tensors(model: Decoder) -> dict[str, Tensor]:
+def checkpoint_tensors(model: Decoder, adapted: bool = True) -> dict[str, Tensor]:
     """The weights under transformers' names, fused projections taken apart."""
-    state, shape, tensors = adapters.merged_state(model), model.shape, {}
+    state, shape, tensors = adapters.merged_state(model, adapted), model.shape, {}
     for ours, theirs in names.parameters(shape):
         whole = state[ours]
         for name, part in zip(

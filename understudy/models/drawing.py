@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -21,6 +23,28 @@ def choose(
     uniforms: (rows,) in (0, 1]; without them the likeliest token is taken. Temperature 0 is
     taken as 1.
     """
+
+    def chosen(weights: Tensor, scaled: Tensor) -> Tensor:
+        return scaled.argmax(dim=1) if uniforms is None else first_reached(weights, uniforms)
+
+    return _noting(logits, ask, temperature, ask_shift, chosen)
+
+
+def noted_of(
+    logits: Tensor, taken: Tensor, ask: int, temperature: float, ask_shift: float
+) -> Tensor:
+    """What `choose` would have noted of given tokens, taken: (rows,); logits are overwritten."""
+    return _noting(logits, ask, temperature, ask_shift, lambda *_: taken)[1]
+
+
+def _noting(
+    logits: Tensor,
+    ask: int,
+    temperature: float,
+    ask_shift: float,
+    choice: Callable[[Tensor, Tensor], Tensor],
+) -> tuple[Tensor, Tensor]:
+    """As `choose`, of what a choice makes of the weights and the logits that they come from."""
     temperature = temperature or 1.0
     asking = logits[:, ask].clone()
     logits[:, ask] = float("-inf")
@@ -31,7 +55,7 @@ def choose(
     logits[:, ask] = asking / temperature + ask_shift
     top = torch.maximum(best / temperature, logits[:, ask])
     weights = logits.sub_(top[:, None]).exp()
-    tokens = logits.argmax(dim=1) if uniforms is None else first_reached(weights, uniforms)
+    tokens = choice(weights, logits)
     total = weights.sum(dim=1)
     log_total = total.log()
     asking = logits[:, ask] - log_total

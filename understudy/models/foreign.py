@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from understudy.errors import CheckpointError
 from understudy.models import adapters
-from understudy.models.ask_head import head_pairs
 from understudy.models.branches import packed
 from understudy.models.request import ends
 from understudy.models.sampling import (
@@ -24,7 +23,6 @@ from understudy.models.sampling import (
     Stops,
     Written,
     draw,
-    shifted_logprobs,
 )
 
 _COMPACT_BELOW = 0.8  # rows leave the batch once so few would be left
@@ -72,42 +70,6 @@ class Foreign(nn.Module):
         tokens = prompts.ids[:, -1].repeat_interleave(group)
         return draw(session, tokens, stops, drawing, uniforms)
 
-    def score(
-        self,
-        prompts: Prompts,
-        completions: Completions | Written,
-        rows: Tensor,
-        ask: int,
-        drawing: Drawing,
-        tokens_at_once: int = TOKENS_AT_ONCE,
-    ) -> tuple[Tensor, Tensor]:
-        """As `sampling.score`; each row is computed with its whole prompt."""
-        found = torch.zeros(2, len(rows), completions.tokens.shape[1], device=prompts.ids.device)
-        learning = torch.is_grad_enabled()
-        self.model.train(learning)  # nothing is dropped; blocks are computed again in training only
-        states, taken, at = [], [], []
-        for part in self.parts(prompts, completions, rows, tokens_at_once):
-            if self.plain_head:
-                states.append(self.states(part))
-            elif learning:  # else every token's logits would be kept
-                again = checkpoint(self._own_pairs, part, ask, drawing, use_reentrant=False)
-                states.append(again)
-            else:
-                states.append(self._own_pairs(part, ask, drawing))
-            taken.append(part.taken)
-            at.append(torch.stack((part.rows, part.columns)))
-        self.model.eval()
-        if not states:
-            return found[0], found[1]
-        pairs = torch.cat(states)
-        if self.plain_head:
-            head, how = ends(self.model)[1], (drawing.temperature, drawing.ask_shift)
-            pairs = head_pairs(head, pairs, torch.cat(taken), ask, *how)
-        row, column = torch.cat(at, dim=1)
-        both = torch.arange(2, device=row.device)[:, None]
-        found = found.index_put((both, row, column), pairs.T.to(found.dtype))
-        return found[0], found[1]
-
     def parts(
         self,
         prompts: Prompts,
@@ -126,19 +88,26 @@ class Foreign(nn.Module):
 
     def states(self, part: Part) -> Tensor:
         """Final states (tokens, hidden size) where tokens are foretold."""
-        hidden: Tensor = self.run(part.ids, part.mask, use_cache=False).last_hidden_state
+        with self._learning():
+            hidden: Tensor = self.run(part.ids, part.mask, use_cache=False).last_hidden_state
         return hidden.flatten(0, 1).index_select(0, part.reads)
-
-    def _own_pairs(self, part: Part, ask: int, drawing: Drawing) -> Tensor:
-        logprobs = shifted_logprobs(self.logits_at(part), ask, drawing)
-        taken = logprobs.gather(1, part.taken[:, None]).squeeze(1)
-        return torch.stack((taken, logprobs[:, ask]), dim=1)
 
     def logits_at(self, part: Part) -> Tensor:
         """The model's own logits (tokens, vocabulary) where tokens are foretold, in float32."""
-        logits = self.model(part.ids, attention_mask=part.mask.long(), use_cache=False).logits
-        read: Tensor = logits.flatten(0, 1).index_select(0, part.reads).float()
+        with self._learning():
+            found = self.model(part.ids, attention_mask=part.mask.long(), use_cache=False)
+        read: Tensor = found.logits.flatten(0, 1).index_select(0, part.reads).float()
         return read
+
+    @contextmanager
+    def _learning(self) -> Iterator[None]:
+        """In training mode where a gradient is wanted: nothing is dropped, but transformers
+        computes blocks again in that mode only."""
+        self.model.train(torch.is_grad_enabled())
+        try:
+            yield
+        finally:
+            self.model.eval()
 
 
 class _Caching:
@@ -260,7 +229,7 @@ def _has_plain_head(model: Any) -> bool:
     return bool(difference <= 1e-4 * logits.float().abs().max().clamp(min=1.0))
 
 
-def save_foreign(owner: Foreign, folder: Path) -> None:
-    """Write a checkpoint that transformers loads: adapters are folded into the weights."""
+def save_foreign(owner: Foreign, folder: Path, adapted: bool = True) -> None:
+    """Write a checkpoint that transformers loads: adapters are folded in, or left out."""
     folder.mkdir(parents=True, exist_ok=True)
-    owner.model.save_pretrained(folder, state_dict=adapters.merged_state(owner.model))
+    owner.model.save_pretrained(folder, state_dict=adapters.merged_state(owner.model, adapted))

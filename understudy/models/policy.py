@@ -24,7 +24,8 @@ from understudy.models.checkpoint import (
 from understudy.models.decoder import Decoder
 from understudy.models.foreign import Foreign, load_foreign, save_foreign
 from understudy.models.request import give_request
-from understudy.models.sampling import Completions, Drawing, Prompts, Stops, Written, sample, score
+from understudy.models.sampling import Completions, Drawing, Prompts, Stops, Written, sample
+from understudy.models.scoring import score
 from understudy.models.tokens import REQUEST, Tokens
 from understudy.tasks.answer import asks_for_help
 
@@ -157,9 +158,6 @@ class Policy:
         self, prompts: Prompts, completions: Completions | Written, rows: Tensor, drawing: Drawing
     ) -> tuple[Tensor, Tensor]:
         with self._precision():
-            if isinstance(self.decoder, Foreign):
-                ask = self.tokens.ask
-                return self.decoder.score(prompts, completions, rows, ask, drawing)
             return score(self.decoder, prompts, completions, rows, self.tokens.ask, drawing)
 
     def texts(self, completions: Completions) -> list[str]:
@@ -182,13 +180,14 @@ class Policy:
             raise ConfigError(f"{folder}: there is no adapter to save; set lora.rank")
         adapters.save_adapter(self.model, folder, self.base, self.lora)
 
-    def merged(self, folder: Path) -> None:
-        """Write a whole checkpoint that transformers loads, an adapter folded into its weights."""
+    def merged(self, folder: Path, adapted: bool = True) -> None:
+        """Write a whole checkpoint that transformers loads, an adapter folded into its weights;
+        or left out, where not adapted."""
         if isinstance(self.decoder, Foreign):
-            save_foreign(self.decoder, folder)
+            save_foreign(self.decoder, folder, adapted)
         else:
             whole = resolve(self.base) if self.lora else self.folder
-            save_decoder(self.decoder, folder, whole)
+            save_decoder(self.decoder, folder, whole, adapted)
         self.tokens.save(folder, self.folder)
 
     def _heard(self, drawn: Completions, drawing: Drawing) -> Completions:

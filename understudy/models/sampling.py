@@ -10,8 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from understudy.models.ask_head import head_pairs
-from understudy.models.branches import grow, packed, plant
+from understudy.models.branches import packed
 from understudy.models.decoder import Decoder, visibility_bias
 from understudy.models.drawing import choose
 from understudy.models.logprobs import shifted_logits
@@ -299,55 +298,3 @@ def shifted_logprobs(logits: Tensor, ask: int, drawing: Drawing) -> Tensor:
     logits: (..., vocabulary). The shift is on the scale of log-probabilities, after temperature.
     """
     return shifted_logits(logits, ask, drawing.temperature, drawing.ask_shift).log_softmax(dim=-1)
-
-
-def score(
-    model: Decoder,
-    prompts: Prompts,
-    completions: Completions | Written,
-    rows: Tensor,
-    ask: int,
-    drawing: Drawing,
-    tokens_at_once: int = TOKENS_AT_ONCE,
-) -> tuple[Tensor, Tensor]:
-    """Log-probabilities, with gradient, of completions' tokens and of asking, each of shape
-    (len(rows), positions).
-
-    Only the rows named are computed, each prompt once for all of its rows, and only the positions
-    of drawn tokens meet the head. Sequences of similar length pass the blocks together, as many
-    as have `tokens_at_once` tokens; a row's numbers do not depend on the rows beside it.
-    """
-    group = completions.tokens.shape[0] // prompts.ids.shape[0]
-    found = torch.zeros(2, len(rows), completions.tokens.shape[1], device=prompts.ids.device)
-    trees = grow(
-        _bare(prompts.ids, prompts.mask),
-        _bare(completions.tokens[rows], completions.mask[rows]),
-        (rows // group).tolist(),
-    )
-    hidden, taken, at = [], [], []
-    for start, stop in packed([len(tree.tokens) for tree in trees], tokens_at_once):
-        forest = plant(trees[start:stop], prompts.ids.device)
-        states = model.branch(forest.tokens, forest.positions, forest.visible)
-        hidden.append(states.flatten(0, 1).index_select(0, forest.reads))
-        taken.append(forest.taken)
-        at.append(torch.stack((forest.rows, forest.columns)))
-    if not hidden:
-        return found[0], found[1]
-    pairs = head_pairs(
-        model.head,
-        torch.cat(hidden),
-        torch.cat(taken),
-        ask,
-        drawing.temperature,
-        drawing.ask_shift,
-    )
-    row, column = torch.cat(at, dim=1)
-    both = torch.arange(2, device=row.device)[:, None]
-    found = found.index_put((both, row, column), pairs.T.to(found.dtype))
-    return found[0], found[1]
-
-
-def _bare(ids: Tensor, mask: Tensor) -> list[list[int]]:
-    """Rows without their padding."""
-    parts: tuple[Tensor, ...] = ids[mask].split(mask.sum(dim=1).tolist())
-    return [part.tolist() for part in parts]
