@@ -25,8 +25,8 @@ from understudy.config import Config
 from understudy.environment import environment
 from understudy.models.policy import Policy
 from understudy.models.sampling import Drawing
-from understudy.offload.evaluate import local_answers
-from understudy.tasks import FAMILIES, LEVELS, Family, draw_query
+from understudy.offload.evaluate import greedy, right_answers
+from understudy.tasks import FAMILIES, LEVELS, Family, Tasks, draw_query, open_tasks
 from understudy.types import Query
 
 RESULTS = Path(__file__).parent / "results" / "tiny_accuracy.json"
@@ -39,10 +39,15 @@ def questions(family: Family, level: int, draws: int, seed: int) -> list[Query]:
     return [draw_query(family, level, "test", rng) for _ in range(draws)]
 
 
-def accuracy(policy: Policy, queries: list[Query]) -> float:
+def accuracy(policy: Policy, tasks: Tasks, queries: list[Query]) -> float:
     """The share that the model answers right by itself, greedily."""
-    right, _, _ = local_answers(policy, queries, LONGEST)
-    return float(right.mean())
+    ordered = sorted(queries, key=lambda query: len(query.prompt))  # less padding
+    right = 0
+    for start in range(0, len(ordered), _PROMPTS_AT_ONCE):
+        part = ordered[start : start + _PROMPTS_AT_ONCE]
+        texts, _ = greedy(policy, part, LONGEST)
+        right += int(right_answers(tasks, part, texts).sum())
+    return right / len(ordered)
 
 
 def ask_share(policy: Policy, queries: list[Query], seed: int) -> float:
@@ -58,14 +63,14 @@ def ask_share(policy: Policy, queries: list[Query], seed: int) -> float:
     return asked / len(prompts)
 
 
-def measure(policy: Policy, draws: int, seed: int) -> dict[str, Any]:
+def measure(policy: Policy, tasks: Tasks, draws: int, seed: int) -> dict[str, Any]:
     """family -> greedy accuracy by level and share of responses that ask, all levels together."""
     found = {}
     for family in FAMILIES.values():
         by_level = {level: questions(family, level, draws, seed) for level in LEVELS}
         every = [query for queries in by_level.values() for query in queries]
         found[family.name] = {
-            "accuracy": {str(level): accuracy(policy, by_level[level]) for level in LEVELS},
+            "accuracy": {str(level): accuracy(policy, tasks, by_level[level]) for level in LEVELS},
             "ask_share": ask_share(policy, every, seed),
         }
     return found
@@ -78,7 +83,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    policy = Policy.load(args.model)
+    policy, tasks = Policy.load(args.model), open_tasks()
     commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True).stdout
     record = {
         "command": "python bench/tiny_accuracy.py",
@@ -89,7 +94,7 @@ def main() -> None:
         "parameters": sum(weights.numel() for weights in policy.decoder.parameters()),
         "vocabulary": policy.tokens.tokenizer.get_vocab_size(),
         "environment": environment(),
-        "families": measure(policy, args.draws, args.seed),
+        "families": measure(policy, tasks, args.draws, args.seed),
     }
     print(tiny_accuracy_table(record))
     if args.model == "tiny":

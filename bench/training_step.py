@@ -1,14 +1,20 @@
-"""One whole GRPO step, samples per second: this loop beside TRL's GRPOTrainer, on the CPU.
+"""One whole GRPO step, samples per second: this loop beside TRL's GRPOTrainer.
 
     python bench/training_step.py
+    python bench/training_step.py --size qwen2-0.5b --batch-size 2 --group 4 --sides understudy trl
 
 A step draws a group per prompt, rewards every sample and takes one optimiser step. Both sides
 have the same checkpoint, questions, group size, longest completion, reward function, loss,
-learning rate, temperature, float32 and number of threads, and take turns, step by step, within
+learning rate, temperature, precision and number of threads, and take turns, step by step, within
 one run; the figure is that of the median step after warm-up. A completion ends at <eos> or at
 <ask> on both sides, and an asker's reward is 0 on both. TRL generates with transformers, keeps
 no gradient checkpoints, logs and saves nothing. Questions are drawn beforehand; tokenising them
 is part of the step. Our step includes the simulated cloud's replies and the step's metrics.
+
+Models of `shapes.py` have random weights; there the reward is a checksum of the text, so that
+every sample has a signal. `flops_share` is what training has to compute, each prompt once for its
+group, per second of the update (on a CPU the processor's own), as a share of what the machine does
+in products of large matrices, measured in the same run.
 
 Seconds are wall-clock; the processor's own seconds stand beside them, which other work on the
 machine disturbs less.
@@ -24,31 +30,37 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from contextlib import ExitStack, closing
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import torch
+from roofline import peak_flops, peak_gigabytes, synchronise, training_flops
+from shapes import SHAPES, checkpoint
 
 from understudy.config import Config, resolve_config
 from understudy.environment import environment
-from understudy.models.checkpoint import resolve
+from understudy.models.checkpoint import read_shape, resolve
+from understudy.models.decoder import Decoder, Shape
 from understudy.models.policy import Policy
 from understudy.models.sampling import Completions, Drawing, Prompts
+from understudy.models.tokens import Tokens
 from understudy.objectives import has_signal
+from understudy.offload.learn import Lesson
 from understudy.offload.loop import rollout, update
 from understudy.offload.measure import step_metrics
 from understudy.offload.method import Dual
 from understudy.offload.start import start
 from understudy.recipes import defaults, method
+from understudy.tasks import open_tasks
 from understudy.tasks.stream import Phase
 from understudy.types import Query
 
 ROOT = Path(__file__).resolve().parents[1]
 FAMILIES = ["stories", "strings", "programs", "facts", "calendar"]
 MILLION = ["--hidden", "160", "--layers", "3", "--inner", "448", "--steps", "400"]
+SIDES = ["understudy", "trl", "understudy_bf16", "trl_bf16"]
 Row = dict[str, Any]
 
 
@@ -67,6 +79,7 @@ class TimedPolicy(Policy):
     ) -> Completions:
         started = time.perf_counter()
         drawn = Policy.sample(self, prompts, group, drawing, uniforms)
+        synchronise(self.device)
         self.seconds.append(time.perf_counter() - started)
         return drawn
 
@@ -79,20 +92,22 @@ class Ours:
         self.state = start(config, self.method)
         policy = self.state.policy
         self.policy = TimedPolicy(
-            policy.decoder, policy.tokens, policy.folder, policy.device, policy.bf16
+            **{each.name: getattr(policy, each.name) for each in fields(policy)}
         )
         self.state.policy = self.policy
         self.state.dual = Dual(price=0.0, shift=0.0)  # it may ask, as TRL's model may
 
-    def step(self, queries: list[Query]) -> Row:
+    def step(self, queries: list[Query], last: bool = False) -> Row:
         wall, processor = time.perf_counter(), time.process_time()
         state, config, method = self.state, self.config, self.method
         batch, scores = rollout(state, queries, config.budget, config)
-        advantage = method.advantage(scores, state.dual)
-        drawn = time.perf_counter()
-        update(state, method, batch, scores, advantage, 0.0, config, None)
+        lesson = Lesson(batch, scores, method.advantage(scores, state.dual), 0.0)
+        drawn, update_processor = time.perf_counter(), time.process_time()
+        learnt = update(state, method, lesson, config, None)
+        synchronise(self.policy.device)
         updated = time.perf_counter()
-        metrics = step_metrics(state, 1, self.phase, 0.0, batch, scores, advantage)
+        update_processor = time.process_time() - update_processor
+        metrics = step_metrics(state, 1, self.phase, lesson) | learnt
         state.step += 1
         ended = time.perf_counter()
         sample = self.policy.seconds[-1]
@@ -102,24 +117,33 @@ class Ours:
             "sample": sample,
             "score": drawn - wall - sample + ended - updated,
             "update": updated - drawn,
+            "update_processor_seconds": update_processor,
             "mean_length": metrics["completions/mean_length"],
             "reward": metrics["reward"],
-            "groups_without_signal": 1.0 - float(has_signal(advantage).float().mean()),
+            "groups_without_signal": 1.0 - float(has_signal(lesson.advantage).float().mean()),
+            "prompt_tokens": int(batch.prompts.mask.sum()),
+            "peak_gigabytes": peak_gigabytes(self.policy.device),
         }
+
+    def close(self) -> None:
+        self.state.close()
 
 
 class Theirs:
     """TRL's GRPOTrainer in its own process, held before each step until it is asked for."""
 
-    def __init__(self, config: Config, stops: list[int], queries: list[Query]) -> None:
+    def __init__(self, config: Config, queries: list[Query]) -> None:
+        model = resolve(config.model)
+        tokens = Tokens(model)
         case = {
-            "model": str(resolve(config.model)),
+            "model": str(model),
             "queries": [asdict(query) | {"prompt": query.prompt + "\n"} for query in queries],
-            "stops": stops,
+            "stops": [tokens.end, tokens.ask],
             "group": config.num_generations,
+            "reward": next(iter(config.reward.functions), None),
         }
         names = "batch_size max_completion_length temperature learning_rate"
-        names += " loss_type epsilon max_grad_norm threads seed"
+        names += " loss_type epsilon max_grad_norm threads seed bf16 device"
         case |= {name: getattr(config, name) for name in names.split()}
         self.process = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("trl_step.py"))],
@@ -137,7 +161,7 @@ class Theirs:
         self.versions = self._read()
         self._read()  # ready for its first step
 
-    def step(self, last: bool) -> Row:
+    def step(self, _: list[Query], last: bool) -> Row:
         self._write("step")
         told = self._read()
         if not last:
@@ -162,51 +186,78 @@ class Theirs:
         return told
 
 
-@contextmanager
-def trl_process(*args: Any) -> Iterator[Theirs]:
-    theirs = Theirs(*args)
-    try:
-        yield theirs
-    finally:
-        theirs.close()
+def side(name: str, config: Config, phase: Phase, queries: list[Query]) -> Ours | Theirs:
+    config = config.model_copy(update={"bf16": name.endswith("bf16")})
+    return Theirs(config, queries) if name.startswith("trl") else Ours(config, phase)
 
 
-def compare(model: str, args: argparse.Namespace) -> Row:
-    """Both sides through the same batches, in turns; TRL first in every other pair."""
-    config, phase = settings(model, args), Phase(families=args.families)
+def compare(size: str, args: argparse.Namespace) -> Row:
+    """All sides through the same batches, in turns, the order reversed at every step."""
+    config, phase = settings(size, args), Phase(families=args.families)
     total = args.warm_up + args.steps
-    batches = [phase.batch(config.batch_size, "train", f"{args.seed} {i}") for i in range(total)]
-    ours, half = Ours(config, phase), Ours(config.model_copy(update={"bf16": True}), phase)
-    stops = [ours.policy.tokens.end, ours.policy.tokens.ask]
+    with open_tasks() as tasks:
+        keys = [f"{args.seed} {number}" for number in range(total)]
+        batches = [tasks.batch(phase, config.batch_size, "train", key) for key in keys]
     queries = [query for batch in batches for query in batch]
-    rows: dict[str, list[Row]] = {"understudy": [], "trl": [], "understudy_bf16": []}
-    with trl_process(config, stops, queries) as theirs:
+    rows: dict[str, list[Row]] = {name: [] for name in args.sides}
+    versions: Row = {}
+    with ExitStack() as stack:
+        sides: dict[str, Ours | Theirs] = {}
+        for name in args.sides:
+            sides[name] = stack.enter_context(closing(side(name, config, phase, queries)))
         for number, batch in enumerate(batches):
-            if number % 2:
-                rows["trl"].append(theirs.step(number + 1 == total))
-            rows["understudy"].append(ours.step(batch))
-            rows["understudy_bf16"].append(half.step(batch))
-            if not number % 2:
-                rows["trl"].append(theirs.step(number + 1 == total))
-        versions = theirs.versions
+            for name in args.sides if number % 2 else args.sides[::-1]:
+                rows[name].append(sides[name].step(batch, number + 1 == total))
+        for each in sides.values():
+            versions |= each.versions if isinstance(each, Theirs) else {}
+    shape = read_shape(resolve(config.model))
     samples = config.batch_size * config.num_generations
-    sides = {name: summary(steps[args.warm_up :], samples) for name, steps in rows.items()}
-    decoder = ours.policy.decoder
+    found = {name: summary(steps[args.warm_up :], samples) for name, steps in rows.items()}
+    if size in SHAPES:
+        for name, row in found.items():
+            row |= flops(name, row, shape, prompt_tokens(config, queries) / total, args)
     return {
-        "model": model if model == "tiny" else Path(model).name,
-        "parameters": sum(parameter.numel() for parameter in decoder.parameters()),
-        "shape": asdict(decoder.shape),
+        "model": size if size in ("tiny", *SHAPES) else Path(config.model).name,
+        "parameters": parameters(shape),
+        "shape": asdict(shape),
         "trl_versions": versions,
-        **sides,
-        "ratio": ratio(sides, "understudy", "seconds"),
-        "ratio_of_processor_time": ratio(sides, "understudy", "processor_seconds"),
-        "ratio_bf16": ratio(sides, "understudy_bf16", "seconds"),
+        **found,
+        **ratios(found),
     }
 
 
-def settings(model: str, args: argparse.Namespace) -> Config:
-    given = {
-        "model": model,
+def prompt_tokens(config: Config, queries: list[Query]) -> int:
+    _, mask = Tokens(resolve(config.model)).encode_prompts([query.prompt for query in queries])
+    return int(mask.sum())
+
+
+def parameters(shape: Shape) -> int:
+    with torch.device("meta"):
+        model = Decoder(shape)
+    return sum(weight.numel() for weight in model.parameters())
+
+
+def flops(name: str, row: Row, shape: Shape, prompts: float, args: argparse.Namespace) -> Row:
+    """What the update had to compute, and at what share of the machine's pace."""
+    dtype = torch.bfloat16 if name.endswith("bf16") else torch.float32
+    samples = args.batch_size * args.group
+    needed = training_flops(shape, round(prompts), round(row["mean_length"] * samples))
+    peak = peak_flops(args.device, dtype)
+    seconds = row["update_processor_seconds" if args.device == "cpu" else "update"]
+    share = needed / seconds / peak
+    return {"update_flops": needed, "peak_flops": peak, "flops_share": share}
+
+
+def model_of(size: str) -> str:
+    if size in SHAPES:
+        return str(checkpoint(size))
+    return million() if size == "million" else size
+
+
+def settings(size: str, args: argparse.Namespace) -> Config:
+    given: Row = {
+        "model": model_of(size),
+        "device": args.device,
         "batch_size": args.batch_size,
         "num_generations": args.group,
         "max_completion_length": args.length,
@@ -218,14 +269,17 @@ def settings(model: str, args: argparse.Namespace) -> Config:
         "threads": args.threads,
         "seed": args.seed,
     }
+    if size in SHAPES:
+        given["reward.functions"] = [f"{Path(__file__).with_name('shapes.py')}:checksum"]
     return resolve_config(
-        defaults("grpo"), None, [f"{key}={value}" for key, value in given.items()]
+        defaults("grpo"), None, [f"{key}={json.dumps(value)}" for key, value in given.items()]
     )
 
 
 def summary(steps: list[Row], samples: int) -> Row:
     """The median step, and the mean of what was drawn."""
     timed = ("seconds", "processor_seconds", "sample", "score", "update")
+    timed += ("update_processor_seconds",)
     drawn = ("mean_length", "reward", "groups_without_signal")
     middle = {name: statistics.median(step[name] for step in steps) for name in timed}
     mean = {name: statistics.fmean(step[name] for step in steps) for name in drawn}
@@ -234,12 +288,23 @@ def summary(steps: list[Row], samples: int) -> Row:
         **middle,
         **mean,
         "tokens_drawn": round(sum(step["mean_length"] * samples for step in steps)),
+        "peak_gigabytes": max(step["peak_gigabytes"] for step in steps),
         "all_seconds": [step["seconds"] for step in steps],
     }
 
 
-def ratio(sides: dict[str, Row], ours: str, name: str) -> float:
-    return float(sides["trl"][name] / sides[ours][name])
+def ratios(sides: dict[str, Row]) -> Row:
+    """How many times as fast as TRL's first side ours are."""
+    theirs = [row for name, row in sides.items() if name.startswith("trl")]
+    ours = {name: row for name, row in sides.items() if not name.startswith("trl")}
+    if not theirs or not ours:
+        return {}
+    first = next(iter(ours.values()))
+    found = {"ratio": "seconds", "ratio_of_processor_time": "processor_seconds"}
+    row = {name: theirs[0][timed] / first[timed] for name, timed in found.items()}
+    if "understudy_bf16" in ours:
+        row["ratio_bf16"] = theirs[0]["seconds"] / ours["understudy_bf16"]["seconds"]
+    return row
 
 
 def million() -> str:
@@ -253,22 +318,28 @@ def million() -> str:
 
 def shown(row: Row) -> str:
     lines = [f"{row['model']}: {row['parameters']} parameters"]
-    for name in ("understudy", "understudy_bf16", "trl"):
+    for name in (name for name in SIDES if name in row):
         side = row[name]
         split = " ".join(f"{part} {side[part]:.3f}" for part in ("sample", "score", "update"))
         rate, length = side["samples_per_second"], side["mean_length"]
         lines.append(
-            f"  {name:16} {rate:7.1f} samples/s  {side['seconds']:.3f} s ({split})  "
+            f"  {name:16} {rate:7.2f} samples/s  {side['seconds']:.3f} s ({split})  "
             f"processor {side['processor_seconds']:.3f} s  mean length {length:.2f}  "
-            f"without signal {side['groups_without_signal']:.2f}"
+            f"without signal {side['groups_without_signal']:.2f}  "
+            f"peak {side['peak_gigabytes']:.1f} GB"
         )
-    ratios = f"{row['ratio']:.2f} (processor time {row['ratio_of_processor_time']:.2f}"
-    return "\n".join([*lines, f"  ratio {ratios}, bf16 {row['ratio_bf16']:.2f})"])
+        if "flops_share" in side:
+            lines[-1] += f"  {side['flops_share']:.0%} of peak FLOP/s"
+    figures = [f"{name} {value:.2f}" for name, value in row.items() if name.startswith("ratio")]
+    return "\n".join([*lines, *(f"  {figure}" for figure in figures)])
 
 
 def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--models", nargs="*", default=["tiny", "million"])
+    sizes = f"tiny, million, {', '.join(SHAPES)}, or a checkpoint's folder"
+    parser.add_argument("--size", nargs="*", default=["tiny", "million"], help=sizes)
+    parser.add_argument("--sides", nargs="*", choices=SIDES, default=SIDES[:3], help="in turns")
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--families", nargs="*", default=FAMILIES, help="what is asked, mixed")
     parser.add_argument("--steps", type=int, default=15)
     parser.add_argument("--warm-up", type=int, default=3)
@@ -277,20 +348,35 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--length", type=int, default=28, help="longest completion, in tokens")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=ROOT / "bench/results/training_step.json")
-    return parser.parse_args()
+    parser.add_argument("--out", type=Path, help="its JSON; bench/results/training_step*.json")
+    args = parser.parse_args()
+    if args.out is None:
+        added = [size for size in args.size if size in SHAPES]
+        args.out = ROOT / "bench" / "results" / f"{'_'.join(['training_step', *added])}.json"
+    return args
 
 
 def main() -> None:
     args = parsed()
     rows = []
-    for name in args.models:
-        rows.append(compare(million() if name == "million" else name, args))
+    for size in args.size:
+        rows.append(compare(size, args))
         print(shown(rows[-1]), flush=True)
     commit = subprocess.run(
         ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True
     )
-    names = ("families", "steps", "warm_up", "batch_size", "group", "length", "threads", "seed")
+    names = (
+        "device",
+        "sides",
+        "families",
+        "steps",
+        "warm_up",
+        "batch_size",
+        "group",
+        "length",
+        "threads",
+        "seed",
+    )
     record = {
         "command": " ".join(["python", "bench/training_step.py", *sys.argv[1:]]),
         "commit": commit.stdout.strip(),

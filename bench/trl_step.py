@@ -17,26 +17,31 @@ import torch
 import transformers
 import trl
 from datasets import Dataset
+from roofline import peak_gigabytes, synchronise
 
-from understudy.offload.scores import is_right
+from understudy.tasks import open_tasks
+from understudy.tasks.rewards import load_reward
 from understudy.types import Query
 
 Case = dict[str, Any]
 
 
 class Stopwatch:
-    """Wall seconds spent in the functions it wraps, by name; the inner is part of the outer."""
+    """Wall and processor seconds spent in the functions it wraps, by name; the inner is part of
+    the outer."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
+        self.processor: dict[str, float] = {}
 
     def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **options: Any) -> Any:
-            started = time.perf_counter()
+            started, processor = time.perf_counter(), time.process_time()
             try:
                 return function(*args, **options)
             finally:
                 self.seconds[name] = time.perf_counter() - started
+                self.processor[name] = time.process_time() - processor
 
         return call
 
@@ -44,26 +49,33 @@ class Stopwatch:
 class Gate(transformers.TrainerCallback):
     """Lets one step through per line read, and tells how long it took."""
 
-    def __init__(self, watch: Stopwatch, rewards: list[list[float]], reply: Any) -> None:
-        self.watch, self.rewards, self.reply = watch, rewards, reply
+    def __init__(
+        self, watch: Stopwatch, rewards: list[list[float]], reply: Any, device: str
+    ) -> None:
+        self.watch, self.rewards, self.reply, self.device = watch, rewards, reply, device
         self.trainer: Any = None
 
     def on_step_begin(self, *_: Any, **__: Any) -> None:
         self._tell({"ready": True})
         if not sys.stdin.readline():
             sys.exit("nobody asks for steps any more")
+        synchronise(self.device)
         self.wall, self.processor = time.perf_counter(), time.process_time()
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
+        synchronise(self.device)
         wall = time.perf_counter() - self.wall
+        processor = time.process_time() - self.processor
         seconds, metrics = self.watch.seconds, self.trainer._metrics["train"]
         groups = torch.tensor(self.rewards[-1]).view(-1, self.trainer.num_generations)
         told = {
             "seconds": wall,
-            "processor_seconds": time.process_time() - self.processor,
+            "processor_seconds": processor,
             "sample": seconds["generate"],
             "score": seconds["rollout"] - seconds["generate"],
             "update": wall - seconds["rollout"],
+            "update_processor_seconds": processor - self.watch.processor["rollout"],
+            "peak_gigabytes": peak_gigabytes(self.device),
             "mean_length": metrics["completions/mean_length"][-1],
             "reward": float(groups.mean()),
             "groups_without_signal": float((groups == groups[:, :1]).all(1).float().mean()),
@@ -76,15 +88,17 @@ class Gate(transformers.TrainerCallback):
 
 
 def build_trainer(case: Case, folder: str, rewards: list[list[float]]) -> Any:
-    ask = case["stops"][1]
+    ask, tasks = case["stops"][1], open_tasks()
+    extra = load_reward(case["reward"], messages=False) if case["reward"] else None
 
     def reward(completions: list[str], completion_ids: list[list[int]], **columns: Any) -> Any:
         names = ("solution", "family", "level", "worked")
-        fields = zip(*(columns[name] for name in names), strict=True)
-        found = [
-            float(ids[-1] != ask and is_right(Query("", *given), text))
-            for text, ids, given in zip(completions, completion_ids, fields, strict=True)
-        ]
+        queries = [Query("", *each) for each in zip(*(columns[n] for n in names), strict=True)]
+        found = [float(verdict or 0.0) for verdict in tasks.check(queries, completions)]
+        found = [0.0 if ids[-1] == ask else r for r, ids in zip(found, completion_ids, strict=True)]
+        if extra:
+            more = extra.values(queries, completions)
+            found = [r + (value or 0.0) for r, value in zip(found, more, strict=True)]
         rewards.append(found)
         return found
 
@@ -109,8 +123,8 @@ def build_trainer(case: Case, folder: str, rewards: list[list[float]]) -> Any:
         max_grad_norm=case["max_grad_norm"],
         max_steps=len(case["queries"]) // case["batch_size"],
         gradient_checkpointing=False,
-        bf16=False,
-        use_cpu=True,
+        bf16=case["bf16"],
+        use_cpu=case["device"] == "cpu",
         shuffle_dataset=False,
         logging_strategy="no",
         save_strategy="no",
@@ -141,7 +155,7 @@ def main() -> None:
         trainer._generate_single_turn = watch.timed("generate", trainer._generate_single_turn)
         whole = trainer._generate_and_score_completions
         trainer._generate_and_score_completions = watch.timed("rollout", whole)
-        gate = Gate(watch, rewards, reply)
+        gate = Gate(watch, rewards, reply, case["device"])
         gate.trainer = trainer
         trainer.add_callback(gate)
         versions = {module.__name__: module.__version__ for module in (trl, transformers, torch)}
