@@ -51,6 +51,28 @@ def speed_table(record: dict[str, Any]) -> str:
     return markdown_table(header, rows)
 
 
+def sandbox_table(record: dict[str, Any]) -> str:
+    """Checks per second of both sides, by the wall's clock and the processor's, and their ratio."""
+    result = record["result"]
+    rows = []
+    for label, measure, ratio in (
+        ("by the clock on the wall", "checks_per_second", "ratio"),
+        ("by processor time", "checks_per_processor_second", "ratio_of_processor_time"),
+    ):
+        sides = [f"{result[side][measure]:.1f}" for side in ("sandbox", "one_by_one")]
+        rows.append([label, *sides, f"{result[ratio]:.1f}"])
+    return markdown_table(["checks/s", "sandbox", "a bubblewrap for each", "ratio"], rows)
+
+
+def published_solutions_table(record: dict[str, Any]) -> str:
+    """How many of a set's own solutions pass its tests, and which do not."""
+    rows = []
+    for name, found in record["published"].items():
+        failed = "; ".join(f"{task}: {why}" for task, why in found["not_passed"].items())
+        rows.append([name, str(found["solutions"]), str(found["passed"]), failed.replace("|", "/")])
+    return markdown_table(["data", "solutions", "passed", "not passed"], rows)
+
+
 def of_study(table: Callable[[dict[str, Any]], study_tables.Table]) -> Callable[[Any], str]:
     return lambda record: markdown_table(*table(record))
 
@@ -59,6 +81,8 @@ def of_study(table: Callable[[dict[str, Any]], study_tables.Table]) -> Callable[
 TABLES: dict[str, tuple[str, Callable[[Any], str]]] = {
     "tiny accuracy": ("tiny_accuracy", tiny_accuracy_table),
     "speed": ("training_step", speed_table),
+    "sandbox": ("sandbox", sandbox_table),
+    "published solutions": ("sandbox", published_solutions_table),
     "methods": ("study", of_study(study_tables.methods_table)),
     "budget": ("study", of_study(study_tables.budget_table)),
     "ablation": ("study", of_study(study_tables.ablation_table)),
