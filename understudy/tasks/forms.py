@@ -143,10 +143,26 @@ def _humaneval(row: Row) -> Problem:
             **row,
             "opening": opening,
             "tests": [f"{text_of(row, 'test')}\ncheck({entry})"],
+            "setup": _given(opening, entry),
             "entry": [entry],
         },
         split="test",
     )
+
+
+def _given(opening: str, entry: str) -> str:
+    """What the opening defines beside the entry, where it does: the tests check by it.
+
+    HumanEval/32 asks whether `poly` is 0 at the root that was found: a `poly` of the answer's own
+    could say so of any.
+    """
+    try:
+        body = ast.parse(opening).body
+    except SyntaxError:
+        return ""
+    defined = [node for node in body if isinstance(node, ast.FunctionDef) and node.name != entry]
+    imported = [node for node in body if isinstance(node, (ast.Import, ast.ImportFrom))]
+    return "\n".join(map(ast.unparse, [*imported, *defined])) if defined else ""
 
 
 _DIFFICULTY = {"EASY": 1, "MEDIUM": 2, "MEDIUM_HARD": 3, "HARD": 4, "VERY_HARD": 5}
