@@ -35,7 +35,7 @@ CHAT_TEMPLATE = (
 SIZES = {"small": (192, 4, 512), "large": (320, 6, 864)}  # hidden, layers, inner
 LENGTH = 256
 ASK_SHARE = 0.1  # lessons that end in a request instead: how to ask is learnt here, not yet when
-EVERY = 20
+EVERY = 10
 
 
 def build_tokenizer(texts: list[str], folder: Path) -> Tokenizer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -12,6 +13,7 @@ from understudy.clouds.prices import load_prices
 from understudy.config import CloudConfig, Config, Faults, RewardConfig
 from understudy.errors import ConfigError
 from understudy.models.policy import Policy
+from understudy.models.vllm import VllmEngine
 from understudy.offload.method import Method
 from understudy.offload.scores import Reward, Valuation
 from understudy.offload.state import State
@@ -24,6 +26,8 @@ from understudy.types import Cloud
 def start(config: Config, method: Method, team: Team = ALONE) -> State:
     torch.set_num_threads(config.threads)
     policy = load_policy(config)
+    if config.sampler == "vllm":
+        policy = replace(policy, engine=VllmEngine(policy))
     cloud, tasks = build_cloud(config.cloud), build_tasks(config)
     return State(
         policy=policy,
@@ -49,6 +53,7 @@ def load_policy(config: Config, model: str | None = None, adapted: bool = True) 
         dtype=config.dtype if adapted else "float32",
         checkpointing=config.gradient_checkpointing,
         request=config.request,
+        train_row=config.sampler != "vllm",  # it serves none
         seed=config.seed,
     )
 
