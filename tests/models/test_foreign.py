@@ -18,7 +18,7 @@ from understudy.models.sampling import Completions, Drawing, Prompts, Written
 from understudy.models.scoring import noted, score
 
 GREEDY = Drawing(10, temperature=0.0)
-DRAWN = Drawing(10, temperature=0.8, ask_shift=3.0)
+DRAWN = Drawing(10, temperature=0.8, ask_shift=5.0)
 BUILT_IN = ["llama", "llama-tied", "qwen2", "qwen2-tied"]
 
 

@@ -34,7 +34,8 @@ def plain(
     hidden: Tensor, weight: Tensor, taken: Tensor, temperature: float, shift: float
 ) -> Tensor:
     scaled = hidden @ weight.T / (temperature or 1.0)
-    scaled = scaled + torch.where(torch.arange(len(weight)) == ASK, shift, 0.0)
+    towards = torch.tensor(shift, dtype=scaled.dtype)  # 0.3 would be rounded to float32
+    scaled = scaled + torch.where(torch.arange(len(weight)) == ASK, towards, 0.0)
     logs = scaled.softmax(dim=1).log()
     return torch.stack(
         [torch.stack((row[t], row[ASK])) for row, t in zip(logs, taken, strict=True)]

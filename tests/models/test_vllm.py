@@ -22,7 +22,7 @@ from understudy.models.policy import Policy
 from understudy.models.sampling import Drawing
 from understudy.models.vllm import Vllm, VllmEngine
 
-GROUP, LENGTH = 2, 5
+GROUP, LENGTH, ASKED = 2, 4, TEXTS[:2]
 
 
 class StandIn:
@@ -31,6 +31,7 @@ class StandIn:
     def __init__(self, model: str, **options: Any) -> None:
         self.base, self.options, self.calls = Path(model), options, 0
         self.params: list[Any] = []
+        self.model: Any = None
         self.stuck: str | None = None  # an adapter that it goes on serving
         self.forced: int | None = None  # a token that it draws whatever it is told
 
@@ -41,10 +42,7 @@ class StandIn:
         assert not use_tqdm
         self.calls, self.params = self.calls + 1, params
         assert lora_request.lora_int_id == self.calls
-        load = transformers.AutoModelForCausalLM.from_pretrained
-        model = load(self.base, dtype=torch.float32)
-        served = self.stuck or lora_request.lora_path
-        model = peft.PeftModel.from_pretrained(model, served).eval()
+        model = self.adapted(Path(self.stuck or lora_request.lora_path))
         return [
             SimpleNamespace(
                 outputs=[
@@ -54,6 +52,17 @@ class StandIn:
             )
             for prompt, given in zip(prompts, params, strict=True)
         ]
+
+    def adapted(self, folder: Path) -> Any:
+        """The base, loaded once, with one more adapter."""
+        if self.model is None:
+            load = transformers.AutoModelForCausalLM.from_pretrained
+            base = load(self.base, dtype=torch.float32)
+            self.model = peft.PeftModel.from_pretrained(base, folder, adapter_name=folder.name)
+        elif folder.name not in self.model.peft_config:
+            self.model.load_adapter(folder, adapter_name=folder.name)
+        self.model.set_adapter(folder.name)
+        return self.model.eval()
 
     def one(self, model: Any, prompt: list[int], given: Any, index: int) -> Any:
         token_ids: list[int] = []
@@ -111,20 +120,20 @@ def engine_of(policy: Policy) -> Any:
 
 
 def luck(seed: int = 3) -> Tensor:
-    shape, generator = (GROUP * len(TEXTS), LENGTH), torch.Generator().manual_seed(seed)
+    shape, generator = (GROUP * len(ASKED), LENGTH), torch.Generator().manual_seed(seed)
     return 1 - torch.rand(shape, dtype=torch.float64, generator=generator)
 
 
 def test_its_tokens_come_with_our_numbers_at_every_version(policy: Policy) -> None:
     drawing = Drawing(LENGTH, 0.8, ask_shift=2.0)
-    prompts, engine = policy.prompts(TEXTS), engine_of(policy)
+    prompts, engine = policy.prompts(ASKED), engine_of(policy)
     for version in (1, 2):
         drawn = policy.sample(prompts, GROUP, drawing, luck())
         assert engine.version == version
         assert [path.name for path in engine.folder.iterdir() if path.name.isdigit()] == [
             str(version)
         ]
-        rows = torch.arange(GROUP * len(TEXTS))
+        rows = torch.arange(GROUP * len(ASKED))
         taken, asking = policy.score(prompts, drawn, rows, drawing)
         torch.testing.assert_close(drawn.logprobs, taken.detach(), atol=1e-4, rtol=1e-4)
         torch.testing.assert_close(drawn.ask_logprobs, asking.detach(), atol=1e-4, rtol=1e-4)
@@ -135,7 +144,7 @@ def test_its_tokens_come_with_our_numbers_at_every_version(policy: Policy) -> No
 
 
 def test_what_it_goes_on_serving_is_noticed(policy: Policy) -> None:
-    prompts, engine = policy.prompts(TEXTS), engine_of(policy)
+    prompts, engine = policy.prompts(ASKED), engine_of(policy)
     policy.save_adapter(engine.folder / "old")
     policy.sample(prompts, GROUP, Drawing(LENGTH), luck())
     engine.llm.stuck = str(engine.folder / "old")
@@ -147,19 +156,19 @@ def test_what_it_goes_on_serving_is_noticed(policy: Policy) -> None:
 
 
 def test_the_shift_of_asking_is_a_bias_before_temperature(policy: Policy) -> None:
-    prompts, engine, ask = policy.prompts(TEXTS), engine_of(policy), policy.tokens.ask
+    prompts, engine, ask = policy.prompts(ASKED), engine_of(policy), policy.tokens.ask
     for drawing, bias in (
         (Drawing(LENGTH, 0.5, ask_shift=3.0), {ask: 1.5}),
         (Drawing(LENGTH, 0.0, ask_shift=3.0), {ask: 3.0}),
         (Drawing(LENGTH), None),
     ):
         policy.sample(prompts, GROUP, drawing, luck())
-        assert [given.logit_bias for given in engine.llm.params] == [bias] * len(TEXTS)
+        assert [given.logit_bias for given in engine.llm.params] == [bias] * len(ASKED)
 
 
 def test_a_forbidden_request_is_never_drawn(policy: Policy) -> None:
     never = Drawing(LENGTH, 1.0, ask_shift=-math.inf)
-    prompts, engine = policy.prompts(TEXTS), engine_of(policy)
+    prompts, engine = policy.prompts(ASKED), engine_of(policy)
     drawn = policy.sample(prompts, GROUP, never, luck())
     assert not drawn.asked.any()
     assert math.isfinite(engine.llm.params[0].logit_bias[policy.tokens.ask])
@@ -169,7 +178,7 @@ def test_a_forbidden_request_is_never_drawn(policy: Policy) -> None:
 
 
 def test_equal_uniforms_draw_equal_texts_and_greedy_needs_none(policy: Policy) -> None:
-    prompts, hot = policy.prompts(TEXTS), Drawing(LENGTH, 2.0)
+    prompts, hot = policy.prompts(ASKED), Drawing(LENGTH, 2.0)
     first, again, other = (policy.sample(prompts, GROUP, hot, luck(i)) for i in (1, 1, 2))
     assert torch.equal(first.tokens, again.tokens)
     assert first.tokens.shape != other.tokens.shape or not torch.equal(first.tokens, other.tokens)
@@ -187,7 +196,8 @@ def test_what_is_served_is_the_base_with_the_request(
     lora = Lora(12, 8.0)
     bare = Policy.load(str(base), lora=lora, train_row=False, backend=backend)
     bare.merged(tmp_path / "whole")  # an adapter that was not trained changes nothing
-    written = engine_of(served(bare)).llm
+    engines = [engine_of(served(bare))]  # one that is gone takes its folder along
+    written = engines[0].llm
     assert written.options["max_lora_rank"] == 16
     assert written.options["dtype"] == "float32"
     whole = Policy.load(str(tmp_path / "whole"), lora=lora, train_row=False, backend=backend)
