@@ -8,8 +8,8 @@ import torch
 from understudy.models.checkpoint import TINY
 from understudy.models.policy import Policy
 from understudy.models.sampling import Drawing
-from understudy.offload.evaluate import local_answers
-from understudy.tasks import FAMILIES, LEVELS, draw_query
+from understudy.offload.evaluate import greedy, right_answers
+from understudy.tasks import FAMILIES, LEVELS, draw_query, open_tasks
 
 
 @pytest.fixture(scope="module")
@@ -45,9 +45,11 @@ def test_transformers_reads_it_as_an_ordinary_checkpoint(policy: Policy) -> None
 def test_every_family_is_partly_mastered(policy: Policy, family: str) -> None:
     """Between 15 and 85 % overall, with room for sampling error; never perfect at level 5."""
     right = {}
-    for level in LEVELS:
-        answered, _, _ = local_answers(policy, questions(family, level, 120), 24)
-        right[level] = answered.mean()
+    with open_tasks() as tasks:
+        for level in LEVELS:
+            queries = questions(family, level, 120)
+            answers, _ = greedy(policy, queries, 24)
+            right[level] = right_answers(tasks, queries, answers).mean()
     assert 0.12 < sum(right.values()) / len(LEVELS) < 0.88, right
     assert right[5] < 0.8, right
 
@@ -64,6 +66,6 @@ def test_asking_is_neither_certain_nor_impossible(policy: Policy) -> None:
 
 def test_it_reasons_where_that_pays(policy: Policy) -> None:
     queries = questions("stories", 3, 50)
-    _, _, answers = local_answers(policy, queries, 24)
+    answers, _ = greedy(policy, queries, 24)
     with_reasoning = [answer for answer in answers if not answer.startswith("#")]
     assert len(with_reasoning) > 40

@@ -133,12 +133,26 @@ def test_a_broken_tokenizer_is_refused(folder: Path, tmp_path: Path, text: str |
         Tokens(tmp_path)
 
 
-@pytest.mark.parametrize("token", [PAD, END, ASK])
-def test_a_tokenizer_without_a_special_token_is_refused(
-    folder: Path, tmp_path: Path, token: str
-) -> None:
-    shutil.copy(folder / "tokenizer.json", tmp_path)
-    path = tmp_path / "tokenizer.json"
-    path.write_text(path.read_text().replace(token, "<other>"))
-    with pytest.raises(CheckpointError, match=token):
-        Tokens(tmp_path)
+def without(token: str, folder: Path, place: Path) -> Path:
+    """The files of a tokenizer, one of its special tokens renamed."""
+    shutil.copy(folder / "tokenizer_config.json", place)
+    text = (folder / "tokenizer.json").read_text()
+    (place / "tokenizer.json").write_text(text.replace(token, "<other>"))
+    return place
+
+
+def test_a_tokenizer_without_an_end_is_refused(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="eos_token"):
+        Tokens(without(END, folder, tmp_path))
+
+
+def test_a_tokenizer_without_padding_pads_with_its_end(folder: Path, tmp_path: Path) -> None:
+    tokens = Tokens(without(PAD, folder, tmp_path))
+    assert tokens.pad == tokens.end
+
+
+def test_a_tokenizer_without_the_request_gets_it(folder: Path, tmp_path: Path) -> None:
+    tokens = Tokens(without(ASK, folder, tmp_path))
+    assert tokens.added
+    assert tokens.ask == Tokens(folder).tokenizer.get_vocab_size()
+    assert tokens.encode(f"1{ASK}")[-1] == tokens.ask
