@@ -70,6 +70,8 @@ def test_a_killed_run_repeats_its_numbers_and_pays_only_what_is_new(
         if number == checkpoint and checkpoint > 0:
             state = saved(cloud)
         seen.append((cloud.replies(queries(*batch)), cloud.spend))
+    if checkpoint == killed:
+        state = saved(cloud)
     cloud.close()
     paid = path.read_bytes()
 

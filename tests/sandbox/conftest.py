@@ -13,8 +13,8 @@ from tests.sandbox.outside import descendants
 from understudy.sandbox import Limits, Sandbox
 
 # So small that a test of a limit is over soon. On a busy machine a program that does nothing may
-# take a second.
-LIMITS = Limits(seconds=2.0, wall=20.0, memory=128 << 20, output=1 << 16, disk=4 << 20)
+# take seconds.
+LIMITS = Limits(seconds=4.0, wall=20.0, memory=128 << 20, output=1 << 16, disk=4 << 20)
 
 
 @functools.cache

@@ -77,7 +77,7 @@ def aftermath(walls: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator
             order = [each for i, one in enumerate(names) for each in among(i, one)]
             with Sandbox(workers=2, limits=limits) as sandbox:
                 judged = sandbox.run_all([programs.get(each, HONEST) for each in order])
-                running = max(running, len(descendants() - before))
+                running = max(running, left_running(before))
             verdicts |= {one: v for one, v in zip(order, judged, strict=True) if one in programs}
             honest += [v for one, v in zip(order, judged, strict=True) if one not in programs]
         yield Aftermath(
@@ -90,6 +90,14 @@ def aftermath(walls: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator
             running=running,
             left=descendants() - before,
         )
+
+
+def left_running(before: set[int]) -> int:
+    """How many processes there are once those just killed have had time to go."""
+    deadline = time.monotonic() + LATENESS
+    while len(descendants() - before) > 4 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return len(descendants() - before)
 
 
 def among(i: int, name: str) -> list[str]:

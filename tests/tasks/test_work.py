@@ -197,7 +197,7 @@ def test_programs_that_read_and_print(tmp_path: Path, judge: Judge) -> None:
     ]
     data = load_data("taco", DataConfig(path=str(write_lines(tmp_path / "taco.jsonl", rows))))
     queries = sorted((q for part in data.questions.values() for q in part), key=lambda q: q.prompt)
-    called, read = queries
+    read, called = queries
     assert (read.level, called.level) == (3, 1)
     tasks = Tasks({"taco": data}, judge)
     assert tasks.check(queries, [query.worked for query in queries]) == [1.0, 1.0]

@@ -30,7 +30,7 @@ from understudy.tasks import asks_for_help
 from understudy.types import Cloud, Query, Reply
 
 try:
-    from accelerate.utils import (  # type: ignore[import-untyped]
+    from accelerate.utils import (
         broadcast_object_list,
         gather_object,
     )

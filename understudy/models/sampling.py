@@ -181,7 +181,7 @@ class Branching:
         return self.model.step(tokens, self.prefix, self.bias, self.own, at, turn)
 
     def logits(self, states: Tensor) -> Tensor:
-        return self.model.head(states)  # type: ignore[no-any-return]
+        return self.model.head(states)
 
     def keep(self, going: Tensor) -> Tensor | None:
         """Prompts keep as many rows as the prompt with most rows going."""

@@ -43,7 +43,7 @@ class Child:
 
 
 def decide(gold: str, answer: str) -> Verdict:
-    import math_verify  # type: ignore[import-untyped]
+    import math_verify
 
     parse, verify = math_verify.parse, math_verify.verify
     right = parse(f"\\boxed{{{gold}}}", parsing_timeout=None)
