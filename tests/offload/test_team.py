@@ -32,12 +32,11 @@ def test_shares_are_everything_once(count: int, size: int) -> None:
 
 
 def launched(processes: int, out: Path, config: Config) -> RunDirectory:
-    """A run by `accelerate launch`, as a user types it."""
+    """A run by `torchrun`, as a user types it."""
     settings = json.loads(config.model_dump_json())
     (out.parent / f"{out.name}.json").write_text(json.dumps(settings))  # JSON is YAML
-    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_machines=1"]
-    launcher += [f"--num_processes={processes}", "--mixed_precision=no", "--dynamo_backend=no"]
-    launcher += ["--main_process_port=0"]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    launcher += [f"--nproc_per_node={processes}"]
     command = [*launcher, "-m", "understudy", "train", config.recipe, "--out", str(out)]
     done = subprocess.run(
         [*command, "--config", str(out.parent / f"{out.name}.json")],
@@ -51,6 +50,7 @@ def launched(processes: int, out: Path, config: Config) -> RunDirectory:
     return RunDirectory.open(out)
 
 
+@pytest.mark.slow
 def test_two_processes_are_one_with_twice_the_batch(model: Path, tmp_path: Path) -> None:
     settings = {key.replace(".", "__"): value for key, value in SHARED.items()}
     alone = run_new(tmp_path / "alone", config_of("understudy", model, batch_size=8, **settings))

@@ -1,10 +1,10 @@
 """The processes that train one model together: who takes which prompts, what is put together again.
 
-`accelerate launch -m understudy train ...` starts them. Every process has the same weights, draws
-and scores its own share of the prompts, and knows the scores of all; gradients are summed. What
-is decided (advantages, price, shift) is decided from all scores, by each process alike, and
-what crosses the link or reaches the disk goes through the first process only. Without a launcher
-the team is one process, and nothing here communicates.
+`torchrun` or `accelerate launch` starts them. Every process has the same weights, draws and scores
+its own share of the prompts, and knows the scores of all; gradients are summed. What is decided
+(advantages, price, shift) is decided from all scores, by each process alike, and what crosses the
+link or reaches the disk goes through the first process only. Without a launcher the team is one
+process, and nothing here communicates.
 """
 
 from __future__ import annotations
