@@ -186,7 +186,7 @@ class DualAdvantageGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             failed[i] = reply.error is not None
             served[i] = _with_reply(completions[i], reply.text or "")
         rows = [{**row, "asked": ask} for row, ask in zip(inputs, asks, strict=True)]
-        rewards = super()._calculate_rewards(rows, prompts, served, completion_ids_list)
+        rewards: Tensor = super()._calculate_rewards(rows, prompts, served, completion_ids_list)
 
         reward = (rewards[:, :-1] * self.reward_weights[:-1].to(device)).nansum(dim=1)
         ask, lost = rewards[:, -1].clone(), self.accelerator.gather(failed).bool()

@@ -37,7 +37,7 @@ def pair_logprobs(
     Under autocast the products are in its type, all sums in float32.
     """
     if len(hidden) * len(weight) > tile:
-        found: Tensor = _PairLogprobs.apply(
+        found: Tensor = _PairLogprobs.apply(  # type: ignore[no-untyped-call]
             hidden, weight, taken, ask, temperature or 1.0, ask_shift, tile
         )
         return found

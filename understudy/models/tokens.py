@@ -52,7 +52,9 @@ class Tokens:
         self.added = self.tokenizer.token_to_id(ASK) is None
         if self.added:
             self.tokenizer.add_special_tokens([AddedToken(ASK, special=True, normalized=False)])
-        self.ask = int(self.tokenizer.token_to_id(ASK))
+        ask = self.tokenizer.token_to_id(ASK)
+        assert ask is not None
+        self.ask: int = ask
         self.ends, self.pad = self._named()
         self.end = self.ends[0]
 

@@ -105,7 +105,7 @@ def uniforms(rows: int, config: Config, step: int) -> Tensor:
     return 1 - torch.rand(size, dtype=torch.float64, generator=generator)
 
 
-def _drawn_figures(drawn: Completions, group: int) -> dict[str, Tensor]:
+def _drawn_figures(drawn: Completions, group: int) -> dict[str, Any]:
     """The fields of `Scores` that say how responses were drawn."""
     probability = sequence_ask_probability(drawn.ask_logprobs, drawn.mask)
     figures = {
