@@ -80,7 +80,7 @@ LEAVING = {
     ),
     "answers twice from two processes": Hostile("import os\ndef answer(): os.fork(); return 1"),
     "lives on in a child": Hostile(
-        "import os\ndef answer():\n  if os.fork(): os._exit(0)\n  return 1", GONE
+        "import os\ndef answer():\n  if os.fork(): os._exit(0)\n  return 1", (*WRONG, *GONE)
     ),
 }
 

@@ -21,7 +21,9 @@ PROCESSES = {
     "fork bomb": Hostile(
         "import os\nwhile True:\n  try: os.fork()\n  except OSError: pass", (*LATE, *GONE, *BIG)
     ),
-    "fork bomb that gives up": Hostile("import os\nwhile True: os.fork()", (*WRONG, *GONE, *LATE)),
+    "fork bomb that gives up": Hostile(
+        "import os\nwhile True: os.fork()", (*WRONG, *GONE, *LATE, *BIG)
+    ),
     "thread bomb": Hostile(
         "import threading, time\nwhile True:\n"
         "  threading.Thread(target=time.sleep, args=(1000,)).start()",
