@@ -7,14 +7,15 @@ numbers and work the answer out anew: the same words, other sums, as often as wa
 from __future__ import annotations
 
 import ast
-import csv
-import json
 import operator
 import random
 import re
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+
+from understudy.tasks.data import DataConfig, load_data
+from understudy.types import Query
 
 Lesson = tuple[str, str]  # a prompt and its worked answer
 
@@ -29,38 +30,15 @@ _OPERATORS = {
 _LARGEST = 100_000
 
 
-def gsm8k(folder: Path) -> list[tuple[str, str]]:
-    """(question, answer with its <<...>>) of the training questions."""
-    lines = (folder / "train.jsonl").read_text(encoding="utf-8").splitlines()
-    rows = [json.loads(line) for line in lines]
-    return [(row["question"], row["answer"]) for row in rows]
+def read(data: Path, name: str) -> list[Query]:
+    """The training questions of a set, asked as its task asks them; validation stays unseen."""
+    path = {"mbpp": data / "mbpp" / "mbpp.jsonl"}.get(name, data / name)
+    return list(load_data(name, DataConfig(path=str(path))).questions["train"])
 
 
 def plain(answer: str) -> str:
     """A worked answer without its arithmetic marks."""
     return re.sub(r"<<[^<>]*>>", "", answer)
-
-
-def mbpp(folder: Path) -> list[Lesson]:
-    """The training problems of MBPP (ids from 601), asked as the task asks them."""
-    lines = (folder / "mbpp.jsonl").read_text(encoding="utf-8").splitlines()
-    rows = [json.loads(line) for line in lines]
-    return [
-        (mbpp_prompt(row), "```python\n" + row["code"].replace("\r\n", "\n").strip() + "\n```")
-        for row in rows
-        if row["task_id"] > 600
-    ]
-
-
-def mbpp_prompt(row: dict[str, object]) -> str:
-    tests = row["test_list"]
-    assert isinstance(tests, list)
-    return f"{row['text']}\n{tests[0]}"
-
-
-def banking77(folder: Path) -> list[Lesson]:
-    with (folder / "train.csv").open(encoding="utf-8", newline="") as file:
-        return [(row["text"].strip(), row["category"]) for row in csv.DictReader(file)]
 
 
 @dataclass(frozen=True, slots=True)

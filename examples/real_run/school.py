@@ -32,10 +32,10 @@ CHAT_TEMPLATE = (
     "{% elif message.role == 'assistant' %}<model>{{ message.content }}<eos>{% endif %}"
     "{% endfor %}{% if add_generation_prompt %}<model>{% endif %}"
 )
-SIZES = {"small": (192, 4, 512), "large": (320, 6, 864)}  # hidden, layers, inner
+SIZES = {"small": (128, 3, 344), "large": (192, 6, 512)}  # hidden, layers, inner
 LENGTH = 256
 ASK_SHARE = 0.1  # lessons that end in a request instead: how to ask is learnt here, not yet when
-EVERY = 10
+EVERY = 25
 
 
 def build_tokenizer(texts: list[str], folder: Path) -> Tokenizer:
@@ -46,7 +46,7 @@ def build_tokenizer(texts: list[str], folder: Path) -> Tokenizer:
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([digits, bytes_])
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=4096,
+        vocab_size=2048,
         special_tokens=[PAD, END, ASK, USER, MODEL],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
     )
@@ -93,9 +93,13 @@ class School:
 
     def __init__(self, data: Path, tokenizer: Tokenizer, banking: bool) -> None:
         self.tokenizer = tokenizer
-        self.problems = lessons.gsm8k(data / "gsm8k")
-        self.code = lessons.mbpp(data / "mbpp")
-        self.banking = lessons.banking77(data / "banking77") if banking else []
+        self.problems = [(q.prompt, str(q.columns["answer"])) for q in lessons.read(data, "gsm8k")]
+        self.code, self.banking = (
+            [(q.prompt, q.worked) for q in lessons.read(data, name)]
+            for name in ("mbpp", "banking77")
+        )
+        if not banking:
+            self.banking = []
 
     def lesson(self, rng: random.Random) -> lessons.Lesson:
         luck = rng.random()
@@ -135,9 +139,10 @@ def train(args: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(args.seed)
     made = args.out / "tokenizer"
-    texts = [f"{q}\n{lessons.plain(a)}" for q, a in lessons.gsm8k(args.data / "gsm8k")]
-    texts += [f"{q}\n{a}" for q, a in lessons.mbpp(args.data / "mbpp")] * 8
-    texts += [f"{q}\n{a}" for q, a in lessons.banking77(args.data / "banking77")]
+    asked = [q for name in ("gsm8k", "mbpp", "banking77") for q in lessons.read(args.data, name)]
+    texts = [
+        f"{q.prompt}\n{q.worked}" for q in asked for _ in range(8 if "def " in q.worked else 1)
+    ]
     tokenizer = build_tokenizer(texts, made)  # both models read the same tokens
     school = School(args.data, tokenizer, args.banking)
     state, done = args.out / "state", 0
@@ -187,7 +192,7 @@ def main() -> None:
         "--anneal", action="store_true", help="let the learning rate fall at the end"
     )
     parser.add_argument("--steps", type=int, default=2_000)
-    parser.add_argument("--rows", type=int, default=16, help=f"rows of {LENGTH} tokens in a step")
+    parser.add_argument("--rows", type=int, default=4, help=f"rows of {LENGTH} tokens in a step")
     parser.add_argument("--learning-rate", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resume", action="store_true")
