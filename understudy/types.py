@@ -20,6 +20,12 @@ class Query:
     # What reward functions get beside prompt and completion, such as a program's tests.
     columns: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
+    @property
+    def messages(self) -> list[dict[str, str]]:
+        """The query as a conversation, in the form that chat models and endpoints read."""
+        system = [{"role": "system", "content": self.instruction}] if self.instruction else []
+        return [*system, {"role": "user", "content": self.prompt}]
+
 
 @dataclass(frozen=True, slots=True)
 class Request:

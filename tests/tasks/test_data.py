@@ -126,6 +126,43 @@ def test_labels_are_told_while_they_are_few(tmp_path: Path) -> None:
     assert "l7" not in data_of("banking77", tmp_path).questions["test"][0].instruction
 
 
+@pytest.mark.parametrize("labels", [("-1", "1"), ("C", "C++"), ("+", "a"), ("a b", "A_b")])
+def test_labels_that_answers_cannot_tell_apart_are_refused(
+    labels: tuple[str, str], tmp_path: Path
+) -> None:
+    rows = [{"text": f"q{i}", "label": label} for i, label in enumerate(labels)]
+    with pytest.raises(ConfigError, match=r"data\.mine: label.*rename"):
+        data_of("mine", write_lines(tmp_path / "mine.jsonl", rows), form="label")
+
+
+def test_programs_without_tests_are_left_out_and_counted(tmp_path: Path) -> None:
+    tested = {"inputs": ["1\n"], "outputs": ["2\n"]}
+    rows = [{"question": f"q{i}", "input_output": "", "solutions": "[]"} for i in range(3)]
+    path = write_lines(tmp_path / "taco.jsonl", rows)
+    with pytest.raises(ConfigError, match=r"data\.taco: none of its 3 rows"):
+        data_of("taco", path)
+    write_lines(path, [*rows, {"question": "q", "input_output": json.dumps(tested)}])
+    with pytest.warns(UserWarning, match="3 rows hold no test"):
+        (query,) = every(data_of("taco", path))
+    assert query.columns["cases"] == [("1\n", "2\n")]
+    assert not {"input_output", "solutions"} & query.columns.keys()
+
+
+def test_only_a_list_of_one_may_come_unwrapped(tmp_path: Path) -> None:
+    def test_of(output: Any) -> str:
+        told = {"fn_name": "f", "inputs": [[1]], "outputs": [output]}
+        query = only("taco", {"question": "q", "input_output": json.dumps(told)}, tmp_path)
+        return str(query.columns["tests"][0])
+
+    for output, passes in (([7], True), ([7, 8], False), (7, True)):
+        try:
+            exec(test_of(output), {"f": lambda x: 7})
+        except AssertionError:
+            assert not passes
+        else:
+            assert passes
+
+
 def test_sms_as_published(tmp_path: Path) -> None:
     """No header, no ending, quotation marks that are text, a message broken in two, repeats."""
     path = tmp_path / "SMSSpamCollection"

@@ -120,6 +120,11 @@ def test_a_label_is_one_of_those_known(text: str, found: str | None) -> None:
     assert label_in(text, ("card_arrival", "spam")) == found
 
 
+def test_what_was_answered_counts_before_what_was_spoken_of() -> None:
+    assert choice_in("The answer is B. Option A is wrong because it is dry.", OPTIONS) == "B"
+    assert choice_in("I choose option B.", OPTIONS) == "B"
+
+
 def test_a_text_is_marked_boxed_or_all_of_it() -> None:
     assert text_in("thinking\n#### Paris ") == "Paris"
     assert text_in(" New \n York ") == "New York"

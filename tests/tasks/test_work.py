@@ -174,6 +174,26 @@ def test_humaneval_takes_the_whole_function_or_its_body(tmp_path: Path, judge: J
     assert tasks.check([query] * 6, completions) == [1.0, 1.0, 1.0, 0.0, 0.0, 0.0]
 
 
+ROOT = {
+    "task_id": "HumanEval/32",
+    "prompt": "def poly(xs, x):\n    return xs[0] + xs[1] * x\n\n\ndef root(xs):\n"
+    '    """ Where poly is zero. """\n',
+    "entry_point": "root",
+    "canonical_solution": "    return -xs[0] / xs[1]\n",
+    "test": "def check(candidate):\n    assert poly([2, 4], candidate([2, 4])) == 0\n",
+}
+
+
+@needs_sandbox
+def test_humaneval_checks_by_the_functions_it_gave(tmp_path: Path, judge: Judge) -> None:
+    path = write_lines(tmp_path / "HumanEval.jsonl", [ROOT])
+    data = load_data("humaneval", DataConfig(path=str(path)))
+    (query,) = data.questions["test"]
+    cheat = "def poly(xs, x):\n    return 0\n\ndef root(xs):\n    return 7\n"
+    tasks = Tasks({"humaneval": data}, judge)
+    assert tasks.check([query] * 2, [query.worked, cheat]) == [1.0, 0.0]
+
+
 @needs_sandbox
 def test_programs_that_read_and_print(tmp_path: Path, judge: Judge) -> None:
     rows = [

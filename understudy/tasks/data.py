@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,8 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from understudy.errors import ConfigError
 from understudy.tasks.checker import Checker, Kind
+from understudy.tasks.extract import plain
 from understudy.tasks.family import Split
-from understudy.tasks.forms import FORMS, FormError, Problem, read_columns
+from understudy.tasks.forms import FORMS, FormError, NoTestsError, Problem, read_columns
 from understudy.tasks.rows import WHOLE, Row, rows_of_hub, rows_of_path
 from understudy.types import Query
 
@@ -123,7 +125,9 @@ def load_data(name: str, config: DataConfig) -> DataSet:
     assert kind is not None
     checker = Checker(kind, config.lenient, config.partial)
     solutions = {p.solution for part in problems.values() for p in part}
-    checker = checker.with_labels(tuple(sorted(solutions)) if kind == "label" else ())
+    if kind == "label":
+        _check_labels(name, solutions)
+        checker = checker.with_labels(tuple(sorted(solutions)))
     told = checker.instruction if config.instruction is None else config.instruction
     return DataSet(
         name,
@@ -166,16 +170,37 @@ def _read(
     else:
         read = FORMS[form].read
     problems: dict[str, list[Problem]] = {}
+    untested = 0
     for split, part in rows.items():
         problems[split] = []
         for number, row in enumerate(part, start=1):
             try:
                 problems[split].append(read(row))
+            except NoTestsError:
+                untested += 1
             except (FormError, ValueError, KeyError, TypeError, IndexError) as error:
                 raise ConfigError(
                     f"data.{name}: row {number} of {split} is not of form {form}: {error}"
                 ) from None
+    if untested:
+        if not any(problems.values()):
+            raise ConfigError(f"data.{name}: none of its {untested} rows holds a test")
+        warnings.warn(f"data.{name}: {untested} rows hold no test and are left out", stacklevel=2)
     return problems
+
+
+def _check_labels(name: str, labels: Iterable[str]) -> None:
+    """Answers are compared by letters and digits alone: that must tell the labels apart."""
+    known: dict[str, str] = {}
+    for label in sorted(labels):
+        if not plain(label):
+            raise ConfigError(f"data.{name}: label {label!r} has no letter or digit; rename it")
+        if plain(label) in known:
+            raise ConfigError(
+                f"data.{name}: labels {known[plain(label)]!r} and {label!r} differ in signs only; "
+                "rename one"
+            )
+        known[plain(label)] = label
 
 
 def _divided(

@@ -13,8 +13,9 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*")
 _BLOCK = re.compile(r"^[ \t]*```[ \t]*([A-Za-z0-9+.-]*)[^\n]*\n(.*?)(?:^[ \t]*```|\Z)", re.S | re.M)
-_ANSWER_IS = r"(?:answer|option|choice)(?: is)?:?\s*"
-_CHOSEN = re.compile(rf"{_ANSWER_IS}[*(\[{{$]*(?-i:([A-Z]))(?![A-Za-z'])", re.I)
+_A_LETTER = r"(?: is)?:?\s*[*(\[{$]*(?-i:([A-Z]))(?![A-Za-z'])"
+_ANSWERED = re.compile("answer" + _A_LETTER, re.I)
+_CHOSEN = re.compile("(?:option|choice)" + _A_LETTER, re.I)  # or only spoken of
 _LETTER = re.compile(r"[*(\[{$\s]*([A-Za-z])[*)\]}$\s]*[.:]?[*\s]*")
 _LETTERED = re.compile(r"[*(\[]*([A-Z])[*]*[.):\]]\s*\S")
 _SET = re.compile(r"\\(?:text|textbf|mathrm|mathbf)\{([^{}]*)\}")
@@ -76,7 +77,7 @@ def choice_in(text: str, options: Sequence[str]) -> str | None:
     """
     text = text.strip()
     letters = LETTERS[: len(options)] if options else LETTERS
-    stated = _CHOSEN.findall(text)
+    stated = _ANSWERED.findall(text) or _CHOSEN.findall(text)
     last_line = text.rpartition("\n")[2]
     box = _SET.sub(r"\1", boxed(text) or "")
     for found in (box, stated[-1] if stated else None, text, last_line):

@@ -23,6 +23,10 @@ class FormError(Exception):
     """A row that is not of the form it is read as."""
 
 
+class NoTestsError(FormError):
+    """A row of the right form with nothing to check a program by; some sets have a few."""
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """A row, read: what becomes a query once its data set is known."""
@@ -174,9 +178,12 @@ def _taco(row: Row) -> Problem:
 
     A program reads stdin and writes stdout; where `fn_name` is given, a function is called.
     """
-    cases = _parsed(row.get("input_output"))
-    if not isinstance(cases, Mapping) or not cases.get("inputs"):
+    told = row.get("input_output")
+    cases = _parsed(told) if told else {}
+    if not isinstance(cases, Mapping):
         raise FormError("input_output holds no inputs")
+    if not cases.get("inputs"):
+        raise NoTestsError("input_output is empty")
     pairs = list(zip(cases["inputs"], cases["outputs"], strict=False))
     solutions, starter = _parsed(row.get("solutions")) or [], str(row.get("starter_code") or "")
     checks: dict[str, Any] = {"cases": [(_lines(given), _lines(out)) for given, out in pairs]}
@@ -192,7 +199,8 @@ def _taco(row: Row) -> Problem:
         solution=solutions[0] if solutions else "",
         worked=in_block(solutions[0]) if solutions else "",
         level=_DIFFICULTY.get(str(row.get("difficulty", "")).upper(), 1),
-        columns={**row, **checks},
+        # The parsed cases are enough: these two hold most of the set's bytes.
+        columns={k: v for k, v in row.items() if k not in ("input_output", "solutions")} | checks,
     )
 
 
@@ -212,7 +220,7 @@ def _lines(value: Any) -> str:
 
 def _call_test(called: str, arguments: Any, output: Any) -> str:
     """An assert on one call. Some sets wrap an output in a list of one: both forms count."""
-    wanted = [output, *output[:1]] if isinstance(output, list) else [output]
+    wanted = [output, *output] if isinstance(output, list) and len(output) == 1 else [output]
     got = f"(lambda v: list(v) if isinstance(v, tuple) else v)({called}(*{arguments!r}))"
     return f"assert {got} in {wanted!r}"
 
@@ -296,7 +304,8 @@ def read_columns(
             checks = {"tests": [parsed] if isinstance(parsed, str) else list(map(str, parsed))}
         if not any(checks.values()):
             raise FormError(f"{solution} holds no tests")
-        return Problem(asked, str(right), "", hardness, {**row, **checks})
+        columns = {**row, "tests": (), "cases": (), **checks}
+        return Problem(asked, str(right), "", hardness, columns)
 
     return read
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
 from understudy.sandbox import Case, Limits, Program, Sandbox
-from understudy.tasks.checker import Checker
-from understudy.tasks.mathematics import Mathematics
+from understudy.tasks.checker import Checker, Kind
+from understudy.tasks.mathematics import Mathematics, require_math_verify
 from understudy.types import Query
 
 
@@ -62,6 +62,18 @@ class Judge:
     ) -> None:
         self.close()
 
+    def prepare(self, kinds: Collection[Kind]) -> None:
+        """Refuse now what could not be checked later, when answers have been paid for."""
+        if "code" in kinds:
+            self._opened()
+        if {"number", "mathematics"} & set(kinds):
+            require_math_verify()
+
+    def _opened(self) -> Sandbox:
+        if self._sandbox is None:
+            self._sandbox = Sandbox(self._workers, self._limits, self._unsafe).__enter__()
+        return self._sandbox
+
     def _decide(
         self, verdicts: list[float | None], expressions: Sequence[tuple[int, str, str]]
     ) -> None:
@@ -79,9 +91,7 @@ class Judge:
     ) -> None:
         if not programs:
             return
-        if self._sandbox is None:
-            self._sandbox = Sandbox(self._workers, self._limits, self._unsafe).__enter__()
-        ran = self._sandbox.run_all([program for _, program, _ in programs])
+        ran = self._opened().run_all([program for _, program, _ in programs])
         for (i, _, partial), verdict in zip(programs, ran, strict=True):
             if verdict.passed is None:
                 self.undecided[f"code: {verdict.outcome}: {verdict.detail}"] += 1
@@ -100,9 +110,9 @@ def program_of(query: Query, source: str) -> Program:
     """
     columns: Mapping[str, Any] = query.columns
     return Program(
-        source=columns.get("opening", "") + source,
-        tests=tuple(columns.get("tests", ())),
-        setup=columns.get("setup", ""),
-        entry=tuple(columns.get("entry", ())),
-        cases=tuple(Case(stdin, stdout) for stdin, stdout in columns.get("cases", ())),
+        source=(columns.get("opening") or "") + source,
+        tests=tuple(columns.get("tests") or ()),
+        setup=columns.get("setup") or "",
+        entry=tuple(columns.get("entry") or ()),
+        cases=tuple(Case(stdin, stdout) for stdin, stdout in columns.get("cases") or ()),
     )

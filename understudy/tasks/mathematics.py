@@ -67,11 +67,7 @@ class Mathematics:
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None:
-            if find_spec("math_verify") is None:
-                raise ConfigError(
-                    "mathematics is checked by math-verify, which is not installed; "
-                    "pip install 'understudy[data]'"
-                )
+            require_math_verify()
             # -P: the modules beside the script (calendar.py) must not hide the standard library's.
             command = [sys.executable, "-P", str(_SERVER), str(self.workers), str(self.seconds)]
             self._process = subprocess.Popen(
@@ -102,3 +98,11 @@ def _line(process: subprocess.Popen[bytes], seconds: float) -> bytes:
             raise EOFError
         parts += part
     return parts
+
+
+def require_math_verify() -> None:
+    if find_spec("math_verify") is None:
+        raise ConfigError(
+            "mathematics is checked by math-verify, which is not installed; "
+            "pip install 'understudy[data]'"
+        )

@@ -82,7 +82,7 @@ class Reward:
             "completions": list(completions),
         }
         if self.messages:
-            arguments["prompts"] = [_asked(query) for query in queries]
+            arguments["prompts"] = [query.messages for query in queries]
             arguments["completions"] = [
                 [{"role": "assistant", "content": text}] for text in completions
             ]
@@ -201,11 +201,6 @@ def _columns(queries: Sequence[Query]) -> dict[str, list[Any]]:
         for name, values in columns.items():
             values.append(known.get(name))
     return columns
-
-
-def _asked(query: Query) -> list[dict[str, str]]:
-    user = {"role": "user", "content": query.prompt}
-    return [{"role": "system", "content": query.instruction}, user] if query.instruction else [user]
 
 
 def _accepted(

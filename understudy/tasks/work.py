@@ -36,6 +36,11 @@ class Tasks:
         """Why checks came to no verdict, and how many each, since the start."""
         return self.judge.undecided
 
+    def prepare(self, stream: Sequence[Phase]) -> None:
+        """Refuse a stream whose answers could not be checked on this machine."""
+        used = [self._family(name) for name in {n for phase in stream for n in phase.families}]
+        self.judge.prepare({each.checker.kind for each in used if isinstance(each, DataSet)})
+
     def batch(self, phase: Phase, size: int, split: Split, key: str) -> list[Query]:
         """Queries that depend on the key alone, so that a resumed run draws the same ones.
 
