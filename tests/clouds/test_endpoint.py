@@ -121,9 +121,18 @@ def test_a_key_file_holds_one_word(tmp_path: Path, content: str) -> None:
     assert SECRET not in str(refused.value)
 
 
-def test_a_key_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="none: cannot be read"):
-        read_key(None, tmp_path / "none")
+def test_a_key_file_that_is_none_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=f"api_key_file={tmp_path}: cannot be read"):
+        read_key(None, tmp_path)
+
+
+def test_a_key_given_in_place_of_its_file_or_address_is_not_repeated() -> None:
+    with pytest.raises(ConfigError, match="api_key_file: cannot be read") as refused:
+        read_key(None, Path(SECRET))
+    assert SECRET not in str(refused.value)
+    with pytest.raises(ConfigError, match="query") as refused:
+        chat_url(f"https://api.example.com/v1?key={SECRET}")
+    assert SECRET not in str(refused.value)
 
 
 def test_a_key_given_in_place_of_its_variable_is_not_repeated() -> None:

@@ -41,6 +41,28 @@ def test_what_passes_is_tried_again(status: int) -> None:
     assert server.calls[0].body == server.calls[1].body
 
 
+@pytest.mark.parametrize("status", [504, 524])
+def test_where_an_answer_may_be_on_its_way_none_is_asked_for_again(status: int) -> None:
+    with serving(answering(refused(status), ok())) as server:
+        reply = ask_one(cloud_of(server))
+    assert (reply.error, len(server.calls)) == (f"HTTP {status}: status {status}", 1)
+
+
+@pytest.mark.parametrize(("patience", "calls"), [(60.0, 2), (0.0, 1)])
+def test_a_connection_torn_long_after_the_question_is_not_tried_again(
+    patience: float, calls: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("understudy.clouds.http._STALE_SECONDS", patience)
+
+    async def script(call: Call) -> web.StreamResponse:
+        return call.reset() if call.number == 0 else web.json_response(completion())
+
+    with serving(script) as server:
+        reply = ask_one(cloud_of(server))
+    assert len(server.calls) == calls
+    assert (reply.text is None) == (calls == 1)
+
+
 def test_retries_end() -> None:
     with serving(answering(refused(503))) as server:
         reply = ask_one(cloud_of(server, max_retries=2))

@@ -83,6 +83,12 @@ def test_a_stream_torn_after_the_model_stopped_is_whole() -> None:
         assert ask_one(cloud_of(server, stream=True)).text == "four"
 
 
+def test_a_stream_torn_in_an_event_after_the_model_stopped_is_whole() -> None:
+    body = events(chunk("four"), chunk(finish_reason="stop")) + b'data: {"choices": [], "usa'
+    with serving(streaming(body)) as server:
+        assert ask_one(cloud_of(server, stream=True)).text == "four"
+
+
 @pytest.mark.parametrize("whole", [True, False])
 def test_half_a_stream_is_a_failed_call_that_costs_what_came_and_is_not_made_again(
     whole: bool,

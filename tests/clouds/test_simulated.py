@@ -107,6 +107,18 @@ def test_a_question_of_nobody_is_a_failed_call_without_a_price() -> None:
     assert reply.error
 
 
+@pytest.mark.parametrize(
+    "worked",
+    ["card_arrival", "B", "so $x=2$, \\boxed{2}", "```python\ndef f():  # 1\n    return 1\n```"],
+)
+def test_a_wrong_answer_without_a_mark_holds_nothing_of_the_right_one(worked: str) -> None:
+    query = Query("why?", worked, "mine", 1, worked)
+    assert asked(cloud_of(1.0), query).text == worked
+    text = asked(cloud_of(0.0), query).text or ""
+    assert text
+    assert not {"card", "boxed", "python", "B"} & set(text.replace("\\", " ").split())
+
+
 def test_faults_come_as_often_as_stated() -> None:
     queries = questions("sums", 5, 400)
     cloud = FaultyCloud(cloud_of(1.0), 0.3, 0.2, 0)

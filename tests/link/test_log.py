@@ -79,6 +79,7 @@ FULL_DISK = """
 import resource, sys
 from pathlib import Path
 from tests.link.test_log import ANSWERED, FAILED
+from understudy.errors import RunError
 from understudy.link import ReplyLog
 
 log = ReplyLog(Path(sys.argv[1]))
@@ -87,7 +88,7 @@ room = log.path.stat().st_size
 resource.setrlimit(resource.RLIMIT_FSIZE, (room + 20, resource.RLIM_INFINITY))
 try:
     log.append(FAILED)  # only 20 bytes of it fit
-except OSError as error:
+except RunError as error:
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
     log.append(FAILED)
     print("refused")

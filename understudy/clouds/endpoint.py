@@ -61,7 +61,12 @@ def chat_url(base_url: str) -> str:
             "cloud.http.base_url holds a user or a password; give the key by "
             "cloud.http.api_key_env or cloud.http.api_key_file"
         )
-    if not usable or parts.query or parts.fragment:
+    if parts.query or parts.fragment:  # where some endpoints want a key
+        raise ConfigError(
+            "cloud.http.base_url ends in a query (?...) or a fragment (#...); give it without, and "
+            "a key by cloud.http.api_key_env or cloud.http.api_key_file"
+        )
+    if not usable:
         raise ConfigError(
             f"cloud.http.base_url={base_url}: give a base such as http://localhost:8000/v1"
         )
@@ -81,7 +86,8 @@ def read_key(variable: str | None, file: Path | None) -> str | None:
                 "export it (the setting is the variable's name, not the key)"
             )
     elif file is not None:
-        source = f"cloud.http.api_key_file={file}"
+        # A key given in place of its file's name is no file that exists.
+        source = "cloud.http.api_key_file" + (f"={file}" if file.exists() else "")
         try:
             key = file.read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:

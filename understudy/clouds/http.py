@@ -26,7 +26,6 @@ from understudy.clouds.wire import (
     StreamedAnswer,
     body_of,
     error_message,
-    messages_of,
     whole_answer,
 )
 from understudy.types import Query, Reply, Request
@@ -34,6 +33,10 @@ from understudy.types import Query, Reply, Request
 # Between batches nobody hears that the other side closed an idle connection, and common servers
 # do after 5 seconds: one that was idle for longer than this is not used again.
 _KEEP_ALIVE_SECONDS = 4.0
+
+# A connection that breaks this soon after a question was sent had been given up by the other side
+# before; later, an answer may be on its way, and paid for.
+_STALE_SECONDS = 5.0
 
 _LARGEST_ERROR = 64 * 2**10  # bytes of an error's body that are read
 _LONGEST_ERROR = 240  # characters of an error that are kept
@@ -133,6 +136,7 @@ class HttpCloud:
         headers["Accept"] = "text/event-stream" if self.endpoint.stream else "application/json"
         if self.endpoint.api_key is not None:
             headers["Authorization"] = f"Bearer {self.endpoint.api_key}"
+        started = time.monotonic()
         try:
             response = await session.post(
                 self.endpoint.url,
@@ -145,7 +149,10 @@ class HttpCloud:
             return _failed(f"no secure connection: {type(error).__name__}")
         except (aiohttp.ClientConnectionError, OSError) as error:
             reason = getattr(error, "strerror", None) or type(error).__name__
-            return _failed(f"no connection: {reason}", retried=True)
+            never_made = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+            soon = time.monotonic() - started < _STALE_SECONDS
+            retried = soon or isinstance(error, never_made)
+            return _failed(f"no connection: {reason}", retried)
         except (aiohttp.ClientError, ValueError) as error:
             return _failed(f"no HTTP: {type(error).__name__}")
         async with response:
@@ -204,7 +211,7 @@ class HttpCloud:
         if answer.served and (prompt_tokens is None or completion_tokens is None):
             self.estimated += 1
             if prompt_tokens is None:
-                prompt_tokens = _estimate(sum(len(m["content"]) for m in messages_of(query)))
+                prompt_tokens = _estimate(sum(len(m["content"]) for m in query.messages))
             if completion_tokens is None:
                 completion_tokens = _estimate(answer.characters)
         prompt_tokens, completion_tokens = prompt_tokens or 0, completion_tokens or 0

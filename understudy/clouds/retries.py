@@ -15,8 +15,11 @@ REFUSED_QUESTION = frozenset({400, 413, 422})
 
 
 def is_retried(status: int) -> bool:
-    """Timeouts, conflicts, rate limits and faults of the server pass; refusals stay."""
-    return status in (408, 409, 429) or status >= 500
+    """Timeouts, conflicts, rate limits and faults of the server pass; refusals stay.
+
+    A gateway that lost patience (504, 524) does not say that no answer is being written.
+    """
+    return status in (408, 409, 429) or (status >= 500 and status not in (504, 524))
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:

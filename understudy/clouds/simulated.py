@@ -83,8 +83,11 @@ def _luck(seed: int, prompt: str, purpose: str) -> random.Random:
 
 
 def _wrong(query: Query, luck: random.Random) -> str:
-    """A plausible slip: one character of the answer changed."""
-    reasoning, _, answer = query.worked.rpartition(ANSWER_MARK)
+    """A plausible slip: one character of the answer changed. An answer without a mark is withheld:
+    a change somewhere in it might leave it right."""
+    reasoning, mark, answer = query.worked.rpartition(ANSWER_MARK)
+    if not mark or "\n" in answer.strip():
+        return "I am not sure."
     position = luck.randrange(len(answer))
     alphabet = "0123456789" if answer[position].isdigit() else "abcdefghjk"
     other = luck.choice([c for c in alphabet if c != answer[position]])

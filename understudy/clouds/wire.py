@@ -24,14 +24,9 @@ class Answer:
     served: bool = False  # the model ran: what came back is a completion, of whatever use
 
 
-def messages_of(query: Query) -> list[dict[str, str]]:
-    system = [{"role": "system", "content": query.instruction}] if query.instruction else []
-    return [*system, {"role": "user", "content": query.prompt}]
-
-
 def body_of(endpoint: Endpoint, query: Query, count_usage: bool) -> bytes:
     """The request; with `count_usage` a stream is asked to end with the number of tokens."""
-    body: dict[str, Any] = {"model": endpoint.model, "messages": messages_of(query)}
+    body: dict[str, Any] = {"model": endpoint.model, "messages": query.messages}
     if endpoint.max_tokens is not None:
         body["max_tokens"] = endpoint.max_tokens
     if endpoint.temperature is not None:
@@ -73,10 +68,11 @@ class StreamedAnswer:
 
     def answer(self) -> Answer:
         """What has come: whole once the model said why it stopped, whatever else is missing."""
+        malformed = self._malformed
         self._hear(self._rest.rstrip(b"\r"))
-        self._hear(b"")  # an end of the connection ends the last event too
+        self._hear(b"")  # an end of the connection ends the last event too, if only by a cut
         answer = self._assembly.answer()
-        if self._malformed:
+        if malformed:
             return replace(answer, text=None, error="malformed reply: an event is not JSON")
         if answer.error is None and not (self.done or self._assembly.finish_reason):
             return replace(answer, text=None, error="broken stream")

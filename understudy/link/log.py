@@ -60,15 +60,15 @@ class ReplyLog:
         instruction, prompt = entry.question
         asked = {"instruction": instruction, "prompt": prompt, "attempt": entry.attempt}
         line = json.dumps(asked | asdict(entry.reply)).encode() + b"\n"
-        if self._file is None:
-            self._file = io.FileIO(self.path, "a")
-        start = os.fstat(self._file.fileno()).st_size
         try:
-            if self._file.write(line) != len(line):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
-        except OSError:
-            self._file.truncate(start)  # half a line would spoil the next one
-            raise
+            if self._file is None:
+                self._file = io.FileIO(self.path, "a")
+            self._write_whole(self._file, line)
+        except OSError as error:
+            raise RunError(
+                f"{self.path}: cannot be written ({error}); it holds what was paid for, "
+                "so make room, then continue with --resume"
+            ) from error
         self.entries.append(entry)
         return len(self.entries) - 1
 
@@ -81,6 +81,15 @@ class ReplyLog:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+    def _write_whole(self, file: io.FileIO, line: bytes) -> None:
+        start = os.fstat(file.fileno()).st_size
+        try:
+            if file.write(line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+        except OSError:
+            file.truncate(start)  # half a line would spoil the next one
+            raise
 
     def _entry(self, number: int, line: bytes) -> Entry:
         try:
