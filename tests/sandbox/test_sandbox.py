@@ -63,6 +63,17 @@ def test_what_went_wrong_is_told(sandbox: Sandbox, source: str, outcome: str, sa
     assert says in verdict.detail
 
 
+def test_the_end_of_an_iterator_does_not_end_the_cases_of_a_test(sandbox: Sandbox) -> None:
+    test = "assert all(map(lambda case: f(case) == case, [1, 2]))"
+    assert judged(sandbox, "def f(x): return x", test).passed
+    verdict = judged(sandbox, "def f(x): raise StopIteration", test)
+    assert (verdict.passed, verdict.outcome) == (False, "error")
+    numbers = "def f():\n    yield 1\n    yield 2\n"
+    assert judged(
+        sandbox, numbers, "assert list(f()) == [1, 2]", "g = f()\nnext(g)\nassert next(g, 0) == 2"
+    ).passed
+
+
 def test_setup_runs_beside_the_tests_and_hides_names_of_the_program(sandbox: Sandbox) -> None:
     setup = "import itertools\ndef expected(a, b):\n    return a + b\n"
     source = ADD + "def expected(a, b): return 'whatever it is'\n"

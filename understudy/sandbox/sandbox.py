@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import asdict, replace
 from types import TracebackType
@@ -269,12 +269,8 @@ def _merged(verdicts: Sequence[Verdict], count: int) -> Verdict:
         first,
         detail=number + first.detail,
         share=sum(verdict.passed is True for verdict in verdicts) / count,
-        seconds=_sum(verdict.seconds for verdict in verdicts),
+        seconds=sum(verdict.seconds for verdict in verdicts),
     )
-
-
-def _sum(values: Iterable[float]) -> float:
-    return float(sum(values))
 
 
 def _shortened(text: str, longest: int = 80) -> str:

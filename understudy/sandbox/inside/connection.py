@@ -119,7 +119,7 @@ class Connection:
         """The program's process no longer speaks: why?"""
         self.watched = select.poll()
         self.watched.register(self.files.status, select.POLLIN)
-        until = time.monotonic() + 0.5
+        until = time.monotonic() + 2.0
         while not self.status.endswith("\n") and (left := until - time.monotonic()) > 0:
             if self.watched.poll(left * 1000) and not self._take(self.files.status):
                 break

@@ -118,7 +118,13 @@ class Judge:
             "kwargs": {name: self.encode(value) for name, value in kwargs.items()},
         }
         self.line.send(message)
-        return self.answer(args)
+        try:
+            return self.answer(args)
+        except StopIteration as error:
+            if function == "next":
+                raise
+            # A test's own `all(map(..))` would take it for the end of its cases.
+            raise ProgramError(f"StopIteration: {error}") from None
 
     def answer(self, args: tuple[Any, ...] = ()) -> Any:
         """The reply to the last request. Functions of the tests' may be called back before it."""

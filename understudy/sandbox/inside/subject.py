@@ -19,7 +19,7 @@ from understudy.sandbox.inside import wire
 
 APPLY: dict[str, Callable[..., Any]] = {
     "call": lambda function, *args, **kwargs: function(*args, **kwargs),
-    **{f.__name__: f for f in (getattr, setattr, delattr, len, iter, next, str, repr, hash, bool)},
+    **{f.__name__: f for f in (getattr, setattr, len, iter, next, str, repr, hash, bool)},
     "isinstance": lambda kind, value: isinstance(value, kind),
     **{name: getattr(operator, name) for name in ("eq", "ne", "lt", "le", "gt", "ge")},
     **{name: getattr(operator, name) for name in ("getitem", "setitem", "delitem")},
