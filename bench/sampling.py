@@ -47,12 +47,10 @@ Row = dict[str, Any]
 
 
 def our_draw(policy: Policy, seed: int) -> Draw:
-    generator = torch.Generator().manual_seed(seed)
-
     def draw(prompts: Prompts, group: int, length: int) -> int:
-        shape = (len(prompts.ids) * group, length)
-        uniforms = 1 - torch.rand(shape, dtype=torch.float64, generator=generator)
-        drawn = policy.sample(prompts, group, Drawing(length), uniforms.to(policy.device))
+        drawing = Drawing(length)
+        uniforms = drawing.uniforms(len(prompts.ids) * group, seed).to(policy.device)
+        drawn = policy.sample(prompts, group, drawing, uniforms)
         return int(drawn.mask.sum())
 
     return draw

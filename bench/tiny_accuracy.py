@@ -52,14 +52,13 @@ def accuracy(policy: Policy, tasks: Tasks, queries: list[Query]) -> float:
 
 def ask_share(policy: Policy, queries: list[Query], seed: int) -> float:
     """The share of responses, one per question, that ask at temperature 1."""
-    generator = torch.Generator().manual_seed(seed)
+    drawing = Drawing(LONGEST)
     prompts = sorted((query.prompt for query in queries), key=len)  # less padding
     asked = 0
     for start in range(0, len(prompts), _PROMPTS_AT_ONCE):
         part = policy.prompts(prompts[start : start + _PROMPTS_AT_ONCE])
-        shape = (len(part.ids), LONGEST)
-        uniforms = 1 - torch.rand(shape, dtype=torch.float64, generator=generator)
-        asked += int(policy.sample(part, 1, Drawing(LONGEST), uniforms).asked.sum())
+        uniforms = drawing.uniforms(len(part.ids), seed + start)
+        asked += int(policy.sample(part, 1, drawing, uniforms).asked.sum())
     return asked / len(prompts)
 
 

@@ -156,6 +156,9 @@ class Config(Section):
         description="how a chat model asks in words; '': only by its token",
     )
     sampler: Literal["own", "vllm"] = Field("own", description="what draws the responses")
+    sampler_options: dict[str, Any] = Field(
+        {}, description="for vllm.LLM, such as max_model_len or gpu_memory_utilization"
+    )
     lora: LoraSection = Field(LoraSection(), description="adapters instead of all weights")
     data: dict[str, DataConfig] = Field(
         {}, description="data sets by name, for the phases of a stream; docs/tasks.md"

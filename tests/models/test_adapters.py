@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +35,9 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def luck(rows: int) -> Tensor:
-    generator = torch.Generator().manual_seed(3)
-    return 1 - torch.rand(rows, 8, dtype=torch.float64, generator=generator)
-
-
 def loss_of(policy: Policy) -> Tensor:
     prompts = policy.prompts(TEXTS)
-    drawn = policy.sample(prompts, 2, DRAWING, luck(2 * len(TEXTS)))
+    drawn = policy.sample(prompts, 2, DRAWING, DRAWING.uniforms(2 * len(TEXTS), 3))
     taken, asking = policy.score(prompts, drawn, torch.arange(len(drawn.tokens)), DRAWING)
     return (taken + asking)[drawn.mask].sum()
 
@@ -216,8 +212,9 @@ def test_settings_that_clash_are_refused(checkpoints: Path, tmp_path: Path) -> N
     strange = Lora(2, targets=("no_such_layer",))
     with pytest.raises(ConfigError, match="no_such_layer"):
         Policy.load(base, lora=strange, backend="transformers")
-    with pytest.raises(ConfigError, match="dtype=bfloat16"):
-        Policy.load(base, dtype="bfloat16")
+    for backend, name in (("builtin", "lm_head"), ("transformers", "lm_head")):
+        with pytest.raises(ConfigError, match=r"lora\.targets"):
+            Policy.load(base, lora=Lora(2, targets=("q_proj", name)), backend=backend)
     with pytest.raises(ConfigError, match=r"lora.rank"):
         Policy.load(base, lora=Lora(rank=0)).save_adapter(tmp_path)
 
@@ -228,6 +225,40 @@ def test_a_broken_adapter_is_refused(checkpoints: Path, tmp_path: Path, text: st
     (tmp_path / "adapter_config.json").write_text(text)
     with pytest.raises(CheckpointError, match=r"adapter_config\.json"):
         Policy.load(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("setting", "word"),
+    [
+        ({"use_rslora": True}, "use_rslora"),
+        ({"modules_to_save": ["lm_head"]}, "modules_to_save"),
+        ({"alpha_pattern": {"q_proj": 2}}, "alpha_pattern"),
+        ({"target_modules": ".*_proj"}, "target_modules"),
+        ({"trainable_token_indices": [3]}, "tokens"),
+    ],
+)
+def test_what_is_more_than_plain_lora_is_refused(
+    checkpoints: Path, tmp_path: Path, setting: dict[str, Any], word: str
+) -> None:
+    Policy.load(str(checkpoints / "llama"), lora=LORA).save(tmp_path)
+    path = tmp_path / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | setting))
+    with pytest.raises(CheckpointError, match=word):
+        Policy.load(str(tmp_path))
+
+
+def test_an_adapter_alone_is_read_with_its_bases_tokens(checkpoints: Path, tmp_path: Path) -> None:
+    """Its folder holds no tokenizer; the end may stand in the base's config.json alone."""
+    base = shutil.copytree(checkpoints / "llama", tmp_path / "base")
+    config = json.loads((base / "config.json").read_text()) | {"eos_token_id": [0, 7]}
+    (base / "config.json").write_text(json.dumps(config))
+    policy = Policy.load(str(base), lora=LORA)
+    policy.save_adapter(tmp_path / "phase-1")
+    policy.save(tmp_path / "saved")
+    for name in ("phase-1", "saved"):
+        again = Policy.load(str(tmp_path / name))
+        assert again.tokens.ends == policy.tokens.ends == (0, 7)
+        assert torch.equal(loss_of(again), loss_of(policy))
 
 
 def test_an_adapter_without_its_tensors_is_refused(checkpoints: Path, tmp_path: Path) -> None:

@@ -30,14 +30,9 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def luck(rows: int, drawing: Drawing) -> Tensor:
-    shape, generator = (rows, drawing.max_completion_length), torch.Generator().manual_seed(3)
-    return 1 - torch.rand(shape, dtype=torch.float64, generator=generator)
-
-
 def draw(policy: Policy, group: int = 3) -> tuple[Prompts, Completions]:
     prompts = policy.prompts(TEXTS)
-    return prompts, policy.sample(prompts, group, DRAWN, luck(group * len(TEXTS), DRAWN))
+    return prompts, policy.sample(prompts, group, DRAWN, DRAWN.uniforms(group * len(TEXTS), 3))
 
 
 def every(drawn: Completions) -> Tensor:
@@ -148,7 +143,7 @@ def test_given_tokens_are_noted_as_if_they_had_been_drawn(kind: str, checkpoints
     policy = Policy.load(str(checkpoints / kind), request="")
     prompts = policy.prompts(TEXTS)
     for drawing in (DRAWN, GREEDY, Drawing(10, 1.0, float("-inf"))):
-        drawn = policy.sample(prompts, 2, drawing, luck(2 * len(TEXTS), drawing))
+        drawn = policy.sample(prompts, 2, drawing, drawing.uniforms(2 * len(TEXTS), 3))
         given = Written(drawn.tokens, drawn.mask)
         found, raw = noted(policy.decoder, prompts, given, policy.stops, drawing)
         for name in Completions.__dataclass_fields__:
@@ -170,7 +165,7 @@ def test_some_rows_are_scored_as_among_all(checkpoints: Path) -> None:
 def test_what_is_drawn_does_not_depend_on_the_rows_beside_it(checkpoints: Path) -> None:
     policy = Policy.load(str(checkpoints / "gemma2"))
     _, drawn = draw(policy)
-    uniforms = luck(len(drawn.tokens), DRAWN)
+    uniforms = DRAWN.uniforms(len(drawn.tokens), 3)
     for i in range(len(TEXTS)):
         alone = policy.prompts([TEXTS[i]])
         apart = policy.sample(alone, 3, DRAWN, uniforms[3 * i : 3 * i + 3])

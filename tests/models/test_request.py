@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from torch import Tensor
 
 from tests.models.small import TEXTS, write_checkpoint
 from understudy.models.decoder import Decoder
@@ -18,6 +17,7 @@ from understudy.models.policy import IN_WORDS, Policy
 from understudy.models.request import ends
 from understudy.models.sampling import Completions, Drawing, Prompts
 from understudy.models.tokens import ASK, REQUEST
+from understudy.objectives import sequence_ask_probability
 
 BOTH = pytest.mark.parametrize("backend", ["builtin", "transformers"])
 ROOM = pytest.mark.parametrize("rows", [320, 330], ids=["grown", "spare"])
@@ -89,9 +89,10 @@ def drawn_as(policy: Policy, texts: list[str]) -> Completions:
     ids, mask = policy.tokens.encode_completions(texts)
     margins = torch.arange(0, -len(ids), -1.0)[:, None].expand(ids.shape).clone()
     zeros = torch.zeros(ids.shape)
+    unlikely = torch.full(ids.shape, -20.0)
     last = ids.gather(1, mask.sum(dim=1, keepdim=True) - 1).squeeze(1)
     asked = last == policy.tokens.ask
-    return Completions(ids, mask, zeros, zeros, margins, zeros, asked, asked)
+    return Completions(ids, mask, zeros, unlikely, margins, zeros, asked, asked)
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +119,10 @@ def test_a_request_in_words_counts_as_asking(policy: Policy) -> None:
     assert free.asked.tolist() == [False, True, True, True, False]
     forbidden = speaking.sample(prompts, 1, Drawing(40, 0.0, ask_shift=float("-inf")))
     assert forbidden.asked.tolist() == [False, False, True, False, False]
+    # Words ask with certainty: the shift of the token, which cannot move them, makes room for them.
+    chances = sequence_ask_probability(free.ask_logprobs, free.mask)
+    assert chances.round(decimals=3).tolist() == [0, 1, 0, 1, 0]
+    assert sequence_ask_probability(forbidden.ask_logprobs, forbidden.mask).max() < 1e-3
     for drawn in (free, forbidden):
         lead = drawn.ask_margins.masked_fill(~drawn.mask, float("-inf")).amax(dim=1)
         # Beyond every threshold that leads of logits could need, still in the order of the leads.
@@ -141,8 +146,8 @@ def test_a_vocabulary_that_cannot_write_the_request_is_not_searched_for_it() -> 
 def test_several_ends_end_a_completion(policy: Policy) -> None:
     several = replace(policy, tokens=type(policy.tokens)(policy.folder))
     several.tokens.ends = (several.tokens.end, *range(40, 200))
-    drawing, shape = Drawing(12), (4 * len(TEXTS), 12)
-    luck: Tensor = 1 - torch.rand(shape, dtype=torch.float64)
+    drawing = Drawing(12)
+    luck = drawing.uniforms(4 * len(TEXTS), 0)
     drawn = several.sample(several.prompts(TEXTS), 4, drawing, luck)
     for row, real, finished in zip(drawn.tokens, drawn.mask, drawn.finished, strict=True):
         before, last = row[real][:-1].tolist(), int(row[real][-1])

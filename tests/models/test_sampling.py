@@ -36,15 +36,10 @@ DRAWINGS = [
 EACH_DRAWING = pytest.mark.parametrize("drawing", DRAWINGS, ids=str)
 
 
-def uniform(rows: int, drawing: Drawing, seed: int = 0) -> Tensor:
-    shape, generator = (rows, drawing.max_completion_length), torch.Generator().manual_seed(seed)
-    return 1 - torch.rand(shape, dtype=torch.float64, generator=generator)
-
-
 def drawn_by(
     model: Decoder, prompts: Prompts, group: int, stops: Stops, drawing: Drawing, seed: int = 0
 ) -> Completions:
-    uniforms = uniform(group * len(prompts.ids), drawing, seed)
+    uniforms = drawing.uniforms(group * len(prompts.ids), seed)
     return sample(model, prompts, group, stops, drawing, uniforms)
 
 
@@ -212,7 +207,7 @@ def test_what_is_drawn_does_not_depend_on_the_rest_of_the_batch(
 ) -> None:
     """Two halves of a batch, as on two machines, draw what the whole batch draws."""
     drawing = Drawing(12, 1.1, -1.0)
-    uniforms = uniform(4 * len(prompts.ids), drawing)
+    uniforms = drawing.uniforms(4 * len(prompts.ids), 0)
     together = sample(model, prompts, 4, stops, drawing, uniforms)
     widths = []
     for start, stop in ((0, 2), (2, len(prompts.ids))):
@@ -238,7 +233,7 @@ def test_looking_less_often_for_finished_rows_changes_nothing(
     model: Decoder, prompts: Prompts, stops: Stops, glances: int
 ) -> None:
     drawing, group = Drawing(12), 4
-    uniforms = uniform(group * len(prompts.ids), drawing)
+    uniforms = drawing.uniforms(group * len(prompts.ids), 0)
     expected = sample(model, prompts, group, stops, drawing, uniforms)
     assert int(expected.mask.sum(dim=1).min()) == 1  # so there is somebody to look for
     with torch.no_grad():

@@ -30,9 +30,7 @@ Gradients = dict[str, Tensor]
 
 
 def draw(model: Decoder, prompts: Prompts, stops: Stops, drawing: Drawing) -> Completions:
-    shape = (3 * len(prompts.ids), drawing.max_completion_length)
-    generator = torch.Generator().manual_seed(1)
-    uniforms = 1 - torch.rand(shape, dtype=torch.float64, generator=generator)
+    uniforms = drawing.uniforms(3 * len(prompts.ids), 1)
     return sample(model, prompts, 3, stops, drawing, uniforms)
 
 

@@ -120,8 +120,7 @@ def engine_of(policy: Policy) -> Any:
 
 
 def luck(seed: int = 3) -> Tensor:
-    shape, generator = (GROUP * len(ASKED), LENGTH), torch.Generator().manual_seed(seed)
-    return 1 - torch.rand(shape, dtype=torch.float64, generator=generator)
+    return Drawing(LENGTH).uniforms(GROUP * len(ASKED), seed)
 
 
 def test_its_tokens_come_with_our_numbers_at_every_version(policy: Policy) -> None:

@@ -96,7 +96,7 @@ def test_thresholds_are_fitted_to_validation_questions_of_the_tasks_met(model: P
     state = start(config, recipe)
     for after in (0, 1, 2):
         evaluate(state, recipe, stream, config, Lines(), after)
-    room, longest = state.examination(), config.max_completion_length
+    room, longest = state.examination(config), config.max_completion_length
     exams = [state.tasks.exam(phase, 64, "validation", "3") for phase in stream]
     fitted = [practise(state.policy, room, exam, longest) for exam in exams]
     thresholds = [practice.threshold(config.budget, True) for practice in fitted]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from tests.offload.runs import (
 from understudy.errors import CheckpointError
 from understudy.offload.start import start
 from understudy.offload.state import load_state, save_state, saved_dual
+from understudy.offload.team import ALONE, Team
 from understudy.recipes import method
 from understudy.run import RunDirectory
 
@@ -51,6 +53,16 @@ def test_a_state_comes_back_as_it_was(recipe: str, model: Path, tmp_path: Path) 
         for name, value in moments.items():
             assert torch.equal(ours["state"][number][name], value)
     assert saved_dual(tmp_path)["shift"] == state.dual.shift
+
+
+def test_those_who_follow_resume_without_the_clouds_log(model: Path, tmp_path: Path) -> None:
+    config = config_of("understudy", model)
+    run = run_new(tmp_path / "run", config)
+    given = config.model_copy(update={"model": str(run.last_checkpoint())})
+    fresh = start(given, method("understudy")(config), Team(rank=1, size=2))
+    assert load_state(fresh, run.last_checkpoint()).step == 4
+    with pytest.raises(CheckpointError, match="no log"):  # as whoever leads would have to
+        load_state(replace(fresh, team=ALONE), run.last_checkpoint())
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "state.json"])

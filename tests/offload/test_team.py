@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +14,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.offload.runs import config_of, run_new
+from tests.offload.processes import finished, killed, started_team
+from tests.offload.runs import config_of, results_of, run_new
 from understudy.config import Config
 from understudy.offload.team import Team
 from understudy.run import RunDirectory
@@ -31,30 +32,45 @@ def test_shares_are_everything_once(count: int, size: int) -> None:
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
-def launched(processes: int, out: Path, config: Config) -> RunDirectory:
-    """A run by `torchrun`, as a user types it."""
-    settings = json.loads(config.model_dump_json())
-    (out.parent / f"{out.name}.json").write_text(json.dumps(settings))  # JSON is YAML
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    launcher += [f"--nproc_per_node={processes}"]
-    command = [*launcher, "-m", "understudy", "train", config.recipe, "--out", str(out)]
-    done = subprocess.run(
-        [*command, "--config", str(out.parent / f"{out.name}.json")],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.count("report:") == 1  # one process speaks
+def arguments(config: Config, out: Path) -> list[str]:
+    file = out.with_suffix(".yaml")
+    file.write_text(config.model_dump_json())  # JSON is YAML
+    return ["train", config.recipe, "--out", str(out), "--config", str(file)]
+
+
+def launched(out: Path, config: Config) -> RunDirectory:
+    said = out.with_suffix(".said")
+    finished(started_team(arguments(config, out), 2, said), said)
     return RunDirectory.open(out)
 
 
-@pytest.mark.slow
-def test_two_processes_are_one_with_twice_the_batch(model: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def half(model: Path) -> Config:
+    """The settings of each of two processes."""
     settings = {key.replace(".", "__"): value for key, value in SHARED.items()}
-    alone = run_new(tmp_path / "alone", config_of("understudy", model, batch_size=8, **settings))
-    pair = launched(2, tmp_path / "pair", config_of("understudy", model, batch_size=4, **settings))
+    return config_of("understudy", model, batch_size=4, checkpoint_every=1, **settings)
+
+
+@pytest.fixture(scope="module")
+def pair(half: Config, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    return launched(tmp_path_factory.mktemp("team") / "pair", half)
+
+
+def test_a_team_that_was_killed_resumes_bit_for_bit(
+    half: Config, pair: RunDirectory, tmp_path: Path
+) -> None:
+    out, said = tmp_path / "run", tmp_path / "run.said"
+    start = arguments(half, out)
+    codes = killed(started_team(start, 2, said), out, 0.0, signal.SIGKILL)
+    assert codes == [-signal.SIGKILL] * 2
+    finished(started_team([*start[:4], "--resume"], 2, said), said)
+    assert results_of(RunDirectory.open(out)) == results_of(pair)
+
+
+def test_two_processes_are_one_with_twice_the_batch(
+    half: Config, pair: RunDirectory, tmp_path: Path
+) -> None:
+    alone = run_new(tmp_path / "alone", half.model_copy(update={"batch_size": 8}))
     ours, theirs = alone.metric_lines(), pair.metric_lines()
     assert len(ours) == len(theirs) == 4
     assert any(line["grad_norm"] > 0 for line in ours)
@@ -73,3 +89,16 @@ def test_two_processes_are_one_with_twice_the_batch(model: Path, tmp_path: Path)
         torch.testing.assert_close(weight, second[name], rtol=1e-3, atol=1e-4)
     spent = [run.read(run.summary)["spend"] for run in (alone, pair)]
     assert spent[0]["calls"] == spent[1]["calls"]  # the bill is the team's, not each process's
+
+
+@pytest.mark.slow
+def test_torchrun_starts_a_team_in_which_one_speaks(half: Config, tmp_path: Path) -> None:
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    done = subprocess.run(
+        [*launcher, "-m", "understudy", *arguments(half, tmp_path / "run")],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("report:") == 1

@@ -25,15 +25,14 @@ from understudy.clouds import MeteredCloud
 from understudy.errors import CheckpointError, ConfigError
 from understudy.files import write_json
 from understudy.link import Question, Spend, question_of
+from understudy.models.tokens import REQUEST
 from understudy.objectives import dual_advantage, dual_step
 from understudy.tasks import asks_for_help
+from understudy.tasks.rewards import text_of
 from understudy.types import Cloud, Query, Reply
 
 try:
-    from accelerate.utils import (
-        broadcast_object_list,
-        gather_object,
-    )
+    from accelerate.utils import broadcast_object_list, gather_object
     from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
     from trl import GRPOTrainer
 except ModuleNotFoundError as error:
@@ -42,7 +41,6 @@ except ModuleNotFoundError as error:
         name=error.name,
     ) from error
 
-REQUEST = "<unknown> I need external assistance </unknown>"
 STATE = "dual_advantage.json"  # a file of every checkpoint
 _FIELDS = {"solution": "", "family": "", "level": 1, "worked": "", "instruction": ""}
 
@@ -135,6 +133,7 @@ class DualAdvantageGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
 
     def _end_at(self, token: int) -> None:
         """Let the request end a completion, as the tokenizer's own end does."""
+        self.eos_token_ids = [*self.eos_token_ids, token]
         if self.use_vllm:
             if token not in (self.args.generation_kwargs or {}).get("stop_token_ids", []):
                 raise ConfigError(
@@ -142,14 +141,13 @@ class DualAdvantageGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
                     f"generation_kwargs={{'stop_token_ids': [{token}]}}, or it ends no completion"
                 )
         else:
-            ends = [*self.eos_token_ids, token]
-            self.eos_token_ids = self.generation_kwargs["eos_token_id"] = ends
-            self.generation_config.eos_token_id = ends
+            self.generation_kwargs["eos_token_id"] = self.eos_token_ids
+            self.generation_config.eos_token_id = self.eos_token_ids
 
     def _asks(self, completion: Any, ids: list[int]) -> bool:
         if self._request_token is not None:
             return ids[-1] == self._request_token
-        return asks_for_help(_text(completion), self.request)
+        return asks_for_help(text_of(completion), self.request)
 
     def _replies(self, queries: list[Query], mode: str) -> tuple[dict[Question, Reply], Spend]:
         """The replies to all processes' queries, and what has been spent; process 0 calls."""
@@ -273,14 +271,9 @@ def _where(flags: list[bool]) -> list[int]:
     return [i for i, flag in enumerate(flags) if flag]
 
 
-def _text(completion: Any) -> str:
-    """The text of a completion: plain, or the last message of a conversation."""
-    return completion if isinstance(completion, str) else completion[-1].get("content") or ""
-
-
 def _with_reply(completion: Any, reply: str) -> Any:
     """What an asker is served, in the form that TRL gave it: its own text, then the reply."""
-    text = "\n".join(part for part in (_text(completion), reply) if part)
+    text = "\n".join(part for part in (text_of(completion), reply) if part)
     return (
         text
         if isinstance(completion, str)

@@ -27,6 +27,8 @@ CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _PREFIX = "base_model.model."
 _TOKEN = "token_adapter.trainable_tokens_delta"  # so called, but it holds the whole row
 _FUSED = ("qkv", "out", "gate_up", "down")
+# Fields of a configuration of peft that ask for more than two matrices per layer and one scale.
+_BEYOND_PLAIN = ("use_dora", "use_rslora", "modules_to_save", "rank_pattern", "alpha_pattern")
 _PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
@@ -57,6 +59,13 @@ def adapt(model: nn.Module, lora: LoraSettings, ask: int, train_row: bool, seed:
     """
     peft, built_in = _peft(), isinstance(model, Decoder)
     named = tuple(lora.targets or (_PROJECTIONS if built_in else _linear_names(model)))
+    _, head = ends(model)
+    of_head = [name for name, module in model.named_modules() if module is head]
+    if any(name.endswith(target) for name in of_head for target in named):
+        raise ConfigError(
+            f"lora.targets={list(named)}: the head takes no adapter beside the request's row; "
+            f"leave {of_head[0]} out"
+        )
     targets = _FUSED if built_in else named
     if built_in and set(named) != set(_PROJECTIONS):
         raise ConfigError(
@@ -78,7 +87,6 @@ def adapt(model: nn.Module, lora: LoraSettings, ask: int, train_row: bool, seed:
         parameter.requires_grad_("lora_" in name)
         if "lora_" in name:
             parameter.data = parameter.data.float()
-    _, head = ends(model)
     if train_row and head.bias is None:  # peft leaves a bias out beside a trained row
         _set_head(model, AskHead(head, ask))
     return Lora(lora.rank, lora.alpha, named)
@@ -102,10 +110,6 @@ def _set_head(model: nn.Module, head: nn.Linear) -> None:
     else:
         known: Any = model
         known.set_output_embeddings(head)
-
-
-def is_adapted(model: nn.Module) -> bool:
-    return any("lora_" in name for name, _ in model.named_parameters())
 
 
 def merged_state(model: nn.Module, adapted: bool = True) -> dict[str, Tensor]:
@@ -195,12 +199,20 @@ def read_config(folder: Path) -> tuple[str, Lora, bool]:
     try:
         raw = json.loads(path.read_text())
         base, revision = raw["base_model_name_or_path"], raw.get("revision")
-        targets = raw["target_modules"]
-        lora = Lora(raw["r"], raw["lora_alpha"], tuple(targets if targets else ()))
+        targets = raw["target_modules"] or ()
+        lora = Lora(raw["r"], raw["lora_alpha"], tuple(targets))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path}: cannot be read ({error}); copy it again") from error
-    if raw.get("peft_type") != "LORA" or raw.get("use_dora") or raw.get("use_rslora"):
-        raise CheckpointError(f"{path}: only plain LoRA is read, not this {raw.get('peft_type')}")
+    if raw.get("peft_type") != "LORA":
+        raise CheckpointError(f"{path}: only LoRA is read, not {raw.get('peft_type')}")
+    beyond = [key for key in _BEYOND_PLAIN if raw.get(key)]
+    if isinstance(targets, str):
+        beyond.append("target_modules")
+    if beyond:
+        raise CheckpointError(
+            f"{path}: only plain LoRA on named layers is read, this one sets {', '.join(beyond)}; "
+            "merge it into its base and give that"
+        )
     return (
         f"{base}@{revision}" if revision else base,
         lora,
@@ -209,9 +221,16 @@ def read_config(folder: Path) -> tuple[str, Lora, bool]:
 
 
 @torch.no_grad()
-def load_adapter(model: nn.Module, folder: Path) -> None:
+def load_adapter(model: nn.Module, folder: Path, ask: int) -> None:
     """Put the adapter of a folder into a model that was adapted alike."""
     path = folder / WEIGHTS
+    rows = json.loads((folder / CONFIG).read_text()).get("trainable_token_indices") or {}
+    trained = list(rows.values()) if isinstance(rows, dict) else [rows]
+    if trained not in ([], [[ask]]):
+        raise CheckpointError(
+            f"{folder / CONFIG}: trains the rows of tokens {trained}; only that of the request, "
+            f"{ask}, is read; merge it into its base and give that"
+        )
     try:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:

@@ -23,6 +23,7 @@ from understudy.models.checkpoint import (
 )
 from understudy.models.decoder import Decoder
 from understudy.models.foreign import Foreign, load_foreign, save_foreign
+from understudy.models.hub import is_hub_name
 from understudy.models.request import give_request
 from understudy.models.sampling import Completions, Drawing, Prompts, Stops, Written, sample
 from understudy.models.scoring import score
@@ -83,12 +84,9 @@ class Policy:
                     f"lora.rank={lora.rank}, lora.alpha={lora.alpha}, but {folder} has "
                     f"rank {saved.rank} and alpha {saved.alpha}; give those"
                 )
-        if dtype != "float32" and not (lora or saved):
-            raise ConfigError(
-                f"dtype={dtype}: trained weights are kept in float32, or small steps are lost; "
-                "use lora, or bf16 for the products alone"
-            )
         whole = resolve(base)
+        if is_hub_name(base) and whole.parent.name == "snapshots" and "@" not in base:
+            base = f"{base}@{whole.name}"  # an adapter fits these weights, whatever comes later
         decoder = _decoder(whole, device, backend, getattr(torch, dtype))
         inner: nn.Module = decoder.model if isinstance(decoder, Foreign) else decoder
         tokens = Tokens(whole, request)
@@ -100,13 +98,12 @@ class Policy:
         if settings := saved or lora:
             made = adapters.adapt(inner, settings, tokens.ask, train_row, seed)
         if saved:
-            tokens = Tokens(folder, request)
-            adapters.load_adapter(inner, folder)
+            adapters.load_adapter(inner, folder, tokens.ask)
         if checkpointing:
             _recompute(decoder)
         local = base != "tiny" and Path(base).exists()
         named = str(Path(base).resolve()) if local else base
-        return cls(decoder.to(device), tokens, folder, device, bf16, named, made)
+        return cls(decoder.to(device), tokens, whole, device, bf16, named, made)
 
     @property
     def stops(self) -> Stops:
@@ -145,6 +142,12 @@ class Policy:
         drawing: Drawing,
         uniforms: Tensor | None = None,
     ) -> Completions:
+        positions = int(prompts.mask.sum(dim=1).max()) + drawing.max_completion_length
+        if positions > self.longest:
+            raise ConfigError(
+                f"a prompt and its answer may take {positions} tokens, but the model was made for "
+                f"{self.longest}; lower max_completion_length, or leave the longest questions out"
+            )
         with self._precision():
             if self.engine is not None:
                 drawn = self.engine(self, prompts, group, drawing, uniforms)
@@ -193,8 +196,9 @@ class Policy:
     def _heard(self, drawn: Completions, drawing: Drawing) -> Completions:
         """Completions with those that end in the request in words counted as asking.
 
-        Their margin says so whatever the threshold, in the order of their leads. Where asking is
-        forbidden they have not asked: they are just no answer.
+        Their margin says so whatever the threshold, in the order of their leads, and they ask with
+        certainty: no shift of the token moves them. Where asking is forbidden they have not asked:
+        they are just no answer.
         """
         if not (self.tokens.request and self.tokens.writes_request):
             return drawn
@@ -209,9 +213,11 @@ class Policy:
         lead = drawn.ask_margins.masked_fill(~drawn.mask, float("-inf")).amax(dim=1)
         margins, last = drawn.ask_margins.clone(), lengths - 1
         margins[said, last[said]] = IN_WORDS + lead[said]
-        allowed = drawing.ask_shift > float("-inf")
-        asked = drawn.asked | said if allowed else drawn.asked
-        return replace(drawn, ask_margins=margins, asked=asked)
+        if drawing.ask_shift == float("-inf"):
+            return replace(drawn, ask_margins=margins)
+        certain = drawn.ask_logprobs.clone()
+        certain[said, last[said]] = 0.0
+        return replace(drawn, ask_margins=margins, ask_logprobs=certain, asked=drawn.asked | said)
 
     def _precision(self) -> AbstractContextManager[object]:
         kind = torch.device(self.device).type

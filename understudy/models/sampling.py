@@ -83,6 +83,12 @@ class Drawing:
     temperature: float = 1.0
     ask_shift: float = 0.0
 
+    def uniforms(self, rows: int, seed: int) -> Tensor:
+        """A number in (0, 1] per row and position: what a row draws depends on no other row."""
+        generator = torch.Generator().manual_seed(seed)
+        size = (rows, self.max_completion_length)
+        return 1 - torch.rand(size, dtype=torch.float64, generator=generator)
+
 
 class Session(Protocol):
     """A model in the midst of drawing: what it has computed for every row that still decodes."""

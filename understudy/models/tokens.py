@@ -21,6 +21,7 @@ PROMPT_END = "\n"  # the whole prompt format without a chat template: a question
 REQUEST = "<unknown> I need external assistance </unknown>"
 HOW_TO_ASK = "If you cannot solve it, write exactly this instead of an answer: {request}"
 _CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789 +-*%/=,.:;?#><[]()" + PROMPT_END
+_PLACE = "\ue000"  # of a question in a rendered chat; a character for private use
 FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -107,11 +108,14 @@ class Tokens:
         """Ids of a text; a special token that it spells is that token."""
         return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
 
-    def encode_plain(self, text: str) -> list[int]:
-        """Ids of somebody else's text: what looks like a special token is spelt out."""
+    def encode_plain(self, text: str, begun: bool = False) -> list[int]:
+        """Ids of somebody else's text: what looks like a special token is spelt out.
+
+        begun: with the tokens that the tokenizer puts around a text.
+        """
         self.tokenizer.encode_special_tokens = True
         try:
-            return self.encode(text)
+            return list(self.tokenizer.encode(text, add_special_tokens=begun).ids)
         finally:
             self.tokenizer.encode_special_tokens = False
 
@@ -134,7 +138,8 @@ class Tokens:
         """Left-padded ids and mask, each (prompts, positions).
 
         With a chat template: the instruction and how to ask are the system's part, the prompt is
-        the user's. Without one: the instruction if any, the prompt, a line break.
+        the user's. Without one: the instruction if any, the prompt, a line break. A special token
+        that a prompt spells is spelt out: no question ends its own turn.
         """
         told = instructions or [""] * len(prompts)
         rows = [self._prompt(text, told_) for text, told_ in zip(prompts, told, strict=True)]
@@ -150,9 +155,12 @@ class Tokens:
         if self.chat:
             how = HOW_TO_ASK.format(request=self.request) if self.request else ""
             told = "\n".join(part for part in (instruction, how) if part)
-            return self.encode(self.chat.prompt(text, told))  # it writes what begins a text itself
+            if not self.controls(text):
+                return self.encode(self.chat.prompt(text, told))  # it begins the text itself
+            before, _, after = self.chat.prompt(_PLACE, told).partition(_PLACE)
+            return [*self.encode(before), *self.encode_plain(text), *self.encode(after)]
         shown = "\n".join(part for part in (instruction, text) if part) + PROMPT_END
-        ids = list(self.tokenizer.encode(shown, add_special_tokens=True).ids)
+        ids = self.encode_plain(shown, begun=True)
         while ids and ids[-1] in self.ends:  # some tokenizers end what is yet to be continued
             ids.pop()
         return ids
@@ -207,11 +215,16 @@ def _tokenizer(folder: Path) -> Tokenizer:
     path = folder / "tokenizer.json"
     older = ("tokenizer.model", "vocab.json", "spiece.model", "vocab.txt")
     if not path.is_file() and any((folder / name).is_file() for name in older):
-        return load_tokenizer(folder).backend_tokenizer
-    try:
-        return Tokenizer.from_file(str(path))
-    except Exception as error:  # tokenizers raises bare Exception
-        raise CheckpointError(f"{path}: cannot be read ({error})") from error
+        tokenizer: Tokenizer = load_tokenizer(folder).backend_tokenizer
+    else:
+        try:
+            tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:  # tokenizers raises bare Exception
+            raise CheckpointError(f"{path}: cannot be read ({error})") from error
+    # What somebody's training cut texts to and filled them up with stays in the file.
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -22,7 +22,6 @@ from understudy.tasks import Tasks
 from understudy.tasks.stream import Phase
 from understudy.types import Query
 
-_ROWS_AT_ONCE = 512
 _FARTHEST = 1e4  # beyond every lead: asks never, or always; JSON has no infinity
 SHARES = tuple(round(0.1 * i, 1) for i in range(11))
 
@@ -47,6 +46,7 @@ class Room:
     tasks: Tasks
     cloud: MeteredCloud
     team: Team = ALONE
+    rows: int = 512  # answered at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +89,11 @@ def local_answers(
     order = sorted(range(len(queries)), key=lambda i: len(queries[i].prompt))  # less padding
     mine = order[room.team.rank :: room.team.size]
     found: list[tuple[int, bool, float, str]] = []
-    for start in range(0, len(mine), _ROWS_AT_ONCE):
-        part = [queries[i] for i in mine[start : start + _ROWS_AT_ONCE]]
+    for start in range(0, len(mine), room.rows):
+        places = mine[start : start + room.rows]
+        part = [queries[i] for i in places]
         texts, margins = greedy(policy, part, max_completion_length)
         right = right_answers(room.tasks, part, texts)
-        places = mine[start : start + _ROWS_AT_ONCE]
         found += zip(places, right.tolist(), margins.tolist(), texts, strict=True)
     everyone = sorted(row for rows in room.team.collected(found) for row in rows)
     return (

@@ -81,7 +81,7 @@ def rollout(
     own = team.share(len(queries))
     mine = queries[own.start : own.stop]
     prompts = policy.prompts([q.prompt for q in mine], [q.instruction for q in mine])
-    luck = uniforms(len(queries) * group, config, state.step)
+    luck = drawing.uniforms(len(queries) * group, config.seed * 1_000_003 + state.step)
     luck = luck[own.start * group : own.stop * group].to(policy.device)
     drawn = policy.sample(prompts, group, drawing, luck)
     if drawn.logprobs.isnan().any():
@@ -96,13 +96,6 @@ def rollout(
     scores = Scores(**judged, **_drawn_figures(drawn, group))
     scores = moved(joined(team.collected(scores)), policy.device)
     return Batch(queries, own, prompts, drawn, drawing, replies), scores
-
-
-def uniforms(rows: int, config: Config, step: int) -> Tensor:
-    """A number in (0, 1] per row and position: what a row draws depends on no other row."""
-    generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
-    size = (rows, config.max_completion_length)
-    return 1 - torch.rand(size, dtype=torch.float64, generator=generator)
 
 
 def _drawn_figures(drawn: Completions, group: int) -> dict[str, Any]:
@@ -195,7 +188,7 @@ def evaluate(
         if key not in seen:  # a task that comes back is examined once
             candidate = Candidate(state.policy, method.serving, state.dual.shift)
             seen[key] = examine_phase(
-                candidate, state.examination(), phase, config, str(config.seed)
+                candidate, state.examination(config), phase, config, str(config.seed)
             )
         exams.append(seen[key])
     # The threshold of a model that serves every task so far, under the budget of the last.

@@ -109,12 +109,14 @@ def _go(
 
         def save(state: State) -> None:
             with _writing(run):
-                run.save_checkpoint(state.step, lambda folder: save_state(state, folder))
-                # The tokenizer is copied on from the newest: the one resumed from goes in time.
-                state.policy = replace(state.policy, folder=run.last_checkpoint())
-                if config.lora.rank and state.step in ends(stream):  # one adapter per phase is kept
+                # One adapter per phase is kept: first, for a resumed run looks forward only.
+                if state.policy.lora and state.step in ends(stream):
                     number = ends(stream).index(state.step) + 1
                     write_folder(run.adapters / f"phase-{number}", state.policy.save_adapter)
+                run.save_checkpoint(state.step, lambda folder: save_state(state, folder))
+                if not state.policy.lora:
+                    # The tokenizer is copied on from the newest: the one resumed from goes in time.
+                    state.policy = replace(state.policy, folder=run.last_checkpoint())
 
         state = train(state, method, stream, config, recorder, save)
         with _writing(run):

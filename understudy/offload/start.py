@@ -15,6 +15,7 @@ from understudy.errors import ConfigError
 from understudy.models.policy import Policy
 from understudy.models.vllm import VllmEngine
 from understudy.offload.method import Method
+from understudy.offload.phases import phases_of
 from understudy.offload.scores import Reward, Valuation
 from understudy.offload.state import State
 from understudy.offload.team import ALONE, Team, own_device
@@ -26,9 +27,18 @@ from understudy.types import Cloud
 def start(config: Config, method: Method, team: Team = ALONE) -> State:
     torch.set_num_threads(config.threads)
     policy = load_policy(config)
+    if config.dtype != "float32" and policy.lora is None:
+        raise ConfigError(
+            f"dtype={config.dtype}: trained weights are kept in float32, or small steps are lost; "
+            "set lora.rank, or bf16=true for the products alone"
+        )
     if config.sampler == "vllm":
-        policy = replace(policy, engine=VllmEngine(policy))
+        if team.size > 1:
+            raise ConfigError(f"sampler=vllm: one process has it, not {team.size}; sampler=own")
+        policy = replace(policy, engine=VllmEngine(policy, **config.sampler_options))
     cloud, tasks = build_cloud(config.cloud), build_tasks(config)
+    rewards = build_rewards(config.reward)
+    tasks.prepare(phases_of(config))  # before anything is paid for
     return State(
         policy=policy,
         optimiser=torch.optim.Adam(policy.trainable(), lr=config.learning_rate),
@@ -36,7 +46,7 @@ def start(config: Config, method: Method, team: Team = ALONE) -> State:
         cloud=MeteredCloud(cloud),
         examiner=MeteredCloud(cloud),
         tasks=tasks,
-        valuation=Valuation(tasks, config.reward, build_rewards(config.reward)),
+        valuation=Valuation(tasks, config.reward, rewards),
         team=team,
     )
 
@@ -50,7 +60,7 @@ def load_policy(config: Config, model: str | None = None, adapted: bool = True) 
         config.bf16,
         lora=config.lora if adapted else None,
         backend=config.backend,
-        dtype=config.dtype if adapted else "float32",
+        dtype=config.dtype,
         checkpointing=config.gradient_checkpointing,
         request=config.request,
         train_row=config.sampler != "vllm",  # it serves none
@@ -66,6 +76,12 @@ def build_rewards(config: RewardConfig) -> tuple[tuple[Reward, float], ...]:
     """The user's own reward functions, with their weights."""
     weights = config.weights or [1.0] * len(config.functions)
     rewards = [load_reward(spec) for spec in config.functions]
+    names = [reward.name for reward in rewards]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise ConfigError(
+            f"reward.functions={config.functions}: two are called {min(twice)}; "
+            "their metrics go by name, so rename one"
+        )
     return tuple(zip(rewards, weights, strict=True))
 
 

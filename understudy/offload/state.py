@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from understudy.clouds import MeteredCloud
+from understudy.config import Config
 from understudy.errors import CheckpointError
 from understudy.models.policy import Policy
 from understudy.offload.evaluate import Room
@@ -40,8 +41,10 @@ class State:
     step: int = 0
     matrix: list[dict[str, Any]] = field(default_factory=list)  # a row per evaluation
 
-    def examination(self) -> Room:
-        return Room(self.tasks, self.examiner, self.team)
+    def examination(self, config: Config) -> Room:
+        """No more answers at once than a step of training draws: what fits there fits here."""
+        rows = config.batch_size * config.num_generations
+        return Room(self.tasks, self.examiner, self.team, rows)
 
     def close(self) -> None:
         """Let connections and checking processes go."""
@@ -79,14 +82,14 @@ def load_state(state: State, folder: Path) -> State:
         entries.setdefault(int(number), {})[key] = value
     groups = state.optimiser.state_dict()["param_groups"]
     state.optimiser.load_state_dict({"state": entries, "param_groups": groups})
-    return replace(
-        state,
-        dual=type(state.dual)(**record["dual"]),
-        cloud=MeteredCloud(state.cloud.cloud, record["cloud"], state.cloud.log),
-        examiner=MeteredCloud(state.examiner.cloud, record["examiner"], state.examiner.log),
-        step=record["step"],
-        matrix=record["matrix"],
-    )
+    if state.team.leads:  # the cloud, its bill and its log are the first process's alone
+        cloud, examiner = (
+            MeteredCloud(meter.cloud, record[name], meter.log)
+            for name, meter in (("cloud", state.cloud), ("examiner", state.examiner))
+        )
+        state = replace(state, cloud=cloud, examiner=examiner)
+    dual = type(state.dual)(**record["dual"])
+    return replace(state, dual=dual, step=record["step"], matrix=record["matrix"])
 
 
 def saved_dual(folder: Path) -> dict[str, Any]:

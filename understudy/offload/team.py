@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
@@ -77,7 +78,8 @@ def join_team(device: str) -> Team:
         raise ConfigError(
             f"WORLD_SIZE={size}: several processes need accelerate; install understudy[models]"
         ) from error
-    state = PartialState(cpu=torch.device(device).type == "cpu")
+    # The others wait while the first one asks a slow cloud; a process that died, the launcher ends.
+    state = PartialState(cpu=torch.device(device).type == "cpu", timeout=timedelta(days=1))
     return Team(state.process_index, state.num_processes)
 
 
