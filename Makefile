@@ -6,6 +6,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
+# Where Python may not keep what it compiled, every process compiles its imports anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 # uv reads neither pip's settings nor, with --python, an activated environment of someone else.
 INSTALL := UV_FIND_LINKS="$${UV_FIND_LINKS:-$${PIP_FIND_LINKS:-}}" \
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt
