@@ -24,6 +24,7 @@ from torch.nn import functional as F
 from understudy.files import write_folder
 from understudy.models.checkpoint import load_decoder, save_decoder
 from understudy.models.decoder import Decoder, Shape
+from understudy.types import Query
 
 PAD, END, ASK, USER, MODEL = "<pad>", "<eos>", "<ask>", "<user>", "<model>"
 # The system's instruction is left out: so small a model knows each task by its look.
@@ -91,15 +92,11 @@ def fresh(tokenizer: Tokenizer, size: str) -> Decoder:
 class School:
     """An endless stream of lessons, and of batches packed from them; a step has its own luck."""
 
-    def __init__(self, data: Path, tokenizer: Tokenizer, banking: bool) -> None:
+    def __init__(self, sets: dict[str, list[Query]], tokenizer: Tokenizer, banking: bool) -> None:
         self.tokenizer = tokenizer
-        self.problems = [(q.prompt, str(q.columns["answer"])) for q in lessons.read(data, "gsm8k")]
-        self.code, self.banking = (
-            [(q.prompt, q.worked) for q in lessons.read(data, name)]
-            for name in ("mbpp", "banking77")
-        )
-        if not banking:
-            self.banking = []
+        self.problems = [(q.prompt, str(q.columns["answer"])) for q in sets["gsm8k"]]
+        self.code = [(q.prompt, q.worked) for q in sets["mbpp"]]
+        self.banking = [(q.prompt, q.worked) for q in sets["banking77"]] if banking else []
 
     def lesson(self, rng: random.Random) -> lessons.Lesson:
         luck = rng.random()
@@ -139,12 +136,11 @@ def train(args: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(args.seed)
     made = args.out / "tokenizer"
-    asked = [q for name in ("gsm8k", "mbpp", "banking77") for q in lessons.read(args.data, name)]
-    texts = [
-        f"{q.prompt}\n{q.worked}" for q in asked for _ in range(8 if "def " in q.worked else 1)
-    ]
+    sets = {name: lessons.read(args.data, name) for name in ("gsm8k", "mbpp", "banking77")}
+    asked = [*sets["gsm8k"], *sets["mbpp"] * 8, *sets["banking77"]]  # there is little code
+    texts = [f"{query.prompt}\n{query.worked}" for query in asked]
     tokenizer = build_tokenizer(texts, made)  # both models read the same tokens
-    school = School(args.data, tokenizer, args.banking)
+    school = School(sets, tokenizer, args.banking)
     state, done = args.out / "state", 0
     model = load_decoder(state) if args.resume else fresh(tokenizer, args.size)
     optimiser = torch.optim.AdamW(model.parameters(), lr=1.0, betas=(0.9, 0.95), weight_decay=0.1)

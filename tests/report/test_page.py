@@ -110,6 +110,7 @@ def test_the_same_run_gives_the_same_bytes_in_every_process(
 ) -> None:
     first = shown(whole)
     run = RunDirectory.open(shutil.copytree(whole.path, tmp_path / whole.path.name))
+    assert page(run) == first
     run.report.unlink()
     code = "import sys; from pathlib import Path; from understudy.run import RunDirectory as R; "
     code += "from understudy.report.page import write_report as w; w(R.open(Path(sys.argv[1])))"
