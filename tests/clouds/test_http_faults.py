@@ -121,9 +121,9 @@ def test_a_call_ends_at_its_deadline(stream: bool) -> None:
         raise AssertionError
 
     with serving(drip) as server:
-        reply = ask_one(cloud_of(server, stream=stream, timeout_seconds=0.5))
+        reply = ask_one(cloud_of(server, stream=stream, timeout_seconds=5.0))
     assert (reply.text, reply.error, reply.dollars) == (None, "timeout", 0.0)
-    assert 0.5 <= reply.seconds < 20
+    assert 5.0 <= reply.seconds < 30
     assert len(server.calls) == 1
 
 
