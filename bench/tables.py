@@ -73,6 +73,13 @@ def published_solutions_table(record: dict[str, Any]) -> str:
     return markdown_table(["data", "solutions", "passed", "not passed"], rows)
 
 
+def memory_table(record: dict[str, Any]) -> str:
+    """Peak memory of each way to a token's log-probability and back, largest first."""
+    found = {way: row["megabytes"] for way, row in record["results"].items() if row}
+    order = sorted(found, key=lambda way: -found[way])
+    return markdown_table(["way", "MB"], [[way, f"{found[way]:.0f}"] for way in order])
+
+
 def of_study(table: Callable[[dict[str, Any]], study_tables.Table]) -> Callable[[Any], str]:
     return lambda record: markdown_table(*table(record))
 
@@ -82,6 +89,7 @@ TABLES: dict[str, tuple[str, Callable[[Any], str]]] = {
     "tiny accuracy": ("tiny_accuracy", tiny_accuracy_table),
     "speed": ("training_step", speed_table),
     "sandbox": ("sandbox", sandbox_table),
+    "logprob memory": ("logprob_memory", memory_table),
     "published solutions": ("sandbox", published_solutions_table),
     "methods": ("study", of_study(study_tables.methods_table)),
     "budget": ("study", of_study(study_tables.budget_table)),

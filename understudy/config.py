@@ -56,7 +56,7 @@ class HttpConfig(Section):
     max_concurrency: int = Field(8, ge=1, description="calls in flight at most")
     timeout_seconds: float = Field(120.0, gt=0, description="of a call, its retries included")
     connect_timeout_seconds: float = Field(10.0, gt=0, description="of one connection")
-    max_retries: int = Field(4, ge=0, description="of a call, where no answer began")
+    max_retries: int = Field(4, ge=0, description="of a call, where no answer can be on its way")
     circuit_failures: int = Field(
         10, ge=1, description="calls failed in a row after which none is made for a while"
     )

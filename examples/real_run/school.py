@@ -27,7 +27,8 @@ from understudy.models.decoder import Decoder, Shape
 from understudy.types import Query
 
 PAD, END, ASK, USER, MODEL = "<pad>", "<eos>", "<ask>", "<user>", "<model>"
-# The system's instruction is left out: so small a model knows each task by its look.
+# So small a model knows each task by its look. Give it no instruction: `instruction: ""` of the
+# data sets, and `request: ""`, or both come first in the user's part.
 CHAT_TEMPLATE = (
     "{% for message in messages %}{% if message.role == 'user' %}<user>{{ message.content }}"
     "{% elif message.role == 'assistant' %}<model>{{ message.content }}<eos>{% endif %}"

@@ -45,9 +45,13 @@ class Endpoint:
         said = {message["role"]: message["content"] for message in asked["messages"]}
         longest = asked.get("max_completion_tokens") or asked.get("max_tokens") or _LONGEST
         future = asyncio.get_running_loop().create_future()
-        await self.waiting.put(
-            Waiting(said["user"], said.get("system", ""), min(int(longest), _LONGEST), future)
+        question = Waiting(
+            said["user"], said.get("system", ""), min(int(longest), _LONGEST), future
         )
+        if self.too_long(question):
+            error = {"message": "the question and its answer are too long", "code": 400}
+            return web.json_response({"error": error}, status=400)
+        await self.waiting.put(question)
         text, read, written, finished = await future
         message = {"role": "assistant", "content": text}
         choice = {"index": 0, "message": message, "finish_reason": "stop" if finished else "length"}
@@ -66,11 +70,19 @@ class Endpoint:
             await asyncio.sleep(0.02)  # those that are sent together arrive one by one
             while len(batch) < self.at_once and not self.waiting.empty():
                 batch.append(self.waiting.get_nowait())
-            for waiting, answer in zip(
-                batch, await asyncio.to_thread(self.answers, batch), strict=True
-            ):
+            try:
+                answers = await asyncio.to_thread(self.answers, batch)
+            except Exception as error:  # theirs alone: the next ones are still answered
+                for waiting in batch:
+                    if not waiting.answer.done():
+                        waiting.answer.set_exception(error)
+                continue
+            for waiting, answer in zip(batch, answers, strict=True):
                 if not waiting.answer.done():  # whoever asked may have gone
                     waiting.answer.set_result(answer)
+
+    def too_long(self, asked: Waiting) -> bool:
+        return not self.policy.fits(asked.prompt, asked.instruction, _LONGEST)
 
     def answers(self, batch: list[Waiting]) -> list[tuple[str, int, int, bool]]:
         prompts = self.policy.prompts([w.prompt for w in batch], [w.instruction for w in batch])
@@ -90,7 +102,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    endpoint = Endpoint(Policy.load(args.model), args.model, args.at_once)
+    # It is asked, and is not told how to ask in its turn.
+    endpoint = Endpoint(Policy.load(args.model, request=""), args.model, args.at_once)
     app = web.Application()
     app.router.add_post("/v1/chat/completions", endpoint.chat)
     app.router.add_get("/v1/models", endpoint.models)

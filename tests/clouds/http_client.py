@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Callable
 from typing import Any
 
 from tests.clouds.endpoint_server import EndpointServer
@@ -16,10 +18,12 @@ KEY = "sk-test-0123456789abcdef"
 QUERY = Query("2 + 2 = ?", "4", "sums", 1, "", instruction="Answer with a number.")
 
 
-def cloud_of(server: EndpointServer | str, **settings: Any) -> HttpCloud:
+def cloud_of(
+    server: EndpointServer | str, clock: Callable[[], float] = time.monotonic, **settings: Any
+) -> HttpCloud:
     url = server if isinstance(server, str) else server.url
     settings = {"timeout_seconds": 60.0, "api_key": KEY} | settings
-    return HttpCloud(Endpoint(url=chat_url(url), model="big", prices=PRICES, **settings))
+    return HttpCloud(Endpoint(url=chat_url(url), model="big", prices=PRICES, **settings), clock)
 
 
 def ask(cloud: HttpCloud, *queries: Query) -> list[Reply]:

@@ -130,9 +130,13 @@ def test_a_key_given_in_place_of_its_file_or_address_is_not_repeated() -> None:
     with pytest.raises(ConfigError, match="api_key_file: cannot be read") as refused:
         read_key(None, Path(SECRET))
     assert SECRET not in str(refused.value)
-    with pytest.raises(ConfigError, match="query") as refused:
-        chat_url(f"https://api.example.com/v1?key={SECRET}")
+    with pytest.raises(ConfigError, match="api_key_file: cannot be read") as refused:
+        read_key(None, Path(SECRET * 20))  # longer than a file's name may be
     assert SECRET not in str(refused.value)
+    for address in (f"https://api.example.com/v1?key={SECRET}", SECRET, f"user:{SECRET}@host/v1"):
+        with pytest.raises(ConfigError, match="base_url") as refused:
+            chat_url(address)
+        assert SECRET not in str(refused.value)
 
 
 def test_a_key_given_in_place_of_its_variable_is_not_repeated() -> None:

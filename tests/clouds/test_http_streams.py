@@ -95,7 +95,7 @@ def test_half_a_stream_is_a_failed_call_that_costs_what_came_and_is_not_made_aga
 ) -> None:
     async def script(call: Call) -> web.StreamResponse:
         body = events(chunk("the answer "), chunk("is fo"))
-        return await send_stream(call, [body], whole, pause=0.3)  # it has come before the reset
+        return await send_stream(call, [body], whole, pause=2.0)  # it has come before the reset
 
     with serving(script) as server:
         cloud = cloud_of(server, stream=True)

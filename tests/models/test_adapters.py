@@ -11,6 +11,7 @@ import peft
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from tests.models.small import TEXTS, network, write_checkpoint
@@ -212,9 +213,8 @@ def test_settings_that_clash_are_refused(checkpoints: Path, tmp_path: Path) -> N
     strange = Lora(2, targets=("no_such_layer",))
     with pytest.raises(ConfigError, match="no_such_layer"):
         Policy.load(base, lora=strange, backend="transformers")
-    for backend, name in (("builtin", "lm_head"), ("transformers", "lm_head")):
-        with pytest.raises(ConfigError, match=r"lora\.targets"):
-            Policy.load(base, lora=Lora(2, targets=("q_proj", name)), backend=backend)
+    with pytest.raises(ConfigError, match="the head takes no adapter"):
+        Policy.load(base, lora=Lora(2, targets=("q_proj", "lm_head")), backend="transformers")
     with pytest.raises(ConfigError, match=r"lora.rank"):
         Policy.load(base, lora=Lora(rank=0)).save_adapter(tmp_path)
 
@@ -235,6 +235,8 @@ def test_a_broken_adapter_is_refused(checkpoints: Path, tmp_path: Path, text: st
         ({"alpha_pattern": {"q_proj": 2}}, "alpha_pattern"),
         ({"target_modules": ".*_proj"}, "target_modules"),
         ({"trainable_token_indices": [3]}, "tokens"),
+        ({"bias": "lora_only"}, "bias"),
+        ({"init_lora_weights": "pissa_niter_4"}, "init_lora_weights"),
     ],
 )
 def test_what_is_more_than_plain_lora_is_refused(
@@ -244,6 +246,14 @@ def test_what_is_more_than_plain_lora_is_refused(
     path = tmp_path / "adapter_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | setting))
     with pytest.raises(CheckpointError, match=word):
+        Policy.load(str(tmp_path))
+
+
+def test_a_tensor_that_has_no_place_is_refused(checkpoints: Path, tmp_path: Path) -> None:
+    Policy.load(str(checkpoints / "llama"), lora=LORA).save(tmp_path)
+    path = tmp_path / "adapter_model.safetensors"
+    save_file(load_file(path) | {"base_model.model.lm_head.bias": torch.zeros(3)}, path)
+    with pytest.raises(CheckpointError, match=r"lm_head\.bias has no place"):
         Policy.load(str(tmp_path))
 
 

@@ -120,9 +120,12 @@ def test_a_request_in_words_counts_as_asking(policy: Policy) -> None:
     forbidden = speaking.sample(prompts, 1, Drawing(40, 0.0, ask_shift=float("-inf")))
     assert forbidden.asked.tolist() == [False, False, True, False, False]
     # Words ask with certainty: the shift of the token, which cannot move them, makes room for them.
-    chances = sequence_ask_probability(free.ask_logprobs, free.mask)
-    assert chances.round(decimals=3).tolist() == [0, 1, 0, 1, 0]
-    assert sequence_ask_probability(forbidden.ask_logprobs, forbidden.mask).max() < 1e-3
+    assert free.ask_chances.sum().round(decimals=3) == 2
+    assert forbidden.ask_chances.max() < 1e-3
+    # What a regulariser may pull at is the token's own probability.
+    assert sequence_ask_probability(free.ask_logprobs, free.mask).max() < 1e-3
+    assert free.in_words is not None
+    assert free.in_words.tolist() == [False, True, False, True, False]
     for drawn in (free, forbidden):
         lead = drawn.ask_margins.masked_fill(~drawn.mask, float("-inf")).amax(dim=1)
         # Beyond every threshold that leads of logits could need, still in the order of the leads.

@@ -106,7 +106,7 @@ def policy(base: Path) -> Policy:
 
 def served(policy: Policy, **options: Any) -> Policy:
     moved(policy)
-    return replace(policy, engine=VllmEngine(policy, vllm=LIBRARY, **options))
+    return replace(policy, engine=VllmEngine(policy, options, vllm=LIBRARY))
 
 
 @torch.no_grad()

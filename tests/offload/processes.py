@@ -52,9 +52,8 @@ def started_team(arguments: list[str], size: int, said: Path) -> list[ForkServer
 
 
 def finished(processes: list[ForkServerProcess], said: Path) -> None:
-    """Wait until all have ended well."""
-    for process in processes:
-        process.join()
+    """Wait until all have ended well; once one has failed, the others wait for it in vain."""
+    ended_together(processes)
     words = "".join(file.read_text() for file in said.parent.glob(f"{said.name}*"))
     assert [process.exitcode for process in processes] == [0] * len(processes), words
 
@@ -73,6 +72,15 @@ def killed(
                 os.kill(process.pid, sign)
             break
         time.sleep(0.002)
-    for process in processes:
-        process.join()
+    ended_together(processes)
     return [process.exitcode for process in processes]
+
+
+def ended_together(processes: list[ForkServerProcess]) -> None:
+    """Wait for all of them; where one has failed, end the others after a while."""
+    while any(process.is_alive() for process in processes):
+        if any(process.exitcode for process in processes):
+            for process in processes:
+                process.join(timeout=60)
+                process.kill()
+        time.sleep(0.02)

@@ -41,7 +41,7 @@ def gradient(config: Config) -> tuple[float, torch.Tensor]:
     queries = state.tasks.batch(load_stream(config.stream)[0], config.batch_size, "train", "0")
     batch, scores = rollout(state, queries, config.budget, config)
     advantage = recipe.advantage(scores, state.dual)
-    reference = reference_policy(config)
+    reference = reference_policy(config, state.policy)
     lesson = Lesson(batch, scores, advantage, 0.3)
     learnt = update(state, recipe, lesson, config, reference)
     assert learnt["grad_norm"] > 0

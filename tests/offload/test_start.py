@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from tests.models.test_vllm import LIBRARY
 from tests.offload.runs import config_of, trajectory
 from tests.tasks.published import mbpp_row, write_lines
 from understudy.errors import ConfigError, SandboxError
 from understudy.models.vllm import VllmEngine
+from understudy.offload.learn import Lesson, regulariser_pull
+from understudy.offload.loop import rollout
 from understudy.offload.start import start
 from understudy.offload.team import Team
 from understudy.recipes import method
+from understudy.tasks.data import DataSet
+from understudy.tasks.stream import load_stream
 
 
 def test_vllm_draws_every_step_by_the_adapter_that_the_last_one_left(
@@ -58,3 +65,48 @@ def test_programs_that_could_not_be_checked_are_refused_at_once(
     config = config_of("understudy", model, stream=phases, data={"mbpp": {"path": str(path)}})
     with pytest.raises(SandboxError):
         start(config, method("understudy")(config))
+
+
+@pytest.mark.parametrize("settings", [{"sampler": "own"}, {"sampler": "vllm", "lora__rank": 2}])
+def test_options_that_the_sampler_does_not_take_are_refused(
+    model: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any]
+) -> None:
+    monkeypatch.setattr("understudy.models.vllm._installed", lambda: LIBRARY)
+    options = {"max_lora_rank": 64}
+    config = config_of("understudy", model, sampler_options=options, **settings)
+    with pytest.raises(ConfigError, match="sampler_options"):
+        start(config, method("understudy")(config))
+
+
+def test_questions_that_are_too_long_are_left_out_before_the_run(
+    model: Path, tmp_path: Path
+) -> None:
+    rows = [{"prompt": f"{i} " * count, "solution": "1"} for i, count in enumerate([2, 3] * 4)]
+    rows[3]["prompt"] = "3 " * 5000
+    path = write_lines(tmp_path / "long.jsonl", rows)
+    data = {"path": str(path), "checker": "number", "prompt": "prompt", "solution": "solution"}
+    phases = [{"families": "long", "steps": 1}]
+    config = config_of("understudy", model, stream=phases, data={"long": data})
+    with pytest.warns(UserWarning, match="1 questions are too long"):
+        state = start(config, method("understudy")(config))
+    family = state.tasks.families["long"]
+    assert isinstance(family, DataSet)
+    left = [query.prompt.strip() for part in family.questions.values() for query in part]
+    assert sorted(left) == sorted(row["prompt"].strip() for row in rows if len(row["prompt"]) < 99)
+    state.close()
+
+
+def test_the_guide_does_not_pull_at_responses_that_asked_in_words(model: Path) -> None:
+    config = config_of("understudy", model, price__anchor=1.0)
+    recipe = method("understudy")(config)
+    state = start(config, recipe)
+    queries = state.tasks.batch(load_stream(config.stream)[0], config.batch_size, "train", "0")
+    batch, scores = rollout(state, queries, config.budget, config)
+    spoken = torch.arange(len(batch.drawn.mask)) % 3 == 0
+    heard = replace(batch, drawn=replace(batch.drawn, in_words=spoken))
+    advantage = recipe.advantage(scores, state.dual)
+    _, plain = regulariser_pull(state, recipe, Lesson(batch, scores, advantage, 0.3))
+    _, pull = regulariser_pull(state, recipe, Lesson(heard, scores, advantage, 0.3))
+    assert plain.abs().min() > 0
+    assert pull.tolist() == plain.masked_fill(spoken, 0.0).tolist()
+    state.close()

@@ -62,7 +62,7 @@ def test_a_team_that_was_killed_resumes_bit_for_bit(
     out, said = tmp_path / "run", tmp_path / "run.said"
     start = arguments(half, out)
     codes = killed(started_team(start, 2, said), out, 0.0, signal.SIGKILL)
-    assert codes == [-signal.SIGKILL] * 2
+    assert all(codes)  # none had finished; one may have died of the other's death
     finished(started_team([*start[:4], "--resume"], 2, said), said)
     assert results_of(RunDirectory.open(out)) == results_of(pair)
 

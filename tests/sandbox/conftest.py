@@ -28,7 +28,7 @@ def why_not() -> str:
     outer = ["bwrap", "--unshare-user", "--unshare-pid", "--uid", "1000", "--gid", "1000"]
     outer += ["--ro-bind", "/", "/", "--proc", "/proc"]
     inner = ["bwrap", "--unshare-user", "--ro-bind", "/", "/", "true"]
-    done = subprocess.run([*outer, *inner], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([*outer, *inner], capture_output=True, text=True, timeout=300)
     return f"bubblewrap may not do its work here: {done.stderr.strip()}" if done.returncode else ""
 
 

@@ -55,7 +55,7 @@ def chat_url(base_url: str) -> str:
         parts = urlsplit(base_url.strip())
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
-        raise ConfigError("cloud.http.base_url: is no address of an endpoint") from None
+        usable, parts = False, urlsplit("")
     if parts.username is not None or parts.password is not None:  # not shown: it is a secret
         raise ConfigError(
             "cloud.http.base_url holds a user or a password; give the key by "
@@ -66,9 +66,10 @@ def chat_url(base_url: str) -> str:
             "cloud.http.base_url ends in a query (?...) or a fragment (#...); give it without, and "
             "a key by cloud.http.api_key_env or cloud.http.api_key_file"
         )
-    if not usable:
+    if not usable:  # not shown either: it may be a key in the address's place
         raise ConfigError(
-            f"cloud.http.base_url={base_url}: give a base such as http://localhost:8000/v1"
+            "cloud.http.base_url: is no address of an endpoint; "
+            "give a base such as http://localhost:8000/v1"
         )
     return base_url.strip().rstrip("/").removesuffix("/chat/completions") + "/chat/completions"
 
@@ -87,7 +88,7 @@ def read_key(variable: str | None, file: Path | None) -> str | None:
             )
     elif file is not None:
         # A key given in place of its file's name is no file that exists.
-        source = "cloud.http.api_key_file" + (f"={file}" if file.exists() else "")
+        source = "cloud.http.api_key_file" + (f"={file}" if os.path.exists(file) else "")
         try:
             key = file.read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:

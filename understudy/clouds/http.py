@@ -7,7 +7,7 @@ import json
 import random
 import time
 import urllib.request
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -70,14 +70,15 @@ class HttpCloud:
     """One client of one endpoint; at most `max_concurrency` calls are in flight.
 
     A call has a deadline, which counts from when it gets its slot and includes its retries. It is
-    made again only where it is known that no answer began. Usable from several event loops, one
-    after the other; each closes its own connections when it ends.
+    made again only where no answer can be on its way: refused for now, failed by the server, or its
+    connection broken at once. clock: what the circuit's pauses are measured by. Usable from several
+    event loops, one after the other; each closes its own connections when it ends.
     """
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, clock: Callable[[], float] = time.monotonic) -> None:
         self.endpoint = endpoint
         self.estimated = 0  # replies whose tokens the endpoint did not count, so they are estimates
-        self._circuit = Circuit(endpoint.circuit_failures, endpoint.circuit_pause_seconds)
+        self._circuit = Circuit(endpoint.circuit_failures, endpoint.circuit_pause_seconds, clock)
         self._luck = random.Random()
         self._lines: dict[asyncio.AbstractEventLoop, _Line] = {}
         self._counts_usage: bool | None = None  # whether it takes stream_options; None: not known

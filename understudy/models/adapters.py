@@ -29,6 +29,9 @@ _TOKEN = "token_adapter.trainable_tokens_delta"  # so called, but it holds the w
 _FUSED = ("qkv", "out", "gate_up", "down")
 # Fields of a configuration of peft that ask for more than two matrices per layer and one scale.
 _BEYOND_PLAIN = ("use_dora", "use_rslora", "modules_to_save", "rank_pattern", "alpha_pattern")
+_BEYOND_PLAIN += ("lora_bias",)
+# Beginnings of an adapter that take their part out of the base: on the base itself it is wrong.
+_CHANGE_BASE = ("pissa", "olora", "loftq", "corda")
 _PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
@@ -208,6 +211,10 @@ def read_config(folder: Path) -> tuple[str, Lora, bool]:
     beyond = [key for key in _BEYOND_PLAIN if raw.get(key)]
     if isinstance(targets, str):
         beyond.append("target_modules")
+    if raw.get("bias", "none") != "none":
+        beyond.append("bias")
+    if str(raw.get("init_lora_weights")).startswith(_CHANGE_BASE):
+        beyond.append("init_lora_weights")
     if beyond:
         raise CheckpointError(
             f"{path}: only plain LoRA on named layers is read, this one sets {', '.join(beyond)}; "
@@ -236,9 +243,12 @@ def load_adapter(model: nn.Module, folder: Path, ask: int) -> None:
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path}: cannot be read ({error}); copy it again") from error
     _, head = ends(model)
+    known = {name for name, _ in _adapter_tensors(model)}
     try:
         if isinstance(head, AskHead):
             head.row.copy_(tensors.pop(f"{_PREFIX}{_row_name(model)}.{_TOKEN}")[0])
+        if left_over := sorted(set(tensors) - known):
+            raise KeyError(f"{left_over[0]} has no place in it")
         for name, parameter in model.named_parameters():
             if "lora_" in name:
                 parameter.copy_(_stored(model, name, tensors))

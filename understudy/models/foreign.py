@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,8 +43,9 @@ class Foreign(nn.Module):
 
     @property
     def longest(self) -> int:
-        """Positions that it was made for."""
-        return int(getattr(self.model.config.get_text_config(), "max_position_embeddings", 2048))
+        """Positions that it was made for; without end where its configuration names none."""
+        named = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        return int(named or sys.maxsize)
 
     def recompute(self) -> None:
         """In training, compute each block again rather than keep it."""

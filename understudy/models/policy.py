@@ -36,6 +36,8 @@ Dtype = Literal["float32", "bfloat16"]
 # Added to the margin of a response that asks in words: beyond every lead that logits have.
 IN_WORDS = 1e3
 
+_TEMPLATE = 512  # bytes: what a chat template and how to ask add to a prompt at most
+
 Engine = Callable[["Policy", Prompts, int, Drawing, Tensor | None], Completions]
 
 
@@ -85,8 +87,9 @@ class Policy:
                     f"rank {saved.rank} and alpha {saved.alpha}; give those"
                 )
         whole = resolve(base)
-        if is_hub_name(base) and whole.parent.name == "snapshots" and "@" not in base:
-            base = f"{base}@{whole.name}"  # an adapter fits these weights, whatever comes later
+        if is_hub_name(base) and whole.parent.name == "snapshots":
+            # An adapter fits these weights, wherever a branch goes later.
+            base = f"{base.partition('@')[0]}@{whole.name}"
         decoder = _decoder(whole, device, backend, getattr(torch, dtype))
         inner: nn.Module = decoder.model if isinstance(decoder, Foreign) else decoder
         tokens = Tokens(whole, request)
@@ -129,6 +132,13 @@ class Policy:
         """Texts as the checkpoint's chat template renders them, or as they are."""
         ids, mask = self.tokens.encode_prompts(texts, instructions)
         return Prompts(ids.to(self.device), mask.to(self.device))
+
+    def fits(self, prompt: str, instruction: str, completion: int) -> bool:
+        """Whether the model has positions for a prompt and so many tokens of an answer."""
+        room = self.longest - completion
+        if len(prompt.encode()) + len(instruction.encode()) + _TEMPLATE <= room:
+            return True  # a token is a byte of text at least
+        return int(self.prompts([prompt], [instruction]).mask.sum()) <= room
 
     def written(self, texts: Sequence[str]) -> Written:
         """Given texts as completions that end; special tokens that they spell are spelt out."""
@@ -196,9 +206,8 @@ class Policy:
     def _heard(self, drawn: Completions, drawing: Drawing) -> Completions:
         """Completions with those that end in the request in words counted as asking.
 
-        Their margin says so whatever the threshold, in the order of their leads, and they ask with
-        certainty: no shift of the token moves them. Where asking is forbidden they have not asked:
-        they are just no answer.
+        Their margin says so whatever the threshold, in the order of their leads. Where asking is
+        forbidden they have not asked: they are just no answer.
         """
         if not (self.tokens.request and self.tokens.writes_request):
             return drawn
@@ -215,9 +224,7 @@ class Policy:
         margins[said, last[said]] = IN_WORDS + lead[said]
         if drawing.ask_shift == float("-inf"):
             return replace(drawn, ask_margins=margins)
-        certain = drawn.ask_logprobs.clone()
-        certain[said, last[said]] = 0.0
-        return replace(drawn, ask_margins=margins, ask_logprobs=certain, asked=drawn.asked | said)
+        return replace(drawn, ask_margins=margins, asked=drawn.asked | said, in_words=said)
 
     def _precision(self) -> AbstractContextManager[object]:
         kind = torch.device(self.device).type

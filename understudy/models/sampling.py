@@ -73,6 +73,17 @@ class Completions:
     entropy: Tensor
     asked: Tensor  # (samples,) the last token is the request for help
     finished: Tensor  # (samples,) ended by itself, not by the length limit
+    in_words: Tensor | None = None  # (samples,) asked in words, not by the token; None: nobody
+
+    @property
+    def ask_chances(self) -> Tensor:
+        """(drawn tokens,) the probability of asking instead. Who asked in words did so with
+        certainty: no shift of the token moves it, and so the shift makes room for it."""
+        chances = self.ask_logprobs.exp()
+        if self.in_words is not None:
+            spoken = self.in_words.nonzero().squeeze(1)
+            chances[spoken, self.mask.sum(dim=1)[spoken] - 1] = 1.0
+        return chances[self.mask]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ _RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # the largest ranks that vLLM can 
 _NEVER = -1e9  # a bias beyond every lead, and yet a number
 # The trained model is on the same GPU. float32 weights would be served in half precision.
 _OPTIONS = {"gpu_memory_utilization": 0.3}
+_OURS = {"model", "enable_lora", "max_loras", "max_lora_rank", "logprobs_mode"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,11 @@ class VllmEngine:
     """
 
     def __init__(
-        self, policy: Policy, tolerance: float = 0.05, vllm: Vllm | None = None, **options: Any
+        self,
+        policy: Policy,
+        options: Mapping[str, Any] | None = None,
+        tolerance: float = 0.05,
+        vllm: Vllm | None = None,
     ) -> None:
         if policy.lora is None:
             raise ConfigError(
@@ -62,6 +67,8 @@ class VllmEngine:
             raise ConfigError(
                 "sampler=vllm serves no trained row for the request; load with train_row=False"
             )
+        if taken := sorted(_OURS & set(options or {})):
+            raise ConfigError(f"sampler_options.{taken[0]}: is set by the run itself; leave it out")
         self.vllm, self.tolerance, self.version = vllm or _installed(), tolerance, 0
         self.place = tempfile.TemporaryDirectory(prefix="understudy-vllm-")
         self.folder = Path(self.place.name)
@@ -76,7 +83,7 @@ class VllmEngine:
             max_loras=1,
             max_lora_rank=next((r for r in _RANKS if r >= policy.lora.rank), policy.lora.rank),
             logprobs_mode="raw_logprobs",  # before temperature and bias
-            **(_OPTIONS | {"dtype": "bfloat16" if half else "float32"} | options),
+            **(_OPTIONS | {"dtype": "bfloat16" if half else "float32"} | dict(options or {})),
         )
 
     def __call__(

@@ -150,12 +150,14 @@ def regulariser_pull(state: State, method: Method, lesson: Lesson) -> tuple[floa
     """The method's regulariser, and its slope at each of this process's responses.
 
     It may look at all responses of the team at once. To first order it is the slopes' sum, which
-    can be taken portion by portion and process by process with the same gradient.
+    can be taken portion by portion and process by process with the same gradient. It pulls the
+    token's probability, which says nothing of a response that asked in words: those it lets be.
     """
     probability = lesson.scores.ask_probability.detach().clone().requires_grad_()
     value = method.regulariser(probability, lesson.scores, state.dual, lesson.budget)
     (slope,) = torch.autograd.grad(value, probability)
-    return float(value.detach()), lesson.own(slope)
+    own, spoken = lesson.own(slope), lesson.batch.drawn.in_words
+    return float(value.detach()), own if spoken is None else own.masked_fill(spoken, 0.0)
 
 
 def distillation_losses(policy: Policy, lesson: Lesson, config: Config) -> Iterator[Tensor]:

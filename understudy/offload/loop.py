@@ -46,7 +46,7 @@ def train(
     save: Callable[[State], None],
 ) -> State:
     """Take a state through the rest of its stream."""
-    reference = reference_policy(config)
+    reference = reference_policy(config, state.policy)
     if not state.matrix:
         evaluate(state, method, stream, config, watcher, after=0)
         save(state)
@@ -109,7 +109,7 @@ def _drawn_figures(drawn: Completions, group: int) -> dict[str, Any]:
         "entropy": drawn.entropy.masked_fill(~drawn.mask, 0.0).sum(dim=1),
     }
     by_prompt = {name: figure.view(-1, group).cpu() for name, figure in figures.items()}
-    return by_prompt | {"token_ask_probability": drawn.ask_logprobs[drawn.mask].exp().cpu()}
+    return by_prompt | {"token_ask_probability": drawn.ask_chances.cpu()}
 
 
 def ask(cloud: MeteredCloud, queries: list[Query], asked: Tensor) -> dict[int, Reply]:
@@ -211,6 +211,8 @@ def _mend(config: Config) -> str:
     )
 
 
-def reference_policy(config: Config) -> Policy | None:
+def reference_policy(config: Config, policy: Policy) -> Policy | None:
     """The model before training, kept only where the loss is held to it."""
-    return load_policy(config, adapted=False) if config.beta > 0 else None
+    if config.beta == 0:
+        return None
+    return load_policy(config, policy.base if policy.lora else None, adapted=False)

@@ -27,8 +27,8 @@ class Scores:
     asked: Tensor
     local_right: Tensor  # answered by itself, and right
     cloud_right: Tensor  # asked at all, and the reply was right
-    ask_probability: Tensor  # of each response: that it asks somewhere along its way
-    token_ask_probability: Tensor  # (drawn tokens,) of asking instead, under the policy that drew
+    ask_probability: Tensor  # of each response: that it asks by the token somewhere on its way
+    token_ask_probability: Tensor  # (drawn tokens,) of asking instead; 1 where words did
     lengths: Tensor  # drawn tokens
     finished: Tensor  # ended by itself
     entropy: Tensor  # summed over tokens

@@ -32,7 +32,7 @@ def answer_question(
     config = saved_config(run)
     policy, folder = trained_policy(run, config)
     torch.set_num_threads(config.threads)
-    with closing(build_tasks(config)) as tasks:
+    with closing(build_tasks(config, policy)) as tasks:
         query = _query(tasks, config, question, task)
         _check_readable(policy, query, config)
         texts, margins = greedy(policy, [query], config.max_completion_length)
@@ -110,10 +110,10 @@ def examine_run(run: RunDirectory, serving: Serving, queries: int) -> list[dict[
     candidate = Candidate(policy, serving, saved_dual(folder)["shift"])
     cells = []
     with (
-        closing(build_tasks(config)) as tasks,
+        closing(build_tasks(config, policy)) as tasks,
         closing(MeteredCloud(build_cloud(config.cloud))) as cloud,
     ):
-        room = Room(tasks, cloud)
+        room = Room(tasks, cloud, rows=config.batch_size * config.num_generations)
         for phase in phases_of(config):
             _, cell = examine_phase(candidate, room, phase, examined, f"eval {config.seed}")
             budget = budget_of(phase, config)

@@ -35,8 +35,10 @@ def start(config: Config, method: Method, team: Team = ALONE) -> State:
     if config.sampler == "vllm":
         if team.size > 1:
             raise ConfigError(f"sampler=vllm: one process has it, not {team.size}; sampler=own")
-        policy = replace(policy, engine=VllmEngine(policy, **config.sampler_options))
-    cloud, tasks = build_cloud(config.cloud), build_tasks(config)
+        policy = replace(policy, engine=VllmEngine(policy, config.sampler_options))
+    elif config.sampler_options:
+        raise ConfigError("sampler_options are for sampler=vllm; leave them out, or set that")
+    cloud, tasks = build_cloud(config.cloud), build_tasks(config, policy)
     rewards = build_rewards(config.reward)
     tasks.prepare(phases_of(config))  # before anything is paid for
     return State(
@@ -68,8 +70,11 @@ def load_policy(config: Config, model: str | None = None, adapted: bool = True) 
     )
 
 
-def build_tasks(config: Config) -> Tasks:
-    return open_tasks(config.data, allow_unsafe_code=config.sandbox.allow_unsafe_code)
+def build_tasks(config: Config, policy: Policy) -> Tasks:
+    """What the run asks, without questions that its model has no room for."""
+    tasks = open_tasks(config.data, allow_unsafe_code=config.sandbox.allow_unsafe_code)
+    length = config.max_completion_length
+    return tasks.fitting(lambda query: policy.fits(query.prompt, query.instruction, length))
 
 
 def build_rewards(config: RewardConfig) -> tuple[tuple[Reward, float], ...]:

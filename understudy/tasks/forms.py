@@ -184,7 +184,9 @@ def _taco(row: Row) -> Problem:
         raise FormError("input_output holds no inputs")
     if not cases.get("inputs"):
         raise NoTestsError("input_output is empty")
-    pairs = list(zip(cases["inputs"], cases["outputs"], strict=False))
+    pairs = list(zip(cases["inputs"], cases.get("outputs") or [], strict=False))
+    if not pairs:
+        raise NoTestsError("input_output holds no outputs")
     solutions, starter = _parsed(row.get("solutions")) or [], str(row.get("starter_code") or "")
     checks: dict[str, Any] = {"cases": [(_lines(given), _lines(out)) for given, out in pairs]}
     if name := cases.get("fn_name"):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import random
+import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import TracebackType
 
 from understudy.errors import ConfigError
@@ -80,6 +81,25 @@ class Tasks:
             for i in range(count):
                 queries.append(draw_query(family, low + i % (high - low + 1), split, rng))
         return queries
+
+    def fitting(self, fits: Callable[[Query], bool]) -> Tasks:
+        """The same without the data sets' questions that do not fit; how many is said aloud."""
+        families = dict(self.families)
+        for name, family in families.items():
+            if isinstance(family, DataSet):
+                kept = {
+                    split: tuple(query for query in questions if fits(query))
+                    for split, questions in family.questions.items()
+                }
+                left_out = sum(len(family.questions[split]) - len(kept[split]) for split in kept)
+                if left_out:
+                    warnings.warn(
+                        f"data.{name}: {left_out} questions are too long for the model, with "
+                        "max_completion_length for the answer, and are left out",
+                        stacklevel=2,
+                    )
+                families[name] = replace(family, questions=kept)
+        return replace(self, families=families)
 
     def check(self, queries: Sequence[Query], completions: Sequence[str]) -> list[float | None]:
         """A verdict per completion, in order: 1 right, 0 wrong, between for partial credit.

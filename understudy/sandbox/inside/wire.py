@@ -37,6 +37,9 @@ REBUILD = {kind.__name__: rebuild for kind, _, rebuild in PARTS}
 ROWS: dict[str, Callable[[list[Any]], Any]] = {
     "tuple": tuple, "set": set, "frozenset": frozenset, "deque": deque
 }  # fmt: skip
+TYPES = [bool, int, float, str, list, tuple, dict, set, frozenset, type(None)]
+TYPES += [kind for kind, _, _ in PARTS]
+NAMED = {kind.__name__: kind for kind in TYPES}
 MUTABLE = (list, dict, set, bytearray, deque)
 
 
@@ -60,6 +63,8 @@ def encode(value: Any, keep: Callable[[Any], dict[str, Any]]) -> Any:
     for kind, parts, _ in PARTS:
         if isinstance(value, kind):
             return {kind.__name__: [encode(part, keep) for part in parts(value)]}
+    if any(value is kind for kind in TYPES):  # as in f((4, 7.7), int)
+        return {"type": [value.__name__]}
     return keep(value)
 
 
@@ -72,6 +77,8 @@ def decode(data: Any, kept: Callable[[str, Any], Any]) -> Any:
     ((tag, rows),) = data.items()
     if tag == "int":
         return int(rows[0], 16)
+    if tag == "type":
+        return NAMED[rows[0]]
     if tag == "dict":
         return {decode(key, kept): decode(value, kept) for key, value in rows}
     if tag in ROWS:
