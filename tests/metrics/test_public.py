@@ -5,13 +5,13 @@ from __future__ import annotations
 import inspect
 
 from understudy import metrics
-from understudy.metrics import budget, continual, evaluation, routing
+from understudy.metrics import budget, continual, evaluation, routing, sharing, users
 
 
 def test_all_lists_every_public_function() -> None:
     functions = {
         name
-        for module in (budget, continual, evaluation, routing)
+        for module in (budget, continual, evaluation, routing, sharing, users)
         for name, function in inspect.getmembers(module, inspect.isfunction)
         if function.__module__ == module.__name__ and not name.startswith("_")
     }

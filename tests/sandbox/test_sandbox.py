@@ -309,9 +309,11 @@ def killing(spared: set[int], times: int) -> Iterator[None]:
                 time.sleep(0.05)
             if done.wait(0.5):
                 return
-            for pid in descendants() - spared:
-                with contextlib.suppress(ProcessLookupError):  # it died with the one before it
-                    os.kill(pid, signal.SIGKILL)
+            others = descendants() - spared
+            for sign in (signal.SIGSTOP, signal.SIGKILL):  # none sees another die
+                for pid in others:
+                    with contextlib.suppress(ProcessLookupError):  # it died with the one before it
+                        os.kill(pid, sign)
 
     thread = threading.Thread(target=kill)
     thread.start()

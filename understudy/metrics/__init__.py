@@ -33,6 +33,14 @@ from understudy.metrics.routing import (
     quantile_threshold,
     random_offloading,
 )
+from understudy.metrics.sharing import (
+    gain_per_log_cost,
+    learning_speed,
+    mean_learning_speed,
+    relative_gain,
+    value_of_information,
+)
+from understudy.metrics.users import deciles, user_summary
 
 __all__ = [
     "aiq",
@@ -44,6 +52,7 @@ __all__ = [
     "backward_transfer_over_tasks",
     "continual_summary",
     "cpt",
+    "deciles",
     "deferral_curve",
     "during_task",
     "forgetting",
@@ -51,15 +60,21 @@ __all__ = [
     "forgetting_mammoth",
     "forgetting_over_tasks",
     "forward_transfer",
+    "gain_per_log_cost",
     "learning_accuracy",
+    "learning_speed",
     "mean_and_spread",
+    "mean_learning_speed",
     "oracle_curve",
     "paired_difference",
     "performance_gap_recovered",
     "post_switch",
     "quantile_threshold",
     "random_offloading",
+    "relative_gain",
     "settling_steps",
     "switch_overshoot",
+    "user_summary",
+    "value_of_information",
     "wilson_interval",
 ]
