@@ -28,8 +28,8 @@ _PREFIX = "base_model.model."
 _TOKEN = "token_adapter.trainable_tokens_delta"  # so called, but it holds the whole row
 _FUSED = ("qkv", "out", "gate_up", "down")
 # Fields of a configuration of peft that ask for more than two matrices per layer and one scale.
-_BEYOND_PLAIN = ("use_dora", "use_rslora", "modules_to_save", "rank_pattern", "alpha_pattern")
-_BEYOND_PLAIN += ("lora_bias",)
+_BEYOND_PLAIN = ["use_dora", "use_rslora", "modules_to_save", "rank_pattern", "alpha_pattern"]
+_BEYOND_PLAIN += ["lora_bias"]
 # Beginnings of an adapter that take their part out of the base: on the base itself it is wrong.
 _CHANGE_BASE = ("pissa", "olora", "loftq", "corda")
 _PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
