@@ -23,6 +23,7 @@ ROOMS = [
     "recipes",  # one readable run per file
     "report",  # a run directory becomes tables, plots and a page
     "offload",  # the loop: who answers, who asks, what is learned
+    "share",  # agents on a graph: what they send each other, and learn
     "config",  # what a run may be told
     "models",  # who answers
     "clouds",  # who helps

@@ -1,0 +1,154 @@
+"""Whole small populations: every mode runs, meters what the paper counts, and changes nothing it
+should not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from understudy.link.carrier import Carrier, Inbox, Message, Parcel
+from understudy.share.agent import Agent
+from understudy.share.engine import grant, run
+from understudy.share.modes.parameters import travelling
+from understudy.share.population import clock, modes_of, populations_of
+from understudy.share.settings import ShareConfig
+from understudy.share.wishes import Tick
+from understudy.tasks.holdings import Instances, generated_instances
+
+SMALL: dict[str, Any] = {
+    "agents": 3,
+    "tasks": 6,
+    "epochs": 4,
+    "train_per_class": 12,
+    "validation_per_class": 8,
+    "evaluate_every": 2,
+    "width": 8,
+}
+MODULE = 8 * 8 + 8
+INSTANCE = 64
+
+
+@pytest.fixture(scope="module")
+def data() -> Instances:
+    return generated_instances(per_class=50)
+
+
+def ran(data: Instances, **settings: Any) -> list[tuple[list[Agent], Carrier]]:
+    config = ShareConfig(**SMALL | settings)
+    populations = populations_of(config, data)
+    run(populations, clock(config, modes_of(config)))
+    return populations
+
+
+def floats(populations: list[tuple[list[Agent], Carrier]]) -> dict[str, int]:
+    return dict(populations[0][1].totals().floats)
+
+
+def weights_of(agents: list[Agent]) -> list[torch.Tensor]:
+    return [weight for agent in agents for weight in agent.learner.weights.values()]
+
+
+def same(one: list[Agent], other: list[Agent]) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(weights_of(one), weights_of(other), strict=True))
+
+
+@pytest.mark.parametrize("learner", ["modular", "monolithic"])
+@pytest.mark.parametrize("mode", ["fedavg", "fedprox", "fedcurv", "fedfish"])
+def test_parameters_cost_what_the_paper_counts(data: Instances, learner: str, mode: str) -> None:
+    shared = {"mode": mode, "every": 2}
+    populations = ran(data, learner=learner, share_parameters=shared)
+    rounds = (3 if learner == "modular" else 6) * 2  # of the tasks in which it learns
+    each = 4 * MODULE * (2 if mode == "fedcurv" else 1)
+    assert floats(populations) == {"parameters": 3 * 2 * rounds * each}
+    agents = populations[0][0]
+    assert all(not agent.accuracy.isnan().any() for agent in agents)
+    assert all(bool(weight.isfinite().all()) for weight in weights_of(agents))
+
+
+def test_a_population_repeats_and_does_not_hear_those_beside_it(data: Instances) -> None:
+    shared = {"share_parameters": {"mode": "fedavg", "every": 2}}
+    both = ran(data, seeds=[3, 4], **shared)
+    alone = ran(data, seeds=[4], **shared)
+    assert same(both[1][0], alone[0][0])
+    assert not same(both[0][0], alone[0][0])
+
+
+def test_after_a_mean_all_agents_of_a_full_graph_are_alike(data: Instances) -> None:
+    config = ShareConfig(**SMALL, learner="monolithic", share_parameters={"mode": "fedavg"})
+    populations = populations_of(config, data)
+    agents, carrier = populations[0]
+    for number, agent in enumerate(agents):
+        agent.learner.weights["modules.weight"].fill_(float(number))
+    for now in (0, 1):
+        tick = Tick(task=0, epoch=0, exchange=now, train=0, round=0)
+        inboxes = carrier.deliver(now)
+        outboxes = grant([agent.step(tick, inboxes[agent.number]) for agent in agents])
+        carrier.carry(now, [message for outbox in outboxes for message in outbox])
+    for agent in agents:
+        list(agent.modes[0].settle(agent, tick))
+        assert agent.learner.weights["modules.weight"].unique().tolist() == [1.0]
+
+
+def test_modules_travel_once_a_task_added_one(data: Instances) -> None:
+    populations = ran(data, keep_above=-1.0, share_modules={"mode": "iou"})
+    agents = populations[0][0]
+    assert [agent.added for agent in agents] == [{4: 4, 5: 5}] * 3  # every candidate was kept
+    assert floats(populations) == {"modules": 3 * 2 * MODULE}  # at the last task alone
+    by_likeness = ran(
+        data, keep_above=-1.0, share_modules={"mode": "leep", "points": 3, "tryout": 1}
+    )
+    queries = 3 * 2 * 2 * (2 * 3) * INSTANCE  # at the last two tasks, 3 points of each of 2 classes
+    assert floats(by_likeness) == {"modules.query": queries, "modules": 3 * 2 * MODULE}
+
+
+@pytest.mark.parametrize("learner", ["modular", "monolithic"])
+def test_instances_asked_for_are_of_the_class_and_new(data: Instances, learner: str) -> None:
+    shared = {"mode": "receiver", "every": 2, "queries": 3, "neighbours": 2}
+    populations = ran(data, learner=learner, share_data=shared)
+    rounds = 3 if learner == "modular" else 6
+    assert floats(populations)["data.query"] == 3 * 2 * rounds * 3 * INSTANCE
+    assert 0 < floats(populations)["data"] <= 3 * 2 * rounds * 3 * 2 * INSTANCE
+    for agent in populations[0][0]:
+        assert agent.received
+        for number, got in agent.received.items():
+            assert set(got.label.tolist()) <= set(agent.tasks[number].classes)
+            everything = torch.cat([agent.tasks[number].train.x, got.x]).flatten(1)
+            assert len(everything.unique(dim=0)) == len(everything)
+
+
+def test_a_neighbour_sends_no_more_than_its_share(data: Instances) -> None:
+    shared = {"mode": "simple", "every": 2, "queries": 5}
+    populations = ran(data, learner="monolithic", share_data=shared)
+    assert 0 < floats(populations)["data"] <= 3 * 2 * 6 * 5 * INSTANCE
+
+
+def test_a_narrow_edge_trims_and_postpones_and_the_run_goes_on(data: Instances) -> None:
+    narrow = {"topology": "ring", "bandwidth": 700, "loss": 0.1, "latency": 1}
+    shared: dict[str, Any] = {"share_data": {"mode": "receiver", "every": 2, "queries": 8}}
+    shared["share_parameters"] = {"mode": "fedavg", "every": 2}
+    populations = ran(data, learner="monolithic", graph=narrow, **shared)
+    fates = populations[0][1].totals().fates
+    assert min(fates["trimmed"], fates["waits"], fates["arrives"]) > 0
+    assert all(bool(weight.isfinite().all()) for weight in weights_of(populations[0][0]))
+
+
+@pytest.mark.parametrize("fault", ["nan", "shape", "names"])
+def test_what_is_poisoned_is_refused_and_noted(data: Instances, fault: str) -> None:
+    config = ShareConfig(**SMALL, learner="monolithic", share_parameters={"mode": "fedavg"})
+    agent = populations_of(config, data)[0][0][0]
+    arrays = {name: weight.clone() for name, weight in travelling(agent).items()}
+    if fault == "nan":
+        arrays["modules.bias"][0, 0] = float("nan")
+    elif fault == "shape":
+        arrays["modules.bias"] = arrays["modules.bias"][:2]
+    else:
+        del arrays["modules.bias"]
+    before = [weight.clone() for weight in weights_of([agent])]
+    poisoned = Message(1, 0, "parameters", (Parcel(arrays, 1),), 0)
+    tick = Tick(0, 0, 1, 0, 0)
+    grant([agent.step(tick, Inbox((poisoned,)))])
+    list(agent.modes[0].settle(agent, tick))
+    assert sum(agent.events.values()) == 1
+    assert all(torch.equal(a, b) for a, b in zip(before, weights_of([agent]), strict=True))

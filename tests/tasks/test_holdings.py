@@ -1,0 +1,82 @@
+"""Who owns which data: what each task draws, and what is refused."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from understudy.errors import ConfigError
+from understudy.tasks.holdings import Dealing, Instances, Task, deal, generated_instances
+
+DATA = Instances(torch.arange(500.0)[:, None], torch.arange(500) % 5)
+SMALL = Dealing(tasks=6, classes_per_task=2, train_per_class=10, validation_per_class=5)
+
+
+def numbers(instances: Instances) -> set[float]:
+    return set(instances.x.flatten().tolist())
+
+
+def everything(sequences: list[list[Task]]) -> list[Task]:
+    return [task for sequence in sequences for task in sequence]
+
+
+def test_a_task_has_its_classes_and_as_many_of_each_as_asked() -> None:
+    for task in everything(deal(DATA, SMALL, 3, 0)):
+        assert len(set(task.classes)) == 2
+        for part, count in ((task.train, 10), (task.validation, 5)):
+            assert part.label.unique(return_counts=True)[1].tolist() == [count] * 2
+            assert set(part.label.tolist()) == set(task.classes)
+            assert len(numbers(part)) == len(part)
+            assert torch.equal(part.x.flatten() % 5, part.label.float())
+
+
+def test_nobody_trains_on_what_anybody_is_examined_with() -> None:
+    tasks = everything(deal(DATA, SMALL, 4, 1))
+    trained = set().union(*(numbers(task.train) for task in tasks))
+    examined = set().union(*(numbers(task.validation) for task in tasks))
+    assert not trained & examined
+
+
+def test_labels_are_places_in_the_tasks_own_order() -> None:
+    task = deal(DATA, SMALL, 1, 0)[0][0]
+    assert task.local(torch.tensor(task.classes)).tolist() == [0, 1]
+    others = sorted(set(range(max(task.classes))) - set(task.classes))
+    assert (task.local(torch.tensor(others, dtype=torch.long)) == -1).all()
+
+
+def test_an_agents_tasks_do_not_depend_on_who_else_is_there() -> None:
+    few, many = deal(DATA, SMALL, 2, 7), deal(DATA, SMALL, 5, 7)
+    for one, other in zip(everything(few), everything(many[:2]), strict=True):
+        assert one.classes == other.classes
+        assert torch.equal(one.train.x, other.train.x)
+    assert [t.classes for t in few[0]] != [t.classes for t in few[1]]
+
+
+def test_disjoint_tasks_share_no_class() -> None:
+    dealing = Dealing(2, 2, 10, 5, disjoint=True)
+    for sequence in deal(DATA, dealing, 4, 0):
+        assert len({name for task in sequence for name in task.classes}) == 4
+
+
+@pytest.mark.parametrize(
+    ("dealing", "word"),
+    [
+        (Dealing(3, 2, 10, 5, disjoint=True), "need 6 classes.*disjoint=false"),
+        (Dealing(3, 6, 10, 5), "need 6 classes"),
+        (Dealing(3, 2, 81, 5), "train_per_class=81.*use 80"),
+        (Dealing(3, 2, 10, 21), "validation_per_class=21.*use 20"),
+    ],
+)
+def test_what_the_data_cannot_give_is_refused(dealing: Dealing, word: str) -> None:
+    with pytest.raises(ConfigError, match=word):
+        deal(DATA, dealing, 2, 0)
+
+
+def test_generated_pictures_repeat_and_differ_by_class() -> None:
+    one, other = generated_instances(per_class=40), generated_instances(per_class=40)
+    assert torch.equal(one.x, other.x)
+    assert one.x.shape == (400, 8, 8)
+    assert 0 <= one.x.min() < one.x.max() <= 1
+    means = torch.stack([one.x[one.label == name].mean(dim=0).flatten() for name in range(10)])
+    apart = torch.cdist(means, means) + torch.eye(10) * 9
+    assert apart.min() > 0.5

@@ -1,0 +1,219 @@
+"""What crosses the edges of a graph: metered, bounded by bandwidth, sometimes late or lost.
+
+A message is a list of parcels, the most wanted first. What does not fit an edge in one round is
+trimmed where the message allows it, else it waits and crosses piece by piece in later rounds.
+Every message has an outcome, told to its sender and counted; nothing is lost silently.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+from torch import Tensor
+
+from understudy.link.graph import Graph, Pair
+
+Fate = Literal["arrives", "trimmed", "waits", "superseded", "lost", "no edge"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Parcel:
+    """Arrays that travel together. `floats` is what the paper counts of it, by its cost model;
+    its bytes are those of all its arrays, labels and counts included."""
+
+    arrays: Mapping[str, Tensor]
+    floats: int
+
+    @property
+    def bytes(self) -> int:
+        return sum(array.numel() * array.element_size() for array in self.arrays.values())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Message:
+    sender: int
+    receiver: int
+    kind: str  # as "query", "data", "parameters", "module": also the line of the bill
+    parcels: tuple[Parcel, ...]
+    round: int  # in which it was sent
+    trims: bool = False  # whether a part of it is worth having
+
+    @property
+    def floats(self) -> int:
+        return sum(parcel.floats for parcel in self.parcels)
+
+    @property
+    def bytes(self) -> int:
+        return sum(parcel.bytes for parcel in self.parcels)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a message, for its sender."""
+
+    receiver: int
+    kind: str
+    round: int
+    fate: Fate
+
+
+@dataclass(frozen=True, slots=True)
+class Inbox:
+    """What an agent finds at the beginning of its step."""
+
+    messages: tuple[Message, ...] = ()
+    outcomes: tuple[Outcome, ...] = ()
+
+
+@dataclass(slots=True)
+class Traffic:
+    """What has crossed one edge: floats and bytes by kind, and how its messages fared."""
+
+    floats: Counter[str] = field(default_factory=Counter)
+    bytes: Counter[str] = field(default_factory=Counter)
+    fates: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A message on its way across; `left` floats of it have still to cross."""
+
+    message: Message
+    left: int
+
+    @property
+    def untouched(self) -> bool:
+        return self.left == self.message.floats
+
+
+class Carrier:
+    """Carries the messages of a graph, round by round. The same seed loses the same messages."""
+
+    def __init__(self, graph: Graph, seed: int = 0) -> None:
+        self.graph = graph
+        self.seed = seed
+        self.traffic: dict[Pair, Traffic] = {pair: Traffic() for pair in graph.edges}
+        self._waiting: dict[Pair, list[_Waiting]] = {pair: [] for pair in graph.edges}
+        self._arriving: list[tuple[int, Message]] = []  # (round in which it is there, message)
+        self._outcomes: dict[int, list[Outcome]] = {}
+
+    def carry(self, round_: int, messages: Iterable[Message]) -> None:
+        """Take what agents send in this round, and move every open edge's load."""
+        for message in messages:
+            pair = (message.sender, message.receiver)
+            if pair not in self.graph.edges:
+                self._tell(message, "no edge")
+                continue
+            self._supersede(pair, message)
+            self._waiting[pair].append(_Waiting(message, message.floats))
+        for pair, edge in self.graph.edges.items():
+            if edge.opens(round_) and self._waiting[pair]:
+                self._cross(pair, edge.bandwidth, round_)
+
+    def deliver(self, round_: int) -> dict[int, Inbox]:
+        """What has arrived by this round, by agent; messages in the order of their senders."""
+        there = [message for due, message in self._arriving if due <= round_]
+        self._arriving = [(due, message) for due, message in self._arriving if due > round_]
+        there.sort(key=lambda message: (message.receiver, message.sender, message.round))
+        outcomes, self._outcomes = self._outcomes, {}
+        return {
+            agent: Inbox(
+                tuple(message for message in there if message.receiver == agent),
+                tuple(outcomes.get(agent, ())),
+            )
+            for agent in range(self.graph.size)
+        }
+
+    @property
+    def in_flight(self) -> int:
+        """Messages that wait or are on their way."""
+        return len(self._arriving) + sum(map(len, self._waiting.values()))
+
+    def totals(self) -> Traffic:
+        """All edges together."""
+        total = Traffic()
+        for each in self.traffic.values():
+            total.floats += each.floats
+            total.bytes += each.bytes
+            total.fates += each.fates
+        return total
+
+    def _supersede(self, pair: Pair, newer: Message) -> None:
+        """A message of the same kind of which nothing has crossed yet gives way to a newer one."""
+        kept = []
+        for waiting in self._waiting[pair]:
+            if waiting.untouched and waiting.message.kind == newer.kind:
+                self._tell(waiting.message, "superseded")
+            else:
+                kept.append(waiting)
+        self._waiting[pair] = kept
+
+    def _cross(self, pair: Pair, bandwidth: float, round_: int) -> None:
+        """First come, first served, until this round's bandwidth is used up."""
+        queue, self._waiting[pair] = self._waiting[pair], []
+        room = sum(waiting.left for waiting in queue)
+        room = int(min(room, bandwidth))
+        for waiting in queue:
+            if waiting.message.trims and waiting.untouched and waiting.left > room:
+                waiting = self._trimmed(waiting, room)
+                if waiting.left > room and waiting.message.parcels[0].floats <= bandwidth:
+                    self._tell(waiting.message, "waits")  # for a round with room for a parcel
+                    self._waiting[pair].append(waiting)
+                    continue
+            crossing = min(waiting.left, room)
+            room -= crossing
+            self._charge(pair, waiting, crossing)
+            waiting.left -= crossing
+            if waiting.left > 0:
+                self._tell(waiting.message, "waits")
+                self._waiting[pair].append(waiting)
+            elif self._lost(pair, waiting.message):
+                # Its sender is not told: nobody on a real link would be.
+                self.traffic[pair].fates["lost"] += 1
+            else:
+                due = round_ + 1 + self.graph.edges[pair].latency
+                self._arriving.append((due, waiting.message))
+                self._tell(waiting.message, "arrives")
+
+    def _trimmed(self, waiting: _Waiting, room: int) -> _Waiting:
+        """The leading parcels that fit; where not one does, the message as it was."""
+        kept, used = [], 0
+        for parcel in waiting.message.parcels:
+            if used + parcel.floats > room:
+                break
+            kept.append(parcel)
+            used += parcel.floats
+        if not kept:
+            return waiting
+        self._tell(waiting.message, "trimmed")
+        return _Waiting(replace(waiting.message, parcels=tuple(kept)), used)
+
+    def _charge(self, pair: Pair, waiting: _Waiting, floats: int) -> None:
+        """Bytes cross in proportion to floats; over all pieces they add up to the message's."""
+        message, traffic = waiting.message, self.traffic[pair]
+        whole, crossed = message.floats, message.floats - waiting.left
+        before = message.bytes * crossed // whole if whole else 0
+        after = message.bytes * (crossed + floats) // whole if whole else message.bytes
+        traffic.floats[message.kind] += floats
+        traffic.bytes[message.kind] += after - before
+
+    def _lost(self, pair: Pair, message: Message) -> bool:
+        loss = self.graph.edges[pair].loss
+        if not loss:
+            return False
+        luck = np.random.default_rng(
+            [self.seed, *pair, message.round, zlib.crc32(message.kind.encode())]
+        )
+        return bool(luck.random() < loss)
+
+    def _tell(self, message: Message, fate: Fate) -> None:
+        pair = (message.sender, message.receiver)
+        if pair in self.traffic:
+            self.traffic[pair].fates[fate] += 1
+        told = Outcome(message.receiver, message.kind, message.round, fate)
+        self._outcomes.setdefault(message.sender, []).append(told)

@@ -1,0 +1,154 @@
+"""Small networks of many agents computed together: every tensor has the agents ("rows") first.
+
+A network is a frozen entrance, `layers` layers made of modules, and a linear decoder per task.
+Monolithic: layer k is module k. Modular (soft ordering, arXiv:1711.00108): every layer is a
+mixture of all modules, h <- sum_m softmax_m(structure[task])[m, layer] * drop(relu(f_m(h))).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from understudy.errors import ConfigError
+
+ABSENT = -1e9  # the structure's logit of a module that a task does not use
+
+
+@dataclass(frozen=True, slots=True)
+class NetShape:
+    """What rows that are computed together have in common."""
+
+    kind: Literal["mlp", "cnn"]
+    instance: tuple[int, ...]  # shape of one input
+    tasks: int
+    classes: int  # per task
+    modular: bool
+    layers: int = 4
+    width: int = 64  # hidden units, or channels
+    dropout: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.kind == "cnn":
+            if len(self.instance) != 3 or self.instance[0] > self.width:
+                raise ConfigError(
+                    f"net=cnn: an instance is channels x height x width with at most {self.width} "
+                    f"channels, not {'x'.join(map(str, self.instance))}"
+                )
+            if min(self.instance[1:]) < 2**self.layers:
+                raise ConfigError(
+                    f"net=cnn: {self.layers} layers halve {self.instance[1]}x{self.instance[2]} to "
+                    "nothing; set fewer layers, or net=mlp"
+                )
+
+    @property
+    def module(self) -> tuple[int, ...]:
+        """The shape of one module's weight."""
+        return (self.width, self.width) + ((3, 3) if self.kind == "cnn" else ())
+
+    @property
+    def features(self) -> int:
+        """What a decoder sees of an instance."""
+        if self.kind == "mlp":
+            return self.width
+        return self.width * math.prod(side // 2**self.layers for side in self.instance[1:])
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Modules that are computed at once: weight (rows, n, out, in, ..), bias (rows, n, out).
+
+    mix: (rows, samples, n, layers), their shares in each layer; None where n is 1 and alone.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    mix: Tensor | None = None
+
+
+def entrance(shape: NetShape, x: Tensor, seed: int) -> Tensor:
+    """Instances (n, ..) as the first layer takes them; frozen, and alike for all agents of a seed.
+
+    mlp: a random linear map to `width`; cnn: channels of zeros up to `width`.
+    """
+    if shape.kind == "cnn":
+        return F.pad(x, (0, 0, 0, 0, 0, shape.width - x.shape[1]))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return torch.nn.Linear(math.prod(shape.instance), shape.width)(x.flatten(1)).detach()
+
+
+def body(
+    shape: NetShape, groups: Sequence[Group], h: Tensor, kept: Sequence[Tensor] | None = None
+) -> Tensor:
+    """Features (rows, samples, features) of h (rows, samples, ..), as `entrance` gives it.
+
+    Monolithic: one group of `layers` modules without mix. kept: a layer's dropout factors,
+    (rows, samples, modules, out, ..) over all groups in their order; None: no dropout.
+    """
+    for layer in range(shape.layers):
+        total, first = None, 0
+        for group in groups:
+            if group.mix is None:  # monolithic: this layer's module alone
+                weight, bias = group.weight[:, layer, None], group.bias[:, layer, None]
+            else:
+                weight, bias = group.weight, group.bias
+            y = _applied(shape, weight, bias, h)
+            if kept is not None:
+                y = y * kept[layer][:, :, first : first + y.shape[2]]
+            first += y.shape[2]
+            if group.mix is None:
+                y = y.squeeze(2)
+            else:
+                mix = group.mix[..., layer]
+                y = (y * mix.view(*mix.shape, *[1] * (y.dim() - 3))).sum(dim=2)
+            total = y if total is None else total + y
+        assert total is not None
+        h = total
+    return h.flatten(2)
+
+
+def kept_shape(shape: NetShape, layer: int, samples: int, modules: int) -> tuple[int, ...]:
+    """Of one row's dropout factors in a layer."""
+    sides = () if shape.kind == "mlp" else tuple(s // 2 ** (layer + 1) for s in shape.instance[1:])
+    return (samples, modules, shape.width, *sides)
+
+
+def decoded(features: Tensor, task: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Logits (rows, samples, classes), each sample by the decoder of its own task.
+
+    features: (rows, samples, f); task: (rows, samples); weight: (rows, tasks, classes, f).
+    """
+    rows, tasks, classes, _ = weight.shape
+    every = torch.baddbmm(bias.flatten(1)[:, None], features, weight.flatten(1, 2).mT)
+    every = every.view(rows, -1, tasks, classes)
+    wanted = task[..., None, None].expand(-1, -1, 1, classes)
+    return every.gather(2, wanted).squeeze(2)
+
+
+def mixture(structure: Tensor, task: Tensor) -> Tensor:
+    """(rows, samples, modules, layers): each sample's mixture. structure: (rows, tasks, modules,
+    layers), logits."""
+    shares = structure.softmax(dim=2)
+    wanted = task[..., None, None].expand(-1, -1, *shares.shape[2:])
+    return shares.gather(1, wanted)
+
+
+def _applied(shape: NetShape, weight: Tensor, bias: Tensor, h: Tensor) -> Tensor:
+    """relu(f_m(h)) of n modules: (rows, samples, n, out, ..)."""
+    rows, count, out = weight.shape[:3]
+    samples = h.shape[1]
+    if shape.kind == "mlp":
+        together = weight.permute(0, 3, 1, 2).reshape(rows, -1, count * out)
+        y = torch.baddbmm(bias.flatten(1)[:, None], h, together).relu()
+        return y.view(rows, samples, count, out)
+    images = h.transpose(0, 1).flatten(1, 2)
+    y = F.conv2d(images, weight.flatten(0, 2), bias.flatten(), padding=1, groups=rows)
+    y = F.max_pool2d(y, 2).relu()
+    return y.view(samples, rows, count, out, *y.shape[2:]).transpose(0, 1)

@@ -1,0 +1,270 @@
+"""One agent: it learns its tasks one after the other, and sends and receives by its modes.
+
+    step(tick, inbox):
+        give every message to the mode it belongs to, which may answer
+        on the first exchange of a round: begin the task if it is new; let modes that open send
+        on the last exchange of a round: let modes settle what came; learn until the next round
+
+An engine sees nothing else of it. What is to be computed it yields as wishes, so that those of
+many agents are done together.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from understudy.link.carrier import Inbox, Message
+from understudy.models.chance import generator_of
+from understudy.models.stacked import NetShape, entrance
+from understudy.share.learner import (
+    INITIAL_TASKS,
+    Learner,
+    add_candidate,
+    drop_candidate,
+    keep_candidate,
+)
+from understudy.share.penalties import Penalty
+from understudy.share.settings import ShareConfig
+from understudy.share.training import Examples
+from understudy.share.wishes import Examine, Tick, Train, Wish
+from understudy.tasks.holdings import Instances, Task
+
+_TRAINING, _REPLAY = 10, 11  # what a draw is for
+
+Step = Generator[Wish, Tensor | None, list[Message]]
+
+
+class Mode(Protocol):
+    """A kind of sharing, with what one agent remembers for it."""
+
+    kind: str  # messages of this kind, or of kind.something, are its own
+    exchanges: int  # that one of its rounds takes
+
+    def opens(self, tick: Tick) -> bool: ...
+
+    def begin(self, agent: Agent, tick: Tick) -> list[Message]: ...
+
+    def receive(self, agent: Agent, message: Message, tick: Tick) -> list[Message]: ...
+
+    def settle(self, agent: Agent, tick: Tick) -> Generator[Wish, Tensor | None, None]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Who an agent is: its number, its luck, its population's luck, and whom it can reach."""
+
+    number: int
+    seed: int
+    common: int
+    neighbours: tuple[int, ...]
+
+
+class Agent:
+    def __init__(
+        self,
+        place: Place,
+        config: ShareConfig,
+        tasks: Sequence[Task],
+        learner: Learner,
+        modes: Sequence[Mode],
+    ) -> None:
+        self.place, self.config, self.tasks = place, config, tasks
+        self.learner, self.modes = learner, modes
+        self.number, self.seed, self.neighbours = place.number, place.seed, place.neighbours
+        self.penalty: Penalty | None = None
+        self.accuracy = torch.full((config.tasks,), torch.nan)  # when last examined
+        self.curve: list[tuple[int, int, list[float]]] = []  # (task, epoch, accuracy of each task)
+        self.added: dict[int, int] = {}  # the module that a task added
+        self.events: Counter[tuple[str, str]] = Counter()  # (what was wrong, kind of message)
+        self.current = -1
+        self.replay: dict[int, Instances] = {}
+        self.received: dict[int, Instances] = {}
+        self._known: dict[int, set[str]] = {}  # instances that a task has, by digest
+        self.examined = {task.number: self._examples(task, task.validation) for task in tasks}
+
+    @property
+    def shape(self) -> NetShape:
+        return self.learner.shape
+
+    def begin_as(self, other: Learner) -> None:
+        """Take over another's first modules; decoders and structures stay its own."""
+        for name in ("modules.weight", "modules.bias"):
+            self.learner.weights[name][: other.first] = other.weights[name][: other.first]
+
+    def step(self, tick: Tick, inbox: Inbox) -> Step:
+        outbox: list[Message] = []
+        for message in inbox.messages:
+            outbox += self._mode_of(message).receive(self, message, tick)
+        if tick.exchange == 0:
+            if tick.task != self.current:
+                self._begin(tick.task)
+            for mode in self.modes:
+                if self._learns(tick.task) and mode.opens(tick):
+                    outbox += mode.begin(self, tick)
+        if tick.train:
+            for mode in self.modes:
+                yield from mode.settle(self, tick)
+            yield from self._learn(tick)
+        return outbox
+
+    def _mode_of(self, message: Message) -> Mode:
+        kind = message.kind.partition(".")[0]
+        return next(mode for mode in self.modes if mode.kind == kind)
+
+    def _learns(self, number: int) -> bool:
+        """The first tasks of a modular learner are learnt jointly, once all of them are there."""
+        return not self.shape.modular or number >= min(INITIAL_TASKS, self.config.tasks) - 1
+
+    # What it holds
+
+    def seen(self) -> Sequence[Task]:
+        return self.tasks[: self.current + 1]
+
+    def kept(self) -> Iterator[tuple[int, Instances]]:
+        """The training instances that it still has: (task, instances)."""
+        yield self.current, self.tasks[self.current].train
+        yield from self.replay.items()
+
+    def held(self) -> Instances:
+        own = [each for _, each in self.kept()]
+        return Instances(torch.cat([e.x for e in own]), torch.cat([e.label for e in own]))
+
+    def entered(self, x: Tensor) -> Tensor:
+        """Instances as its first layer takes them; the entrance is common to all agents."""
+        return entrance(self.shape, x, self.place.common)
+
+    def receive(self, x: Tensor, label: Tensor, room: int) -> bool:
+        """Keep what fits a task that it has seen, once, up to so many per task; whether any did."""
+        fits = False
+        for task in self.seen():
+            known = self._known[task.number]
+            for one, name in zip(x, label.tolist(), strict=True):
+                buffer = self.received.get(task.number)
+                if name not in task.classes:
+                    continue
+                fits = True
+                digest = _digest(one)
+                if digest not in known and (buffer is None or len(buffer) < room):
+                    known.add(digest)
+                    self.received[task.number] = _joined(buffer, one, name)
+        return fits
+
+    def note(self, what: str, message: Message) -> None:
+        self.events[what, message.kind] += 1
+
+    # What it learns
+
+    def _begin(self, number: int) -> None:
+        if self.current >= 0:
+            self._remember(self.tasks[self.current])
+        self.current = number
+        self._known[number] = {_digest(x) for x in self.tasks[number].train.x}
+        self.learner.new_task()
+        if self.shape.modular and number >= INITIAL_TASKS:
+            add_candidate(self.learner, number, self.seed)
+
+    def _remember(self, task: Task) -> None:
+        luck = generator_of(self.seed, _REPLAY, task.number)
+        chosen = torch.from_numpy(luck.permutation(len(task.train))[: self.config.replay])
+        self.replay[task.number] = Instances(task.train.x[chosen], task.train.label[chosen])
+
+    def _learn(self, tick: Tick) -> Generator[Wish, Tensor | None, None]:
+        """The epochs up to the next round, and what is left to decide when a task ends."""
+        end = tick.epoch + tick.train
+        last = end == self.config.epochs
+        key = (self.seed, _TRAINING, tick.task)
+        if tick.epoch == 0:
+            yield from self._examine(tick.task, 0)
+        if not self.shape.modular:
+            yield self._train(self.examples_all(), "whole", range(tick.epoch, end), key)
+        elif tick.task < INITIAL_TASKS:
+            if self._learns(tick.task):
+                yield self._train(self.examples_first(), "whole", range(tick.epoch, end), key)
+        else:
+            alone = end - (last and self.config.accommodate)
+            yield self._train(self.examples_now(), "assimilate", range(tick.epoch, alone), key)
+            if last:
+                yield from self._decide(tick.task)
+                if self.config.accommodate:
+                    yield self._train(self.examples_all(), "accommodate", range(alone, end), key)
+        yield from self._examine(tick.task, end)
+
+    def _train(
+        self, examples: Examples, lesson: object, epochs: range, key: tuple[int, ...]
+    ) -> Train:
+        return Train(self.learner, examples, lesson, epochs, key, self.penalty)  # type: ignore[arg-type]
+
+    def _decide(self, number: int) -> Generator[Wish, Tensor | None, None]:
+        """Keep the candidate only where the task is clearly better with it."""
+        examples = self.examined[number]
+        with_ = yield Examine(self.learner, examples)
+        without = yield Examine(self.learner, examples, without=True)
+        assert with_ is not None
+        assert without is not None
+        a, b = float(with_[number]), float(without[number])
+        if b == 0 or (a - b) / b > self.config.keep_above:
+            self.added[number] = self.learner.modules
+            keep_candidate(self.learner, number)
+        else:
+            drop_candidate(self.learner, number)
+
+    def _examine(self, number: int, epoch: int) -> Generator[Wish, Tensor | None, None]:
+        if epoch % self.config.evaluate_every and epoch != self.config.epochs:
+            return
+        parts = [self.examined[task.number] for task in self.seen()]
+        found = yield Examine(self.learner, _together(parts))
+        assert found is not None
+        self.accuracy = found
+        self.curve.append((number, epoch, found.tolist()))
+
+    # What it is taught with
+
+    def examples_now(self) -> Examples:
+        """The current task's, with what was received for it."""
+        return self._with_received([self.current])
+
+    def examples_first(self) -> Examples:
+        """All of the first tasks, whose training instances it still has."""
+        return self._with_received(range(min(INITIAL_TASKS, self.config.tasks)))
+
+    def examples_all(self) -> Examples:
+        """The current task's, what is kept of earlier ones, and all that was received."""
+        parts = [self._examples(self.tasks[number], own) for number, own in self.kept()]
+        parts += [self._examples(self.tasks[n], own) for n, own in sorted(self.received.items())]
+        return _together(parts)
+
+    def _with_received(self, numbers: Sequence[int]) -> Examples:
+        parts = []
+        for number in numbers:
+            task = self.tasks[number]
+            parts.append(self._examples(task, task.train))
+            if number in self.received:
+                parts.append(self._examples(task, self.received[number]))
+        return _together(parts)
+
+    def _examples(self, task: Task, own: Instances) -> Examples:
+        there = torch.full((len(own),), task.number)
+        return Examples(self.entered(own.x), task.local(own.label), there)
+
+
+def _together(parts: Sequence[Examples]) -> Examples:
+    fields = ("x", "label", "task")
+    return Examples(*(torch.cat([getattr(part, name) for part in parts]) for name in fields))
+
+
+def _joined(buffer: Instances | None, x: Tensor, label: int) -> Instances:
+    one = Instances(x[None].clone(), torch.tensor([label]))
+    if buffer is None:
+        return one
+    return Instances(torch.cat([buffer.x, one.x]), torch.cat([buffer.label, one.label]))
+
+
+def _digest(x: Tensor) -> str:
+    return hashlib.blake2b(x.contiguous().numpy().tobytes(), digest_size=16).hexdigest()

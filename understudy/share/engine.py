@@ -1,0 +1,83 @@
+"""Agents in one process: messages carried edge by edge, alike wishes computed together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+
+from torch import Tensor
+
+from understudy.link.carrier import Carrier, Message
+from understudy.share.agent import Agent, Step
+from understudy.share.penalties import together
+from understudy.share.training import Job, accuracies, stacks_by, train
+from understudy.share.wishes import Examine, Tick, Train, Wish
+
+Populations = Sequence[tuple[Sequence[Agent], Carrier]]
+
+
+def run(
+    populations: Populations, ticks: Iterable[Tick], watch: Callable[[Tick], None] | None = None
+) -> None:
+    """All populations (one per seed) through all ticks, side by side."""
+    for now, tick in enumerate(ticks):
+        steps: list[Step] = []
+        for agents, carrier in populations:
+            inboxes = carrier.deliver(now)
+            steps += [agent.step(tick, inboxes[agent.number]) for agent in agents]
+        outboxes = iter(grant(steps))
+        for agents, carrier in populations:
+            carrier.carry(now, [message for _ in agents for message in next(outboxes)])
+        if watch is not None:
+            watch(tick)
+
+
+def grant(steps: Sequence[Step]) -> list[list[Message]]:
+    """Run steps to their ends, fulfilling what they wish for; their outboxes, in order."""
+    outboxes: list[list[Message]] = [[] for _ in steps]
+    wishes: dict[int, Wish] = {}
+
+    def go_on(number: int, answer: Tensor | None) -> None:
+        try:
+            wishes[number] = steps[number].send(answer)
+        except StopIteration as ended:
+            outboxes[number] = ended.value
+
+    for number in range(len(steps)):
+        go_on(number, None)
+    while wishes:
+        asked, wishes_now = dict(wishes), list(wishes.items())
+        wishes.clear()
+        answers: dict[int, Tensor | None] = {}
+        for group in _alike(wishes_now):
+            answers |= dict(zip(group, fulfilled([asked[n] for n in group]), strict=True))
+        for number in sorted(answers):
+            go_on(number, answers[number])
+    return outboxes
+
+
+def _alike(wishes: Iterable[tuple[int, Wish]]) -> Iterator[list[int]]:
+    groups: dict[Hashable, list[int]] = {}
+    for number, wish in wishes:
+        how: tuple[Hashable, ...]
+        if isinstance(wish, Train):
+            how = (wish.lesson, wish.epochs, type(wish.penalty))
+        else:
+            how = ("examine", wish.without)
+        groups.setdefault((stacks_by(wish.learner), how), []).append(number)
+    yield from groups.values()
+
+
+def fulfilled(wishes: Sequence[Wish]) -> list[Tensor | None]:
+    """Alike wishes, done together: what is sent back to each."""
+    first = wishes[0]
+    if isinstance(first, Examine):
+        learners = [wish.learner for wish in wishes]
+        examples = [wish.examples for wish in wishes]
+        return list(accuracies(learners, examples, first.without))
+    jobs = [
+        Job(w.learner, w.examples, w.lesson, w.epochs, w.key)
+        for w in wishes
+        if isinstance(w, Train)
+    ]
+    train(jobs, together([w.penalty for w in wishes if isinstance(w, Train)]))
+    return [None] * len(wishes)

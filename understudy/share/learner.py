@@ -1,0 +1,111 @@
+"""What one agent has learnt: its modules, its decoders, its structures, its optimiser."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from understudy.models.chance import generator_of
+from understudy.models.stacked import ABSENT, NetShape
+
+INITIAL_TASKS = 4  # of a modular learner, trained jointly; also its first modules
+
+_INITIAL, _STRUCTURES, _CANDIDATE = 1, 2, 3  # what a draw is for
+
+
+@dataclass(slots=True)
+class Learner:
+    """weights by name, without a dimension for rows:
+
+    modules.weight (m, out, in, ..), modules.bias (m, out): the first `modules` are in use;
+    candidate.weight, candidate.bias: as one module, while a task tries one out;
+    decoders.weight (tasks, classes, features), decoders.bias (tasks, classes);
+    structure (tasks, m + 1, layers): logits; the last column is the candidate's.
+    """
+
+    shape: NetShape
+    weights: dict[str, Tensor]
+    modules: int
+    moments: dict[str, tuple[Tensor, Tensor, Tensor]] = field(default_factory=dict)  # Adam's
+
+    @property
+    def first(self) -> int:
+        """The modules that it began with."""
+        return INITIAL_TASKS if self.shape.modular else self.shape.layers
+
+    def new_task(self) -> None:
+        """Each task begins with an optimiser of its own."""
+        self.moments.clear()
+
+
+def new_learner(shape: NetShape, seed: int) -> Learner:
+    """A learner before any training; the same seed gives the same weights."""
+    generator = torch.Generator().manual_seed(int(generator_of(seed, _INITIAL).integers(2**62)))
+    first = INITIAL_TASKS if shape.modular else shape.layers  # modules
+    room = first + (max(0, shape.tasks - INITIAL_TASKS) if shape.modular else 0)
+    weight, bias = _modules(shape, room, generator)
+    bound = shape.features**-0.5
+    decoders = _uniform((shape.tasks, shape.classes, shape.features), bound, generator)
+    weights = {
+        "modules.weight": weight,
+        "modules.bias": bias,
+        "decoders.weight": decoders,
+        "decoders.bias": _uniform((shape.tasks, shape.classes), bound, generator),
+    }
+    if shape.modular:
+        weights["structure"] = _structures(shape, room, seed)
+    return Learner(shape, weights, first)
+
+
+def add_candidate(learner: Learner, task: int, seed: int) -> None:
+    """A module beside those in use, and a structure that starts with equal shares of all."""
+    draw = int(generator_of(seed, _CANDIDATE, task).integers(2**62))
+    weight, bias = _modules(learner.shape, 1, torch.Generator().manual_seed(draw))
+    learner.weights |= {"candidate.weight": weight, "candidate.bias": bias}
+    structure = learner.weights["structure"]
+    structure[task] = ABSENT
+    structure[task, : learner.modules] = 0.0
+    structure[task, -1] = 0.0
+
+
+def keep_candidate(learner: Learner, task: int) -> None:
+    """The candidate becomes a module, with the share that the task gave it."""
+    place, weights = learner.modules, learner.weights
+    weights["modules.weight"][place] = weights.pop("candidate.weight")[0]
+    weights["modules.bias"][place] = weights.pop("candidate.bias")[0]
+    structure = weights["structure"]
+    structure[task, place] = structure[task, -1]
+    structure[task, -1] = ABSENT
+    learner.modules += 1
+
+
+def drop_candidate(learner: Learner, task: int) -> None:
+    """The candidate is forgotten: the task does without it."""
+    del learner.weights["candidate.weight"], learner.weights["candidate.bias"]
+    learner.weights["structure"][task, -1] = ABSENT
+
+
+def _modules(shape: NetShape, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """As torch begins its layers: uniform within 1 / sqrt(inputs)."""
+    inputs = torch.Size(shape.module[1:]).numel()
+    bound = inputs**-0.5
+    weight = _uniform((count, *shape.module), bound, generator)
+    return weight, _uniform((count, shape.width), bound, generator)
+
+
+def _uniform(size: tuple[int, ...], bound: float, generator: torch.Generator) -> Tensor:
+    return torch.empty(size).uniform_(-bound, bound, generator=generator)
+
+
+def _structures(shape: NetShape, room: int, seed: int) -> Tensor:
+    """The first tasks choose one module for each layer, once and for all; every module is chosen
+    by some task. The later ones begin with their candidate."""
+    structure = torch.full((shape.tasks, room + 1, shape.layers), ABSENT)
+    random = generator_of(seed, _STRUCTURES)
+    first = min(INITIAL_TASKS, shape.tasks)
+    for layer in range(shape.layers):
+        chosen = random.permutation(INITIAL_TASKS)[:first]
+        structure[range(first), chosen, layer] = 0.0
+    return structure

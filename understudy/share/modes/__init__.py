@@ -1,0 +1,1 @@
+"""What may cross an edge, one kind of sharing per file."""

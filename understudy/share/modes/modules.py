@@ -1,0 +1,138 @@
+"""Modules cross the edges: "modmod" of arXiv:2405.17466.
+
+at the beginning of a task, once the agent has its first modules
+    ask every neighbour, with the task's classes (iou) or some labelled instances (leep)
+    a neighbour scores those of its tasks that added a module and sends the best `candidates`
+    the candidate begins as the most similar module, or as the one that is best after a tryout
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from understudy.link.carrier import Message, Parcel
+from understudy.objectives import class_overlap, leep
+from understudy.share.agent import Agent
+from understudy.share.learner import INITIAL_TASKS, Learner
+from understudy.share.settings import ModuleSharing
+from understudy.share.training import Examples, answers
+from understudy.share.wishes import Examine, Tick, Train, Wish
+
+_TRYOUT = 30  # what a draw is for
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Offer:
+    """A module of a neighbour's task, and how similar the task is."""
+
+    weight: Tensor
+    bias: Tensor
+    similarity: float
+
+
+class Modules:
+    kind = "modules"
+    exchanges = 3  # a query, the offers, and what is made of them
+
+    def __init__(self, setting: ModuleSharing) -> None:
+        self.setting = setting
+        self.offers: list[Offer] = []
+
+    def opens(self, tick: Tick) -> bool:
+        return tick.epoch == 0 and tick.task >= INITIAL_TASKS
+
+    def begin(self, agent: Agent, tick: Tick) -> list[Message]:
+        task = agent.tasks[tick.task]
+        self.offers = []
+        if self.setting.mode == "iou":
+            parcel = Parcel({"classes": torch.tensor(task.classes)}, 0)
+        else:
+            held = task.validation
+            chosen = torch.cat(
+                [
+                    (held.label == c).nonzero().squeeze(1)[: self.setting.points]
+                    for c in task.classes
+                ]
+            )
+            arrays = {"x": held.x[chosen], "label": held.label[chosen]}
+            parcel = Parcel(arrays, arrays["x"].numel())
+        return [
+            Message(agent.number, neighbour, "modules.query", (parcel,), tick.round)
+            for neighbour in agent.neighbours
+        ]
+
+    def receive(self, agent: Agent, message: Message, tick: Tick) -> list[Message]:
+        if message.kind == "modules.query":
+            return self._answered(agent, message, tick)
+        for parcel in message.parcels:
+            arrays = parcel.arrays
+            weight, bias = arrays["weight"], arrays["bias"]
+            if (weight.shape, bias.shape) != (agent.shape.module, (agent.shape.width,)):
+                agent.note("other shapes", message)
+            elif not bool(weight.isfinite().all() and bias.isfinite().all()):
+                agent.note("not finite", message)
+            else:
+                self.offers.append(Offer(weight, bias, float(arrays["similarity"])))
+        return []
+
+    def _answered(self, agent: Agent, message: Message, tick: Tick) -> list[Message]:
+        arrays = message.parcels[0].arrays
+        scored = [
+            (self._similarity(agent, number, arrays), number) for number in sorted(agent.added)
+        ]
+        best = sorted(scored, key=lambda pair: (-pair[0], pair[1]))[: self.setting.candidates]
+        if not best:
+            return []
+        parcels = tuple(self._parcel(agent, number, score) for score, number in best)
+        answer = Message(agent.number, message.sender, "modules", parcels, tick.round, trims=True)
+        return [answer]
+
+    def _similarity(self, agent: Agent, number: int, arrays: Mapping[str, Tensor]) -> float:
+        if self.setting.mode == "iou":
+            return class_overlap(agent.tasks[number].classes, arrays["classes"].tolist())
+        x = agent.entered(arrays["x"])
+        there = torch.full((len(x),), number)
+        logits = answers(agent.learner, Examples(x, torch.zeros_like(there), there))
+        return leep(logits.softmax(dim=1), arrays["label"])
+
+    def _parcel(self, agent: Agent, number: int, similarity: float) -> Parcel:
+        """The module counts as the paper counts it; what goes with it is in the bytes."""
+        weights, place = agent.learner.weights, agent.added[number]
+        weight, bias = weights["modules.weight"][place], weights["modules.bias"][place]
+        arrays = {
+            "weight": weight.clone(),
+            "bias": bias.clone(),
+            "decoder": weights["decoders.weight"][number].clone(),
+            "structure": weights["structure"][number].clone(),
+            "classes": torch.tensor(agent.tasks[number].classes),
+            "similarity": torch.tensor(similarity),
+        }
+        return Parcel(arrays, weight.numel() + bias.numel())
+
+    def settle(self, agent: Agent, tick: Tick) -> Generator[Wish, Tensor | None, None]:
+        """The candidate of this task begins as the most similar module, if there is any."""
+        if not (self.opens(tick) and self.offers):
+            return
+        worth = [offer.similarity for offer in self.offers]
+        if self.setting.tryout:
+            worth = []
+            for number, offer in enumerate(self.offers):
+                trial = deepcopy(agent.learner)
+                _begin_as(trial, offer)
+                key = (agent.seed, _TRYOUT, tick.task, number)
+                epochs = range(self.setting.tryout)
+                yield Train(trial, agent.examples_now(), "assimilate", epochs, key)
+                right = yield Examine(trial, agent.examined[tick.task])
+                assert right is not None
+                worth.append(float(right[tick.task]))
+        _begin_as(agent.learner, self.offers[worth.index(max(worth))])
+
+
+def _begin_as(learner: Learner, offer: Offer) -> None:
+    learner.weights["candidate.weight"][0] = offer.weight
+    learner.weights["candidate.bias"][0] = offer.bias

@@ -1,0 +1,100 @@
+"""Weights cross the edges: FedAvg over a closed neighbourhood, and what was built on it.
+
+    every `every` epochs, before training
+        send theta (fedcurv: and its Fisher diagonal) to every neighbour
+        theta <- mean of own and what was heard
+        fedprox:  train with + mu/2 * ||theta - mean||
+        fedcurv:  train with + mu * sum_j F_j (theta - theta_j)^2
+        fedfish:  theta <- F * own + (1 - F) * mean
+
+Decoders, structures and the entrance stay at home; of a modular learner the first modules travel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+from torch import Tensor
+
+from understudy.link.carrier import Message, Parcel
+from understudy.objectives import curvature_target, fisher_interpolation, neighbourhood_mean
+from understudy.share.agent import Agent
+from understudy.share.fisher import fisher_of
+from understudy.share.penalties import Curvature, Proximal
+from understudy.share.settings import ParameterSharing
+from understudy.share.wishes import Tick, Wish
+
+KIND = "parameters"
+NAMES = ("modules.weight", "modules.bias")
+
+
+class Parameters:
+    kind = KIND
+    exchanges = 2  # sent in one, there in the next
+
+    def __init__(self, setting: ParameterSharing) -> None:
+        self.setting = setting
+        self.heard: dict[int, dict[str, Tensor]] = {}
+
+    def opens(self, tick: Tick) -> bool:
+        return tick.epoch % self.setting.every == 0
+
+    def begin(self, agent: Agent, tick: Tick) -> list[Message]:
+        weights = travelling(agent)
+        arrays = {name: weight.clone() for name, weight in weights.items()}
+        if self.setting.mode == "fedcurv":
+            fishers = fisher_of(agent.learner, agent.examples_now())
+            arrays |= {f"fisher.{name}": fishers[name] for name in NAMES}
+        parcel = Parcel(arrays, sum(array.numel() for array in arrays.values()))
+        return [
+            Message(agent.number, neighbour, KIND, (parcel,), tick.round)
+            for neighbour in agent.neighbours
+        ]
+
+    def receive(self, agent: Agent, message: Message, tick: Tick) -> list[Message]:
+        """The newest of each neighbour; what does not fit, or is no number, is refused."""
+        arrays = dict(message.parcels[0].arrays)
+        wanted = {name: weight.shape for name, weight in travelling(agent).items()}
+        if self.setting.mode == "fedcurv":
+            wanted |= {f"fisher.{name}": wanted[name] for name in NAMES}
+        if {name: array.shape for name, array in arrays.items()} != wanted:
+            agent.note("other shapes", message)
+        elif not all(bool(array.isfinite().all()) for array in arrays.values()):
+            agent.note("not finite", message)
+        else:
+            self.heard[message.sender] = arrays
+        return []
+
+    def settle(self, agent: Agent, tick: Tick) -> Generator[Wish, Tensor | None, None]:
+        yield from ()
+        if not self.heard:
+            return
+        own, heard = travelling(agent), list(self.heard.values())
+        self.heard = {}
+        mean = {name: neighbourhood_mean(own[name], [h[name] for h in heard]) for name in NAMES}
+        if self.setting.mode == "fedfish":
+            fishers = fisher_of(agent.learner, agent.examples_now())
+            mean = {
+                name: fisher_interpolation(
+                    own[name], mean[name], fishers[name], self.setting.temperature
+                )
+                for name in NAMES
+            }
+        for name in NAMES:
+            own[name].copy_(mean[name])  # a view of the learner's own
+        if self.setting.mode == "fedprox":
+            agent.penalty = Proximal(mean, self.setting.mu, self.setting.squared)
+        elif self.setting.mode == "fedcurv":
+            targets = {
+                name: curvature_target(
+                    [h[f"fisher.{name}"] for h in heard], [h[name] for h in heard]
+                )
+                for name in NAMES
+            }
+            agent.penalty = Curvature(targets, self.setting.mu)
+
+
+def travelling(agent: Agent) -> dict[str, Tensor]:
+    """The weights that cross, as views: all of a monolithic learner's, a modular one's first."""
+    count = agent.learner.first
+    return {name: agent.learner.weights[name][:count] for name in NAMES}

@@ -1,0 +1,95 @@
+"""What a run of agents may be told."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from understudy.config import Section
+from understudy.link.graph import Topology
+from understudy.objectives.similarity import QueryScore
+
+
+class Topological(Section):
+    """The graph, and what each of its edges carries."""
+
+    topology: Topology = Field("full", description="who has a link with whom")
+    drop: float = Field(0.0, ge=0, le=1, description="share of links missing, of topology random")
+    bandwidth: int | None = Field(
+        None, ge=1, description="floats that an edge carries in one exchange; null: any number"
+    )
+    every: int = Field(1, ge=1, description="exchanges from one use of an edge to the next")
+    latency: int = Field(0, ge=0, description="exchanges by which a message comes later")
+    loss: float = Field(0.0, ge=0, le=1, description="share of messages that never arrive")
+
+
+class DataSharing(Section):
+    """Instances cross the edges."""
+
+    mode: Literal["none", "receiver", "simple"] = Field(
+        "none", description="receiver: neighbours answer with what is nearest; simple: by worth"
+    )
+    every: int = Field(20, ge=1, description="epochs from one exchange to the next")
+    queries: int = Field(20, ge=1, description="instances asked about, or sent for each neighbour")
+    neighbours: int = Field(5, ge=1, description="instances that answer a query")
+    score: QueryScore = Field("cross_entropy", description="which instances are asked about")
+    room: int = Field(32, ge=1, description="received instances kept for each task")
+
+
+class ParameterSharing(Section):
+    """Weights cross the edges."""
+
+    mode: Literal["none", "fedavg", "fedprox", "fedcurv", "fedfish"] = Field(
+        "none", description="what is done with the weights of neighbours"
+    )
+    every: int = Field(5, ge=1, description="epochs from one exchange to the next")
+    mu: float = Field(0.01, ge=0, description="weight of the penalty of fedprox or fedcurv")
+    squared: bool = Field(False, description="fedprox with the squared norm of its paper")
+    temperature: float = Field(1.0, gt=0, description="of fedfish's softmax")
+
+
+class ModuleSharing(Section):
+    """Modules cross the edges, once at the beginning of each task."""
+
+    mode: Literal["none", "iou", "leep"] = Field(
+        "none", description="what finds the most similar task: shared classes, or LEEP"
+    )
+    candidates: int = Field(1, ge=1, description="modules that a neighbour sends")
+    points: int = Field(40, ge=1, description="validation points per class in a query by leep")
+    tryout: int = Field(0, ge=0, description="epochs that each is tried; 0: the most similar wins")
+
+
+class ShareConfig(Section):
+    """A run of agents, complete: the same settings and seed give the same numbers."""
+
+    data: str = Field("generated", description="'generated', an .npz file, or module:function")
+    agents: int = Field(8, ge=1, description="how many")
+    tasks: int = Field(10, ge=1, description="each agent's, one after the other")
+    classes_per_task: int = Field(2, ge=2, description="that a task tells apart")
+    train_per_class: int = Field(64, ge=1, description="training instances of each")
+    validation_per_class: int = Field(50, ge=1, description="instances of each to examine with")
+    disjoint: bool = Field(False, description="no two tasks of an agent share a class")
+    learner: Literal["modular", "monolithic"] = Field("modular", description="how it keeps tasks")
+    net: Literal["mlp", "cnn"] = Field("mlp", description="what its modules are")
+    width: int = Field(64, ge=1, description="hidden units, or channels")
+    dropout: float = Field(0.5, ge=0, lt=1, description="share of units left out in training")
+    epochs: int = Field(100, ge=2, description="per task")
+    replay: int = Field(32, ge=0, description="instances kept of each past task")
+    keep_above: float = Field(0.05, description="relative gain for which a new module is kept")
+    accommodate: bool = Field(True, description="train all modules in a task's last epoch")
+    evaluate_every: int = Field(5, ge=1, description="epochs between points of a learning curve")
+    graph: Topological = Field(Topological(), description="who is linked")
+    share_data: DataSharing = Field(DataSharing(), description="instances")
+    share_parameters: ParameterSharing = Field(ParameterSharing(), description="weights")
+    share_modules: ModuleSharing = Field(ModuleSharing(), description="modules")
+    seeds: list[int] = Field([0], min_length=1, description="one population each, side by side")
+
+    @model_validator(mode="after")
+    def _compatible(self) -> ShareConfig:
+        if self.share_modules.mode != "none" and self.learner != "modular":
+            raise ValueError(
+                f"share_modules.mode={self.share_modules.mode} needs learner=modular, "
+                f"not {self.learner}"
+            )
+        return self

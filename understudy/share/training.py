@@ -1,0 +1,272 @@
+"""Learners of one shape trained together: their tensors stacked, each with its own data and luck.
+
+A learner's numbers do not depend on who is trained beside it: every row has its own minibatches,
+dropout, loss and optimiser steps, drawn by (seed, task, epoch).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from understudy.models.chance import generator_of
+from understudy.models.stacked import Group, NetShape, body, decoded, kept_shape, mixture
+from understudy.share.learner import Learner
+
+# What is trained: all of a monolithic learner; the first tasks of a modular one, structures fixed;
+# a later task with its candidate in sight and out of it; the modules alone.
+Lesson = Literal["whole", "assimilate", "accommodate"]
+
+TRAINED: dict[str, tuple[str, ...]] = {
+    "whole": ("modules.weight", "modules.bias", "decoders.weight", "decoders.bias"),
+    "with": ("candidate.weight", "candidate.bias", "structure", "decoders.weight", "decoders.bias"),
+    "without": ("structure", "decoders.weight", "decoders.bias"),
+    "accommodate": ("modules.weight", "modules.bias"),
+}
+
+BATCH, LEARNING_RATE = 64, 1e-3
+
+Weights = dict[str, Tensor]
+Penalty = Callable[[Weights], Tensor]  # of stacked weights: (rows,)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Examples:
+    """What a learner is trained or examined on: inputs as its first layer takes them, each with
+    the number of its task and its label there."""
+
+    x: Tensor
+    label: Tensor
+    task: Tensor
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Job:
+    """Some epochs of one learner. key: what its luck is drawn by, beside the epoch."""
+
+    learner: Learner
+    examples: Examples
+    lesson: Lesson
+    epochs: range
+    key: tuple[int, ...]
+
+
+def train(jobs: Sequence[Job], penalty: Penalty | None = None) -> None:
+    """Train the learners of all jobs, in place. They have one shape, one lesson and the same
+    epochs, and differ in all else. penalty: added to each one's loss."""
+    stack = Stack([job.learner for job in jobs])
+    steps = ["with", "without"] if jobs[0].lesson == "assimilate" else [jobs[0].lesson]
+    data = _padded([job.examples for job in jobs])
+    counts = torch.tensor([len(job.examples) for job in jobs])
+    for epoch in jobs[0].epochs:
+        luck = [generator_of(*job.key, epoch) for job in jobs]
+        order = _orders(luck, counts)
+        for first in range(0, int(counts.max()), BATCH):
+            places = order[:, first : first + BATCH]
+            batch = Examples(
+                *(each[torch.arange(len(jobs))[:, None], places.clamp(min=0)] for each in data)
+            )
+            for step in steps:
+                kept = stack.kept(luck, step)
+                _learn(stack, batch, places >= 0, step, kept, penalty)
+    stack.hand_back()
+
+
+def _learn(
+    stack: Stack,
+    batch: Examples,
+    there: Tensor,
+    step: str,
+    kept: Sequence[Tensor] | None,
+    penalty: Penalty | None,
+) -> None:
+    """One optimiser step of every row that has a minibatch. there: (rows, samples)."""
+    trained = [name for name in TRAINED[step] if name in stack.weights]
+    for name in trained:
+        stack.weights[name].requires_grad_()
+    logits = stack.logits(batch, step, kept)
+    losses = F.cross_entropy(logits.flatten(0, 1), batch.label.flatten(), reduction="none")
+    counts = there.sum(dim=1)
+    loss = (losses.view_as(there) * there).sum(dim=1) / counts.clamp(min=1)
+    if penalty is not None:
+        loss = loss + penalty(stack.weights)
+    gradients = torch.autograd.grad(loss.sum(), [stack.weights[name] for name in trained])
+    for name, gradient in zip(trained, gradients, strict=True):
+        stack.weights[name].requires_grad_(False)
+        stack.adam(name, gradient, counts > 0)
+
+
+def answers(learner: Learner, examples: Examples) -> Tensor:
+    """(samples, classes): one learner's logits, without dropout."""
+    with torch.no_grad():
+        return Stack([learner]).logits(_alone(examples), "exam", None)[0]
+
+
+def embedded(learner: Learner, examples: Examples) -> Tensor:
+    """(samples, features): what one learner's decoders see of them, without dropout."""
+    with torch.no_grad():
+        return Stack([learner]).features(_alone(examples), "exam")[0]
+
+
+def _alone(examples: Examples) -> Examples:
+    return Examples(examples.x[None], examples.label[None], examples.task[None])
+
+
+def accuracies(
+    learners: Sequence[Learner], examples: Sequence[Examples], without: bool = False
+) -> Tensor:
+    """(rows, tasks): the share of each task's examples that each learner gets right; NaN where
+    there is none. No dropout; with the candidate where there is one, or without."""
+    stack = Stack(learners)
+    data = _padded(examples)
+    with torch.no_grad():
+        right = (
+            stack.logits(Examples(*data), "without" if without else "exam", None).argmax(dim=2)
+            == data[1]
+        )
+    found = torch.full((len(learners), learners[0].shape.tasks), torch.nan)
+    for row, each in enumerate(examples):
+        for task in each.task.unique().tolist():
+            found[row, task] = right[row, : len(each)][each.task == task].float().mean()
+    return found
+
+
+def stacks_by(learner: Learner) -> Hashable:
+    """What learners that are stacked have in common: then none computes more than it would alone,
+    and in the same order."""
+    return learner.shape, learner.modules, tuple(learner.weights)
+
+
+class Stack:
+    """The weights of several learners as one set of tensors, rows first, and Adam on them."""
+
+    def __init__(self, learners: Sequence[Learner]) -> None:
+        self.learners = learners
+        self.shape: NetShape = learners[0].shape
+        self.used = learners[0].modules
+        assert {stacks_by(learner) for learner in learners} == {stacks_by(learners[0])}
+        self.weights = {
+            name: torch.stack([self._cut(name, learner.weights[name]) for learner in learners])
+            for name in learners[0].weights
+        }
+        self.moments: dict[str, tuple[Tensor, Tensor, Tensor]] = {}
+        for name, weight in self.weights.items():
+            found = [learner.moments.get(name) for learner in learners]
+            self.moments[name] = _moments(found, weight, partial(self._cut, name))
+
+    def _cut(self, name: str, weight: Tensor) -> Tensor:
+        """Without the modules that no row uses; of a structure the candidate's column stays."""
+        if name.startswith("modules."):
+            return weight[: self.used]
+        if name == "structure":
+            return torch.cat([weight[:, : self.used], weight[:, -1:]], dim=1)
+        return weight
+
+    def _put(self, name: str, target: Tensor, row: Tensor) -> None:
+        if name.startswith("modules."):
+            target[: self.used] = row
+        elif name == "structure":
+            target[:, : self.used], target[:, -1:] = row[:, :-1], row[:, -1:]
+        else:
+            target.copy_(row)
+
+    def hand_back(self) -> None:
+        """Write the rows into their learners."""
+        for name, weight in self.weights.items():
+            m, v, t = self.moments[name]
+            for row, learner in enumerate(self.learners):
+                self._put(name, learner.weights[name], weight[row])
+                whole = learner.weights[name]
+                first, second = torch.zeros_like(whole), torch.zeros_like(whole)
+                self._put(name, first, m[row])
+                self._put(name, second, v[row])
+                learner.moments[name] = (first, second, t[row].clone())
+
+    def logits(self, batch: Examples, step: str, kept: Sequence[Tensor] | None) -> Tensor:
+        features = self.features(batch, step, kept)
+        weight, bias = self.weights["decoders.weight"], self.weights["decoders.bias"]
+        return decoded(features, batch.task, weight, bias)
+
+    def features(self, batch: Examples, step: str, kept: Sequence[Tensor] | None = None) -> Tensor:
+        """(rows, samples, features) by the modules that this step sees."""
+        weight, bias = self.weights["modules.weight"], self.weights["modules.bias"]
+        if not self.shape.modular:
+            return body(self.shape, [Group(weight, bias)], batch.x, kept)
+        structure = self.weights["structure"]
+        tries = "candidate.weight" in self.weights and step != "without"
+        if not tries:
+            structure = structure[:, :, :-1]
+        mix = mixture(structure, batch.task)
+        groups = [Group(weight, bias, mix[:, :, : self.used])]
+        if tries:
+            candidate = self.weights["candidate.weight"], self.weights["candidate.bias"]
+            groups.append(Group(*candidate, mix[:, :, self.used :]))
+        return body(self.shape, groups, batch.x, kept)
+
+    def kept(self, luck: Sequence[np.random.Generator], step: str) -> list[Tensor] | None:
+        """Dropout's factors of every layer, each row by its own generator."""
+        dropped = round(self.shape.dropout * 256)
+        if not dropped:
+            return None
+        modules = 1
+        if self.shape.modular:
+            modules = self.used + (step == "with")
+        shapes = [kept_shape(self.shape, k, BATCH, modules) for k in range(self.shape.layers)]
+        sizes = [int(np.prod(shape)) for shape in shapes]
+        drawn = np.stack([np.frombuffer(own.bytes(sum(sizes)), dtype=np.uint8) for own in luck])
+        factors = torch.from_numpy(drawn).ge(dropped).float() * (256 / (256 - dropped))
+        parts = factors.split(sizes, dim=1)
+        return [p.view(len(luck), *shape) for p, shape in zip(parts, shapes, strict=True)]
+
+    def adam(self, name: str, gradient: Tensor, active: Tensor) -> None:
+        """One step of Adam as published, for the rows that are active."""
+        weight, (m, v, t) = self.weights[name], self.moments[name]
+        rows = slice(None) if bool(active.all()) else active
+        t[rows] += 1
+        grad, steps = gradient[rows], t[rows].view(-1, *[1] * (weight.dim() - 1))
+        m[rows] = m[rows].lerp(grad, 0.1)
+        v[rows] = v[rows] * 0.999 + 0.001 * grad * grad
+        size = v[rows].sqrt() / (1 - 0.999**steps).sqrt().float() + 1e-8
+        weight[rows] -= (LEARNING_RATE / (1 - 0.9**steps)).float() * m[rows] / size
+
+
+def _moments(
+    found: Sequence[tuple[Tensor, Tensor, Tensor] | None],
+    weight: Tensor,
+    cut: Callable[[Tensor], Tensor],
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(m, v, t) of all rows; a row without any begins with zeros."""
+    m, v = torch.zeros_like(weight), torch.zeros_like(weight)
+    t = torch.zeros(len(weight), dtype=torch.float64)
+    for row, moments in enumerate(found):
+        if moments is not None:
+            m[row], v[row], t[row] = cut(moments[0]), cut(moments[1]), moments[2]
+    return m, v, t
+
+
+def _orders(luck: Sequence[np.random.Generator], counts: Tensor) -> Tensor:
+    """(rows, places): each row's examples in an order of its own, -1 beyond its last; whole
+    minibatches, so that dropout draws as much whatever the others need."""
+    order = torch.full((len(luck), -(-int(counts.max()) // BATCH) * BATCH), -1)
+    for row, (own, count) in enumerate(zip(luck, counts.tolist(), strict=True)):
+        order[row, :count] = torch.from_numpy(own.permutation(count))
+    return order
+
+
+def _padded(examples: Sequence[Examples]) -> tuple[Tensor, Tensor, Tensor]:
+    """(x, label, task), rows first; beyond a row's last example zeros."""
+    pad = torch.nn.utils.rnn.pad_sequence
+    return tuple(  # type: ignore[return-value]
+        pad([getattr(each, name) for each in examples], batch_first=True)
+        for name in ("x", "label", "task")
+    )

@@ -1,0 +1,148 @@
+"""Who owns which data: labelled instances of one set dealt out to agents, task by task."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from understudy.errors import ConfigError
+
+_VALIDATION = 0.2  # of every class: no instance is trained by one agent and examined by another
+_AGENT_SEED = 1000  # agent i draws by seed + 1000 * i
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Instances:
+    """Inputs (n, ...), with labels (n,) of the whole set's classes."""
+
+    x: Tensor
+    label: Tensor
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Task:
+    """One agent's task: to tell some classes apart, whose order is that of its own answers."""
+
+    number: int
+    classes: tuple[int, ...]
+    train: Instances
+    validation: Instances
+
+    def local(self, label: Tensor) -> Tensor:
+        """Labels of the whole set as this task's own, 0 to len(classes) - 1."""
+        table = torch.full((max(self.classes) + 1,), -1)
+        table[list(self.classes)] = torch.arange(len(self.classes))
+        return table[label]
+
+
+@dataclass(frozen=True, slots=True)
+class Dealing:
+    """How a set is dealt out. disjoint: an agent's tasks share no class."""
+
+    tasks: int = 10
+    classes_per_task: int = 2
+    train_per_class: int = 64
+    validation_per_class: int = 50
+    disjoint: bool = False
+
+
+def deal(data: Instances, dealing: Dealing, agents: int, seed: int) -> list[list[Task]]:
+    """Every agent's sequence of tasks. An agent's own are the same whoever else is there.
+
+    Each class is split once for the whole set into training and validation instances; a task
+    draws from these without replacement. Agents may hold the same instance.
+    """
+    names, counts = data.label.unique(return_counts=True)
+    _check(dealing, len(names), counts.tolist())
+    split = _split(data.label.numpy(), names.tolist(), seed)
+    return [
+        _sequence(data, dealing, names.tolist(), split, seed + _AGENT_SEED * agent)
+        for agent in range(agents)
+    ]
+
+
+def _check(dealing: Dealing, classes: int, counts: Sequence[int]) -> None:
+    needed = dealing.classes_per_task * (dealing.tasks if dealing.disjoint else 1)
+    if needed > classes:
+        raise ConfigError(
+            f"tasks={dealing.tasks} of classes_per_task={dealing.classes_per_task} need {needed} "
+            f"classes, but the data have {classes}; ask for fewer"
+            + (", or set disjoint=false" if dealing.disjoint else "")
+        )
+    for name, share in (
+        ("train_per_class", 1 - _VALIDATION),
+        ("validation_per_class", _VALIDATION),
+    ):
+        has = int(min(counts) * share)
+        if getattr(dealing, name) > has:
+            raise ConfigError(
+                f"{name}={getattr(dealing, name)}, but the smallest class has {has} such "
+                f"instances; use {has} or fewer"
+            )
+
+
+def _split(
+    labels: np.ndarray, names: Sequence[int], seed: int
+) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+    """(training, validation) places of every class."""
+    random = np.random.default_rng([seed, 0x5711])
+    found = {}
+    for name in names:
+        places = random.permutation(np.flatnonzero(labels == name))
+        cut = round(len(places) * (1 - _VALIDATION))
+        found[name] = (places[:cut], places[cut:])
+    return found
+
+
+def _sequence(
+    data: Instances,
+    dealing: Dealing,
+    names: Sequence[int],
+    split: dict[int, tuple[np.ndarray, np.ndarray]],
+    seed: int,
+) -> list[Task]:
+    random = np.random.default_rng(seed)
+    order = random.permutation(names)
+    sequence = []
+    for number in range(dealing.tasks):
+        if dealing.disjoint:
+            first = number * dealing.classes_per_task
+            classes = order[first : first + dealing.classes_per_task]
+        else:
+            classes = random.choice(names, dealing.classes_per_task, replace=False)
+        parts = []
+        for side, count in enumerate((dealing.train_per_class, dealing.validation_per_class)):
+            drawn = [
+                random.choice(split[int(name)][side], count, replace=False) for name in classes
+            ]
+            places = torch.from_numpy(np.concatenate(drawn))
+            parts.append(Instances(data.x[places], data.label[places]))
+        sequence.append(Task(number, tuple(int(name) for name in classes), *parts))
+    return sequence
+
+
+def generated_instances(
+    classes: int = 10, per_class: int = 400, size: int = 8, noise: float = 0.55, seed: int = 0
+) -> Instances:
+    """Small pictures that need nothing from outside: each class two strokes at places and angles
+    of its own, moved and blurred by chance. (n, size, size), values in [0, 1]."""
+    random = np.random.default_rng([seed, classes, size])
+    grid = (np.stack(np.meshgrid(*[np.arange(size)] * 2, indexing="ij")) + 0.5) / size
+    strokes = random.uniform([0.25, 0.25, 0.0], [0.75, 0.75, np.pi], (classes, 2, 3))
+    labels = np.repeat(np.arange(classes), per_class)
+    moved = strokes[labels] + random.normal(0, [0.05, 0.05, 0.25], (len(labels), 2, 3))
+    pictures = np.zeros((len(labels), size, size))
+    for stroke in range(2):
+        down, right, angle = (moved[:, stroke, i, None, None] for i in range(3))
+        across = (grid[0] - down) * np.cos(angle) - (grid[1] - right) * np.sin(angle)
+        along = (grid[0] - down) * np.sin(angle) + (grid[1] - right) * np.cos(angle)
+        pictures += np.exp(-((across / 0.09) ** 2) - (along / 0.3) ** 4)
+    pictures = np.clip(pictures + random.normal(0, noise, pictures.shape), 0, 1)
+    return Instances(torch.tensor(pictures, dtype=torch.float32), torch.tensor(labels))
