@@ -60,7 +60,7 @@ def _alike(wishes: Iterable[tuple[int, Wish]]) -> Iterator[list[int]]:
     for number, wish in wishes:
         how: tuple[Hashable, ...]
         if isinstance(wish, Train):
-            how = (wish.lesson, wish.epochs, type(wish.penalty))
+            how = (wish.lesson, wish.epochs, type(wish.penalty).__name__)
         else:
             how = ("examine", wish.without)
         groups.setdefault((stacks_by(wish.learner), how), []).append(number)
