@@ -35,6 +35,9 @@ DRAWINGS = [
 ]
 EACH_DRAWING = pytest.mark.parametrize("drawing", DRAWINGS, ids=str)
 
+# What drawing itself fills in; who asked in words is found later, in the text.
+DRAWN = [field for field in fields(Completions) if field.name != "in_words"]
+
 
 def drawn_by(
     model: Decoder, prompts: Prompts, group: int, stops: Stops, drawing: Drawing, seed: int = 0
@@ -148,7 +151,7 @@ def test_masks_and_ends_mean_what_they_say(
 
 def test_the_longest_row_sets_the_width(model: Decoder, prompts: Prompts, stops: Stops) -> None:
     always = drawn_by(model, prompts, 2, stops, Drawing(9, ask_shift=1e4))
-    assert {getattr(always, f.name).shape[1:] for f in fields(always)} == {(), (1,)}
+    assert {getattr(always, f.name).shape[1:] for f in DRAWN} == {(), (1,)}
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0, 3.0])
@@ -187,14 +190,14 @@ def test_equal_seeds_draw_equal_completions(model: Decoder, prompts: Prompts, st
     first, again, other = (
         drawn_by(model, prompts, 4, stops, Drawing(8), seed) for seed in (1, 1, 2)
     )
-    for field in fields(first):
+    for field in DRAWN:
         assert torch.equal(getattr(first, field.name), getattr(again, field.name))
     assert first.tokens.shape != other.tokens.shape or not torch.equal(first.tokens, other.tokens)
 
 
 def assert_same(a: Completions, b: Completions) -> None:
     """The same tokens; what is noted of them within rounding."""
-    for field in fields(a):
+    for field in DRAWN:
         found, expected = getattr(a, field.name), getattr(b, field.name)
         if found.is_floating_point():
             torch.testing.assert_close(found, expected, atol=2e-4, rtol=2e-4)
@@ -220,9 +223,7 @@ def test_what_is_drawn_does_not_depend_on_the_rest_of_the_batch(
         widths.append(width)
         assert_same(
             apart,
-            Completions(
-                *(getattr(together, field.name)[rows][..., :width] for field in fields(together))
-            ),
+            Completions(*(getattr(together, field.name)[rows][..., :width] for field in DRAWN)),
         )
         assert not together.mask[rows, width:].any()
     assert max(widths) == together.tokens.shape[1]
