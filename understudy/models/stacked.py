@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import torch
@@ -79,9 +80,15 @@ def entrance(shape: NetShape, x: Tensor, seed: int) -> Tensor:
     """
     if shape.kind == "cnn":
         return F.pad(x, (0, 0, 0, 0, 0, shape.width - x.shape[1]))
+    with torch.no_grad():
+        return _random_map(math.prod(shape.instance), shape.width, seed)(x.flatten(1))
+
+
+@lru_cache(maxsize=64)  # every agent of a seed enters its instances anew at every round
+def _random_map(inputs: int, width: int, seed: int) -> torch.nn.Linear:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return torch.nn.Linear(math.prod(shape.instance), shape.width)(x.flatten(1)).detach()
+        return torch.nn.Linear(inputs, width)
 
 
 def body(

@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from understudy.link.carrier import Inbox, Message
+from understudy.link.carrier import Inbox, Message, Parcel
 from understudy.models.chance import generator_of
 from understudy.models.stacked import NetShape, entrance
 from understudy.share.learner import (
@@ -32,7 +32,7 @@ from understudy.share.learner import (
 )
 from understudy.share.penalties import Penalty
 from understudy.share.settings import ShareConfig
-from understudy.share.training import Examples
+from understudy.share.training import Examples, Lesson
 from understudy.share.wishes import Examine, Tick, Train, Wish
 from understudy.tasks.holdings import Instances, Task
 
@@ -156,6 +156,24 @@ class Agent:
                     self.received[task.number] = _joined(buffer, one, name)
         return fits
 
+    # What it says and hears
+
+    def to_neighbours(self, kind: str, parcel: Parcel, tick: Tick) -> list[Message]:
+        return [
+            Message(self.number, neighbour, kind, (parcel,), tick.round)
+            for neighbour in self.neighbours
+        ]
+
+    def accepts(self, message: Message, arrays: Iterable[Tensor], fits: bool) -> bool:
+        """Whether what came has the shapes it should, and is finite; noted where it is not."""
+        if not fits:
+            self.note("other shapes", message)
+        elif not all(bool(array.isfinite().all()) for array in arrays):
+            self.note("not finite", message)
+        else:
+            return True
+        return False
+
     def note(self, what: str, message: Message) -> None:
         self.events[what, message.kind] += 1
 
@@ -197,9 +215,9 @@ class Agent:
         yield from self._examine(tick.task, end)
 
     def _train(
-        self, examples: Examples, lesson: object, epochs: range, key: tuple[int, ...]
+        self, examples: Examples, lesson: Lesson, epochs: range, key: tuple[int, ...]
     ) -> Train:
-        return Train(self.learner, examples, lesson, epochs, key, self.penalty)  # type: ignore[arg-type]
+        return Train(self.learner, examples, lesson, epochs, key, self.penalty)
 
     def _decide(self, number: int) -> Generator[Wish, Tensor | None, None]:
         """Keep the candidate only where the task is clearly better with it."""

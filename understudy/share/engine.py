@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 
 from torch import Tensor
 
 from understudy.link.carrier import Carrier, Message
 from understudy.share.agent import Agent, Step
 from understudy.share.penalties import together
-from understudy.share.training import Job, accuracies, stacks_by, train
+from understudy.share.training import accuracies, stacks_by, train
 from understudy.share.wishes import Examine, Tick, Train, Wish
 
 Populations = Sequence[tuple[Sequence[Agent], Carrier]]
@@ -45,19 +45,17 @@ def grant(steps: Sequence[Step]) -> list[list[Message]]:
     for number in range(len(steps)):
         go_on(number, None)
     while wishes:
-        asked, wishes_now = dict(wishes), list(wishes.items())
+        asked = dict(wishes)
         wishes.clear()
-        answers: dict[int, Tensor | None] = {}
-        for group in _alike(wishes_now):
-            answers |= dict(zip(group, fulfilled([asked[n] for n in group]), strict=True))
-        for number in sorted(answers):
-            go_on(number, answers[number])
+        for group in _alike(asked):
+            for number, answer in zip(group, fulfilled([asked[n] for n in group]), strict=True):
+                go_on(number, answer)
     return outboxes
 
 
-def _alike(wishes: Iterable[tuple[int, Wish]]) -> Iterator[list[int]]:
+def _alike(wishes: Mapping[int, Wish]) -> Iterator[list[int]]:
     groups: dict[Hashable, list[int]] = {}
-    for number, wish in wishes:
+    for number, wish in sorted(wishes.items()):
         how: tuple[Hashable, ...]
         if isinstance(wish, Train):
             how = (wish.lesson, wish.epochs, type(wish.penalty).__name__)
@@ -74,10 +72,6 @@ def fulfilled(wishes: Sequence[Wish]) -> list[Tensor | None]:
         learners = [wish.learner for wish in wishes]
         examples = [wish.examples for wish in wishes]
         return list(accuracies(learners, examples, first.without))
-    jobs = [
-        Job(w.learner, w.examples, w.lesson, w.epochs, w.key)
-        for w in wishes
-        if isinstance(w, Train)
-    ]
-    train(jobs, together([w.penalty for w in wishes if isinstance(w, Train)]))
+    jobs = [wish for wish in wishes if isinstance(wish, Train)]
+    train(jobs, together([job.penalty for job in jobs]))
     return [None] * len(wishes)

@@ -17,9 +17,7 @@ from understudy.share.modes.modules import Modules
 from understudy.share.modes.parameters import Parameters
 from understudy.share.settings import ShareConfig
 from understudy.share.wishes import Tick
-from understudy.tasks.holdings import Dealing, Instances, deal
-
-_AGENT_SEED = 1000  # agent i is seed + 1000 * i
+from understudy.tasks.holdings import AGENT_SEED, Dealing, Instances, deal
 
 
 def graph_of(config: ShareConfig, seed: int) -> Graph:
@@ -63,7 +61,7 @@ def base_of(config: ShareConfig, data: Instances, seed: int) -> Agent:
     """An agent beyond the last, which learns as many tasks as a modular learner begins with."""
     tasks = deal(data, dealing_of(config), config.agents + 1, seed)[-1]
     few = config.model_copy(update={"tasks": min(INITIAL_TASKS, config.tasks)})
-    place = Place(0, seed + _AGENT_SEED * config.agents, seed, ())
+    place = Place(0, seed + AGENT_SEED * config.agents, seed, ())
     learner = new_learner(shape_of(few, data), seed)
     return Agent(place, few, tasks[: few.tasks], learner, [])
 
@@ -84,7 +82,7 @@ def agents_of(config: ShareConfig, data: Instances, graph: Graph, seed: int) -> 
     shape = shape_of(config, data)
     return [
         Agent(
-            Place(number, seed + _AGENT_SEED * number, seed, tuple(graph.out_of(number))),
+            Place(number, seed + AGENT_SEED * number, seed, tuple(graph.out_of(number))),
             config,
             tasks[number],
             new_learner(shape, seed),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Literal
 
 import numpy as np
@@ -159,10 +159,18 @@ class Stack:
             name: torch.stack([self._cut(name, learner.weights[name]) for learner in learners])
             for name in learners[0].weights
         }
-        self.moments: dict[str, tuple[Tensor, Tensor, Tensor]] = {}
-        for name, weight in self.weights.items():
-            found = [learner.moments.get(name) for learner in learners]
-            self.moments[name] = _moments(found, weight, partial(self._cut, name))
+
+    @cached_property
+    def moments(self) -> dict[str, tuple[Tensor, Tensor, Tensor]]:
+        """Adam's (m, v, t) by name; who only looks needs none."""
+        return {
+            name: _moments(
+                [learner.moments.get(name) for learner in self.learners],
+                weight,
+                partial(self._cut, name),
+            )
+            for name, weight in self.weights.items()
+        }
 
     def _cut(self, name: str, weight: Tensor) -> Tensor:
         """Without the modules that no row uses; of a structure the candidate's column stays."""

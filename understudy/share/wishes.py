@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from understudy.share.learner import Learner
 from understudy.share.penalties import Penalty
-from understudy.share.training import Examples, Lesson
+from understudy.share.training import Examples, Job
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,14 +22,9 @@ class Tick:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Train:
-    """Some epochs of training. key: what its luck is drawn by, beside the epoch."""
+class Train(Job):
+    """Some epochs of training, held to the weights of others where there is a penalty."""
 
-    learner: Learner
-    examples: Examples
-    lesson: Lesson
-    epochs: range
-    key: tuple[int, ...]
     penalty: Penalty | None = None
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from understudy.errors import ConfigError
 
 _VALIDATION = 0.2  # of every class: no instance is trained by one agent and examined by another
-_AGENT_SEED = 1000  # agent i draws by seed + 1000 * i
+AGENT_SEED = 1000  # agent i draws by seed + 1000 * i
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,7 +63,7 @@ def deal(data: Instances, dealing: Dealing, agents: int, seed: int) -> list[list
     _check(dealing, len(names), counts.tolist())
     split = _split(data.label.numpy(), names.tolist(), seed)
     return [
-        _sequence(data, dealing, names.tolist(), split, seed + _AGENT_SEED * agent)
+        _sequence(data, dealing, names.tolist(), split, seed + AGENT_SEED * agent)
         for agent in range(agents)
     ]
 

@@ -39,10 +39,7 @@ class Data:
             parcel = self._wanted(agent)
         else:
             parcel = self._hardest(agent, tick.task)
-        return [
-            Message(agent.number, neighbour, "data.query", (parcel,), tick.round)
-            for neighbour in agent.neighbours
-        ]
+        return agent.to_neighbours("data.query", parcel, tick)
 
     def _wanted(self, agent: Agent) -> Parcel:
         """What each class seen so far is worth: the share of its task that is still wrong."""
@@ -124,14 +121,10 @@ class Data:
     def _accept(self, agent: Agent, message: Message, parcel: Parcel, current: int) -> None:
         """Instances go to every task of this agent that has their class, once each."""
         x, label = parcel.arrays["x"], parcel.arrays["label"]
-        if x.shape[1:] != agent.shape.instance or len(x) != len(label):
-            agent.note("other shapes", message)
+        fits = x.shape[1:] == agent.shape.instance and len(x) == len(label)
+        if not agent.accepts(message, (x,), fits):
             return
-        if not bool(x.isfinite().all()):
-            agent.note("not finite", message)
-            return
-        fits = agent.receive(x, label, self.setting.room)
-        if not fits:
+        if not agent.receive(x, label, self.setting.room):
             agent.note("fits no task", message)
 
     def settle(self, agent: Agent, tick: Tick) -> Generator[Wish, Tensor | None, None]:

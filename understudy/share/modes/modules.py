@@ -61,10 +61,7 @@ class Modules:
             )
             arrays = {"x": held.x[chosen], "label": held.label[chosen]}
             parcel = Parcel(arrays, arrays["x"].numel())
-        return [
-            Message(agent.number, neighbour, "modules.query", (parcel,), tick.round)
-            for neighbour in agent.neighbours
-        ]
+        return agent.to_neighbours("modules.query", parcel, tick)
 
     def receive(self, agent: Agent, message: Message, tick: Tick) -> list[Message]:
         if message.kind == "modules.query":
@@ -72,11 +69,8 @@ class Modules:
         for parcel in message.parcels:
             arrays = parcel.arrays
             weight, bias = arrays["weight"], arrays["bias"]
-            if (weight.shape, bias.shape) != (agent.shape.module, (agent.shape.width,)):
-                agent.note("other shapes", message)
-            elif not bool(weight.isfinite().all() and bias.isfinite().all()):
-                agent.note("not finite", message)
-            else:
+            fits = (weight.shape, bias.shape) == (agent.shape.module, (agent.shape.width,))
+            if agent.accepts(message, (weight, bias), fits):
                 self.offers.append(Offer(weight, bias, float(arrays["similarity"])))
         return []
 

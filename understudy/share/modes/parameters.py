@@ -24,12 +24,11 @@ from understudy.share.penalties import Curvature, Proximal
 from understudy.share.settings import ParameterSharing
 from understudy.share.wishes import Tick, Wish
 
-KIND = "parameters"
 NAMES = ("modules.weight", "modules.bias")
 
 
 class Parameters:
-    kind = KIND
+    kind = "parameters"
     exchanges = 2  # sent in one, there in the next
 
     def __init__(self, setting: ParameterSharing) -> None:
@@ -46,10 +45,7 @@ class Parameters:
             fishers = fisher_of(agent.learner, agent.examples_now())
             arrays |= {f"fisher.{name}": fishers[name] for name in NAMES}
         parcel = Parcel(arrays, sum(array.numel() for array in arrays.values()))
-        return [
-            Message(agent.number, neighbour, KIND, (parcel,), tick.round)
-            for neighbour in agent.neighbours
-        ]
+        return agent.to_neighbours(self.kind, parcel, tick)
 
     def receive(self, agent: Agent, message: Message, tick: Tick) -> list[Message]:
         """The newest of each neighbour; what does not fit, or is no number, is refused."""
@@ -57,11 +53,8 @@ class Parameters:
         wanted = {name: weight.shape for name, weight in travelling(agent).items()}
         if self.setting.mode == "fedcurv":
             wanted |= {f"fisher.{name}": wanted[name] for name in NAMES}
-        if {name: array.shape for name, array in arrays.items()} != wanted:
-            agent.note("other shapes", message)
-        elif not all(bool(array.isfinite().all()) for array in arrays.values()):
-            agent.note("not finite", message)
-        else:
+        fits = {name: array.shape for name, array in arrays.items()} == wanted
+        if agent.accepts(message, arrays.values(), fits):
             self.heard[message.sender] = arrays
         return []
 
