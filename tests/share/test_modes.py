@@ -10,9 +10,11 @@ import torch
 
 from understudy.link.carrier import Carrier, Inbox, Message, Parcel
 from understudy.share.agent import Agent
-from understudy.share.engine import grant, run
+from understudy.share.crew import Together
+from understudy.share.engine import grant
+from understudy.share.loop import run
 from understudy.share.modes.parameters import travelling
-from understudy.share.population import clock, modes_of, populations_of
+from understudy.share.population import begin_alike, carriers_of, moments_of, populations_of
 from understudy.share.settings import ShareConfig
 from understudy.share.wishes import Tick
 from understudy.tasks.holdings import Instances, generated_instances
@@ -37,9 +39,10 @@ def data() -> Instances:
 
 def ran(data: Instances, **settings: Any) -> list[tuple[list[Agent], Carrier]]:
     config = ShareConfig(**SMALL | settings)
-    populations = populations_of(config, data)
-    run(populations, clock(config, modes_of(config)))
-    return populations
+    populations, carriers = populations_of(config, data), carriers_of(config)
+    begin_alike(config, data, populations)
+    run(Together(populations), carriers, moments_of(config))
+    return list(zip(populations, carriers, strict=True))
 
 
 def floats(populations: list[tuple[list[Agent], Carrier]]) -> dict[str, int]:
@@ -78,7 +81,7 @@ def test_a_population_repeats_and_does_not_hear_those_beside_it(data: Instances)
 def test_after_a_mean_all_agents_of_a_full_graph_are_alike(data: Instances) -> None:
     config = ShareConfig(**SMALL, learner="monolithic", share_parameters={"mode": "fedavg"})
     populations = populations_of(config, data)
-    agents, carrier = populations[0]
+    agents, carrier = populations[0], carriers_of(config)[0]
     for number, agent in enumerate(agents):
         agent.learner.weights["modules.weight"].fill_(float(number))
     for now in (0, 1):
@@ -137,7 +140,7 @@ def test_a_narrow_edge_trims_and_postpones_and_the_run_goes_on(data: Instances) 
 @pytest.mark.parametrize("fault", ["nan", "shape", "names"])
 def test_what_is_poisoned_is_refused_and_noted(data: Instances, fault: str) -> None:
     config = ShareConfig(**SMALL, learner="monolithic", share_parameters={"mode": "fedavg"})
-    agent = populations_of(config, data)[0][0][0]
+    agent = populations_of(config, data)[0][0]
     arrays = {name: weight.clone() for name, weight in travelling(agent).items()}
     if fault == "nan":
         arrays["modules.bias"][0, 0] = float("nan")
@@ -152,3 +155,17 @@ def test_what_is_poisoned_is_refused_and_noted(data: Instances, fault: str) -> N
     list(agent.modes[0].settle(agent, tick))
     assert sum(agent.events.values()) == 1
     assert all(torch.equal(a, b) for a, b in zip(before, weights_of([agent]), strict=True))
+
+
+def test_agents_at_their_own_pace_all_learn_all_tasks(data: Instances) -> None:
+    """Some end earlier and still answer; nothing that was sent is left unread."""
+    shared = {"share_parameters": {"mode": "fedavg", "every": 2}, "slowest": 2.5}
+    config = ShareConfig(**SMALL, **shared)
+    assert None in [tick for moment in moments_of(config) for tick in moment[0]]
+    populations = ran(data, **shared)
+    for agent in populations[0][0]:
+        assert [point[:2] for point in agent.curve] == [
+            (task, epoch) for task in range(6) for epoch in (0, 2, 4)
+        ]
+    assert populations[0][1].totals().floats["parameters"] == 3 * 2 * 3 * 2 * 4 * MODULE
+    assert same(populations[0][0], ran(data, **shared)[0][0])

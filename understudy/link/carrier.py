@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from torch import Tensor
 
 from understudy.link.graph import Graph, Pair
+
+_STATE = ("traffic", "_waiting", "_arriving", "_outcomes")  # all else is as it was begun with
 
 Fate = Literal["arrives", "trimmed", "waits", "superseded", "lost", "no edge"]
 
@@ -115,19 +117,32 @@ class Carrier:
             if edge.opens(round_) and self._waiting[pair]:
                 self._cross(pair, edge.bandwidth, round_)
 
-    def deliver(self, round_: int) -> dict[int, Inbox]:
-        """What has arrived by this round, by agent; messages in the order of their senders."""
-        there = [message for due, message in self._arriving if due <= round_]
-        self._arriving = [(due, message) for due, message in self._arriving if due > round_]
-        there.sort(key=lambda message: (message.receiver, message.sender, message.round))
-        outcomes, self._outcomes = self._outcomes, {}
+    def deliver(self, round_: int, agents: Collection[int] | None = None) -> dict[int, Inbox]:
+        """What has arrived by this round for each of these agents (None: all), in the order of
+        its senders; for the others it is kept."""
+        wanted = range(self.graph.size) if agents is None else agents
+        there: dict[int, list[Message]] = {agent: [] for agent in wanted}
+        kept = []
+        for due, message in self._arriving:
+            if due <= round_ and message.receiver in there:
+                there[message.receiver].append(message)
+            else:
+                kept.append((due, message))
+        self._arriving = kept
         return {
             agent: Inbox(
-                tuple(message for message in there if message.receiver == agent),
-                tuple(outcomes.get(agent, ())),
+                tuple(sorted(messages, key=lambda message: (message.sender, message.round))),
+                tuple(self._outcomes.pop(agent, ())),
             )
-            for agent in range(self.graph.size)
+            for agent, messages in there.items()
         }
+
+    def state(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in _STATE}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        for name in _STATE:
+            setattr(self, name, state[name])
 
     @property
     def in_flight(self) -> int:

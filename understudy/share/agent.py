@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -39,6 +39,13 @@ from understudy.tasks.holdings import Instances, Task
 _TRAINING, _REPLAY = 10, 11  # what a draw is for
 
 Step = Generator[Wish, Tensor | None, list[Message]]
+Point = tuple[int, int, list[float]]  # an examination: task, epoch, accuracy of each task
+
+# What it has become by the end of a round; all else it begins with.
+_STATE = (
+    *("learner", "penalty", "accuracy", "curve", "added", "events"),
+    *("current", "replay", "received"),
+)
 
 
 class Mode(Protocol):
@@ -80,7 +87,7 @@ class Agent:
         self.number, self.seed, self.neighbours = place.number, place.seed, place.neighbours
         self.penalty: Penalty | None = None
         self.accuracy = torch.full((config.tasks,), torch.nan)  # when last examined
-        self.curve: list[tuple[int, int, list[float]]] = []  # (task, epoch, accuracy of each task)
+        self.curve: list[Point] = []
         self.added: dict[int, int] = {}  # the module that a task added
         self.events: Counter[tuple[str, str]] = Counter()  # (what was wrong, kind of message)
         self.current = -1
@@ -97,6 +104,21 @@ class Agent:
         """Take over another's first modules; decoders and structures stay its own."""
         for name in ("modules.weight", "modules.bias"):
             self.learner.weights[name][: other.first] = other.weights[name][: other.first]
+
+    def state(self) -> dict[str, Any]:
+        memories = [_memory(mode) for mode in self.modes]
+        return {name: getattr(self, name) for name in _STATE} | {"modes": memories}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        for name in _STATE:
+            setattr(self, name, state[name])
+        for mode, memory in zip(self.modes, state["modes"], strict=True):
+            vars(mode).update(memory)
+        for task in self.seen():
+            known = [task.train.x]
+            if task.number in self.received:
+                known.append(self.received[task.number].x)
+            self._known[task.number] = {_digest(x) for each in known for x in each}
 
     def step(self, tick: Tick, inbox: Inbox) -> Step:
         outbox: list[Message] = []
@@ -270,6 +292,10 @@ class Agent:
     def _examples(self, task: Task, own: Instances) -> Examples:
         there = torch.full((len(own),), task.number)
         return Examples(self.entered(own.x), task.local(own.label), there)
+
+
+def _memory(mode: Mode) -> dict[str, Any]:
+    return {name: value for name, value in vars(mode).items() if name != "setting"}
 
 
 def _together(parts: Sequence[Examples]) -> Examples:

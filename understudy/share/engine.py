@@ -1,34 +1,16 @@
-"""Agents in one process: messages carried edge by edge, alike wishes computed together."""
+"""What many agents wish for at one moment, computed together where it is alike."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 
 from torch import Tensor
 
-from understudy.link.carrier import Carrier, Message
-from understudy.share.agent import Agent, Step
+from understudy.link.carrier import Message
+from understudy.share.agent import Step
 from understudy.share.penalties import together
 from understudy.share.training import accuracies, stacks_by, train
-from understudy.share.wishes import Examine, Tick, Train, Wish
-
-Populations = Sequence[tuple[Sequence[Agent], Carrier]]
-
-
-def run(
-    populations: Populations, ticks: Iterable[Tick], watch: Callable[[Tick], None] | None = None
-) -> None:
-    """All populations (one per seed) through all ticks, side by side."""
-    for now, tick in enumerate(ticks):
-        steps: list[Step] = []
-        for agents, carrier in populations:
-            inboxes = carrier.deliver(now)
-            steps += [agent.step(tick, inboxes[agent.number]) for agent in agents]
-        outboxes = iter(grant(steps))
-        for agents, carrier in populations:
-            carrier.carry(now, [message for _ in agents for message in next(outboxes)])
-        if watch is not None:
-            watch(tick)
+from understudy.share.wishes import Examine, Train, Wish
 
 
 def grant(steps: Sequence[Step]) -> list[list[Message]]:

@@ -8,16 +8,20 @@ from itertools import product
 
 from understudy.link.carrier import Carrier
 from understudy.link.graph import Edge, Graph, make_graph
+from understudy.models.chance import generator_of
 from understudy.models.stacked import NetShape
 from understudy.share.agent import Agent, Mode, Place
-from understudy.share.engine import run
+from understudy.share.crew import Moment, Together
 from understudy.share.learner import INITIAL_TASKS, new_learner
+from understudy.share.loop import run
 from understudy.share.modes.data import Data
 from understudy.share.modes.modules import Modules
 from understudy.share.modes.parameters import Parameters
 from understudy.share.settings import ShareConfig
 from understudy.share.wishes import Tick
 from understudy.tasks.holdings import AGENT_SEED, Dealing, Instances, deal
+
+_PACE = 40  # what a draw is for
 
 
 def graph_of(config: ShareConfig, seed: int) -> Graph:
@@ -39,22 +43,27 @@ def shape_of(config: ShareConfig, data: Instances) -> NetShape:
     )
 
 
-def populations_of(config: ShareConfig, data: Instances) -> list[tuple[list[Agent], Carrier]]:
-    """One population for each seed. Where weights or modules are shared, its agents begin with
-    those of one that learnt the first tasks and takes no part."""
-    populations = []
-    for seed in config.seeds:
-        graph = graph_of(config, seed)
-        populations.append((agents_of(config, data, graph, seed), Carrier(graph, seed)))
-    if config.share_parameters.mode != "none" or config.share_modules.mode != "none":
-        bases = [base_of(config, data, seed) for seed in config.seeds]
-        tasks = bases[0].config.tasks
-        apart = [([base], Carrier(Graph(1, {}))) for base in bases]
-        run(apart, [tick for tick in clock(config, []) if tick.task < tasks])
-        for base, (agents, _) in zip(bases, populations, strict=True):
-            for agent in agents:
-                agent.begin_as(base.learner)
-    return populations
+def populations_of(config: ShareConfig, data: Instances) -> list[list[Agent]]:
+    """One population for each seed, before anything is learnt."""
+    return [agents_of(config, data, graph_of(config, seed), seed) for seed in config.seeds]
+
+
+def carriers_of(config: ShareConfig) -> list[Carrier]:
+    return [Carrier(graph_of(config, seed), seed) for seed in config.seeds]
+
+
+def begin_alike(config: ShareConfig, data: Instances, populations: list[list[Agent]]) -> None:
+    """Where weights or modules are shared, agents begin with those of one that learnt the first
+    tasks and takes no part."""
+    if config.share_parameters.mode == "none" and config.share_modules.mode == "none":
+        return
+    bases = [base_of(config, data, seed) for seed in config.seeds]
+    tasks = bases[0].config.tasks
+    moments = [[[tick]] * len(bases) for tick in clock(config, []) if tick.task < tasks]
+    run(Together([[base] for base in bases]), [Carrier(Graph(1, {})) for _ in bases], moments)
+    for base, agents in zip(bases, populations, strict=True):
+        for agent in agents:
+            agent.begin_as(base.learner)
 
 
 def base_of(config: ShareConfig, data: Instances, seed: int) -> Agent:
@@ -120,3 +129,33 @@ def clock(config: ShareConfig, modes: Sequence[Mode]) -> list[Tick]:
         ticks += [replace(opening, exchange=exchange) for exchange in range(exchanges)]
         ticks[-1] = replace(ticks[-1], train=end - epoch)
     return ticks
+
+
+def moments_of(config: ShareConfig) -> list[Moment]:
+    """What every agent does at every moment. In step: all the same. At paces of their own: an
+    agent's rounds take it up to `slowest` times as long, and who has ended still answers."""
+    ticks = clock(config, modes_of(config))
+    if config.slowest == 1:
+        return [[[tick] * config.agents] * len(config.seeds) for tick in ticks]
+    paces = [
+        [_pace(config, seed + AGENT_SEED * number) for number in range(config.agents)]
+        for seed in config.seeds
+    ]
+    length = max(int(pace * (len(ticks) - 1)) for row in paces for pace in row) + 1
+    tracks = [[_track(ticks, pace, length) for pace in row] for row in paces]
+    return [[[track[now] for track in row] for row in tracks] for now in range(length)]
+
+
+def _pace(config: ShareConfig, seed: int) -> float:
+    return 1 + (config.slowest - 1) * float(generator_of(seed, _PACE).random())
+
+
+def _track(ticks: Sequence[Tick], pace: float, length: int) -> list[Tick | None]:
+    """One agent's ticks, each at its own moment; then it only listens."""
+    ended = replace(ticks[-1], exchange=ticks[-1].exchange + 1, train=0)
+    track: list[Tick | None] = [None] * length
+    for number, tick in enumerate(ticks):
+        track[int(pace * number)] = tick
+    for now in range(int(pace * (len(ticks) - 1)) + 1, length):
+        track[now] = ended
+    return track

@@ -83,6 +83,9 @@ class ShareConfig(Section):
     share_data: DataSharing = Field(DataSharing(), description="instances")
     share_parameters: ParameterSharing = Field(ParameterSharing(), description="weights")
     share_modules: ModuleSharing = Field(ModuleSharing(), description="modules")
+    slowest: float = Field(
+        1.0, ge=1, description="agents' rounds last up to this many times as long; 1: in step"
+    )
     seeds: list[int] = Field([0], min_length=1, description="one population each, side by side")
 
     @model_validator(mode="after")
