@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Sequence
 from html import escape
-from importlib import resources
-from string import Template
 from typing import Any
 
-import yaml
-
-from understudy.errors import RunError
-from understudy.files import write_text
 from understudy.metrics import wilson_interval
 from understudy.offload.alarms import Alarms
 from understudy.report import plots
+from understudy.report.html import facts, table, tiles, write_page
+from understudy.report.numbers import mean, number, span
 from understudy.run import RunDirectory
 
 Record = dict[str, Any]
@@ -50,7 +45,6 @@ def write_report(run: RunDirectory) -> None:
     lines = run.metric_lines()
     parts = _header(settings, summary, matrix, lines) | _plots(summary, matrix, lines)
     parts |= {
-        "style": _shipped("page.css"),
         "phase_table": _phase_table(summary["phases"]),
         "metric_table": _metric_table(summary),
         "spend_table": _spend_table(summary),
@@ -58,12 +52,8 @@ def write_report(run: RunDirectory) -> None:
             f"understudy train {shlex.quote(str(settings['recipe']))} --config config.yaml "
             "--out runs/again"
         ),
-        "settings": escape(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)),
     }
-    try:
-        write_text(run.report, Template(_shipped("page.html")).substitute(parts))
-    except OSError as error:
-        raise RunError(f"{run.report}: cannot be written ({error.strerror})") from error
+    write_page(run, "page.html", parts)
 
 
 def _header(
@@ -71,17 +61,14 @@ def _header(
 ) -> dict[str, str]:
     phases = summary["phases"]
     stream = _stream_in_words(phases, lines)
-    budget = plots.span([phase["budget"] for phase in phases])
-    facts = [("model", settings["model"]), ("seed", settings["seed"])]
-    facts += [("budget", budget), ("steps", summary["steps"])]
+    budget = span([phase["budget"] for phase in phases])
+    known = [("model", settings["model"]), ("seed", settings["seed"])]
+    known += [("budget", budget), ("steps", summary["steps"])]
     return {
         "title": escape(f"{settings['recipe']}: {stream}"),
         "recipe": escape(str(settings["recipe"])),
         "stream": escape(stream),
-        "facts": "".join(
-            f"<div><dt>{escape(name)}</dt><dd>{escape(str(fact))}</dd></div>"
-            for name, fact in facts
-        ),
+        "facts": facts(known),
         "tiles": _tiles(summary, matrix, budget),
         "warnings": _warnings(lines),
         "budget_words": _budget_words(lines, phases),
@@ -102,24 +89,22 @@ def _stream_in_words(phases: list[Record], lines: list[Record]) -> str:
 def _tiles(summary: Record, matrix: list[Record], budget: str) -> str:
     """What to know first. Every mean is over the tasks of the stream, at its end."""
     local, system = summary["local"], summary["system"]
-    cloud, asked = (plots.mean(plots.accuracies(matrix, key)[-1]) for key in ("cloud", "ask_rate"))
+    cloud, asked = (mean(plots.accuracies(matrix, key)[-1]) for key in ("cloud", "ask_rate"))
     calls, dollars = summary["spend"]["calls"], _dollars(summary["spend"]["dollars"])
     examined = _dollars(summary["evaluation_spend"]["dollars"])
-    lost = _figure(system["forgetting"])
-    tiles = (
+    lost = number(system["forgetting"])
+    return tiles(
         (
-            "system accuracy",
-            _figure(system["average_accuracy"]),
-            f"the cloud alone: {_figure(cloud)}",
-        ),
-        ("local accuracy", _figure(local["average_accuracy"]), "without any help"),
-        ("asked, as served", _figure(asked), f"of the questions; budget: {budget}"),
-        ("forgetting", _figure(local["forgetting"]), f"local; of the system: {lost}"),
-        ("spent in training", dollars, f"on {calls:,} calls; examinations: {examined}"),
-    )
-    return "\n".join(
-        f"<li><span>{name}</span><strong>{figure}</strong><small>{escape(note)}</small></li>"
-        for name, figure, note in tiles
+            (
+                "system accuracy",
+                number(system["average_accuracy"]),
+                f"the cloud alone: {number(cloud)}",
+            ),
+            ("local accuracy", number(local["average_accuracy"]), "without any help"),
+            ("asked, as served", number(asked), f"of the questions; budget: {budget}"),
+            ("forgetting", number(local["forgetting"]), f"local; of the system: {lost}"),
+            ("spent in training", dollars, f"on {calls:,} calls; examinations: {examined}"),
+        )
     )
 
 
@@ -136,7 +121,7 @@ def _warnings(lines: list[Record]) -> str:
 
 def _budget_words(lines: list[Record], phases: list[Record]) -> str:
     over = [line["cloud/ask_rate"] > line["cloud/budget"] + 1e-6 for line in lines]
-    words = f"Of the single training steps {plots.mean(over):.0%} ask above the budget."
+    words = f"Of the single training steps {mean(over):.0%} ask above the budget."
     served = plots.column([phase["evaluation"] for phase in phases], "ask_rate")
     excess = [e for e in served - plots.column(phases, "budget") if math.isfinite(e)]
     if not excess:
@@ -176,17 +161,17 @@ def _phase_table(phases: list[Record]) -> str:
         figures = [phase["budget"], phase["training"]["settled_mean"], served["ask_rate"]]
         figures += [served["local"], served["system"], served["cloud"]]
         name = escape(f"{phase['phase']} {phase['task']}")
-        rows.append([name, *(_figure(figure, 3) for figure in figures)])
-    return _table(heads, rows)
+        rows.append([name, *(number(figure, 3) for figure in figures)])
+    return table(heads, rows)
 
 
 def _metric_table(summary: Record) -> str:
     heads = ("metric", "local", "system as served", "system at the budget")
     rows = [
-        [f"{name}<small>{meaning}</small>", *(_figure(summary[w].get(key), 3) for w in _WHICH)]
+        [f"{name}<small>{meaning}</small>", *(number(summary[w].get(key), 3) for w in _WHICH)]
         for key, name, meaning in _METRICS
     ]
-    return _table(heads, rows)
+    return table(heads, rows)
 
 
 def _spend_table(summary: Record) -> str:
@@ -195,30 +180,8 @@ def _spend_table(summary: Record) -> str:
         [name, *(_dollars(bill[k]) if k == "dollars" else f"{bill[k]:,}" for k, _ in _BILL)]
         for name, bill in bills
     ]
-    return _table(("", *(head for _, head in _BILL)), rows)
-
-
-def _table(heads: Sequence[str], rows: list[list[str]]) -> str:
-    """Cells are HTML already; the first of a row heads it."""
-    top = "".join(f'<th scope="col">{head}</th>' for head in heads)
-    body = "\n".join(
-        f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in rest)}</tr>'
-        for first, *rest in rows
-    )
-    table = f"<table><thead><tr>{top}</tr></thead>\n<tbody>{body}</tbody></table>"
-    return f'<div class="table">{table}</div>'
-
-
-def _figure(value: float | None, digits: int = 2) -> str:
-    """A number; a dash where it is not defined."""
-    if value is None or not math.isfinite(value):
-        return "–"
-    return f"{value:.{digits}f}".replace("-", "−")
+    return table(("", *(head for _, head in _BILL)), rows)
 
 
 def _dollars(value: float) -> str:
     return f"${value:,.2f}" if value >= 1 or value == 0 else f"${value:.4f}"
-
-
-def _shipped(name: str) -> str:
-    return resources.files("understudy.report").joinpath(name).read_text(encoding="utf-8")

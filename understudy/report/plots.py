@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from understudy.metrics import apgr, random_offloading
+from understudy.metrics.measured import FloatArray
+from understudy.report.numbers import last, mean, measured, number, span
 from understudy.report.svg import (
     ASKED,
     INK,
@@ -18,21 +20,20 @@ from understudy.report.svg import (
     SHADE,
     SYSTEM,
     TASKS,
-    FloatArray,
+    WIDTH,
     drawing,
     label_ends,
+    panel_size,
     short,
+    small_multiples,
     smoothed,
     svg,
 )
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 Record = dict[str, Any]
-
-_WIDTH = 10.0  # inches; the width of the page
 
 
 def budget_plot(lines: list[Record], phases: list[Record]) -> str:
@@ -47,13 +48,13 @@ def budget_plot(lines: list[Record], phases: list[Record]) -> str:
     asked = span([phase["training"]["mean"] for phase in phases], "{:.0%}")
     allowed = span([phase["budget"] for phase in phases], "{:.0%}")
     title = f"Phase by phase, {asked} of the responses asked; the budget allows {allowed}"
-    with drawing(_WIDTH, sum(heights) + 0.8) as figure:
+    with drawing(WIDTH, sum(heights) + 0.8) as figure:
         rows = figure.subplots(len(heights), sharex=True, height_ratios=heights, squeeze=False)
         above, *others = rows[:, 0]
         _ask_rates(above, lines, phases, rate, budget)
         above.set_title(title)
         for axes, (name, values, colour) in zip(others, below, strict=True):
-            axes.plot(_steps(lines), _measured(values), color=colour, linewidth=1.6)
+            axes.plot(_steps(lines), measured(values), color=colour, linewidth=1.6)
             axes.set_ylabel(name)
             axes.margins(y=0.15)
             _shade_phases(axes, lines)
@@ -74,14 +75,14 @@ def _ask_rates(
     axes.step(steps, budget, where="mid", color=INK, linewidth=1.4, linestyle=(0, (5, 2)))
     axes.plot(ends, served, "D", color=SYSTEM, markersize=5.5, zorder=4, markeredgecolor="white")
     axes.set_ylabel("share that asks")
-    top = np.nanmax([*rate, *budget, *_measured(served), 0.1])
+    top = np.nanmax([*rate, *budget, *measured(served), 0.1])
     axes.set_ylim(-0.03 * top, 1.08 * top)
     _frame(axes, lines)
     _name_phases(axes, lines)
     ends_of_lines = [
-        (_last(calm), f"mean of {window} steps", ASKED),
+        (last(calm), f"mean of {window} steps", ASKED),
         (float(budget[-1]), "budget", INK),
-        (float(_measured(served)[-1]), "as served", SYSTEM),
+        (float(measured(served)[-1]), "as served", SYSTEM),
     ]
     label_ends(axes, ends_of_lines, height=2.0)
 
@@ -95,14 +96,14 @@ def training_plot(lines: list[Record]) -> str:
     title = "In training, responses are drawn at random and asking is live"
     if math.isfinite(gain):
         title = f"Accuracy in training: system {gain:+.2f} against the responses that did not ask"
-    with drawing(_WIDTH, 3.9) as figure:
+    with drawing(WIDTH, 3.9) as figure:
         axes = figure.subplots()
         ends = []
         for name, values, colour in (("system", system, SYSTEM), ("local", local, LOCAL)):
             calm = smoothed(values, phase, window)
             axes.plot(_steps(lines), values, ".", color=colour, alpha=0.35, markersize=5, mew=0)
             axes.plot(_steps(lines), calm, color=colour)
-            ends.append((_last(calm), name, colour))
+            ends.append((last(calm), name, colour))
         axes.set_ylim(0, 1.02)
         axes.set_ylabel(f"accuracy, mean of {window} steps")
         axes.set_xlabel("training step")
@@ -123,7 +124,7 @@ def matrix_plot(matrix: list[Record], names: Sequence[str]) -> str:
         for axes, which in zip(panels, ("local", "system"), strict=True):
             values = accuracies(matrix, which)
             _heat(axes, values, columns, across / len(names))
-            before, after = (_shown(mean(values[row])) for row in (0, -1))
+            before, after = (number(mean(values[row])) for row in (0, -1))
             axes.set_title(f"{which.capitalize()}: {before} before, {after} at the end")
         panels[0].set_yticks(np.arange(len(rows)) + 0.5, rows)
         return svg(figure, "matrix", "accuracy on every task after every phase")
@@ -140,7 +141,7 @@ def _heat(axes: Axes, values: FloatArray, columns: list[str], cell_width: float)
         fill = colours(0.02 + 0.58 * float(np.clip(np.nan_to_num(value), 0, 1)))
         axes.add_patch(Rectangle((task, row), 1, 1, facecolor=fill, edgecolor="white", lw=1.2))
         size = 7.5 if small else 10
-        axes.text(task + 0.5, row + 0.52, _shown(float(value)), ha="center", va="center", size=size)
+        axes.text(task + 0.5, row + 0.52, number(float(value)), ha="center", va="center", size=size)
     for task in range(values.shape[1]):
         axes.add_patch(
             Rectangle((task, task + 1), 1, 1, fill=False, edgecolor="#E69F00", lw=2.2, zorder=3)
@@ -170,29 +171,29 @@ def kept_plot(matrix: list[Record], names: Sequence[str]) -> str:
         axes.set_ylim(0, 1.03)
 
     title = "Accuracy of each task alone (orange) and with help (blue); shaded where it is trained"
-    with drawing(*_panel_size(len(panels))) as figure:
-        _small_multiples(figure, panels, draw, title, ("after phase", "accuracy"))
+    with drawing(*panel_size(len(panels), 5)) as figure:
+        small_multiples(figure, panels, draw, title, ("after phase", "accuracy"))
         return svg(figure, "kept", title)
 
 
 def cost_plot(matrix: list[Record], names: Sequence[str]) -> str:
     """The mean deferral curve at the end over every task's own, with their APGR."""
     cells = matrix[-1]["tasks"]
-    curves, shares = np.array([_measured(cell["curve"]) for cell in cells]), _shares(cells[0])
+    curves, shares = np.array([measured(cell["curve"]) for cell in cells]), _shares(cells[0])
     middle = np.array([mean(points) for points in curves.T])
     areas = [area_recovered(cell) for cell in cells]
-    title = f"Choosing what to ask: APGR {_shown(mean(areas))} on average (at random: 0.50)"
+    title = f"Choosing what to ask: APGR {number(mean(areas))} on average (at random: 0.50)"
     panels = _tasks(matrix, names)
-    with drawing(_WIDTH, max(4.2, 1.8 + 0.22 * len(panels))) as figure:
+    with drawing(WIDTH, max(4.2, 1.8 + 0.22 * len(panels))) as figure:
         axes = figure.subplots()
         chance = random_offloading(middle[0], middle[-1], shares)
         axes.plot(shares, chance, "--", color=QUIET, linewidth=1.4)
-        for number, (task, phases) in enumerate(panels):
-            style: Record = {"color": TASKS[number % len(TASKS)], "alpha": 0.9}
-            label = f"{_phases_named(names[task], phases)}  {_shown(areas[task])}"
+        for turn, (task, phases) in enumerate(panels):
+            style: Record = {"color": TASKS[turn % len(TASKS)], "alpha": 0.9}
+            label = f"{_phases_named(names[task], phases)}  {number(areas[task])}"
             axes.plot(shares, curves[task], linewidth=1.2, label=label, **style)
             axes.plot(*_served(cells[task])[:, None], "D", ms=5, mec="white", mew=0.6, **style)
-        label = f"mean of all  {_shown(mean(areas))}"
+        label = f"mean of all  {number(mean(areas))}"
         axes.plot(shares, middle, color=INK, linewidth=3, label=label)
         overall = np.mean([_served(cell) for cell in cells], axis=0)[:, None]
         axes.plot(*overall, "D", color=INK, ms=9, mec="white", zorder=5)
@@ -214,69 +215,39 @@ def task_cost_plot(matrix: list[Record], names: Sequence[str]) -> str:
 
     def draw(axes: Axes, task: int, phases: list[int]) -> None:
         cell = cells[task]
-        curve, shares = _measured(cell["curve"]), _shares(cell)
+        curve, shares = measured(cell["curve"]), _shares(cell)
         chance = random_offloading(curve[0], curve[-1], shares)
         axes.fill_between(shares, chance, curve, color=SYSTEM, alpha=0.12, linewidth=0)
         axes.plot(shares, chance, "--", color=QUIET, linewidth=1.1)
         axes.plot(shares, curve, color=SYSTEM, linewidth=1.8)
         axes.plot(*_served(cell)[:, None], "D", color=INK, ms=6, mec="white", zorder=4)
         axes.set_title(_phases_named(names[task], phases), fontsize=10)
-        found = f"APGR {_shown(area_recovered(cell))}"
+        found = f"APGR {number(area_recovered(cell))}"
         axes.text(0.98, 0.04, found, transform=axes.transAxes, ha="right", color=QUIET, size=9)
         _share_axis(axes)
         axes.set_xticks((0, 0.5, 1), ("0", "0.5", "1"))
 
     title = "Above the dashed line of asking at random, asking goes where it helps; ◆ as served"
-    with drawing(*_panel_size(len(panels))) as figure:
-        _small_multiples(figure, panels, draw, title, ("share asked", "accuracy"))
+    with drawing(*panel_size(len(panels), 5)) as figure:
+        small_multiples(figure, panels, draw, title, ("share asked", "accuracy"))
         return svg(figure, "taskcost", title)
 
 
 def area_recovered(cell: Record) -> float:
     """APGR of a cell's curve; NaN where the cloud is no better or worse than the local model."""
-    curve = _measured(cell["curve"])
+    curve = measured(cell["curve"])
     if not np.isfinite(curve[[0, -1]]).all():
         return math.nan
     return apgr(_shares(cell), curve, float(curve[0]), float(curve[-1]))
 
 
 def column(lines: list[Record], name: str) -> FloatArray:
-    return _measured([line[name] for line in lines])
+    return measured([line[name] for line in lines])
 
 
 def accuracies(matrix: list[Record], which: str) -> FloatArray:
     """(1 + phases, tasks): the row before training first."""
-    return np.array([_measured([cell[which] for cell in row["tasks"]]) for row in matrix])
-
-
-def span(values: Sequence[float | None], form: str = "{:.2f}") -> str:
-    """One value, or the least and the greatest."""
-    known = [value for value in values if value is not None]
-    if not known:
-        return "an unknown share"
-    ends = [form.format(end) for end in (min(known), max(known))]
-    return ends[0] if ends[0] == ends[1] else " to ".join(ends)
-
-
-def _measured(values: Sequence[float | None] | FloatArray) -> FloatArray:
-    """Numbers with NaN for what is null or not finite."""
-    found = np.array([math.nan if value is None else value for value in values], dtype=np.float64)
-    return np.where(np.isfinite(found), found, np.nan)
-
-
-def mean(values: Sequence[float] | FloatArray) -> float:
-    known = _measured(values)
-    known = known[np.isfinite(known)]
-    return float(known.mean()) if known.size else math.nan
-
-
-def _last(values: FloatArray) -> float:
-    known = values[np.isfinite(values)]
-    return float(known[-1]) if known.size else math.nan
-
-
-def _shown(value: float) -> str:
-    return f"{value:.2f}" if math.isfinite(value) else "–"
+    return np.array([measured([cell[which] for cell in row["tasks"]]) for row in matrix])
 
 
 def _shares(cell: Record) -> FloatArray:
@@ -285,7 +256,7 @@ def _shares(cell: Record) -> FloatArray:
 
 def _served(cell: Record) -> FloatArray:
     """The share asked and the accuracy at the point at which the recipe serves."""
-    return _measured([cell["ask_rate"], cell["system"]])
+    return measured([cell["ask_rate"], cell["system"]])
 
 
 def _steps(lines: list[Record]) -> FloatArray:
@@ -320,7 +291,7 @@ def _name_phases(axes: Axes, lines: list[Record]) -> None:
     """The task of every phase above its stretch; slanted where one has no room."""
     names = {line["phase"]: f"{line['phase']} {short(line['task'])}" for line in lines}
     stretches = {phase: _steps_of(lines, phase) for phase in names}
-    inch = 0.78 * _WIDTH / len(lines)
+    inch = 0.78 * WIDTH / len(lines)
     tight = any(0.088 * len(names[n]) > inch * len(steps) for n, steps in stretches.items())
     middles = [(steps[0] + steps[-1]) / 2 for steps in stretches.values()]
     turn: Record = {"rotation": 30, "ha": "left", "rotation_mode": "anchor"} if tight else {}
@@ -346,35 +317,3 @@ def _tasks(matrix: list[Record], names: Sequence[str]) -> list[tuple[int, list[i
 
 def _phases_named(name: str, phases: list[int]) -> str:
     return f"{', '.join(map(str, phases))}  {short(name, 15)}"
-
-
-def _abreast(panels: int) -> int:
-    return min(5, max(panels, 3))
-
-
-def _panel_size(panels: int) -> tuple[float, float]:
-    return _WIDTH, 2.3 * math.ceil(panels / _abreast(panels)) + 0.5
-
-
-def _small_multiples(
-    figure: Figure,
-    panels: list[tuple[int, list[int]]],
-    draw: Callable[[Axes, int, list[int]], None],
-    title: str,
-    labels: tuple[str, str],
-) -> None:
-    """A panel per task on shared axes, row by row; places left over stay empty."""
-    abreast = _abreast(len(panels))
-    rows = math.ceil(len(panels) / abreast)
-    grid = figure.subplots(rows, abreast, sharex=True, sharey=True, squeeze=False)
-    for place, axes in enumerate(grid.flat):
-        if place >= len(panels):
-            axes.set_visible(False)
-            continue
-        draw(axes, *panels[place])
-        if place + abreast >= len(panels):  # the lowest of its column
-            axes.set_xlabel(labels[0])
-            axes.tick_params(labelbottom=True)
-        if place % abreast == 0:
-            axes.set_ylabel(labels[1])
-    figure.suptitle(title, x=0.01, ha="left", fontsize=11.5, fontweight="bold")

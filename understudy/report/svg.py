@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import html
 import io
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
+
+from understudy.metrics.measured import FloatArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-FloatArray = npt.NDArray[np.float64]
+WIDTH = 10.0  # inches; the width of the page
 
 # Colours that the common kinds of colour blindness keep apart (Okabe and Ito; Tol's muted set).
 LOCAL, SYSTEM, ASKED, PRICE = "#C75B00", "#0072B2", "#007A5A", "#8A3F8A"
@@ -85,6 +87,40 @@ def svg(figure: Figure, name: str, description: str) -> str:
     # Its own size gives way to the page's; the viewBox keeps its shape.
     own = f' role="img" aria-label="{html.escape(description)}" style="width: min(100%, {width}px)"'
     return re.sub(r' width="[^"]*pt" height="[^"]*pt"', lambda _: own, text, count=1).strip()
+
+
+def panel_size(panels: int, abreast: int) -> tuple[float, float]:
+    """Inches of a figure of small multiples."""
+    return WIDTH, 2.3 * math.ceil(panels / _columns(panels, abreast)) + 0.5
+
+
+def small_multiples(
+    figure: Figure,
+    panels: Sequence[tuple[Any, ...]],
+    draw: Callable[..., None],
+    title: str,
+    labels: tuple[str, str],
+    abreast: int = 5,
+) -> None:
+    """draw(axes, *panel) for each, on shared axes, row by row; places left over stay empty."""
+    columns = _columns(len(panels), abreast)
+    rows = math.ceil(len(panels) / columns)
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    for place, axes in enumerate(grid.flat):
+        if place >= len(panels):
+            axes.set_visible(False)
+            continue
+        draw(axes, *panels[place])
+        if place + columns >= len(panels):  # the lowest of its column
+            axes.set_xlabel(labels[0])
+            axes.tick_params(labelbottom=True)
+        if place % columns == 0:
+            axes.set_ylabel(labels[1])
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11.5, fontweight="bold")
+
+
+def _columns(panels: int, abreast: int) -> int:
+    return min(abreast, max(panels, 3))
 
 
 def smoothed(values: FloatArray, phases: FloatArray, window: int) -> FloatArray:

@@ -1,0 +1,68 @@
+"""Numbers as a page shows them: what was not measured is null in a file, NaN here, a dash there."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from understudy.metrics.measured import FloatArray
+
+
+def measured(values: Any) -> FloatArray:
+    """Any nesting of numbers and nulls, with NaN for what is null or not finite."""
+    found = np.asarray(values, dtype=np.float64)
+    return np.where(np.isfinite(found), found, np.nan)
+
+
+def mean(values: Sequence[float | None] | FloatArray) -> float:
+    known = measured(values)
+    known = known[np.isfinite(known)]
+    return float(known.mean()) if known.size else math.nan
+
+
+def mean_along(values: FloatArray, axis: int | tuple[int, ...]) -> FloatArray:
+    """The mean of what was measured; NaN where nothing was."""
+    known = np.isfinite(values)
+    count = known.sum(axis=axis)
+    total = np.where(known, values, 0.0).sum(axis=axis)
+    return np.asarray(np.where(count, total / np.maximum(count, 1), np.nan))
+
+
+def last(values: FloatArray) -> float:
+    known = values[np.isfinite(values)]
+    return float(known[-1]) if known.size else math.nan
+
+
+def number(value: float | None, digits: int = 2, sign: str = "") -> str:
+    """With `sign="+"` a gain is marked as one; a dash where there is no number."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    return f"{value:{sign}.{digits}f}".replace("-", "−")
+
+
+def count(value: float | None) -> str:
+    """59,904,000; a dash where there is no number."""
+    return "–" if value is None or not math.isfinite(value) else f"{value:,.0f}"
+
+
+def size(value: float | None) -> str:
+    """Bytes in the unit that leaves one to three digits before the point."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 999.5:
+            return f"{value:.0f} B" if unit == "B" else f"{value:.3g} {unit}"
+        value /= 1000
+    return f"{value:,.3g} TB"
+
+
+def span(values: Sequence[float | None], form: str = "{:.2f}") -> str:
+    """One value, or the least and the greatest."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return "an unknown share"
+    ends = [form.format(end) for end in (min(known), max(known))]
+    return ends[0] if ends[0] == ends[1] else " to ".join(ends)
