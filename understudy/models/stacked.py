@@ -3,22 +3,24 @@
 A network is a frozen entrance, `layers` layers made of modules, and a linear decoder per task.
 Monolithic: layer k is module k. Modular (soft ordering, arXiv:1711.00108): every layer is a
 mixture of all modules, h <- sum_m softmax_m(structure[task])[m, layer] * drop(relu(f_m(h))).
+In a network of the user's own (models/own.py) its modules stand in the place of relu(f_m).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from understudy.errors import ConfigError
+from understudy.models.own import Own
 
+LAYERS = 4  # of the nets that are built in
 ABSENT = -1e9  # the structure's logit of a module that a task does not use
 
 
@@ -26,14 +28,15 @@ ABSENT = -1e9  # the structure's logit of a module that a task does not use
 class NetShape:
     """What rows that are computed together have in common."""
 
-    kind: Literal["mlp", "cnn"]
+    kind: str  # mlp, cnn, or own
     instance: tuple[int, ...]  # shape of one input
     tasks: int
     classes: int  # per task
     modular: bool
-    layers: int = 4
+    layers: int = LAYERS
     width: int = 64  # hidden units, or channels
     dropout: float = 0.5
+    own: Own | None = None  # the user's, of kind own
 
     def __post_init__(self) -> None:
         if self.kind == "cnn":
@@ -49,13 +52,18 @@ class NetShape:
                 )
 
     @property
-    def module(self) -> tuple[int, ...]:
-        """The shape of one module's weight."""
-        return (self.width, self.width) + ((3, 3) if self.kind == "cnn" else ())
+    def module(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of one module's weights, by name."""
+        if self.own is not None:
+            return self.own.weights
+        kernel = (3, 3) if self.kind == "cnn" else ()
+        return {"weight": (self.width, self.width, *kernel), "bias": (self.width,)}
 
     @property
     def features(self) -> int:
         """What a decoder sees of an instance."""
+        if self.own is not None:
+            return self.own.features
         if self.kind == "mlp":
             return self.width
         return self.width * math.prod(side // 2**self.layers for side in self.instance[1:])
@@ -63,13 +71,12 @@ class NetShape:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Modules that are computed at once: weight (rows, n, out, in, ..), bias (rows, n, out).
+    """Modules that are computed at once: weights by name, (rows, n, ..).
 
-    mix: (rows, samples, n, layers), their shares in each layer; None where n is 1 and alone.
+    mix: (rows, samples, n, layers), their shares in each layer; None: layer k is module k.
     """
 
-    weight: Tensor
-    bias: Tensor
+    weights: Mapping[str, Tensor]
     mix: Tensor | None = None
 
 
@@ -78,6 +85,8 @@ def entrance(shape: NetShape, x: Tensor, seed: int) -> Tensor:
 
     mlp: a random linear map to `width`; cnn: channels of zeros up to `width`.
     """
+    if shape.own is not None:
+        return shape.own.entrance(x)
     if shape.kind == "cnn":
         return F.pad(x, (0, 0, 0, 0, 0, shape.width - x.shape[1]))
     with torch.no_grad():
@@ -100,13 +109,13 @@ def body(
     (rows, samples, modules, out, ..) over all groups in their order; None: no dropout.
     """
     for layer in range(shape.layers):
+        base, given = (None, h) if shape.own is None else shape.own.before(layer, h)
         total, first = None, 0
         for group in groups:
+            weights = group.weights
             if group.mix is None:  # monolithic: this layer's module alone
-                weight, bias = group.weight[:, layer, None], group.bias[:, layer, None]
-            else:
-                weight, bias = group.weight, group.bias
-            y = _applied(shape, weight, bias, h)
+                weights = {name: weight[:, layer, None] for name, weight in weights.items()}
+            y = _applied(shape, weights, given)
             if kept is not None:
                 y = y * kept[layer][:, :, first : first + y.shape[2]]
             first += y.shape[2]
@@ -117,12 +126,14 @@ def body(
                 y = (y * mix.view(*mix.shape, *[1] * (y.dim() - 3))).sum(dim=2)
             total = y if total is None else total + y
         assert total is not None
-        h = total
-    return h.flatten(2)
+        h = total if base is None else base + total
+    return h.flatten(2) if shape.own is None else shape.own.features_of(h)
 
 
 def kept_shape(shape: NetShape, layer: int, samples: int, modules: int) -> tuple[int, ...]:
     """Of one row's dropout factors in a layer."""
+    if shape.own is not None:
+        return (samples, modules, *shape.own.inputs[layer])
     sides = () if shape.kind == "mlp" else tuple(s // 2 ** (layer + 1) for s in shape.instance[1:])
     return (samples, modules, shape.width, *sides)
 
@@ -147,8 +158,11 @@ def mixture(structure: Tensor, task: Tensor) -> Tensor:
     return shares.gather(1, wanted)
 
 
-def _applied(shape: NetShape, weight: Tensor, bias: Tensor, h: Tensor) -> Tensor:
+def _applied(shape: NetShape, weights: Mapping[str, Tensor], h: Tensor) -> Tensor:
     """relu(f_m(h)) of n modules: (rows, samples, n, out, ..)."""
+    if shape.own is not None:
+        return shape.own.applied(weights, h)
+    weight, bias = weights["weight"], weights["bias"]
     rows, count, out = weight.shape[:3]
     samples = h.shape[1]
     if shape.kind == "mlp":

@@ -102,7 +102,7 @@ class Agent:
 
     def begin_as(self, other: Learner) -> None:
         """Take over another's first modules; decoders and structures stay its own."""
-        for name in ("modules.weight", "modules.bias"):
+        for name in other.named("modules"):
             self.learner.weights[name][: other.first] = other.weights[name][: other.first]
 
     def state(self) -> dict[str, Any]:

@@ -4,30 +4,42 @@ from __future__ import annotations
 
 from copy import copy
 
+import torch
 from torch import Tensor
-from torch.func import grad, vmap
 
 from understudy.objectives import fisher_diagonal
 from understudy.share.learner import Learner
 from understudy.share.training import Examples, Stack
 
-_NAMES = ("modules.weight", "modules.bias")
-_AT_ONCE = 64  # samples whose gradients are held
+_AT_ONCE = 64  # samples whose gradients are taken together
 
 
 def fisher_of(learner: Learner, examples: Examples) -> dict[str, Tensor]:
     """The diagonal of the empirical Fisher information of the first modules' weights, by name;
     labels are the true ones, and there is no dropout."""
-    stack = Stack([learner])
+    stack, names = Stack([learner]), learner.named("modules")
+    parts = zip(
+        examples.x.split(_AT_ONCE),
+        examples.label.split(_AT_ONCE),
+        examples.task.split(_AT_ONCE),
+        strict=True,
+    )
+    found = [_gradients(stack, names, Examples(*part)) for part in parts]
+    return {
+        name: fisher_diagonal(torch.cat([part[number] for part in found]))[: learner.first]
+        for number, name in enumerate(names)
+    }
 
-    def likelihood(weights: dict[str, Tensor], x: Tensor, label: Tensor, task: Tensor) -> Tensor:
-        one = copy(stack)
-        one.weights = stack.weights | weights
-        batch = Examples(x[None, None], label[None, None], task[None, None])
-        logprobs = one.logits(batch, "exam", None)[0, 0].log_softmax(dim=0)
-        return logprobs.gather(0, label[None])[0]
 
-    weights = {name: stack.weights[name] for name in _NAMES}
-    each = vmap(grad(likelihood), in_dims=(None, 0, 0, 0), chunk_size=_AT_ONCE)
-    gradients = each(weights, examples.x, examples.label, examples.task)
-    return {name: fisher_diagonal(gradients[name][:, 0])[: learner.first] for name in _NAMES}
+def _gradients(stack: Stack, names: list[str], examples: Examples) -> tuple[Tensor, ...]:
+    """Of each sample's log-likelihood, (samples, ..): every sample is a row with the one learner's
+    weights."""
+    rows = copy(stack)
+    rows.weights = {
+        name: weight.expand(len(examples), *weight.shape[1:])
+        for name, weight in stack.weights.items()
+    }
+    wanted = [rows.weights[name].requires_grad_() for name in names]
+    batch = Examples(examples.x[:, None], examples.label[:, None], examples.task[:, None])
+    logprobs = rows.logits(batch, "exam", None)[:, 0].log_softmax(dim=1)
+    return torch.autograd.grad(logprobs.gather(1, examples.label[:, None]).sum(), wanted)

@@ -19,8 +19,8 @@ _INITIAL, _STRUCTURES, _CANDIDATE = 1, 2, 3  # what a draw is for
 class Learner:
     """weights by name, without a dimension for rows:
 
-    modules.weight (m, out, in, ..), modules.bias (m, out): the first `modules` are in use;
-    candidate.weight, candidate.bias: as one module, while a task tries one out;
+    modules.* (m, ..): every weight of a module, as modules.weight; the first `modules` are in use;
+    candidate.* (1, ..): the same of one more, while a task tries it out;
     decoders.weight (tasks, classes, features), decoders.bias (tasks, classes);
     structure (tasks, m + 1, layers): logits; the last column is the candidate's.
     """
@@ -35,6 +35,10 @@ class Learner:
         """The modules that it began with."""
         return INITIAL_TASKS if self.shape.modular else self.shape.layers
 
+    def named(self, kind: str) -> list[str]:
+        """The names of its weights of a kind: modules, candidate or decoders."""
+        return [name for name in self.weights if name.startswith(f"{kind}.")]
+
     def new_task(self) -> None:
         """Each task begins with an optimiser of its own."""
         self.moments.clear()
@@ -45,12 +49,10 @@ def new_learner(shape: NetShape, seed: int) -> Learner:
     generator = torch.Generator().manual_seed(int(generator_of(seed, _INITIAL).integers(2**62)))
     first = INITIAL_TASKS if shape.modular else shape.layers  # modules
     room = first + (max(0, shape.tasks - INITIAL_TASKS) if shape.modular else 0)
-    weight, bias = _modules(shape, room, generator)
+    modules = _modules(shape, room, generator)
     bound = shape.features**-0.5
     decoders = _uniform((shape.tasks, shape.classes, shape.features), bound, generator)
-    weights = {
-        "modules.weight": weight,
-        "modules.bias": bias,
+    weights = {f"modules.{name}": weight for name, weight in modules.items()} | {
         "decoders.weight": decoders,
         "decoders.bias": _uniform((shape.tasks, shape.classes), bound, generator),
     }
@@ -62,8 +64,8 @@ def new_learner(shape: NetShape, seed: int) -> Learner:
 def add_candidate(learner: Learner, task: int, seed: int) -> None:
     """A module beside those in use, and a structure that starts with equal shares of all."""
     draw = int(generator_of(seed, _CANDIDATE, task).integers(2**62))
-    weight, bias = _modules(learner.shape, 1, torch.Generator().manual_seed(draw))
-    learner.weights |= {"candidate.weight": weight, "candidate.bias": bias}
+    found = _modules(learner.shape, 1, torch.Generator().manual_seed(draw))
+    learner.weights |= {f"candidate.{name}": weight for name, weight in found.items()}
     structure = learner.weights["structure"]
     structure[task] = ABSENT
     structure[task, : learner.modules] = 0.0
@@ -73,8 +75,8 @@ def add_candidate(learner: Learner, task: int, seed: int) -> None:
 def keep_candidate(learner: Learner, task: int) -> None:
     """The candidate becomes a module, with the share that the task gave it."""
     place, weights = learner.modules, learner.weights
-    weights["modules.weight"][place] = weights.pop("candidate.weight")[0]
-    weights["modules.bias"][place] = weights.pop("candidate.bias")[0]
+    for name in learner.shape.module:
+        weights[f"modules.{name}"][place] = weights.pop(f"candidate.{name}")[0]
     structure = weights["structure"]
     structure[task, place] = structure[task, -1]
     structure[task, -1] = ABSENT
@@ -83,16 +85,19 @@ def keep_candidate(learner: Learner, task: int) -> None:
 
 def drop_candidate(learner: Learner, task: int) -> None:
     """The candidate is forgotten: the task does without it."""
-    del learner.weights["candidate.weight"], learner.weights["candidate.bias"]
+    for name in learner.named("candidate"):
+        del learner.weights[name]
     learner.weights["structure"][task, -1] = ABSENT
 
 
-def _modules(shape: NetShape, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """As torch begins its layers: uniform within 1 / sqrt(inputs)."""
-    inputs = torch.Size(shape.module[1:]).numel()
-    bound = inputs**-0.5
-    weight = _uniform((count, *shape.module), bound, generator)
-    return weight, _uniform((count, shape.width), bound, generator)
+def _modules(shape: NetShape, count: int, generator: torch.Generator) -> dict[str, Tensor]:
+    """As torch begins its layers: uniform within 1 / sqrt(inputs); the user's as they say."""
+    if shape.own is not None:
+        seeds = torch.randint(2**62, (count,), generator=generator).tolist()
+        found = [shape.own.new_weights(seed) for seed in seeds]
+        return {name: torch.stack([each[name] for each in found]) for name in shape.module}
+    bound = torch.Size(shape.module["weight"][1:]).numel() ** -0.5
+    return {name: _uniform((count, *size), bound, generator) for name, size in shape.module.items()}
 
 
 def _uniform(size: tuple[int, ...], bound: float, generator: torch.Generator) -> Tensor:

@@ -9,7 +9,8 @@ from itertools import product
 from understudy.link.carrier import Carrier
 from understudy.link.graph import Edge, Graph, make_graph
 from understudy.models.chance import generator_of
-from understudy.models.stacked import NetShape
+from understudy.models.own import load_own
+from understudy.models.stacked import LAYERS, NetShape
 from understudy.share.agent import Agent, Mode, Place
 from understudy.share.crew import Moment, Together
 from understudy.share.learner import INITIAL_TASKS, new_learner
@@ -17,7 +18,7 @@ from understudy.share.loop import run
 from understudy.share.modes.data import Data
 from understudy.share.modes.modules import Modules
 from understudy.share.modes.parameters import Parameters
-from understudy.share.settings import ShareConfig
+from understudy.share.settings import BUILT_IN, ShareConfig
 from understudy.share.wishes import Tick
 from understudy.tasks.holdings import AGENT_SEED, Dealing, Instances, deal
 
@@ -32,14 +33,17 @@ def graph_of(config: ShareConfig, seed: int) -> Graph:
 
 
 def shape_of(config: ShareConfig, data: Instances) -> NetShape:
+    own = None if config.net in BUILT_IN else load_own(config.net, config.net_options, data.x)
     return NetShape(
-        config.net,
+        config.net if own is None else "own",
         tuple(data.x.shape[1:]),
         config.tasks,
         config.classes_per_task,
         config.learner == "modular",
-        width=config.width,
-        dropout=config.dropout,
+        LAYERS if own is None else own.net.layers,
+        config.width,
+        config.dropout,
+        own,
     )
 
 

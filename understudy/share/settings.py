@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from understudy.config import Section
 from understudy.link.graph import Topology
 from understudy.objectives.similarity import QueryScore
+
+BUILT_IN = ("mlp", "cnn")  # nets
 
 
 class Topological(Section):
@@ -63,7 +65,11 @@ class ModuleSharing(Section):
 class ShareConfig(Section):
     """A run of agents, complete: the same settings and seed give the same numbers."""
 
-    data: str = Field("generated", description="'generated', an .npz file, or module:function")
+    data: str = Field(
+        "generated",
+        description="'generated', an .npz file, a folder of idx files, or module:function",
+    )
+    data_options: dict[str, Any] = Field({}, description="given to what makes the data")
     agents: int = Field(8, ge=1, description="how many")
     tasks: int = Field(10, ge=1, description="each agent's, one after the other")
     classes_per_task: int = Field(2, ge=2, description="that a task tells apart")
@@ -71,7 +77,8 @@ class ShareConfig(Section):
     validation_per_class: int = Field(50, ge=1, description="instances of each to examine with")
     disjoint: bool = Field(False, description="no two tasks of an agent share a class")
     learner: Literal["modular", "monolithic"] = Field("modular", description="how it keeps tasks")
-    net: Literal["mlp", "cnn"] = Field("mlp", description="what its modules are")
+    net: str = Field("mlp", description="'mlp', 'cnn', module:function or file.py:function")
+    net_options: dict[str, Any] = Field({}, description="given to the function of net")
     width: int = Field(64, ge=1, description="hidden units, or channels")
     dropout: float = Field(0.5, ge=0, lt=1, description="share of units left out in training")
     epochs: int = Field(100, ge=2, description="per task")
@@ -94,5 +101,13 @@ class ShareConfig(Section):
             raise ValueError(
                 f"share_modules.mode={self.share_modules.mode} needs learner=modular, "
                 f"not {self.learner}"
+            )
+        if self.net in BUILT_IN and self.net_options:
+            raise ValueError(
+                f"net_options are for a net of your own, but net={self.net}; leave them out"
+            )
+        if self.net not in BUILT_IN and ":" not in self.net:
+            raise ValueError(
+                f"net={self.net} is unknown; write mlp, cnn, module:function or file.py:function"
             )
         return self

@@ -24,11 +24,11 @@ from understudy.share.learner import Learner
 # a later task with its candidate in sight and out of it; the modules alone.
 Lesson = Literal["whole", "assimilate", "accommodate"]
 
-TRAINED: dict[str, tuple[str, ...]] = {
-    "whole": ("modules.weight", "modules.bias", "decoders.weight", "decoders.bias"),
-    "with": ("candidate.weight", "candidate.bias", "structure", "decoders.weight", "decoders.bias"),
-    "without": ("structure", "decoders.weight", "decoders.bias"),
-    "accommodate": ("modules.weight", "modules.bias"),
+TRAINED: dict[str, tuple[str, ...]] = {  # how the names of what a step moves begin
+    "whole": ("modules.", "decoders."),
+    "with": ("candidate.", "structure", "decoders."),
+    "without": ("structure", "decoders."),
+    "accommodate": ("modules.",),
 }
 
 BATCH, LEARNING_RATE = 64, 1e-3
@@ -91,7 +91,7 @@ def _learn(
     penalty: Penalty | None,
 ) -> None:
     """One optimiser step of every row that has a minibatch. there: (rows, samples)."""
-    trained = [name for name in TRAINED[step] if name in stack.weights]
+    trained = [name for name in stack.weights if name.startswith(TRAINED[step])]
     for name in trained:
         stack.weights[name].requires_grad_()
     logits = stack.logits(batch, step, kept)
@@ -207,19 +207,26 @@ class Stack:
 
     def features(self, batch: Examples, step: str, kept: Sequence[Tensor] | None = None) -> Tensor:
         """(rows, samples, features) by the modules that this step sees."""
-        weight, bias = self.weights["modules.weight"], self.weights["modules.bias"]
+        modules = self._weights_of("modules")
         if not self.shape.modular:
-            return body(self.shape, [Group(weight, bias)], batch.x, kept)
+            return body(self.shape, [Group(modules)], batch.x, kept)
         structure = self.weights["structure"]
-        tries = "candidate.weight" in self.weights and step != "without"
-        if not tries:
+        candidate = {} if step == "without" else self._weights_of("candidate")
+        if not candidate:
             structure = structure[:, :, :-1]
         mix = mixture(structure, batch.task)
-        groups = [Group(weight, bias, mix[:, :, : self.used])]
-        if tries:
-            candidate = self.weights["candidate.weight"], self.weights["candidate.bias"]
-            groups.append(Group(*candidate, mix[:, :, self.used :]))
+        groups = [Group(modules, mix[:, :, : self.used])]
+        if candidate:
+            groups.append(Group(candidate, mix[:, :, self.used :]))
         return body(self.shape, groups, batch.x, kept)
+
+    def _weights_of(self, kind: str) -> Weights:
+        """Those of modules or of the candidate, by the names that they have in a module."""
+        return {
+            name.removeprefix(f"{kind}."): weight
+            for name, weight in self.weights.items()
+            if name.startswith(f"{kind}.")
+        }
 
     def kept(self, luck: Sequence[np.random.Generator], step: str) -> list[Tensor] | None:
         """Dropout's factors of every layer, each row by its own generator."""

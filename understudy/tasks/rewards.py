@@ -7,19 +7,16 @@ per completion, None to leave one out. The same file serves TRL's trainers and o
 from __future__ import annotations
 
 import asyncio
-import importlib
-import importlib.util
 import inspect
 import math
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from understudy.errors import ConfigError, UnderstudyError
+from understudy.errors import UnderstudyError
 from understudy.tasks.checker import Checker, Kind
 from understudy.tasks.judge import Judge
+from understudy.tasks.named import named_function
 from understudy.types import Query
 
 _VERL = {"solution_str", "ground_truth"}  # the parameters that tell verl's functions
@@ -106,33 +103,9 @@ def load_reward(spec: str, messages: bool = True) -> Reward:
     verl's `compute_score(data_source, solution_str, ground_truth, extra_info)` is known by its
     parameters and called one completion at a time.
     """
-    where, mark, name = spec.rpartition(":")
-    if not mark or not where or not name:
-        raise ConfigError(f"reward {spec!r}: write module:function or path/to/file.py:function")
-    function = getattr(_module(spec, where), name, None)
-    if function is None:
-        raise ConfigError(f"reward {spec!r}: {where} has no {name}")
-    if not callable(function):
-        raise ConfigError(f"reward {spec!r}: {name} is a {type(function).__name__}, no function")
+    function = named_function("reward", spec)
+    name = spec.rpartition(":")[2]
     return Reward(str(getattr(function, "__name__", name)), function, messages)
-
-
-def _module(spec: str, where: str) -> Any:
-    try:
-        if not where.endswith(".py"):
-            return importlib.import_module(where)
-        path = Path(where).expanduser().resolve()
-        name = f"understudy_reward_{path.stem}"
-        found = importlib.util.spec_from_file_location(name, path)
-        assert found is not None
-        assert found.loader is not None
-        module = importlib.util.module_from_spec(found)
-        sys.modules[name] = module  # dataclasses and pickle look a class's module up there
-        found.loader.exec_module(module)
-        return module
-    except Exception as error:  # a module of the user's own may raise anything
-        reason = " ".join(str(error).split())[:300]
-        raise ConfigError(f"reward {spec!r}: {type(error).__name__}: {reason}") from error
 
 
 class CheckerReward:

@@ -30,8 +30,7 @@ _TRYOUT = 30  # what a draw is for
 class Offer:
     """A module of a neighbour's task, and how similar the task is."""
 
-    weight: Tensor
-    bias: Tensor
+    weights: dict[str, Tensor]
     similarity: float
 
 
@@ -68,10 +67,14 @@ class Modules:
             return self._answered(agent, message, tick)
         for parcel in message.parcels:
             arrays = parcel.arrays
-            weight, bias = arrays["weight"], arrays["bias"]
-            fits = (weight.shape, bias.shape) == (agent.shape.module, (agent.shape.width,))
-            if agent.accepts(message, (weight, bias), fits):
-                self.offers.append(Offer(weight, bias, float(arrays["similarity"])))
+            weights = {
+                name.removeprefix("module."): array
+                for name, array in arrays.items()
+                if name.startswith("module.")
+            }
+            fits = {name: tuple(each.shape) for name, each in weights.items()} == agent.shape.module
+            if agent.accepts(message, weights.values(), fits):
+                self.offers.append(Offer(weights, float(arrays["similarity"])))
         return []
 
     def _answered(self, agent: Agent, message: Message, tick: Tick) -> list[Message]:
@@ -97,16 +100,17 @@ class Modules:
     def _parcel(self, agent: Agent, number: int, similarity: float) -> Parcel:
         """The module counts as the paper counts it; what goes with it is in the bytes."""
         weights, place = agent.learner.weights, agent.added[number]
-        weight, bias = weights["modules.weight"][place], weights["modules.bias"][place]
-        arrays = {
-            "weight": weight.clone(),
-            "bias": bias.clone(),
+        module = {
+            f"module.{name}": weights[f"modules.{name}"][place].clone()
+            for name in agent.shape.module
+        }
+        arrays = module | {
             "decoder": weights["decoders.weight"][number].clone(),
             "structure": weights["structure"][number].clone(),
             "classes": torch.tensor(agent.tasks[number].classes),
             "similarity": torch.tensor(similarity),
         }
-        return Parcel(arrays, weight.numel() + bias.numel())
+        return Parcel(arrays, sum(weight.numel() for weight in module.values()))
 
     def settle(self, agent: Agent, tick: Tick) -> Generator[Wish, Tensor | None, None]:
         """The candidate of this task begins as the most similar module, if there is any."""
@@ -128,5 +132,5 @@ class Modules:
 
 
 def _begin_as(learner: Learner, offer: Offer) -> None:
-    learner.weights["candidate.weight"][0] = offer.weight
-    learner.weights["candidate.bias"][0] = offer.bias
+    for name, weight in offer.weights.items():
+        learner.weights[f"candidate.{name}"][0] = weight

@@ -24,8 +24,6 @@ from understudy.share.penalties import Curvature, Proximal
 from understudy.share.settings import ParameterSharing
 from understudy.share.wishes import Tick, Wish
 
-NAMES = ("modules.weight", "modules.bias")
-
 
 class Parameters:
     kind = "parameters"
@@ -43,7 +41,7 @@ class Parameters:
         arrays = {name: weight.clone() for name, weight in weights.items()}
         if self.setting.mode == "fedcurv":
             fishers = fisher_of(agent.learner, agent.examples_now())
-            arrays |= {f"fisher.{name}": fishers[name] for name in NAMES}
+            arrays |= {f"fisher.{name}": fisher for name, fisher in fishers.items()}
         parcel = Parcel(arrays, sum(array.numel() for array in arrays.values()))
         return agent.to_neighbours(self.kind, parcel, tick)
 
@@ -52,7 +50,7 @@ class Parameters:
         arrays = dict(message.parcels[0].arrays)
         wanted = {name: weight.shape for name, weight in travelling(agent).items()}
         if self.setting.mode == "fedcurv":
-            wanted |= {f"fisher.{name}": wanted[name] for name in NAMES}
+            wanted |= {f"fisher.{name}": shape for name, shape in wanted.items()}
         fits = {name: array.shape for name, array in arrays.items()} == wanted
         if agent.accepts(message, arrays.values(), fits):
             self.heard[message.sender] = arrays
@@ -64,16 +62,16 @@ class Parameters:
             return
         own, heard = travelling(agent), list(self.heard.values())
         self.heard = {}
-        mean = {name: neighbourhood_mean(own[name], [h[name] for h in heard]) for name in NAMES}
+        mean = {name: neighbourhood_mean(own[name], [h[name] for h in heard]) for name in own}
         if self.setting.mode == "fedfish":
             fishers = fisher_of(agent.learner, agent.examples_now())
             mean = {
                 name: fisher_interpolation(
                     own[name], mean[name], fishers[name], self.setting.temperature
                 )
-                for name in NAMES
+                for name in own
             }
-        for name in NAMES:
+        for name in own:
             own[name].copy_(mean[name])  # a view of the learner's own
         if self.setting.mode == "fedprox":
             agent.penalty = Proximal(mean, self.setting.mu, self.setting.squared)
@@ -82,12 +80,12 @@ class Parameters:
                 name: curvature_target(
                     [h[f"fisher.{name}"] for h in heard], [h[name] for h in heard]
                 )
-                for name in NAMES
+                for name in own
             }
             agent.penalty = Curvature(targets, self.setting.mu)
 
 
 def travelling(agent: Agent) -> dict[str, Tensor]:
     """The weights that cross, as views: all of a monolithic learner's, a modular one's first."""
-    count = agent.learner.first
-    return {name: agent.learner.weights[name][:count] for name in NAMES}
+    learner = agent.learner
+    return {name: learner.weights[name][: learner.first] for name in learner.named("modules")}
