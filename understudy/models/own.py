@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from understudy.errors import ConfigError
-from understudy.tasks.named import named_function
+from understudy.errors import ConfigError, UnderstudyError
+from understudy.tasks.named import named_function, reason_of
 
 _AT_ONCE = 256  # instances that enter together
 
@@ -165,7 +165,7 @@ class Own:
             self.applied(weights, given[None])
         except Exception as error:
             raise _RefusedError(
-                f"torch.func.vmap cannot compute its module ({_said(error)}); "
+                f"torch.func.vmap cannot compute its module ({reason_of(error)}); "
                 "set vmaps = False on the net"
             ) from error
 
@@ -176,7 +176,7 @@ def load_own(spec: str, options: Mapping[str, Any], x: Tensor) -> Own:
     try:
         named = json.dumps(dict(options), sort_keys=True)
     except TypeError as error:
-        raise ConfigError(f"net_options: {_said(error)}; give plain values") from error
+        raise ConfigError(f"net_options: {reason_of(error)}; give plain values") from error
     return Own(spec, named, x)
 
 
@@ -205,12 +205,10 @@ def _blamed(spec: str) -> Iterator[None]:
         yield
     except _RefusedError as error:
         raise ConfigError(f"net {spec!r}: {error}") from error
+    except UnderstudyError:
+        raise
     except Exception as error:
-        raise ConfigError(f"net {spec!r}: {type(error).__name__}: {_said(error)}") from error
-
-
-def _said(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
+        raise ConfigError(f"net {spec!r}: {reason_of(error)}") from error
 
 
 def _learnt(module: nn.Module) -> dict[str, Tensor]:

@@ -40,16 +40,21 @@ class NetShape:
 
     def __post_init__(self) -> None:
         if self.kind == "cnn":
-            if len(self.instance) != 3 or self.instance[0] > self.width:
+            if len(self.image) != 3 or self.image[0] > self.width:
                 raise ConfigError(
                     f"net=cnn: an instance is channels x height x width with at most {self.width} "
                     f"channels, not {'x'.join(map(str, self.instance))}"
                 )
-            if min(self.instance[1:]) < 2**self.layers:
+            if min(self.image[1:]) < 2**self.layers:
                 raise ConfigError(
-                    f"net=cnn: {self.layers} layers halve {self.instance[1]}x{self.instance[2]} to "
-                    "nothing; set fewer layers, or net=mlp"
+                    f"net=cnn: {self.layers} layers halve {self.image[1]}x{self.image[2]} to "
+                    "nothing; give larger pictures, or net=mlp"
                 )
+
+    @property
+    def image(self) -> tuple[int, ...]:
+        """channels x height x width, where an instance is that or has no channels."""
+        return (1, *self.instance) if len(self.instance) == 2 else self.instance
 
     @property
     def module(self) -> dict[str, tuple[int, ...]]:
@@ -66,7 +71,7 @@ class NetShape:
             return self.own.features
         if self.kind == "mlp":
             return self.width
-        return self.width * math.prod(side // 2**self.layers for side in self.instance[1:])
+        return self.width * math.prod(side // 2**self.layers for side in self.image[1:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +92,9 @@ def entrance(shape: NetShape, x: Tensor, seed: int) -> Tensor:
     """
     if shape.own is not None:
         return shape.own.entrance(x)
+    x = x.float()
     if shape.kind == "cnn":
+        x = x.reshape(len(x), *shape.image)
         return F.pad(x, (0, 0, 0, 0, 0, shape.width - x.shape[1]))
     with torch.no_grad():
         return _random_map(math.prod(shape.instance), shape.width, seed)(x.flatten(1))
@@ -134,7 +141,7 @@ def kept_shape(shape: NetShape, layer: int, samples: int, modules: int) -> tuple
     """Of one row's dropout factors in a layer."""
     if shape.own is not None:
         return (samples, modules, *shape.own.inputs[layer])
-    sides = () if shape.kind == "mlp" else tuple(s // 2 ** (layer + 1) for s in shape.instance[1:])
+    sides = () if shape.kind == "mlp" else tuple(s // 2 ** (layer + 1) for s in shape.image[1:])
     return (samples, modules, shape.width, *sides)
 
 

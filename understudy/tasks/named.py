@@ -40,5 +40,9 @@ def _module(what: str, spec: str, where: str) -> Any:
         found.loader.exec_module(module)
         return module
     except Exception as error:  # a module of the user's own may raise anything
-        reason = " ".join(str(error).split())[:300]
-        raise ConfigError(f"{what} {spec!r}: {type(error).__name__}: {reason}") from error
+        raise ConfigError(f"{what} {spec!r}: {reason_of(error)}") from error
+
+
+def reason_of(error: Exception) -> str:
+    """What somebody's code raised, as one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
