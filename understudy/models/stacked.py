@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from understudy.errors import ConfigError
+from understudy.models.mixed_layer import mixed_layer
 from understudy.models.own import Own
 
 LAYERS = 4  # of the nets that are built in
@@ -85,6 +86,15 @@ class Group:
     mix: Tensor | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What dropout leaves: for each layer which units, (rows, samples, modules, out, ..) over all
+    groups in their order, and the factor by which these grow."""
+
+    units: Sequence[Tensor]
+    scale: float
+
+
 def entrance(shape: NetShape, x: Tensor, seed: int) -> Tensor:
     """Instances (n, ..) as the first layer takes them; frozen, and alike for all agents of a seed.
 
@@ -107,30 +117,26 @@ def _random_map(inputs: int, width: int, seed: int) -> torch.nn.Linear:
         return torch.nn.Linear(inputs, width)
 
 
-def body(
-    shape: NetShape, groups: Sequence[Group], h: Tensor, kept: Sequence[Tensor] | None = None
-) -> Tensor:
+def body(shape: NetShape, groups: Sequence[Group], h: Tensor, kept: Kept | None = None) -> Tensor:
     """Features (rows, samples, features) of h (rows, samples, ..), as `entrance` gives it.
 
-    Monolithic: one group of `layers` modules without mix. kept: a layer's dropout factors,
-    (rows, samples, modules, out, ..) over all groups in their order; None: no dropout.
+    Monolithic: one group of `layers` modules without mix.
     """
     for layer in range(shape.layers):
         base, given = (None, h) if shape.own is None else shape.own.before(layer, h)
         total, first = None, 0
         for group in groups:
-            weights = group.weights
+            weights, share = group.weights, torch.ones(1, 1, 1)
             if group.mix is None:  # monolithic: this layer's module alone
                 weights = {name: weight[:, layer, None] for name, weight in weights.items()}
-            y = _applied(shape, weights, given)
-            if kept is not None:
-                y = y * kept[layer][:, :, first : first + y.shape[2]]
-            first += y.shape[2]
-            if group.mix is None:
-                y = y.squeeze(2)
             else:
-                mix = group.mix[..., layer]
-                y = (y * mix.view(*mix.shape, *[1] * (y.dim() - 3))).sum(dim=2)
+                share = group.mix[..., layer]
+            left = None
+            if kept is not None:
+                count = next(iter(weights.values())).shape[1]
+                left, share = kept.units[layer][:, :, first : first + count], share * kept.scale
+                first += count
+            y = _shared(shape, weights, given, share, left)
             total = y if total is None else total + y
         assert total is not None
         h = total if base is None else base + total
@@ -163,6 +169,19 @@ def mixture(structure: Tensor, task: Tensor) -> Tensor:
     shares = structure.softmax(dim=2)
     wanted = task[..., None, None].expand(-1, -1, *shares.shape[2:])
     return shares.gather(1, wanted)
+
+
+def _shared(
+    shape: NetShape, weights: Mapping[str, Tensor], h: Tensor, share: Tensor, left: Tensor | None
+) -> Tensor:
+    """(rows, samples, out, ..): what modules give with the units left, by their shares."""
+    if shape.kind == "mlp" and left is not None:
+        share = share.expand(*h.shape[:2], -1)
+        return mixed_layer(h, weights["weight"], weights["bias"], share, left)
+    y = _applied(shape, weights, h)
+    if left is not None:
+        y = y * left
+    return (y * share.view(*share.shape, *[1] * (y.dim() - 3))).sum(dim=2)
 
 
 def _applied(shape: NetShape, weights: Mapping[str, Tensor], h: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from understudy.models.chance import generator_of
-from understudy.models.stacked import Group, NetShape, body, decoded, kept_shape, mixture
+from understudy.models.stacked import Group, Kept, NetShape, body, decoded, kept_shape, mixture
 from understudy.share.learner import Learner
 
 # What is trained: all of a monolithic learner; the first tasks of a modular one, structures fixed;
@@ -87,7 +87,7 @@ def _learn(
     batch: Examples,
     there: Tensor,
     step: str,
-    kept: Sequence[Tensor] | None,
+    kept: Kept | None,
     penalty: Penalty | None,
 ) -> None:
     """One optimiser step of every row that has a minibatch. there: (rows, samples)."""
@@ -200,18 +200,18 @@ class Stack:
                 self._put(name, second, v[row])
                 learner.moments[name] = (first, second, t[row].clone())
 
-    def logits(self, batch: Examples, step: str, kept: Sequence[Tensor] | None) -> Tensor:
+    def logits(self, batch: Examples, step: str, kept: Kept | None) -> Tensor:
         features = self.features(batch, step, kept)
         weight, bias = self.weights["decoders.weight"], self.weights["decoders.bias"]
         return decoded(features, batch.task, weight, bias)
 
-    def features(self, batch: Examples, step: str, kept: Sequence[Tensor] | None = None) -> Tensor:
+    def features(self, batch: Examples, step: str, kept: Kept | None = None) -> Tensor:
         """(rows, samples, features) by the modules that this step sees."""
         modules = self._weights_of("modules")
         if not self.shape.modular:
             return body(self.shape, [Group(modules)], batch.x, kept)
         structure = self.weights["structure"]
-        candidate = {} if step == "without" else self._weights_of("candidate")
+        candidate = self._candidate(step)
         if not candidate:
             structure = structure[:, :, :-1]
         mix = mixture(structure, batch.task)
@@ -219,6 +219,10 @@ class Stack:
         if candidate:
             groups.append(Group(candidate, mix[:, :, self.used :]))
         return body(self.shape, groups, batch.x, kept)
+
+    def _candidate(self, step: str) -> Weights:
+        """Where there is one in this step's sight."""
+        return {} if step == "without" else self._weights_of("candidate")
 
     def _weights_of(self, kind: str) -> Weights:
         """Those of modules or of the candidate, by the names that they have in a module."""
@@ -228,20 +232,20 @@ class Stack:
             if name.startswith(f"{kind}.")
         }
 
-    def kept(self, luck: Sequence[np.random.Generator], step: str) -> list[Tensor] | None:
-        """Dropout's factors of every layer, each row by its own generator."""
+    def kept(self, luck: Sequence[np.random.Generator], step: str) -> Kept | None:
+        """What dropout leaves in every layer, each row by its own generator."""
         dropped = round(self.shape.dropout * 256)
         if not dropped:
             return None
         modules = 1
         if self.shape.modular:
-            modules = self.used + (step == "with")
+            modules = self.used + bool(self._candidate(step))
         shapes = [kept_shape(self.shape, k, BATCH, modules) for k in range(self.shape.layers)]
         sizes = [int(np.prod(shape)) for shape in shapes]
         drawn = np.stack([np.frombuffer(own.bytes(sum(sizes)), dtype=np.uint8) for own in luck])
-        factors = torch.from_numpy(drawn).ge(dropped).float() * (256 / (256 - dropped))
-        parts = factors.split(sizes, dim=1)
-        return [p.view(len(luck), *shape) for p, shape in zip(parts, shapes, strict=True)]
+        parts = torch.from_numpy(drawn).ge(dropped).split(sizes, dim=1)
+        units = [p.view(len(luck), *shape) for p, shape in zip(parts, shapes, strict=True)]
+        return Kept(units, 256 / (256 - dropped))
 
     def adam(self, name: str, gradient: Tensor, active: Tensor) -> None:
         """One step of Adam as published, for the rows that are active."""
