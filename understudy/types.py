@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
+
+# Which instances an agent asks others about.
+QueryScore = Literal["cross_entropy", "least_confidence", "margin", "entropy"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Literal
 
@@ -14,6 +14,8 @@ from understudy.errors import ConfigError
 
 Pair = tuple[int, int]
 Topology = Literal["full", "ring", "tree", "star", "random"]
+
+_UNEQUAL = 0xED6E  # what a draw is for
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,27 @@ def make_graph(
     links = list(_links(topology, size, drop, random))
     one = edge or Edge()
     return Graph(size, {pair: one for a, b in links for pair in ((a, b), (b, a))})
+
+
+def unequal(
+    graph: Graph, bandwidth_spread: float = 0.0, latency_spread: int = 0, seed: int = 0
+) -> Graph:
+    """The same edges, no longer alike: bandwidth times exp(bandwidth_spread * a normal number), so
+    that its median stays; latency up to `latency_spread` more, all equally likely. Drawn by (seed,
+    sender, receiver) alone: each direction has its own, whatever other edges there are."""
+    if not 0 <= bandwidth_spread <= 10:
+        raise ConfigError(f"bandwidth_spread={bandwidth_spread}: a deviation lies between 0 and 10")
+    if latency_spread < 0:
+        raise ConfigError(f"latency_spread={latency_spread}: nothing arrives earlier; use 0")
+    edges = {}
+    for pair, edge in graph.edges.items():
+        luck = np.random.default_rng([seed, _UNEQUAL, *pair])
+        wider = math.exp(bandwidth_spread * float(luck.standard_normal()))
+        later = int(luck.integers(latency_spread + 1))
+        edges[pair] = replace(
+            edge, bandwidth=max(1.0, edge.bandwidth * wider), latency=edge.latency + later
+        )
+    return Graph(graph.size, edges)
 
 
 def _links(

@@ -13,6 +13,14 @@ from understudy.objectives.advantages import (
     has_signal,
     scaled_advantage,
 )
+from understudy.objectives.compression import (
+    dequantised,
+    largest_changes,
+    packed_places,
+    quantised,
+    replaced,
+    unpacked_places,
+)
 from understudy.objectives.dual import (
     LARGEST_SHIFT,
     ask_guide,
@@ -35,6 +43,7 @@ from understudy.objectives.policy_gradient import (
     reduce_loss,
     reinforce_loss,
 )
+from understudy.objectives.privacy import clip_factor, epsilon, zero_concentrated
 from understudy.objectives.sharing import (
     curvature_penalty,
     curvature_target,
@@ -59,18 +68,22 @@ __all__ = [
     "centre",
     "class_overlap",
     "clearing_price",
+    "clip_factor",
     "clip_fraction",
     "clipped_policy_loss",
     "curvature_penalty",
     "curvature_target",
+    "dequantised",
     "dual_advantage",
     "dual_step",
+    "epsilon",
     "fisher_diagonal",
     "fisher_interpolation",
     "gapg_filter",
     "group_std_advantage",
     "has_signal",
     "k3_divergence",
+    "largest_changes",
     "largest_remainder",
     "leep",
     "logit_shift",
@@ -80,12 +93,17 @@ __all__ = [
     "mean_over_max_length",
     "nearest",
     "neighbourhood_mean",
+    "packed_places",
     "proportional_integral_step",
     "proximal_penalty",
+    "quantised",
     "query_scores",
     "rate_anchor",
     "reduce_loss",
     "reinforce_loss",
+    "replaced",
     "scaled_advantage",
     "sequence_ask_probability",
+    "unpacked_places",
+    "zero_concentrated",
 ]

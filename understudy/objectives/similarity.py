@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-QueryScore = Literal["cross_entropy", "least_confidence", "margin", "entropy"]
+from understudy.types import QueryScore
 
 
 def class_overlap(mine: Collection[int], theirs: Collection[int]) -> float:

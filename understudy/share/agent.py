@@ -33,6 +33,7 @@ from understudy.share.learner import (
 from understudy.share.penalties import Penalty
 from understudy.share.settings import ShareConfig
 from understudy.share.training import Examples, Lesson
+from understudy.share.wire import Wire
 from understudy.share.wishes import Examine, Tick, Train, Wish
 from understudy.tasks.holdings import Instances, Task
 
@@ -85,6 +86,7 @@ class Agent:
         self.place, self.config, self.tasks = place, config, tasks
         self.learner, self.modes = learner, modes
         self.number, self.seed, self.neighbours = place.number, place.seed, place.neighbours
+        self.wire = Wire(config, place.seed)
         self.penalty: Penalty | None = None
         self.accuracy = torch.full((config.tasks,), torch.nan)  # when last examined
         self.curve: list[Point] = []
@@ -107,11 +109,13 @@ class Agent:
 
     def state(self) -> dict[str, Any]:
         memories = [_memory(mode) for mode in self.modes]
-        return {name: getattr(self, name) for name in _STATE} | {"modes": memories}
+        more = {"modes": memories, "wire": self.wire.memory}
+        return {name: getattr(self, name) for name in _STATE} | more
 
     def restore(self, state: Mapping[str, Any]) -> None:
         for name in _STATE:
             setattr(self, name, state[name])
+        self.wire.memory = state["wire"]
         for mode, memory in zip(self.modes, state["modes"], strict=True):
             vars(mode).update(memory)
         for task in self.seen():
@@ -122,7 +126,7 @@ class Agent:
 
     def step(self, tick: Tick, inbox: Inbox) -> Step:
         outbox: list[Message] = []
-        for message in inbox.messages:
+        for message in self.wire.arrived(inbox, self.learner, self.note):
             outbox += self._mode_of(message).receive(self, message, tick)
         if tick.exchange == 0:
             if tick.task != self.current:
@@ -134,7 +138,7 @@ class Agent:
             for mode in self.modes:
                 yield from mode.settle(self, tick)
             yield from self._learn(tick)
-        return outbox
+        return self.wire.leaving(outbox)
 
     def _mode_of(self, message: Message) -> Mode:
         kind = message.kind.partition(".")[0]

@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import product
 
 from understudy.link.carrier import Carrier
-from understudy.link.graph import Edge, Graph, make_graph
+from understudy.link.graph import Edge, Graph, make_graph, unequal
 from understudy.models.chance import generator_of
 from understudy.models.own import load_own
 from understudy.models.stacked import LAYERS, NetShape
@@ -29,7 +29,8 @@ def graph_of(config: ShareConfig, seed: int) -> Graph:
     told = config.graph
     bandwidth = float("inf") if told.bandwidth is None else float(told.bandwidth)
     edge = Edge(bandwidth, told.every, told.latency, told.loss)
-    return make_graph(told.topology, config.agents, edge, told.drop, seed)
+    graph = make_graph(told.topology, config.agents, edge, told.drop, seed)
+    return unequal(graph, told.bandwidth_spread, told.latency_spread, seed)
 
 
 def shape_of(config: ShareConfig, data: Instances) -> NetShape:
@@ -77,6 +78,13 @@ def base_of(config: ShareConfig, data: Instances, seed: int) -> Agent:
     place = Place(0, seed + AGENT_SEED * config.agents, seed, ())
     learner = new_learner(shape_of(few, data), seed)
     return Agent(place, few, tasks[: few.tasks], learner, [])
+
+
+def check_dealing(config: ShareConfig, data: Instances) -> None:
+    """Refuse what no population can begin with."""
+    graph_of(config, config.seeds[0])
+    shape_of(config, data)
+    deal(data, dealing_of(config), 1, config.seeds[0])
 
 
 def dealing_of(config: ShareConfig) -> Dealing:

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from understudy.config import Section
 from understudy.link.graph import Topology
-from understudy.objectives.similarity import QueryScore
+from understudy.types import QueryScore
 
 BUILT_IN = ("mlp", "cnn")  # nets
 
@@ -24,6 +24,24 @@ class Topological(Section):
     every: int = Field(1, ge=1, description="exchanges from one use of an edge to the next")
     latency: int = Field(0, ge=0, description="exchanges by which a message comes later")
     loss: float = Field(0.0, ge=0, le=1, description="share of messages that never arrive")
+    bandwidth_spread: float = Field(
+        0.0,
+        ge=0,
+        le=10,
+        description="deviation of an edge's log bandwidth, drawn once for each direction",
+    )
+    latency_spread: int = Field(
+        0, ge=0, description="most further latency of an edge, drawn once for each direction"
+    )
+
+    @model_validator(mode="after")
+    def _compatible(self) -> Topological:
+        if self.bandwidth_spread and self.bandwidth is None:
+            raise ValueError(
+                f"bandwidth_spread={self.bandwidth_spread} spreads around a bandwidth, but "
+                "bandwidth is null; set it"
+            )
+        return self
 
 
 class DataSharing(Section):
@@ -35,8 +53,27 @@ class DataSharing(Section):
     every: int = Field(20, ge=1, description="epochs from one exchange to the next")
     queries: int = Field(20, ge=1, description="instances asked about, or sent for each neighbour")
     neighbours: int = Field(5, ge=1, description="instances that answer a query")
-    score: QueryScore = Field("cross_entropy", description="which instances are asked about")
+    score: QueryScore | Literal["random"] = Field(
+        "cross_entropy", description="which instances are asked about"
+    )
+    among: Literal["class", "task"] = Field(
+        "class", description="what may answer: instances of its class, or of a task that has it"
+    )
+    labels: Literal["owner", "query"] = Field(
+        "owner", description="whose label an answer comes with"
+    )
     room: int = Field(32, ge=1, description="received instances kept for each task")
+
+    @model_validator(mode="after")
+    def _compatible(self) -> DataSharing:
+        told = {"among": self.among != "class", "labels": self.labels != "owner"}
+        for name in (name for name, is_told in told.items() if is_told):
+            if self.mode != "receiver":
+                raise ValueError(
+                    f"{name}={getattr(self, name)} is of the answers to queries of instances; "
+                    f"set mode=receiver, not {self.mode}"
+                )
+        return self
 
 
 class ParameterSharing(Section):
@@ -49,6 +86,9 @@ class ParameterSharing(Section):
     mu: float = Field(0.01, ge=0, description="weight of the penalty of fedprox or fedcurv")
     squared: bool = Field(False, description="fedprox with the squared norm of its paper")
     temperature: float = Field(1.0, gt=0, description="of fedfish's softmax")
+    max_age: int | None = Field(
+        None, ge=0, description="rounds after which weights are refused; null: never"
+    )
 
 
 class ModuleSharing(Section):
@@ -60,6 +100,44 @@ class ModuleSharing(Section):
     candidates: int = Field(1, ge=1, description="modules that a neighbour sends")
     points: int = Field(40, ge=1, description="validation points per class in a query by leep")
     tryout: int = Field(0, ge=0, description="epochs that each is tried; 0: the most similar wins")
+    patience: int = Field(0, ge=0, description="further exchanges that an agent waits for offers")
+
+
+class Compression(Section):
+    """How what crosses is made smaller."""
+
+    precision: Literal["float32", "float16", "int8"] = Field(
+        "float32", description="of weights, modules and instances as they cross"
+    )
+    top: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="share of the weights sent: those that changed most since a neighbour last "
+        "heard; null: all",
+    )
+
+
+class Privacy(Section):
+    """What is done to what leaves an agent, so that it tells less."""
+
+    clip: float | None = Field(
+        None, gt=0, description="most L2 norm of a change of weights, or of a module; null: any"
+    )
+    clip_instances: float | None = Field(
+        None, gt=0, description="most L2 norm of an instance; null: any"
+    )
+    noise: float = Field(
+        0.0, ge=0, description="deviation of the noise on each number, as a multiple of that norm"
+    )
+
+    @model_validator(mode="after")
+    def _compatible(self) -> Privacy:
+        if self.noise and self.clip is None and self.clip_instances is None:
+            raise ValueError(
+                f"noise={self.noise} is a multiple of a norm; set clip or clip_instances"
+            )
+        return self
 
 
 class ShareConfig(Section):
@@ -90,6 +168,8 @@ class ShareConfig(Section):
     share_data: DataSharing = Field(DataSharing(), description="instances")
     share_parameters: ParameterSharing = Field(ParameterSharing(), description="weights")
     share_modules: ModuleSharing = Field(ModuleSharing(), description="modules")
+    messages: Compression = Field(Compression(), description="how large what crosses is")
+    privacy: Privacy = Field(Privacy(), description="how much what crosses tells")
     slowest: float = Field(
         1.0, ge=1, description="agents' rounds last up to this many times as long; 1: in step"
     )
@@ -101,6 +181,17 @@ class ShareConfig(Section):
             raise ValueError(
                 f"share_modules.mode={self.share_modules.mode} needs learner=modular, "
                 f"not {self.learner}"
+            )
+        weights = self.share_parameters.mode
+        if self.messages.top is not None and weights == "none":
+            raise ValueError(
+                f"messages.top={self.messages.top} is a share of weights sent again and again; "
+                "set share_parameters.mode"
+            )
+        if self.privacy.clip is not None and weights == "fedcurv":
+            raise ValueError(
+                f"privacy.clip={self.privacy.clip} with share_parameters.mode=fedcurv: noise "
+                "of the size of weights drowns a Fisher diagonal; use fedavg, fedprox or fedfish"
             )
         if self.net in BUILT_IN and self.net_options:
             raise ValueError(

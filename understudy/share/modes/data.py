@@ -1,13 +1,14 @@
 """Instances cross the edges.
 
 Receiver first: an agent asks about the validation instances that it finds hardest, and every
-neighbour that knows their class sends the nearest of its own. Simple: it says how much each class
-is worth to it, and every neighbour sends so many at random.
+neighbour that knows their class sends the nearest of its own: of that class, or, as the authors of
+arXiv:2405.17466 do, of any task that has it. Simple: it says how much each class is worth to it,
+and every neighbour sends so many at random.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 
 import torch
 from torch import Tensor
@@ -21,7 +22,7 @@ from understudy.share.training import Examples, answers, embedded
 from understudy.share.wishes import Tick, Wish
 from understudy.tasks.holdings import Instances
 
-_SENDING = 20  # what a draw is for
+_SENDING, _ASKING = 20, 21  # what a draw is for
 
 
 class Data:
@@ -38,7 +39,7 @@ class Data:
         if self.setting.mode == "simple":
             parcel = self._wanted(agent)
         else:
-            parcel = self._hardest(agent, tick.task)
+            parcel = self._asked_about(agent, tick)
         return agent.to_neighbours("data.query", parcel, tick)
 
     def _wanted(self, agent: Agent) -> Parcel:
@@ -52,13 +53,19 @@ class Data:
             {"classes": torch.tensor([*worth]), "worth": torch.tensor([*worth.values()])}, 0
         )
 
-    def _hardest(self, agent: Agent, number: int) -> Parcel:
-        held = agent.tasks[number].validation
-        examples = agent.examined[number]
-        scores = query_scores(answers(agent.learner, examples), examples.label, self.setting.score)
-        hardest = scores.argsort(descending=True, stable=True)[: self.setting.queries]
-        x = held.x[hardest]
-        return Parcel({"x": x, "label": held.label[hardest]}, x.numel())
+    def _asked_about(self, agent: Agent, tick: Tick) -> Parcel:
+        """The validation instances of the task that it finds hardest, or any."""
+        held, examples = agent.tasks[tick.task].validation, agent.examined[tick.task]
+        if self.setting.score == "random":
+            luck = generator_of(agent.seed, _ASKING, tick.round)
+            order = torch.from_numpy(luck.permutation(len(held)))
+        else:
+            logits = answers(agent.learner, examples)
+            scores = query_scores(logits, examples.label, self.setting.score)
+            order = scores.argsort(descending=True, stable=True)
+        chosen = order[: self.setting.queries]
+        x = held.x[chosen]
+        return Parcel({"x": x, "label": held.label[chosen]}, x.numel())
 
     def receive(self, agent: Agent, message: Message, tick: Tick) -> list[Message]:
         if message.kind == "data":
@@ -97,22 +104,33 @@ class Data:
         return found
 
     def _near(self, agent: Agent, x: Tensor, label: Tensor) -> list[Instances]:
-        """The nearest of each query's class, as this agent sees them; the best match first."""
+        """What is nearest to each query, as this agent sees it; the best match first."""
         found = []
         for query, name in zip(x, label.tolist(), strict=True):
-            places: list[tuple[int, Tensor]] = []
-            for task, own in agent.kept():
-                same = (own.label == name).nonzero().squeeze(1)
-                if len(same):
-                    places.append((task, own.x[same]))
-            if not places:
+            pool = list(self._pool(agent, name))
+            if not pool:
                 continue
-            pool = torch.cat([own for _, own in places])
-            seen = torch.cat([self._seen(agent, own, task) for task, own in places])
-            mine = self._seen(agent, query[None], places[0][0])
+            theirs = torch.cat([own.x for _, own in pool])
+            labels = torch.cat([own.label for _, own in pool])
+            seen = torch.cat([self._seen(agent, own.x, task) for task, own in pool])
+            mine = self._seen(agent, query[None], pool[0][0])
             chosen = nearest(mine, seen, self.setting.neighbours)[0]
-            found.append(Instances(pool[chosen], torch.full((len(chosen),), name)))
+            if self.setting.labels == "query":
+                labels = torch.full_like(labels, name)
+            found.append(Instances(theirs[chosen], labels[chosen]))
         return found
+
+    def _pool(self, agent: Agent, name: int) -> Iterator[tuple[int, Instances]]:
+        """What may answer a query of this class, by task: instances of the class alone, or all of
+        a task in which there are some."""
+        for task, own in agent.kept():
+            same = own.label == name
+            if not bool(same.any()):
+                continue
+            if self.setting.among == "task":
+                yield task, own
+            else:
+                yield task, Instances(own.x[same], own.label[same])
 
     def _seen(self, agent: Agent, x: Tensor, task: int) -> Tensor:
         there = torch.full((len(x),), task)

@@ -36,10 +36,11 @@ class Offer:
 
 class Modules:
     kind = "modules"
-    exchanges = 3  # a query, the offers, and what is made of them
 
     def __init__(self, setting: ModuleSharing) -> None:
         self.setting = setting
+        self.exchanges = 3 + setting.patience  # a query, the offers, and what is made of them
+        self.asked: int | None = None  # the round of the query whose offers still count
         self.offers: list[Offer] = []
 
     def opens(self, tick: Tick) -> bool:
@@ -47,7 +48,7 @@ class Modules:
 
     def begin(self, agent: Agent, tick: Tick) -> list[Message]:
         task = agent.tasks[tick.task]
-        self.offers = []
+        self.asked, self.offers = tick.round, []
         if self.setting.mode == "iou":
             parcel = Parcel({"classes": torch.tensor(task.classes)}, 0)
         else:
@@ -64,7 +65,10 @@ class Modules:
 
     def receive(self, agent: Agent, message: Message, tick: Tick) -> list[Message]:
         if message.kind == "modules.query":
-            return self._answered(agent, message, tick)
+            return self._answered(agent, message)
+        if message.round != self.asked:
+            agent.note("too late", message)  # the task that asked has begun without it
+            return []
         for parcel in message.parcels:
             arrays = parcel.arrays
             weights = {
@@ -77,7 +81,8 @@ class Modules:
                 self.offers.append(Offer(weights, float(arrays["similarity"])))
         return []
 
-    def _answered(self, agent: Agent, message: Message, tick: Tick) -> list[Message]:
+    def _answered(self, agent: Agent, message: Message) -> list[Message]:
+        """The best of its modules. An answer bears the round of its query, the asker's own."""
         arrays = message.parcels[0].arrays
         scored = [
             (self._similarity(agent, number, arrays), number) for number in sorted(agent.added)
@@ -86,8 +91,8 @@ class Modules:
         if not best:
             return []
         parcels = tuple(self._parcel(agent, number, score) for score, number in best)
-        answer = Message(agent.number, message.sender, "modules", parcels, tick.round, trims=True)
-        return [answer]
+        answer = (agent.number, message.sender, "modules", parcels, message.round)
+        return [Message(*answer, trims=True)]
 
     def _similarity(self, agent: Agent, number: int, arrays: Mapping[str, Tensor]) -> float:
         if self.setting.mode == "iou":
@@ -114,6 +119,7 @@ class Modules:
 
     def settle(self, agent: Agent, tick: Tick) -> Generator[Wish, Tensor | None, None]:
         """The candidate of this task begins as the most similar module, if there is any."""
+        self.asked = None
         if not (self.opens(tick) and self.offers):
             return
         worth = [offer.similarity for offer in self.offers]

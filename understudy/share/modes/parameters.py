@@ -32,6 +32,7 @@ class Parameters:
     def __init__(self, setting: ParameterSharing) -> None:
         self.setting = setting
         self.heard: dict[int, dict[str, Tensor]] = {}
+        self.newest: dict[int, int] = {}  # the round of the last that was heard, by sender
 
     def opens(self, tick: Tick) -> bool:
         return tick.epoch % self.setting.every == 0
@@ -46,7 +47,10 @@ class Parameters:
         return agent.to_neighbours(self.kind, parcel, tick)
 
     def receive(self, agent: Agent, message: Message, tick: Tick) -> list[Message]:
-        """The newest of each neighbour; what does not fit, or is no number, is refused."""
+        """The newest of each neighbour; what is stale, does not fit or is no number is refused."""
+        if self._is_stale(message, tick):
+            agent.note("stale", message)
+            return []
         arrays = dict(message.parcels[0].arrays)
         wanted = {name: weight.shape for name, weight in travelling(agent).items()}
         if self.setting.mode == "fedcurv":
@@ -54,7 +58,16 @@ class Parameters:
         fits = {name: array.shape for name, array in arrays.items()} == wanted
         if agent.accepts(message, arrays.values(), fits):
             self.heard[message.sender] = arrays
+            self.newest[message.sender] = message.round
         return []
+
+    def _is_stale(self, message: Message, tick: Tick) -> bool:
+        """Older than it may be, or than what was heard of its sender already. Rounds are each
+        agent's own: of two at different paces, the faster finds the slower's weights old."""
+        oldest = self.newest.get(message.sender, message.round)
+        if self.setting.max_age is not None:
+            oldest = max(oldest, tick.round - self.setting.max_age)
+        return message.round < oldest
 
     def settle(self, agent: Agent, tick: Tick) -> Generator[Wish, Tensor | None, None]:
         yield from ()
