@@ -19,18 +19,23 @@ import yaml
 
 from bench.tables import RESULTS, filled, pages
 from tests.offload.runs import config_of, run_new, saved_model
+from tests.share.test_session import SMALL, Quiet
 from understudy import recipes
 from understudy.cli import app
-from understudy.config import check_config, resolve_config
+from understudy.config import check_config, check_settings, resolve_config, resolve_settings
 from understudy.errors import UnderstudyError
 from understudy.models.checkpoint import TINY
 from understudy.report.settings import settings_page
 from understudy.run import RunDirectory
+from understudy.share.session import new_share
+from understudy.share.variants import ShareRun, variants_of
 from understudy.tasks.stream import load_stream
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 PAGES = {str(page.relative_to(ROOT)): page.read_text(encoding="utf-8") for page in pages()}
+
+SHARING = {f"docs/{name}.md" for name in ("share", "share-messages", "own-networks", "flower")}
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -114,6 +119,12 @@ def parse(arguments: list[str], whole: bool) -> None:
         config = resolve_config(recipes.defaults(path[1]), None, settings)
         if not isinstance(config.stream, str) or "." not in config.stream:
             load_stream(config.stream)
+    if path[0] == "share":
+        given = [word for word in context.params["set_"] or [] if word != "KEY=VALUE"]
+        resolve_settings(ShareRun, {}, None, [w for w in given if not w.endswith("=FOLDER")])
+        shown = context.params["config"]
+        if shown is not None and shown.name != "CONFIG.yaml":
+            variants_of(resolve_settings(ShareRun, {}, ROOT / shown, []))
 
 
 @pytest.mark.parametrize(
@@ -141,7 +152,12 @@ def test_a_wrong_command_does_not_parse(arguments: list[str]) -> None:
 def test_yaml_shown_is_a_stream_or_settings(name: str) -> None:
     for block in fenced(PAGES[name], "yaml"):
         content = yaml.safe_load(block)
-        load_stream(content) if isinstance(content, list) else check_config(content)
+        if isinstance(content, list):
+            load_stream(content)
+        elif name in SHARING:
+            variants_of(check_settings(ShareRun, content))
+        else:
+            check_config(content)
 
 
 @pytest.mark.parametrize("recipe", recipes.NAMES)
@@ -224,3 +240,17 @@ def test_every_file_of_a_run_is_listed(runs: list[RunDirectory]) -> None:
     assert [name for name in names if f"| `{name}`" not in page] == []
     assert [path.name for path in saved if f"`{path.name}`" not in page] == []
     assert json.loads(runs[0].timings.read_text().splitlines()[0]).keys() == {"step", "step_time"}
+
+
+def test_every_key_of_a_run_of_agents_is_defined(tmp_path: Path) -> None:
+    run = new_share(tmp_path / "run", check_settings(ShareRun, SMALL | {"seeds": [0]}), Quiet())
+    summary = run.read(run.summary)
+    (one, *_) = summary["variants"].values()
+    of_seed = one["seeds"][0].keys()
+    lines, variant, seed, fit = defined("share")
+    assert lines == {key for line in run.metric_lines() for key in line}
+    assert variant == one.keys()
+    assert seed == of_seed
+    assert {"slope", "intercept", "value_of_information", "learner", "shares", "variants"} == fit
+    page = section(PAGES["docs/run-directory.md"], "share")
+    assert all(f"`{key}`" in page for key in (*summary, *one["seeds"][0]["agents"][0]))

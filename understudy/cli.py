@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from understudy.config import Config
     from understudy.offload.method import Serving
     from understudy.run import RunDirectory
+    from understudy.share.variants import ShareRun
 
 app = typer.Typer(
     help="Small local models that keep learning, and ask a large one within your budget.",
@@ -43,6 +44,16 @@ class _TrainCommand(typer.core.TyperCommand):
         from understudy.report.settings import settings_text
 
         formatter.write("\n" + settings_text(recipes.defaults(str(self.name))))
+
+
+class _ShareCommand(typer.core.TyperCommand):
+    """Its help ends with every setting, too."""
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        from understudy.report.settings import settings_text
+        from understudy.share.variants import ShareRun
+
+        formatter.write("\n" + settings_text({}, ShareRun))
 
 
 train_app = typer.Typer(
@@ -139,6 +150,57 @@ def _run(run: RunDirectory | None, out: Path, config: Config) -> None:
     console.print(f"report: {run.report}", soft_wrap=True)
 
 
+@app.command(cls=_ShareCommand)
+def share(
+    config: Annotated[
+        Path | None, typer.Argument(help="settings in a YAML file", metavar="CONFIG.yaml")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="the run directory to make", metavar="RUN")] = ...,  # type: ignore[assignment]
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="one setting", metavar="KEY=VALUE")
+    ] = None,
+    resume: Annotated[bool, typer.Option(help="continue the run that is there")] = False,
+    dry_run: Annotated[bool, typer.Option(help="print the settings and stop")] = False,
+) -> None:
+    """Let agents on a graph learn together: they share data, parameters or modules."""
+    from understudy.config import resolve_settings
+    from understudy.run import RunDirectory
+    from understudy.share.variants import ShareRun
+
+    run = RunDirectory.open(out) if resume else None
+    asked = resolve_settings(ShareRun, {} if run is None else run.settings(), config, set_ or [])
+    if dry_run:
+        from understudy.share.plan import plan_text
+
+        print(plan_text(asked))
+        return
+    _share(run, out, asked)
+
+
+def _share(run: RunDirectory | None, out: Path, config: ShareRun) -> None:
+    from rich.console import Console
+
+    from understudy.report.share_live import ShareDisplay
+    from understudy.report.share_page import write_share_report
+    from understudy.report.share_tables import share_table
+    from understudy.share.plan import rounds_of
+    from understudy.share.session import check_same, new_share, resume_share
+
+    console = Console()
+    try:
+        with ShareDisplay(console, rounds_of(config)) as display:
+            if run is None:
+                run = new_share(out, config, display)
+            else:
+                run = resume_share(run, check_same(run, config), display)
+        write_share_report(run)
+    except KeyboardInterrupt:
+        print("interrupted; continue with --resume", file=sys.stderr)
+        raise typer.Exit(130) from None
+    _print_table(share_table(run.read(run.summary)))
+    console.print(f"report: {run.report}", soft_wrap=True)
+
+
 @app.command()
 def ask(
     question: Annotated[str, typer.Argument(help="what to ask")],
@@ -151,7 +213,7 @@ def ask(
     """Ask a trained model: who answered, why, and what it cost."""
     from understudy.offload.serve import answer_question
 
-    opened = _open(run)
+    opened = _open_trained(run)
     answer = answer_question(opened, _serving(opened), question, task)
     if as_json:
         print(json.dumps(answer, indent=2))
@@ -171,7 +233,7 @@ def evaluate(
     from understudy.offload.serve import examine_run
     from understudy.report.tables import exam_table
 
-    opened = _open(run)
+    opened = _open_trained(run)
     cells = examine_run(opened, _serving(opened), queries)
     if as_json:
         print(json.dumps(cells, indent=2))
@@ -187,7 +249,7 @@ def compare(
     """Put finished runs side by side."""
     from understudy.report.tables import comparison, comparison_table
 
-    records = comparison([_open(run) for run in runs])
+    records = comparison([_open_trained(run) for run in runs])
     if as_json:
         print(json.dumps(records, indent=2))
         return
@@ -197,10 +259,12 @@ def compare(
 @app.command()
 def report(run: RunArgument) -> None:
     """Write a run's report page anew."""
-    from understudy.report.page import write_report
-
     opened = _open(run)
-    write_report(opened)
+    if _agents_share(opened):
+        from understudy.report.share_page import write_share_report as write
+    else:
+        from understudy.report.page import write_report as write
+    write(opened)
     print(opened.report)
 
 
@@ -217,6 +281,19 @@ def _open(path: Path) -> RunDirectory:
     from understudy.run import RunDirectory
 
     return RunDirectory.open(path)
+
+
+def _agents_share(run: RunDirectory) -> bool:
+    return run.settings().get("recipe") == "share"
+
+
+def _open_trained(path: Path) -> RunDirectory:
+    run = _open(path)
+    if _agents_share(run):
+        raise ConfigError(
+            f"{path}: a run of understudy share; this command is for those of understudy train"
+        )
+    return run
 
 
 def _serving(run: RunDirectory) -> Serving:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -19,6 +19,9 @@ from understudy.tasks.data import DataConfig
 
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+Kind = TypeVar("Kind", bound=Section)
 
 
 class Faults(Section):
@@ -217,10 +220,16 @@ class Config(Section):
 
 
 def resolve_config(defaults: Mapping[str, Any], file: Path | None, overrides: list[str]) -> Config:
-    """Recipe defaults, then the YAML file, then `key=value` overrides, checked as one."""
-    settings: dict[str, Any] = _merged({}, defaults)
+    return resolve_settings(Config, defaults, file, overrides)
+
+
+def resolve_settings(
+    kind: type[Kind], defaults: Mapping[str, Any], file: Path | None, overrides: list[str]
+) -> Kind:
+    """Defaults, then the YAML file, then `key=value` overrides, checked as one."""
+    settings: dict[str, Any] = merged({}, defaults)
     if file is not None:
-        settings = _merged(settings, _read(file))
+        settings = merged(settings, _read(file))
     for override in overrides:
         key, mark, value = override.partition("=")
         if not mark:
@@ -232,20 +241,24 @@ def resolve_config(defaults: Mapping[str, Any], file: Path | None, overrides: li
         nested: Any = parsed
         for part in reversed(key.split(".")):
             nested = {part: nested}
-        settings = _merged(settings, nested)
-    return check_config(settings)
+        settings = merged(settings, nested)
+    return check_settings(kind, settings)
 
 
 def check_config(settings: Mapping[str, Any]) -> Config:
-    """The settings as a Config, or one line that names the key, the value and the mend."""
+    return check_settings(Config, settings)
+
+
+def check_settings(kind: type[Kind], settings: Mapping[str, Any]) -> Kind:
+    """The settings as a section, or one line that names the key, the value and the mend."""
     try:
-        return Config.model_validate(settings)
+        return kind.model_validate(settings)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         reason = first["msg"].removeprefix("Value error, ")
         if first["type"] == "extra_forbidden":
-            raise ConfigError(f"{key}: there is no such setting{_nearest(key)}") from None
+            raise ConfigError(f"{key}: there is no such setting{_nearest(kind, key)}") from None
         where = f"{key}={first['input']}: " if key else ""
         hint = "; an advantage needs at least two responses" if key == "num_generations" else ""
         raise ConfigError(f"{where}{reason}{hint}") from None
@@ -281,10 +294,10 @@ def differences(
             yield f"{prefix}{name}", one, other
 
 
-def _nearest(key: str) -> str:
-    known = [row[0] for row in described_settings()]
+def _nearest(kind: type[Section], key: str) -> str:
+    known = [row[0] for row in described_settings(kind)]
     found = difflib.get_close_matches(key, known, n=1)
-    return f"; did you mean {found[0]}?" if found else "; see understudy train RECIPE --help"
+    return f"; did you mean {found[0]}?" if found else "; docs/config.md has them all"
 
 
 def _read(path: Path) -> Mapping[str, Any]:
@@ -299,13 +312,13 @@ def _read(path: Path) -> Mapping[str, Any]:
     return content
 
 
-def _merged(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
+def merged(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
     """`high` over `low`, section by section."""
     result = dict(low)
     for key, value in high.items():
         below = result.get(key)
         both = isinstance(value, Mapping) and isinstance(below, Mapping)
-        result[key] = _merged(below, value) if both else value  # type: ignore[arg-type]
+        result[key] = merged(below, value) if both else value  # type: ignore[arg-type]
     return result
 
 

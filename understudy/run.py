@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from safetensors import SafetensorError
 
 from understudy.environment import environment
 from understudy.errors import CheckpointError, RunError
@@ -81,6 +82,18 @@ class RunDirectory:
                     f"{self.path}: another process is writing this run; wait for it or end it"
                 ) from None
             yield
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """What goes wrong with the disk, in one line."""
+        try:
+            yield
+        except (OSError, SafetensorError) as error:  # safetensors has an error of its own for both
+            reason = getattr(error, "strerror", None) or error
+            raise RunError(
+                f"{self.path}: writing failed ({reason}); "
+                "make room and continue with --resume, nothing finished is lost"
+            ) from error
 
     def settings(self) -> dict[str, Any]:
         try:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from safetensors import SafetensorError
-
 from understudy.clouds import MeteredCloud
 from understudy.config import Config, check_config, differences
-from understudy.errors import ConfigError, RunError
+from understudy.errors import ConfigError
 from understudy.files import write_folder
 from understudy.link import ReplyLog
 from understudy.models.policy import Policy
@@ -103,12 +100,12 @@ def _go(
     stream = phases_of(config)
     recorder = _Recorder(run, display, ends(stream)[-1], method.serving != "random")
     with closing(state):
-        with _writing(run):
+        with run.writing():
             run.rewind(state.step)
             recorder.recall(state)
 
         def save(state: State) -> None:
-            with _writing(run):
+            with run.writing():
                 # One adapter per phase is kept: first, for a resumed run looks forward only.
                 if state.policy.lora and state.step in ends(stream):
                     number = ends(stream).index(state.step) + 1
@@ -119,7 +116,7 @@ def _go(
                     state.policy = replace(state.policy, folder=run.last_checkpoint())
 
         state = train(state, method, stream, config, recorder, save)
-        with _writing(run):
+        with run.writing():
             bills = state.cloud, state.examiner
             run.write(run.matrix, state.matrix)
             run.write(run.summary, summarise(run.metric_lines(), state.matrix, *bills))
@@ -141,18 +138,6 @@ class _Unheard:
     def on_evaluation(self, row: dict[str, Any]) -> None: ...
 
 
-@contextmanager
-def _writing(run: RunDirectory) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, SafetensorError) as error:  # safetensors has an error of its own for both
-        reason = getattr(error, "strerror", None) or error
-        raise RunError(
-            f"{run.path}: writing failed ({reason}); "
-            "make room and continue with --resume, nothing finished is lost"
-        ) from error
-
-
 class _Recorder:
     """Writes the run directory, and tells the display."""
 
@@ -170,7 +155,7 @@ class _Recorder:
                 self.alarms.hear(line)
 
     def on_step(self, metrics: dict[str, Any], timings: dict[str, Any]) -> None:
-        with _writing(self.run):
+        with self.run.writing():
             self.run.append(metrics, timings)
         self.done += 1
         pace = (time.monotonic() - self.started) / self.done
@@ -180,6 +165,6 @@ class _Recorder:
 
     def on_evaluation(self, row: dict[str, Any]) -> None:
         self.matrix.append(row)
-        with _writing(self.run):
+        with self.run.writing():
             self.run.write(self.run.matrix, self.matrix)
         self.display.evaluation(row)

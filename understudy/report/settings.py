@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import yaml
 
-from understudy.config import described_settings
+from understudy.config import Config, Section, described_settings
 
 
-def settings_text(defaults: Mapping[str, Any]) -> str:
+def settings_text(defaults: Mapping[str, Any], section: type[Section] = Config) -> str:
     """All settings of a recipe, for a terminal."""
-    lines = ["Settings (--set key=value, or the same keys in --config):"]
-    for key, kind, default, meaning in _rows(defaults):
+    lines = ["Settings (--set key=value, or the same keys in a YAML file):"]
+    for key, kind, default, meaning in _rows(defaults, section):
         text = f"{meaning} [{kind}; {default}]"
         lines += [
             f"  {key}",
@@ -35,18 +35,34 @@ def settings_page() -> str:
         "| setting | type | default | meaning |",
         "|---|---|---|---|",
     ]
-    for row in _rows({}):
-        key, kind, default, meaning = (cell.replace("|", "\\|") for cell in row)
-        lines.append(f"| `{key}` | {kind} | `{default}` | {meaning} |")
+    from understudy.share.variants import ShareRun  # numpy, which help on recipes does without
+
+    lines += _table(Config)
+    lines += [
+        "",
+        "## Of agents that share",
+        "",
+        "Generated from `understudy/share/`: the keys of `understudy share CONFIG.yaml`.",
+        "",
+        "| setting | type | default | meaning |",
+        "|---|---|---|---|",
+        *_table(ShareRun),
+    ]
     return "\n".join(lines) + "\n"
 
 
-def _rows(defaults: Mapping[str, Any]) -> list[list[str]]:
+def _table(section: type[Section]) -> Iterator[str]:
+    for row in _rows({}, section):
+        key, kind, default, meaning = (cell.replace("|", "\\|") for cell in row)
+        yield f"| `{key}` | {kind} | `{default}` | {meaning} |"
+
+
+def _rows(defaults: Mapping[str, Any], section: type[Section]) -> list[list[str]]:
     """The settings with a recipe's own defaults in place of the general ones."""
     own = _flat(defaults)
     return [
         [key, kind, own.get(key, default), meaning]
-        for key, kind, default, meaning in described_settings()
+        for key, kind, default, meaning in described_settings(section)
     ]
 
 

@@ -1,0 +1,189 @@
+"""Whole runs: what they leave, and that stopping anywhere changes nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from understudy.config import check_settings
+from understudy.errors import ConfigError, RunError
+from understudy.run import RunDirectory
+from understudy.share.session import check_same, new_share, resume_share
+from understudy.share.summary import fits, mean_and_error, speed_of
+from understudy.share.variants import ShareRun, base_among, described, variants_of
+
+SMALL: dict[str, Any] = {
+    "data_options": {"per_class": 40},
+    "agents": 2,
+    "tasks": 5,
+    "epochs": 4,
+    "train_per_class": 8,
+    "validation_per_class": 8,
+    "evaluate_every": 2,
+    "width": 8,
+    "seeds": [0, 1],
+    "checkpoint_seconds": 0,
+    "variants": {
+        "alone": {},
+        "modules": {"share_modules": {"mode": "leep", "points": 2}, "keep_above": -1},
+        "both": {
+            "share_parameters": {"mode": "fedprox", "every": 2},
+            "share_data": {"mode": "receiver", "every": 2},
+            "graph": {"latency": 1},
+        },
+    },
+}
+
+
+class Quiet:
+    """A display that counts, and breaks off when it is told to."""
+
+    def __init__(self, stop_at: int | None = None) -> None:
+        self.rounds, self.stop_at = 0, stop_at
+        self.ended: list[str] = []
+
+    def round(
+        self,
+        variant: str,
+        number: int,
+        words: str,
+        accuracies: list[float],
+        floats: int,
+        seconds_left: float,
+    ) -> None:
+        self.rounds += 1
+        if self.rounds == self.stop_at:
+            raise KeyboardInterrupt
+
+    def finished(self, variant: str, accuracy: float) -> None:
+        self.ended.append(variant)
+
+
+def config_of(**settings: Any) -> ShareRun:
+    return check_settings(ShareRun, SMALL | settings)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    return new_share(tmp_path_factory.mktemp("runs") / "whole", config_of(), Quiet())
+
+
+def content(run: RunDirectory) -> list[bytes]:
+    return [path.read_bytes() for path in (run.metrics, run.summary)]
+
+
+def test_a_run_leaves_its_log_and_its_summary(finished: RunDirectory) -> None:
+    lines = finished.metric_lines()
+    assert len(lines) == 3 * 5 * 3  # variants, tasks, epochs 0, 2 and 4
+    assert [line["step"] for line in lines] == list(range(1, 46))
+    last = [line for line in lines if line["variant"] == "both"][-1]
+    summary = finished.read(finished.summary)
+    both = summary["variants"]["both"]
+    assert both["base"] == "alone"
+    assert summary["variants"]["alone"]["gain"] is None
+    assert summary["variants"]["alone"]["floats"] == 0
+    assert last["floats"] == [
+        sum(sum(edge["floats"].values()) for edge in seed["edges"]) for seed in both["seeds"]
+    ]
+    for row, seed in zip(last["accuracy"], both["seeds"], strict=True):
+        assert row == [agent["accuracy"] for agent in seed["agents"]]  # examined last at the end
+    assert both["cost"] == pytest.approx(both["floats"] / (2 * 5))
+
+
+@pytest.mark.parametrize("stop_at", [1, 17, 30, 44])
+def test_a_run_that_stops_anywhere_ends_the_same(
+    finished: RunDirectory, tmp_path: Path, stop_at: int
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        new_share(tmp_path / "run", config_of(), Quiet(stop_at))
+    run = RunDirectory.open(tmp_path / "run")
+    with pytest.raises(RunError, match="continue it with --resume"):
+        run.read(run.summary)
+    display = Quiet()
+    resume_share(run, config_of(), display)
+    assert content(run) == content(finished)
+    assert display.rounds <= 45 - stop_at + 2  # no more than the moment it stopped in
+    resume_share(run, config_of(), Quiet(1))  # a finished run has nothing left to do
+    assert content(run) == content(finished)
+
+
+def test_other_settings_are_refused_on_resuming(finished: RunDirectory) -> None:
+    with pytest.raises(ConfigError, match="epochs=5, but"):
+        check_same(finished, config_of(epochs=5))
+    assert check_same(finished, config_of(checkpoint_seconds=9)).checkpoint_seconds == 9
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        ({"variants": {"x": {"epoch": 3}}}, "variants.x: epoch: there is no such setting; did you"),
+        ({"variants": {"x": {"agents": 0}}}, "variants.x: agents=0: "),
+        ({"variants": {"x": {"tasks": 9, "disjoint": True}}}, "need 18 classes"),
+        ({"train_per_class": 999}, "train_per_class=999, but the smallest class has"),
+        ({"data": "nowhere.npz", "data_options": {}}, "nowhere.npz"),
+    ],
+)
+def test_bad_settings_are_one_line_and_leave_nothing(
+    tmp_path: Path, settings: dict[str, Any], complaint: str
+) -> None:
+    with pytest.raises(ConfigError, match=complaint) as refused:
+        new_share(tmp_path / "run", config_of(**settings), Quiet())
+    assert "\n" not in str(refused.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_base_shares_nothing_and_is_otherwise_alike() -> None:
+    variants = variants_of(
+        config_of(
+            variants={
+                "mono": {"learner": "monolithic"},
+                "wide": {"width": 9},
+                "alone": {"graph": {"topology": "ring"}},
+                "shares": {"share_parameters": {"mode": "fedavg"}},
+                "other": {"share_parameters": {"mode": "fedavg"}, "epochs": 9},
+            }
+        )
+    )
+    assert base_among(variants, "shares") == "alone"
+    assert base_among(variants, "other") is None
+    assert base_among(variants, "alone") is None
+
+
+def test_a_run_without_variants_is_named_by_what_it_shares() -> None:
+    config = config_of(variants={}, share_modules={"mode": "iou"}, share_data={"mode": "simple"})
+    assert list(variants_of(config)) == ["modular, simple + iou"]
+    assert described(config_of(learner="monolithic")) == "monolithic, nothing shared"
+
+
+def test_learning_speed_leaves_out_the_tasks_learnt_jointly() -> None:
+    curve = [(task, epoch, [0.0] * 5) for task in range(4) for epoch in (0, 10)]
+    curve += [(4, 0, [0.5] * 5), (4, 10, [1.0] * 5)]
+    assert speed_of(curve) == pytest.approx(0.75)
+    assert speed_of(curve[:2]) == 0.0  # one task only: that one
+
+
+def test_a_fit_needs_a_base_and_two_costs() -> None:
+    def of(cost: float, gain: float | None, shares: str = "modules") -> dict[str, Any]:
+        found = None if gain is None else mean_and_error([gain])
+        return {"learner": "modular", "shares": [shares], "cost": cost, "gain": found}
+
+    e = 2.718281828459045
+    found = fits({"a": of(1, 2.0), "b": of(e, 5.0), "c": of(9, None), "d": of(3, 1.0, "data")})
+    assert len(found) == 1
+    assert found[0]["variants"] == ["a", "b"]
+    assert found[0]["slope"] == pytest.approx(3.0)
+    assert found[0]["intercept"] == pytest.approx(2.0)
+    assert found[0]["value_of_information"] == pytest.approx((2 + 5 / e) / 2)
+
+
+def test_the_error_of_a_mean() -> None:
+    assert mean_and_error([1.0, 3.0]) == {"mean": 2.0, "standard_error": pytest.approx(1.0)}
+    assert mean_and_error([1.0]) == {"mean": 1.0, "standard_error": None}
+
+
+def test_the_log_is_plain_json(finished: RunDirectory) -> None:
+    for line in finished.metrics.read_text().splitlines():
+        json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} in the log"))

@@ -1,0 +1,247 @@
+"""One run of agents from the first file to the last: its variants one after the other."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from understudy.config import check_settings, differences
+from understudy.errors import ConfigError
+from understudy.files import write_json
+from understudy.link.carrier import Carrier
+from understudy.run import RunDirectory
+from understudy.share.agent import Agent
+from understudy.share.crew import Crew, Together
+from understudy.share.loop import run as run_all
+from understudy.share.population import (
+    begin_alike,
+    carriers_of,
+    check_dealing,
+    moments_of,
+    populations_of,
+)
+from understudy.share.saved import load_states, save_states
+from understudy.share.settings import ShareConfig
+from understudy.share.summary import Record, seed_record, seen_mean, summarise
+from understudy.share.variants import ShareRun, variants_of
+from understudy.tasks.holdings import Instances
+from understudy.tasks.instances import load_instances
+
+_PROGRESS, _STATES = "progress.json", "states.pt"
+
+
+class Display(Protocol):
+    """Who shows a person how the run goes."""
+
+    def round(
+        self,
+        variant: str,
+        number: int,
+        words: str,
+        accuracies: list[float],
+        floats: int,
+        seconds_left: float,
+    ) -> None: ...
+
+    def finished(self, variant: str, accuracy: float) -> None: ...
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a run is: what is finished, and where in the variant after that it stands."""
+
+    records: dict[str, list[Record]] = field(default_factory=dict)
+    moment: int = 0  # of the variant that is not finished
+    points: int = 0  # examinations that are in the log, of that variant
+    lines: int = 0  # in the log, of all
+    done: int = 0  # moments, of all
+
+
+def new_share(path: Path, config: ShareRun, display: Display) -> RunDirectory:
+    session = _Session(config, display)  # bad settings fail before anything is written
+    run = RunDirectory.create(path, config.model_dump(mode="json"))
+    with run.held():
+        session.go(run)
+    return run
+
+
+def resume_share(run: RunDirectory, config: ShareRun, display: Display) -> RunDirectory:
+    """Continue from the last whole checkpoint; a finished run ends with the same results."""
+    session = _Session(config, display)
+    with run.held():
+        session.go(run, run.last_checkpoint() if run.has_checkpoint() else None)
+    return run
+
+
+def saved_settings(run: RunDirectory) -> ShareRun:
+    return check_settings(ShareRun, run.settings())
+
+
+def check_same(run: RunDirectory, asked: ShareRun) -> ShareRun:
+    """The settings asked for, if they give the same numbers as the run's own."""
+    free = {"workers", "checkpoint_seconds"}
+    for key, was, wanted in differences(saved_settings(run), asked):
+        if key not in free:
+            raise ConfigError(
+                f"{key}={wanted}, but {run.path} has {was}; "
+                "resume it without that setting, or give a new --out"
+            )
+    return asked
+
+
+class _Session:
+    """A run under way."""
+
+    def __init__(self, config: ShareRun, display: Display) -> None:
+        torch.set_num_threads(1)  # more would add in another order
+        self.config, self.display = config, display
+        self.variants = variants_of(config)
+        loaded: dict[str, Instances] = {}
+        self.data: dict[str, Instances] = {}
+        for name, each in self.variants.items():
+            source = f"{each.data} {each.data_options}"
+            if source not in loaded:
+                loaded[source] = load_instances(each.data, each.data_options)
+            self.data[name] = loaded[source]
+            check_dealing(each, self.data[name])
+        self.moments = {name: moments_of(each) for name, each in self.variants.items()}
+        self.started = time.monotonic()
+        self.progress = Progress()
+
+    def go(self, run: RunDirectory, checkpoint: Path | None = None) -> None:
+        states = None
+        if checkpoint is not None:
+            self.progress = Progress(**run.read(checkpoint / _PROGRESS))
+            if (checkpoint / _STATES).exists():
+                states = load_states(checkpoint / _STATES)
+        self.begun = self.progress.done
+        with run.writing():
+            run.rewind(self.progress.lines)
+        for name, config in self.variants.items():
+            if name not in self.progress.records:
+                self._variant(run, name, config, states)
+                states = None
+        with run.writing():
+            run.write(run.summary, summarise(self.variants, self.progress.records))
+
+    def _variant(
+        self, run: RunDirectory, name: str, config: ShareConfig, states: Mapping[str, Any] | None
+    ) -> None:
+        populations, carriers = populations_of(config, self.data[name]), carriers_of(config)
+        if states is None:
+            begin_alike(config, self.data[name], populations)
+        with closing(_crew(populations, self.config.workers)) as crew:
+            if states is not None:
+                crew.restore(states["agents"])
+                for carrier, state in zip(carriers, states["carriers"], strict=True):
+                    carrier.restore(state)
+            recorder = _Recorder(self, run, name, config, crew, carriers)
+            run_all(crew, carriers, self.moments[name], recorder.watch, self.progress.moment)
+            records = [
+                seed_record(*each)
+                for each in zip(config.seeds, crew.reports(), crew.curves(), carriers, strict=True)
+            ]
+        progress = self.progress
+        progress.records[name], progress.moment, progress.points = records, 0, 0
+        self.save(run)
+        accuracies = [agent["accuracy"] for seed in records for agent in seed["agents"]]
+        self.display.finished(name, sum(accuracies) / len(accuracies))
+
+    def save(self, run: RunDirectory, states: Mapping[str, Any] | None = None) -> None:
+        def fill(folder: Path) -> None:
+            write_json(
+                folder / _PROGRESS,
+                {name: getattr(self.progress, name) for name in Progress.__slots__},
+            )
+            if states is not None:
+                save_states(folder / _STATES, states)
+
+        with run.writing():
+            run.save_checkpoint(self.progress.done, fill)
+
+    def seconds_left(self) -> float:
+        whole = sum(len(moments) for moments in self.moments.values())
+        done = self.progress.done - self.begun
+        return (time.monotonic() - self.started) / max(done, 1) * (whole - self.progress.done)
+
+
+def _crew(populations: list[list[Agent]], workers: int) -> Crew:
+    if workers == 1:
+        return Together(populations)
+    from understudy.share.workers import Workers  # processes, which most runs do without
+
+    return Workers(populations, workers)
+
+
+class _Recorder:
+    """Watches one variant: writes its log and its checkpoints, and tells the display."""
+
+    def __init__(
+        self,
+        session: _Session,
+        run: RunDirectory,
+        name: str,
+        config: ShareConfig,
+        crew: Crew,
+        carriers: list[Carrier],
+    ) -> None:
+        self.session, self.run, self.name, self.config = session, run, name, config
+        self.crew, self.carriers = crew, carriers
+        self.saved = self.lap = time.monotonic()
+
+    def watch(self, now: int) -> None:
+        progress = self.session.progress
+        progress.moment, progress.done = now + 1, progress.done + 1
+        for point in self._new_points():
+            self._log(point)
+        if time.monotonic() - self.saved >= self.session.config.checkpoint_seconds:
+            states = {
+                "agents": self.crew.states(),
+                "carriers": [carrier.state() for carrier in self.carriers],
+            }
+            self.session.save(self.run, states)
+            self.saved = time.monotonic()
+
+    def _new_points(self) -> range:
+        """The examinations that every agent has behind it, and that are not in the log."""
+        curves = self.crew.curves()
+        return range(
+            self.session.progress.points, min(len(curve) for row in curves for curve in row)
+        )
+
+    def _log(self, number: int) -> None:
+        progress = self.session.progress
+        points = [[curve[number] for curve in row] for row in self.crew.curves()]
+        task, epoch, _ = points[0][0]
+        means = [[seen_mean(accuracy) for _, _, accuracy in row] for row in points]
+        totals = [carrier.totals() for carrier in self.carriers]
+        floats = [sum(total.floats.values()) for total in totals]
+        line = {
+            "step": progress.lines + 1,
+            "variant": self.name,
+            "task": task,
+            "epoch": epoch,
+            "accuracy": means,
+            "current": [[accuracy[task] for _, _, accuracy in row] for row in points],
+            "floats": floats,
+            "bytes": [sum(total.bytes.values()) for total in totals],
+        }
+        lap, self.lap = self.lap, time.monotonic()
+        with self.run.writing():
+            self.run.append(line, {"step": line["step"], "step_time": self.lap - lap})
+        progress.points, progress.lines = number + 1, progress.lines + 1
+        by_agent = [sum(each) / len(each) for each in zip(*means, strict=True)]
+        self.session.display.round(
+            self.name,
+            progress.done,
+            f"task {task + 1}/{self.config.tasks}, epoch {epoch}/{self.config.epochs}",
+            by_agent,
+            round(sum(floats) / len(floats)),
+            self.session.seconds_left(),
+        )

@@ -1,0 +1,66 @@
+"""A run of one population, or of several variants of it side by side."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from understudy.config import check_settings, merged
+from understudy.errors import ConfigError
+from understudy.share.settings import ShareConfig
+
+_CROSSES = ("share_data", "share_parameters", "share_modules")
+_LINKS = (*_CROSSES, "graph", "messages", "privacy")  # what an agent that is alone has no use for
+
+
+class ShareRun(ShareConfig):
+    """`understudy share`, complete."""
+
+    recipe: Literal["share"] = Field("share", description="what made this run")
+    variants: dict[str, dict[str, Any]] = Field(
+        {}, description="settings by name, each over all others here; run one after the other"
+    )
+    workers: int = Field(1, ge=1, description="processes that the agents are divided among")
+    checkpoint_seconds: float = Field(60.0, ge=0, description="between checkpoints, at least")
+
+
+def variants_of(run: ShareRun) -> dict[str, ShareConfig]:
+    """The populations of a run by name. One without variants has one, named by what it shares."""
+    shared = run.model_dump(include=set(ShareConfig.model_fields))
+    if not run.variants:
+        config = ShareConfig.model_validate(shared)
+        return {described(config): config}
+    found = {}
+    for name, own in run.variants.items():
+        try:
+            found[name] = check_settings(ShareConfig, merged(shared, own))
+        except ConfigError as error:
+            raise ConfigError(f"variants.{name}: {error}") from None
+    return found
+
+
+def described(config: ShareConfig) -> str:
+    modes = [str(getattr(config, section).mode) for section in _CROSSES]
+    told = [mode for mode in modes if mode != "none"]
+    return f"{config.learner}, {' + '.join(told) or 'nothing shared'}"
+
+
+def crossing(config: ShareConfig) -> list[str]:
+    """What crosses the edges: of data, parameters and modules."""
+    return [
+        section.removeprefix("share_")
+        for section in _CROSSES
+        if getattr(config, section).mode != "none"
+    ]
+
+
+def base_among(variants: dict[str, ShareConfig], name: str) -> str | None:
+    """The variant that differs from this one only in sharing nothing."""
+    if not crossing(variants[name]):
+        return None
+    own = variants[name].model_dump(exclude=set(_LINKS))
+    for other, config in variants.items():
+        if not crossing(config) and config.model_dump(exclude=set(_LINKS)) == own:
+            return other
+    return None
