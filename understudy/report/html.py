@@ -13,6 +13,8 @@ from understudy.errors import RunError
 from understudy.files import write_text
 from understudy.run import RunDirectory
 
+_MANY = 10  # columns above which a table is set smaller
+
 
 def write_page(run: RunDirectory, template: str, parts: Mapping[str, str]) -> None:
     """Fill a template with HTML; the style and the run's settings are on every page."""
@@ -32,7 +34,8 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
         for first, *rest in rows
     )
     whole = f"<table><thead><tr>{top}</tr></thead>\n<tbody>{body}</tbody></table>"
-    return f'<div class="table">{whole}</div>'
+    dense = " dense" if len(heads) > _MANY else ""
+    return f'<div class="table{dense}">{whole}</div>'
 
 
 def tiles(items: Iterable[tuple[str, str, str]]) -> str:

@@ -48,15 +48,31 @@ def count(value: float | None) -> str:
     return "–" if value is None or not math.isfinite(value) else f"{value:,.0f}"
 
 
+def small(value: float | None) -> str:
+    """A figure far below one, with three digits that count."""
+    return "–" if value is None or not math.isfinite(value) else f"{value:.3g}".replace("-", "−")
+
+
 def size(value: float | None) -> str:
     """Bytes in the unit that leaves one to three digits before the point."""
     if value is None or not math.isfinite(value):
         return "–"
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 999.5:
-            return f"{value:.0f} B" if unit == "B" else f"{value:.3g} {unit}"
-        value /= 1000
-    return f"{value:,.3g} TB"
+    if value < 999.5:
+        return f"{value:.0f}\N{NO-BREAK SPACE}B"
+    return f"{_in_thousands(value)}B"
+
+
+def amount(value: float) -> str:
+    """A count in a few letters, as for an axis: 20, 500 k, 1.5 M."""
+    return f"{value:g}" if value < 1000 else _in_thousands(value, digits="")
+
+
+def _in_thousands(value: float, digits: str = "#") -> str:
+    """Three digits and a prefix; with `#` zeros at the end are kept."""
+    value, prefixes = value / 1000, "kMGT"
+    while value >= 999.5 and len(prefixes) > 1:
+        value, prefixes = value / 1000, prefixes[1:]
+    return f"{value:{digits}.3g}".rstrip(".") + f"\N{NO-BREAK SPACE}{prefixes[0]}"
 
 
 def span(values: Sequence[float | None], form: str = "{:.2f}") -> str:
