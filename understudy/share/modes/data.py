@@ -105,20 +105,22 @@ class Data:
 
     def _near(self, agent: Agent, x: Tensor, label: Tensor) -> list[Instances]:
         """What is nearest to each query, as this agent sees it; the best match first."""
-        found = []
-        for query, name in zip(x, label.tolist(), strict=True):
+        found: dict[int, Instances] = {}  # by place of the query
+        for name in label.unique().tolist():
             pool = list(self._pool(agent, name))
             if not pool:
                 continue
             theirs = torch.cat([own.x for _, own in pool])
             labels = torch.cat([own.label for _, own in pool])
             seen = torch.cat([self._seen(agent, own.x, task) for task, own in pool])
-            mine = self._seen(agent, query[None], pool[0][0])
-            chosen = nearest(mine, seen, self.setting.neighbours)[0]
             if self.setting.labels == "query":
                 labels = torch.full_like(labels, name)
-            found.append(Instances(theirs[chosen], labels[chosen]))
-        return found
+            places = (label == name).nonzero().squeeze(1)
+            mine = self._seen(agent, x[places], pool[0][0])
+            near = nearest(mine, seen, self.setting.neighbours)
+            for place, chosen in zip(places.tolist(), near, strict=True):
+                found[place] = Instances(theirs[chosen], labels[chosen])
+        return [found[place] for place in sorted(found)]
 
     def _pool(self, agent: Agent, name: int) -> Iterator[tuple[int, Instances]]:
         """What may answer a query of this class, by task: instances of the class alone, or all of
