@@ -3,11 +3,14 @@ should not."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
+from understudy.config import check_settings
+from understudy.errors import ConfigError
 from understudy.link.carrier import Carrier, Inbox, Message, Parcel
 from understudy.share.agent import Agent
 from understudy.share.crew import Together
@@ -169,3 +172,102 @@ def test_agents_at_their_own_pace_all_learn_all_tasks(data: Instances) -> None:
         ]
     assert populations[0][1].totals().floats["parameters"] == 3 * 2 * 3 * 2 * 4 * MODULE
     assert same(populations[0][0], ran(data, **shared)[0][0])
+
+
+def asking(data: Instances, **shared: Any) -> tuple[Agent, Agent, list[Message]]:
+    """Two agents at their first task, and what the second answers the first's query."""
+    told = {"mode": "receiver", "every": 1, "queries": 4, "neighbours": 6, **shared}
+    config = ShareConfig(**SMALL | {"agents": 2}, learner="monolithic", share_data=told)
+    first, second = populations_of(config, data)[0]
+    for agent in (first, second):
+        grant([agent.step(Tick(0, 0, 0, 1, 0), Inbox())])
+    opening = Tick(0, 1, 0, 0, 1)
+    (query,) = first.modes[0].begin(first, opening)
+    query = replace(query, receiver=1)
+    # The second agent's own classes, so that it has an answer to all.
+    classes = torch.tensor(second.tasks[0].classes)
+    x = query.parcels[0].arrays["x"]
+    asked = {"x": x, "label": classes[torch.arange(len(x)) % 2]}
+    query = replace(query, parcels=(Parcel(asked, x.numel()),))
+    return first, second, second.modes[0].receive(second, query, opening)
+
+
+@pytest.mark.parametrize("labels", ["owner", "query"])
+@pytest.mark.parametrize("among", ["class", "task"])
+def test_an_answer_has_the_label_told(data: Instances, labels: str, among: str) -> None:
+    _, second, (answer,) = asking(data, labels=labels, among=among)
+    classes, train = second.tasks[0].classes, second.tasks[0].train
+    mixed = 0
+    for number, parcel in enumerate(answer.parcels):
+        x, label = parcel.arrays["x"], parcel.arrays["label"]
+        places = [int((train.x == one).flatten(1).all(dim=1).nonzero()[0]) for one in x]
+        owners = train.label[places]
+        mixed += int((owners != classes[number % 2]).sum())
+        expected = owners if labels == "owner" else torch.full_like(owners, classes[number % 2])
+        assert torch.equal(label, expected)
+    assert (mixed > 0) == (among == "task")
+
+
+def test_instances_asked_about_at_random_repeat_and_change_with_the_round(data: Instances) -> None:
+    first, _, _ = asking(data, score="random")
+    mode = first.modes[0]
+
+    def asked(round_: int) -> torch.Tensor:
+        (message,) = mode.begin(first, Tick(0, 1, 0, 0, round_))
+        return message.parcels[0].arrays["x"]
+
+    assert torch.equal(asked(1), asked(1))
+    assert not torch.equal(asked(1), asked(2))
+    assert len(asked(1).flatten(1).unique(dim=0)) == 4
+
+
+@pytest.mark.parametrize("key", ["labels", "among"])
+def test_how_queries_are_answered_is_refused_where_there_are_none(key: str) -> None:
+    told = {"mode": "simple", key: {"labels": "query", "among": "task"}[key]}
+    with pytest.raises(ConfigError, match=f"{key}=.*mode=receiver"):
+        check_settings(ShareConfig, {"share_data": told})
+
+
+def test_weights_that_are_old_are_refused(data: Instances) -> None:
+    shared = {"mode": "fedavg", "max_age": 2}
+    config = ShareConfig(**SMALL, learner="monolithic", share_parameters=shared)
+    agent = populations_of(config, data)[0][0]
+    weights = {name: weight.clone() for name, weight in travelling(agent).items()}
+
+    def heard(sender: int, sent: int, now: int) -> int:
+        """How many messages are refused when one comes."""
+        message = Message(sender, 0, "parameters", (Parcel(weights, 1),), sent)
+        agent.modes[0].receive(agent, message, Tick(0, 0, 1, 0, now))
+        return agent.events["stale", "parameters"]
+
+    assert heard(sender=1, sent=5, now=7) == 0
+    assert heard(sender=2, sent=4, now=7) == 1  # three rounds old
+    assert heard(sender=1, sent=5, now=7) == 1  # the same once more
+    assert heard(sender=1, sent=6, now=7) == 1
+    assert heard(sender=1, sent=5, now=7) == 2  # older than what was heard
+    assert heard(sender=2, sent=5, now=7) == 2  # by another: what is old is so by sender
+    assert heard(sender=2, sent=9, now=7) == 2  # its clock is ahead
+
+
+EVERY_EPOCH: dict[str, Any] = {"evaluate_every": 1, "keep_above": -1.0}  # late ones still arrive
+
+
+def late_modules(data: Instances, patience: int) -> tuple[list[Agent], Carrier]:
+    shared = {"mode": "iou", "patience": patience}
+    return ran(data, share_modules=shared, graph={"latency": 1}, **EVERY_EPOCH)[0]
+
+
+def test_modules_that_come_too_late_are_noted_and_never_begun_with(data: Instances) -> None:
+    agents, carrier = late_modules(data, patience=0)
+    assert carrier.totals().fates["arrives"] > 0
+    late = {("too late", "modules"): 2}
+    assert [dict(agent.events) for agent in agents] == [late] * 3
+    alone = ran(data, share_modules={"mode": "iou"}, graph={"loss": 1.0}, **EVERY_EPOCH)[0][0]
+    assert same(agents, alone)
+
+
+def test_who_waits_hears_of_modules_over_slow_edges(data: Instances) -> None:
+    patient, _ = late_modules(data, patience=2)
+    assert not any(agent.events for agent in patient)
+    prompt = ran(data, share_modules={"mode": "iou"}, **EVERY_EPOCH)[0][0]
+    assert same(patient, prompt)

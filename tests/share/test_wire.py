@@ -28,7 +28,7 @@ LEARNER = new_learner(NetShape("mlp", (64,), 4, 2, modular=False, width=8), 0)
 
 
 def wire(seed: int = 0, **messages: Any) -> Wire:
-    return Wire(ShareConfig(messages=messages, **FEDAVG), seed)  # type: ignore[arg-type]
+    return Wire(ShareConfig(messages=messages, **FEDAVG), seed)
 
 
 def weights(seed: int = 0) -> dict[str, Tensor]:

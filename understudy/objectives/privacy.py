@@ -17,7 +17,7 @@ from torch import Tensor
 def clip_factor(arrays: Sequence[Tensor], clip: float) -> Tensor:
     """What arrays are multiplied by so that their joint L2 norm is `clip` at most."""
     norm = torch.stack([array.double().norm() for array in arrays]).norm()
-    return (clip / norm.clamp(min=clip)).to(arrays[0].dtype)
+    return torch.div(clip, norm.clamp(min=clip)).to(arrays[0].dtype)
 
 
 def zero_concentrated(noise: float) -> float:
