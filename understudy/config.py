@@ -272,14 +272,22 @@ def described_settings(section: type[BaseModel] = Config, prefix: str = "") -> l
         if isinstance(kind, type) and issubclass(kind, Section):
             rows += described_settings(kind, f"{prefix}{name}.")
             continue
-        if get_origin(kind) is Literal:
-            shown = " | ".join(get_args(kind))
+        if words := _choices(kind):
+            shown = " | ".join(words)
         else:
             shown = kind.__name__ if isinstance(kind, type) else str(kind)
             shown = shown.replace("typing.", "").replace("NoneType", "None")
         default = yaml.safe_dump(setting.default, default_flow_style=True).split("\n")[0]
         rows.append([f"{prefix}{name}", shown, default, setting.description or ""])
     return rows
+
+
+def _choices(kind: Any) -> list[str]:
+    """The words of a Literal, or of several joined; none of any other type."""
+    if get_origin(kind) is Literal:
+        return [str(word) for word in get_args(kind)]
+    parts = [_choices(part) for part in get_args(kind)]
+    return [word for part in parts for word in part] if all(parts) else []
 
 
 def differences(

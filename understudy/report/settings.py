@@ -42,7 +42,7 @@ def settings_page() -> str:
         "",
         "## Of agents that share",
         "",
-        "Generated from `understudy/share/`: the keys of `understudy share CONFIG.yaml`.",
+        "Generated from `understudy/share/`: what a file for `understudy share` may say.",
         "",
         "| setting | type | default | meaning |",
         "|---|---|---|---|",
