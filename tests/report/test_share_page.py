@@ -1,0 +1,268 @@
+"""The report of agents that share: its figures are the summary's, its picture shows the traffic."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.report.sharing import THREE, written_share_run
+from tests.report.test_page import HOSTILE, Elements, change, shown
+from understudy.errors import RunError
+from understudy.report.numbers import number, size
+from understudy.report.share_graph import graph_picture, graph_pictures
+from understudy.report.share_page import write_share_report
+from understudy.report.share_records import curves_of
+from understudy.run import RunDirectory
+
+
+def page(run: RunDirectory) -> str:
+    write_share_report(run)
+    return shown(run)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    fates = {"lost": 3, "waits": 7}
+    run = written_share_run(tmp_path_factory.mktemp("whole") / "run", fates=fates)
+    write_share_report(run)
+    return run
+
+
+def row(run: RunDirectory, table: int, name: str) -> list[str]:
+    """The cells of the row of a name in the page's table of this number."""
+    found = re.findall(r"<table>.*?</table>", shown(run), re.DOTALL)[table]
+    line = next(line for line in found.splitlines() if f">{name}<" in line)
+    return [re.sub(r"<[^>]+>", "", cell) for cell in re.findall(r"<td>(.*?)</td>", line)]
+
+
+def test_the_table_of_variants_holds_the_figures_of_the_summary(whole: RunDirectory) -> None:
+    variants = whole.read(whole.summary)["variants"]
+    for name, variant in variants.items():
+        cells = row(whole, 0, name)
+        for cell, key, digits in zip(cells, ("accuracy", "learning_speed"), (3, 3), strict=False):
+            mean, error = variant[key]["mean"], variant[key]["standard_error"]
+            assert cell == f"{mean:.{digits}f} ± {error:.{digits}f}"
+        gain = variant["gain"]
+        assert cells[2] == ("–" if gain is None else f"{number(gain['mean'], sign='+')} ± 0.21")
+        assert cells[3:5] == [f"{variant['floats']:,.0f}", size(variant["bytes"])]
+        worst, spread = (variant["users"]["unweighted"][key] for key in ("worst", "std"))
+        assert cells[5:] == [f"{worst:.3f}", f"{spread:.3f}"]
+
+
+def test_the_tiles_tell_of_the_most_accurate_variant(whole: RunDirectory) -> None:
+    best = whole.read(whole.summary)["variants"]["modular, modules"]
+    tiles = re.search(r'<ul class="tiles">(.*?)</ul>', shown(whole), re.DOTALL)
+    assert tiles is not None
+    figures = re.findall(r"<strong>(.*?)</strong>", tiles[1])
+    worst = best["users"]["unweighted"]["worst"]
+    assert figures == [
+        f"{best['accuracy']['mean']:.3f}",
+        f"{best['gain']['mean']:+.2f}\N{NO-BREAK SPACE}%",
+        size(best["bytes"]),
+        f"{worst:.3f}",
+    ]
+    assert "over modular, nothing" in tiles[1]
+
+
+def test_users_reveals_and_links_are_told(whole: RunDirectory) -> None:
+    variants = whole.read(whole.summary)["variants"]
+    data = variants["modular, data"]
+    users = data["users"]
+    keys = ["mean", "std", "worst", *(f"decile_{i}" for i in range(1, 10)), "best"]
+    figures = [users["weighted"]["mean"], *(users["unweighted"][key] for key in keys)]
+    assert row(whole, 2, "modular, data") == [f"{figure:.3f}" for figure in figures]
+    text = Elements(shown(whole)).text
+    assert "modular, nothingNothing." in text
+    assert "modular, datadata leave an agent." in text
+    # 6 edges in each of 2 seeds
+    assert row(whole, 4, "modular, data") == [str(12 * n) for n in (40, 0, 7, 0, 3)]
+    assert "lost: crossed and never arrived" in text
+    assert row(whole, 5, "modular, data") == ["4"]
+
+
+def test_a_page_of_sharing_needs_nothing_but_itself(whole: RunDirectory) -> None:
+    elements = Elements(shown(whole))
+    for tag, attributes in elements.tags:
+        assert tag not in {"script", "link", "img", "iframe", "object", "image", "base"}
+        links = [attributes.get(name) for name in ("src", "href", "xlink:href")]
+        assert all(link is None or link.startswith("#") for link in links)
+    ids = [attributes["id"] for _, attributes in elements.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    references = re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', shown(whole))
+    assert {first or second for first, second in references} <= set(ids)
+
+
+def test_the_same_run_of_agents_gives_the_same_bytes(whole: RunDirectory, tmp_path: Path) -> None:
+    copied = RunDirectory.open(shutil.copytree(whole.path, tmp_path / "elsewhere"))
+    copied.report.unlink()
+    assert page(copied) == shown(whole)
+
+
+def test_a_run_of_agents_can_be_repeated_from_its_page(whole: RunDirectory) -> None:
+    text = Elements(shown(whole)).text
+    assert "understudy share config.yaml --out runs/again" in text
+    settings = text[text.index("All settings") + len("All settings") :]
+    assert yaml.safe_load(settings) == whole.settings()
+
+
+def test_one_agent_that_shares_nothing(tmp_path: Path) -> None:
+    run = written_share_run(tmp_path / "run", THREE[:1], 1, tasks=1, seeds=1, fits=False)
+    text = page(run)
+    assert not re.search(r"\b(nan|None|inf)\b", text)
+    for absent in ("Who sent", "over cost", "more sharing is worth", "went wrong"):
+        assert absent not in text
+    assert "shares nothing" in text
+
+
+def test_what_was_not_measured_among_agents_is_a_dash(tmp_path: Path) -> None:
+    run = written_share_run(tmp_path / "run", agents=2, tasks=2)
+
+    def forget(summary: Any) -> None:
+        for variant in summary["variants"].values():
+            nothing = {"mean": None, "standard_error": None}
+            variant |= {"accuracy": nothing, "learning_speed": nothing, "gain": None}
+            variant |= {"cost": None, "floats": None, "bytes": None}
+            variant["users"] = {key: dict.fromkeys(each) for key, each in variant["users"].items()}
+            for seed in variant["seeds"]:
+                for agent in seed["agents"]:
+                    agent |= {"accuracy": None, "learning_speed": None, "modules": None}
+                    agent["tasks"] = [None, None]
+                for edge in seed["edges"]:
+                    edge |= {"floats": {}, "bytes": {}, "fates": {}}
+        for fit in summary["fits"]:
+            fit |= {"slope": None, "intercept": None, "value_of_information": None}
+        summary["fits"].append(
+            {"learner": "modular", "shares": "modules", "variants": ["modular, modules"]}
+            | dict.fromkeys(("slope", "intercept", "value_of_information"))
+        )
+
+    change(run, "summary", forget)
+    lines = [line | {"accuracy": [[None, None]] * 2} for line in run.metric_lines()]
+    run.metrics.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    text = page(run)
+    assert text.count("–") > 30
+    assert not re.search(r"\b(nan|None)\b", text)
+
+
+def test_names_of_variants_cannot_become_markup(tmp_path: Path) -> None:
+    told = ((HOSTILE, "modular", (), 0.0), ("_<b>", "modular", ("data",), 0.01))
+    run = written_share_run(tmp_path / "run", told, agents=2, tasks=1, fates={"lost": 1})
+
+    def injure(summary: Any) -> None:
+        for variant in summary["variants"].values():
+            variant["reveals"] = [HOSTILE]
+            variant["seeds"][0]["events"] = {HOSTILE: 1}
+            for edge in variant["seeds"][0]["edges"]:
+                edge["bytes"], edge["floats"] = {HOSTILE: 3}, {HOSTILE: 3}
+                edge["fates"] = {HOSTILE: 4}
+
+    change(run, "summary", injure)
+    elements = Elements(page(run))
+    assert {"script", "b"} & {tag for tag, _ in elements.tags} == set()
+    assert not any(name.startswith("on") for _, attributes in elements.tags for name in attributes)
+    assert HOSTILE in elements.text
+    assert "_<b>" in elements.text
+
+
+def test_an_unfinished_run_of_agents_is_refused(tmp_path: Path) -> None:
+    run = written_share_run(tmp_path / "run", THREE[:1], 1, tasks=1, seeds=1)
+    run.summary.unlink()
+    with pytest.raises(RunError, match=r"summary\.json"):
+        write_share_report(run)
+    assert not run.report.exists()
+
+
+# The picture of the graph
+
+
+def lines_of(picture: str) -> dict[str, dict[str, str]]:
+    """The attributes of every edge's line, by what its reader is told."""
+    found = re.findall(r"<path ([^>]*)><title>([^<]*)</title>", picture)
+    return {
+        told.replace("\N{NO-BREAK SPACE}", " "): dict(re.findall(r'([\w-]+)="([^"]*)"', line))
+        for line, told in found
+    }
+
+
+def population(agents: int, load: Callable[[int, int], int]) -> dict[str, Any]:
+    edges = [
+        {"from": a, "to": b, "floats": {}, "bytes": {"modules": load(a, b)}}
+        for a in range(agents)
+        for b in range(agents)
+        if a != b
+    ]
+    return {"agents": [{"accuracy": 0.9} for _ in range(agents)], "edges": edges}
+
+
+@pytest.mark.parametrize("agents", [2, 5, 40])
+def test_the_more_crossed_an_edge_the_wider_its_line(agents: int) -> None:
+    lines = lines_of(graph_picture(population(agents, lambda a, b: 10 * a + b)))
+    assert len(lines) == agents * (agents - 1)
+    loads = [10 * a + b for a in range(agents) for b in range(agents) if a != b]
+    widths = [
+        float(lines[f"{a} → {b}: {10 * a + b} B"]["stroke-width"])
+        for a in range(agents)
+        for b in range(agents)
+        if a != b
+    ]
+    by_load = [width for _, width in sorted(zip(loads, widths, strict=True))]
+    assert by_load == sorted(widths)
+    assert by_load[0] < by_load[-1]
+
+
+def test_lines_go_from_the_sender_to_the_receiver_and_back_apart() -> None:
+    lines = lines_of(graph_picture(population(2, lambda a, b: 10 + a)))
+    there, back = lines["0 → 1: 10 B"]["d"], lines["1 → 0: 11 B"]["d"]
+    numbers = [[float(part) for part in re.findall(r"[\d.]+", path)] for path in (there, back)]
+    # Agent 0 is on top, agent 1 below: one line goes down on the left, the other up on the right.
+    assert numbers[0][1] < numbers[0][5]
+    assert numbers[1][1] > numbers[1][5]
+    assert numbers[0][2] < 160 < numbers[1][2]
+
+
+def test_an_edge_that_carried_nothing_is_dashed() -> None:
+    lines = lines_of(graph_picture(population(3, lambda a, b: 5 * a)))
+    dashed = {told for told, line in lines.items() if "stroke-dasharray" in line}
+    assert dashed == {"0 → 1: 0 B", "0 → 2: 0 B"}
+
+
+def test_every_variant_that_shares_has_its_picture(whole: RunDirectory) -> None:
+    pictures = graph_pictures(whole.read(whole.summary)["variants"])
+    assert pictures.count("<svg") == 2
+    assert len(lines_of(pictures)) > 6
+    assert pictures in shown(whole)
+
+
+def test_curves_are_means_over_seeds_and_over_later_tasks() -> None:
+    lines = [
+        {"variant": "a", "task": task, "epoch": epoch, "accuracy": [[up, 0.5], [up, None]]}
+        for task in range(6)
+        for epoch, up in ((0, task / 10), (4, 0.8))
+    ]
+    curve = curves_of(lines)["a"]
+    assert curve.agents[2:4].tolist() == [pytest.approx([0.1, 0.5]), pytest.approx([0.8, 0.5])]
+    assert curve.when[:4].tolist() == [0, 1, 1, 2]
+    epochs, accuracies = curve.within_a_task()
+    assert epochs.tolist() == [0, 4]
+    # The fifth task and the sixth: (0.4 + 0.5 + 0.5 + 0.5) / 4
+    assert accuracies.tolist() == pytest.approx([0.475, 0.65])
+
+
+def test_numbers_are_told_in_few_letters() -> None:
+    assert [size(value) for value in (0, 999, 11_000, 351_000_000, None)] == [
+        "0\N{NO-BREAK SPACE}B",
+        "999\N{NO-BREAK SPACE}B",
+        "11.0\N{NO-BREAK SPACE}kB",
+        "351\N{NO-BREAK SPACE}MB",
+        "–",
+    ]
+    assert number(-0.5, sign="+") == "−0.50"
+    assert number(math.nan) == "–"
