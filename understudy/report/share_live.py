@@ -55,8 +55,9 @@ class ShareDisplay:
                 line = f"{variant}  round {number}/{self.rounds}  {figures}"
                 self.console.print(escape(line), soft_wrap=True)
             return
-        named = {"description": escape(variant), "figures": escape(figures)}
-        self._progress.update(self._bar, completed=number, **named)
+        self._progress.update(
+            self._bar, completed=number, description=escape(variant), figures=escape(figures)
+        )
         self._live.start()
         self._live.update(Group(self._progress, *agent_lines(accuracies)))
 

@@ -81,7 +81,7 @@ def _header(settings: Record, variants: Variants, best: str) -> dict[str, str]:
 
 def _topologies(settings: Record) -> str:
     """Of all variants, which may each have their own."""
-    each = [settings, *(own or {} for own in settings.get("variants", {}).values())]
+    each = [settings, *(own or {} for own in (settings.get("variants") or {}).values())]
     found = [(own.get("graph") or {}).get("topology") for own in each]
     return " or ".join(dict.fromkeys(str(topology) for topology in found if topology))
 
@@ -97,31 +97,32 @@ def _sizes(variants: Variants, key: str) -> str:
 def _tiles(variants: Variants, best: str) -> str:
     """What to know first, of the most accurate variant."""
     variant, base = variants[best], base_of(variants, best)
-    alone = "" if base is None else f"; {base}: "
     agents = len(variant["seeds"][0]["agents"])
-    accuracy = alone and alone + number(figure_of(variants[base or best], "accuracy"), 3)
-    worst = alone and alone + number(user_figure(variants[base or best], "worst"), 3)
+    accuracy = worst = best
+    if base is not None:
+        accuracy += f" ({base}: {number(figure_of(variants[base], 'accuracy'), 3)})"
+        worst += f" ({base}: {number(user_figure(variants[base], 'worst'), 3)})"
     error = figure_of(variant, "gain", "standard_error")
     gain = "no variant of its learner shares nothing" if variant["shares"] else "shares nothing"
     if base is not None:
         gain = (f"± {number(error)}, " if math.isfinite(error) else "") + f"over {base}"
     return tiles(
         (
-            ("most accurate", number(figure_of(variant, "accuracy"), 3), f"{best}{accuracy}"),
+            ("most accurate", number(figure_of(variant, "accuracy"), 3), accuracy),
             ("gain by sharing", _percent(figure_of(variant, "gain")), gain),
             (
                 "sent for it",
                 size(variant["bytes"]),
                 f"{count(variant['floats'])} floats, by {_counted(agents, 'agent')}",
             ),
-            ("worst agent", number(user_figure(variant, "worst"), 3), f"{best}{worst}"),
+            ("worst agent", number(user_figure(variant, "worst"), 3), worst),
         )
     )
 
 
 def _variant_table(variants: Variants) -> str:
-    heads = ("variant", "accuracy", "learning speed", "gain, %", "floats", "bytes")
-    heads += ("worst agent", "std. dev.")
+    heads = ["variant", "accuracy", "learning speed", "gain, %", "floats", "bytes"]
+    heads += ["worst agent", "std. dev."]
     every = variants.values()
     top = {
         key: _most(figure_of(each, key) for each in every)
@@ -208,8 +209,8 @@ def _fits(variants: Variants, fits: list[Record]) -> str:
 
 def _user_table(variants: Variants) -> str:
     deciles = [f"decile_{i}" for i in range(1, 10)]
-    heads = ("variant", "weighted mean", "mean", "std. dev.", "worst")
-    heads += (*(f"{10 * i} %" for i in range(1, 10)), "best")
+    heads = ["variant", "weighted mean", "mean", "std. dev.", "worst"]
+    heads += [*(f"{10 * i} %" for i in range(1, 10)), "best"]
     rows = []
     for name, each in variants.items():
         keys = ("mean", "std", "worst", *deciles, "best")
@@ -224,8 +225,8 @@ def _agent_table(variants: Variants, best: str) -> str:
     accuracy = mean_along(agents_of(variant), axis=0)
     first = variant["seeds"][0]["agents"]
     tasks = max(len(agent["tasks"]) for agent in first)
-    heads = ("agent", "accuracy, all seeds", "learning speed", "modules")
-    heads += tuple(f"task {task + 1}" for task in range(tasks))
+    heads = ["agent", "accuracy, all seeds", "learning speed", "modules"]
+    heads += [f"task {task + 1}" for task in range(tasks)]
     rows = []
     for place, agent in enumerate(first):
         modules = agent.get("modules")

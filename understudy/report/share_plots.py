@@ -209,7 +209,8 @@ def _cost_point(axes: Axes, name: str, variant: Record, unit: str, mark: Mark) -
 def _error_bar(axes: Axes, x: float, y: float, variant: Record, mark: Mark, along: str) -> None:
     error = figure_of(variant, "accuracy", "standard_error")
     if math.isfinite(error):
-        axes.errorbar(x, y, **{f"{along}err": error}, color=mark.colour, lw=2.2, zorder=3)
+        errors: Record = {f"{along}err": error}
+        axes.errorbar(x, y, color=mark.colour, lw=2.2, zorder=3, **errors)
 
 
 def _log_scale(axes: Axes, values: list[float | None]) -> None:
