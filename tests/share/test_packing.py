@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import save
 
+from tests.share.alike import same
 from understudy.errors import CheckpointError
 from understudy.link.carrier import Inbox, Message, Outcome, Parcel
 from understudy.share.agent import Agent
@@ -46,25 +47,6 @@ SMALL: dict[str, Any] = {
 @pytest.fixture(scope="module")
 def data() -> Instances:
     return generated_instances(per_class=50)
-
-
-def bits(array: torch.Tensor) -> bytes:
-    return array.contiguous().numpy().tobytes()
-
-
-def same(one: Any, other: Any) -> bool:
-    """Whether two contents are equal, array by array and bit by bit."""
-    if type(one) is not type(other):
-        return False
-    if isinstance(one, torch.Tensor):
-        return (one.dtype, one.shape) == (other.dtype, other.shape) and bits(one) == bits(other)
-    if isinstance(one, dict):
-        return list(one) == list(other) and all(same(one[key], other[key]) for key in one)
-    if isinstance(one, list | tuple):
-        return len(one) == len(other) and all(map(same, one, other))
-    if hasattr(one, "__dataclass_fields__"):
-        return all(same(getattr(one, n), getattr(other, n)) for n in one.__dataclass_fields__)
-    return bool(one == other) or (one != one and other != other)
 
 
 def message(**arrays: torch.Tensor) -> Message:

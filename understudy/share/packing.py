@@ -2,7 +2,8 @@
 
 The form is safetensors: the arrays, and among them one of JSON which says what they are parts of.
 Reading makes plain values and records of the kinds below and nothing else: whoever wrote the
-bytes, nothing of theirs is executed.
+bytes, nothing of theirs is executed. Only of what this user wrote (trusted) is a net of the user's
+own made anew, which calls the function that it names.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from torch import Tensor
 from understudy.errors import UnderstudyError
 from understudy.link import carrier
 from understudy.models import stacked
+from understudy.models.own import Own
 from understudy.share import crew, learner, penalties, training, wishes
 from understudy.share.modes import modules
 from understudy.tasks import holdings
@@ -53,12 +55,12 @@ def packed(content: Any) -> bytes:
     return save(writer.arrays | {_CONTENT: torch.frombuffer(bytearray(told), dtype=torch.uint8)})
 
 
-def unpacked(blob: bytes, kind: Any = Any) -> Any:
+def unpacked(blob: bytes, kind: Any = Any, trusted: bool = False) -> Any:
     """What was packed. kind: the type that it should have, as one writes it in an annotation."""
     try:
         arrays = load(blob)
         tree = json.loads(arrays.pop(_CONTENT).numpy().tobytes())
-        content = _Reader(arrays).value(tree, 0)
+        content = _Reader(arrays, trusted).value(tree, 0)
     except (SafetensorError, ValueError, TypeError, KeyError, RecursionError) as error:
         said = str(error) or type(error).__name__
         raise PackingError(f"{len(blob)} bytes that cannot be read: {said}") from error
@@ -82,6 +84,8 @@ class _Writer:
         kind = type(value)
         if isinstance(value, Tensor):
             return ["array", self._name(value)]
+        if isinstance(value, Own):
+            return ["net", value.spec, value.options, self._name(value.probe)]
         if kind in (list, tuple):
             return [kind.__name__, *(self.tree(each) for each in value)]
         if kind in (dict, Counter):
@@ -101,8 +105,9 @@ class _Writer:
 
 
 class _Reader:
-    def __init__(self, arrays: Mapping[str, Tensor]) -> None:
-        self.arrays = arrays
+    def __init__(self, arrays: Mapping[str, Tensor], trusted: bool) -> None:
+        self.arrays, self.trusted = arrays, trusted
+        self._nets: dict[tuple[str, str, str], Own] = {}
 
     def value(self, tree: Any, depth: int) -> Any:
         if tree is None or type(tree) in _PLAIN:
@@ -112,6 +117,8 @@ class _Reader:
         kind, *parts = tree
         if kind == "array":
             return self.arrays[parts[0]]
+        if kind == "net" and self.trusted:
+            return self._net(*parts)
         if kind == "list":
             return list(self._all(parts, depth))
         if kind == "tuple":
@@ -125,6 +132,12 @@ class _Reader:
 
     def _all(self, parts: list[Any], depth: int) -> Iterator[Any]:
         return (self.value(each, depth + 1) for each in parts)
+
+    def _net(self, spec: str, options: str, probe: str) -> Own:
+        key = (spec, options, probe)
+        if key not in self._nets:
+            self._nets[key] = Own(spec, options, self.arrays[probe])
+        return self._nets[key]
 
     def _record(self, name: str, parts: dict[str, Any], depth: int) -> Any:
         if name not in RECORDS:

@@ -1,0 +1,111 @@
+"""Agents in processes of their own: the same numbers, and a clear end when one of them dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from copy import deepcopy
+from multiprocessing import active_children
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.share.alike import same
+from understudy.errors import RunError
+from understudy.link.carrier import Carrier
+from understudy.share.agent import Agent
+from understudy.share.crew import Together
+from understudy.share.loop import run
+from understudy.share.population import begin_alike, carriers_of, moments_of, populations_of
+from understudy.share.settings import ShareConfig
+from understudy.share.workers import Workers
+from understudy.tasks.holdings import Instances, generated_instances
+
+CONFIG = ShareConfig(
+    agents=3,
+    tasks=5,
+    epochs=2,
+    train_per_class=8,
+    validation_per_class=8,
+    evaluate_every=1,
+    width=8,
+    keep_above=-1.0,
+    slowest=1.5,
+    seeds=[0, 1],
+    share_parameters={"mode": "fedprox", "every": 1},  # type: ignore[arg-type]
+    share_modules={"mode": "iou"},  # type: ignore[arg-type]
+    share_data={"mode": "receiver", "every": 1, "queries": 2},  # type: ignore[arg-type]
+    graph={"loss": 0.2},  # type: ignore[arg-type]
+)
+
+SHARED = Path("/dev/shm")
+
+
+@pytest.fixture(scope="module")
+def data() -> Instances:
+    return generated_instances(per_class=50)
+
+
+def begun(data: Instances) -> tuple[list[list[Agent]], list[Carrier]]:
+    populations = populations_of(CONFIG, data)
+    begin_alike(CONFIG, data, populations)
+    return populations, carriers_of(CONFIG)
+
+
+def in_memory() -> set[Path]:
+    return set(SHARED.glob("*")) if SHARED.exists() else set()
+
+
+@pytest.fixture
+def nothing_left() -> Iterator[None]:
+    before = in_memory()
+    yield
+    assert active_children() == []
+    assert in_memory() <= before
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_two_processes_give_the_numbers_of_one(data: Instances) -> None:
+    """And go on from the states of a crew that was closed on the way; then one of them dies."""
+    populations, carriers = begun(data)
+    moments, middle = moments_of(CONFIG), 8
+    together = Together(populations)
+    run(together, carriers, moments)
+
+    populations, again = begun(data)
+    crew = Workers(populations, 2)
+    try:
+        run(crew, again, moments[:middle])
+        kept = deepcopy((crew.states(), [carrier.state() for carrier in again]))
+        run(crew, again, moments[: middle + 2], start=middle)
+        assert not same(crew.states(), kept[0])
+        crew.restore(kept[0])
+        for carrier, state in zip(again, kept[1], strict=True):
+            carrier.restore(state)
+        assert same(crew.states(), kept[0])
+        assert crew.curves() == [[state["curve"] for state in row] for row in kept[0]]
+        run(crew, again, moments, start=middle)
+        assert same(crew.states(), together.states())
+        assert same(crew.curves(), together.curves())
+        assert crew.reports() == together.reports()
+        assert [each.totals() for each in again] == [each.totals() for each in carriers]
+
+        os.kill(victim := active_children()[0].pid or 0, signal.SIGKILL)
+        with pytest.raises(RunError, match=rf"worker \d of 2 \(process {victim}\) ended by signal"):
+            run(crew, again, moments)
+        with pytest.raises(RunError, match="have ended"):
+            crew.states()
+    finally:
+        crew.close()
+        crew.close()
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_what_goes_wrong_in_a_worker_is_said_and_ends_all(data: Instances) -> None:
+    crew = Workers([begun(data)[0][0][:1]], 9)  # more than there are agents
+    state: dict[str, Any] = {"learner": None}
+    with pytest.raises(RunError, match=r"a worker failed: Traceback[\s\S]*KeyError"):
+        crew.restore([[state | {"curve": []}]])
+    assert active_children() == []
