@@ -271,3 +271,30 @@ def test_who_waits_hears_of_modules_over_slow_edges(data: Instances) -> None:
     assert not any(agent.events for agent in patient)
     prompt = ran(data, share_modules={"mode": "iou"}, **EVERY_EPOCH)[0][0]
     assert same(patient, prompt)
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind", "arrays"),
+    [
+        ("receiver", "data.query", {"x": torch.zeros(2, 3), "label": torch.zeros(2)}),
+        ("receiver", "data.query", {"label": torch.zeros(2)}),
+        ("receiver", "data", {"x": torch.zeros(2, 8, 8), "label": torch.zeros(1)}),
+        ("simple", "data.query", {"classes": torch.zeros(2), "worth": torch.tensor([torch.nan])}),
+        ("leep", "modules.query", {"classes": torch.zeros(2)}),
+        ("iou", "modules.query", {}),
+        ("iou", "modules", {"module.weight": torch.zeros(8, 8), "module.bias": torch.zeros(8)}),
+    ],
+)
+def test_messages_that_make_no_sense_are_refused_and_noted(
+    data: Instances, mode: str, kind: str, arrays: dict[str, torch.Tensor]
+) -> None:
+    section = "share_modules" if kind.startswith("modules") else "share_data"
+    config = ShareConfig(**SMALL, **{section: {"mode": mode}})
+    agent = populations_of(config, data)[0][0]
+    tick = Tick(0, 0, 1, 0, 0)
+    if kind == "modules":
+        agent.modes[0].asked = 0  # type: ignore[attr-defined]
+    nonsense = Message(1, 0, kind, (Parcel(arrays, 1),), 0)
+    grant([agent.step(Tick(0, 0, 0, 0, 0), Inbox())])
+    assert grant([agent.step(tick, Inbox((nonsense,)))]) == [[]]
+    assert list(agent.events.values()) == [1]

@@ -200,6 +200,13 @@ class Agent:
             return True
         return False
 
+    def holds_instances(self, arrays: Mapping[str, Tensor]) -> bool:
+        """Whether these are labelled instances, of the shape of its own."""
+        if set(arrays) != {"x", "label"}:
+            return False
+        x, label = arrays["x"], arrays["label"]
+        return x.shape[1:] == self.shape.instance and label.shape == x.shape[:1]
+
     def note(self, what: str, message: Message) -> None:
         self.events[what, message.kind] += 1
 

@@ -8,7 +8,7 @@ and every neighbour sends so many at random.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -74,10 +74,16 @@ class Data:
             return []
         arrays = message.parcels[0].arrays
         if self.setting.mode == "simple":
+            if not agent.accepts(
+                message, arrays.values(), _same_length(arrays, "classes", "worth")
+            ):
+                return []
             found = self._drawn(
                 agent, message, arrays["classes"].tolist(), arrays["worth"].tolist()
             )
         else:
+            if not agent.accepts(message, arrays.values(), agent.holds_instances(arrays)):
+                return []
             found = self._near(agent, arrays["x"], arrays["label"])
         parcels = tuple(
             Parcel({"x": each.x, "label": each.label}, each.x.numel())
@@ -140,12 +146,15 @@ class Data:
 
     def _accept(self, agent: Agent, message: Message, parcel: Parcel, current: int) -> None:
         """Instances go to every task of this agent that has their class, once each."""
-        x, label = parcel.arrays["x"], parcel.arrays["label"]
-        fits = x.shape[1:] == agent.shape.instance and len(x) == len(label)
-        if not agent.accepts(message, (x,), fits):
+        arrays = parcel.arrays
+        if not agent.accepts(message, arrays.values(), agent.holds_instances(arrays)):
             return
-        if not agent.receive(x, label, self.setting.room):
+        if not agent.receive(arrays["x"], arrays["label"], self.setting.room):
             agent.note("fits no task", message)
 
     def settle(self, agent: Agent, tick: Tick) -> Generator[Wish, Tensor | None, None]:
         yield from ()
+
+
+def _same_length(arrays: Mapping[str, Tensor], *names: str) -> bool:
+    return set(names) == set(arrays) and len({arrays[name].shape for name in names}) == 1

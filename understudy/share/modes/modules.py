@@ -77,6 +77,7 @@ class Modules:
                 if name.startswith("module.")
             }
             fits = {name: tuple(each.shape) for name, each in weights.items()} == agent.shape.module
+            fits = fits and arrays.get("similarity", torch.empty(0)).numel() == 1
             if agent.accepts(message, weights.values(), fits):
                 self.offers.append(Offer(weights, float(arrays["similarity"])))
         return []
@@ -84,6 +85,12 @@ class Modules:
     def _answered(self, agent: Agent, message: Message) -> list[Message]:
         """The best of its modules. An answer bears the round of its query, the asker's own."""
         arrays = message.parcels[0].arrays
+        if self.setting.mode == "iou":
+            fits = set(arrays) == {"classes"}
+        else:
+            fits = agent.holds_instances(arrays)
+        if not agent.accepts(message, arrays.values(), fits):
+            return []
         scored = [
             (self._similarity(agent, number, arrays), number) for number in sorted(agent.added)
         ]
