@@ -127,7 +127,7 @@ class _Reader:
             pairs = {self.value(k, depth + 1): self.value(v, depth + 1) for k, v in parts}
             return pairs if kind == "dict" else Counter(pairs)
         if kind == "record":
-            return self._record(*parts, depth=depth)
+            return self._record(depth, *parts)
         raise ValueError(f"{str(kind)[:40]!r} is no form of what is packed")
 
     def _all(self, parts: list[Any], depth: int) -> Iterator[Any]:
@@ -139,7 +139,7 @@ class _Reader:
             self._nets[key] = Own(spec, options, self.arrays[probe])
         return self._nets[key]
 
-    def _record(self, name: str, parts: dict[str, Any], depth: int) -> Any:
+    def _record(self, depth: int, name: str, parts: dict[str, Any]) -> Any:
         if name not in RECORDS:
             raise ValueError(f"{str(name)[:40]!r} is no record that is known here")
         wanted = {each.name for each in fields(RECORDS[name])}
@@ -150,7 +150,7 @@ class _Reader:
         return made
 
 
-def _check(record: Any) -> None:
+def _check(record: object) -> None:
     for name, hint in _hints(type(record)).items():
         value = getattr(record, name)
         if not _is(value, hint):

@@ -221,17 +221,22 @@ class _Room:
 
     def write(self, blob: bytes) -> None:
         assert self._memory is not None
-        self._memory.buf[: len(blob)] = blob
+        _bytes_of(self._memory)[: len(blob)] = blob
 
     def read(self, size: int) -> bytes:
         assert self._memory is not None
-        return bytes(self._memory.buf[:size])
+        return bytes(_bytes_of(self._memory)[:size])
 
     def free(self) -> None:
         if self._memory is not None:
             self._memory.close()
             self._memory.unlink()
             self._memory = None
+
+
+def _bytes_of(memory: SharedMemory) -> memoryview:
+    assert memory.buf is not None  # it is not closed
+    return memory.buf
 
 
 # In the worker
@@ -264,7 +269,7 @@ def _tell(pipe: Connection, answer: bytes, room: str) -> None:
 def _read(name: str, size: int) -> bytes:
     memory = SharedMemory(name)
     try:
-        return bytes(memory.buf[:size])
+        return bytes(_bytes_of(memory)[:size])
     finally:
         memory.close()
 
@@ -277,7 +282,7 @@ def _write(name: str, blob: bytes) -> bool:
     try:
         if memory.size < len(blob):
             return False
-        memory.buf[: len(blob)] = blob
+        _bytes_of(memory)[: len(blob)] = blob
         return True
     finally:
         memory.close()
