@@ -24,6 +24,7 @@ pytest.importorskip("flwr")
 
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.serverapp import Grid
+from flwr.supercore.task_identity import TaskIdentity
 
 from understudy.share.flower.apps import GridPost, client_app, server_app
 
@@ -94,6 +95,7 @@ class Hall(Grid):  # type: ignore[misc]
 
 @pytest.fixture
 def hall(tmp_path: Path) -> Hall:
+    TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, RUN, 1  # as Flower does
     settings = tmp_path / "settings.yaml"
     settings.write_text(yaml.safe_dump(SETTINGS))
     return Hall(settings, tmp_path)
