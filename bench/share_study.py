@@ -1,0 +1,66 @@
+"""Gather runs of `understudy share` into one record: the same variants over more seeds.
+
+    understudy share bench/sharing/mnist.yaml --set data=FOLDER --out runs/mnist
+    python bench/share_study.py runs/mnist --out bench/results/share_mnist.json
+
+Several runs of the same settings with other seeds count as one: seeds are populations of their
+own, so that it makes no difference in which run each was computed. Also of a run that is not
+finished: variants that are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from understudy.environment import environment
+from understudy.errors import ConfigError
+from understudy.files import write_json
+from understudy.run import RunDirectory
+from understudy.share.session import saved_settings
+from understudy.share.summary import summarise
+from understudy.share.variants import ShareRun, variants_of
+
+_FREE = {"seeds", "data", "workers", "checkpoint_seconds"}
+
+
+def gathered(runs: list[Path]) -> dict[str, Any]:
+    opened = [RunDirectory.open(path) for path in runs]
+    settings = [saved_settings(run) for run in opened]
+    first = settings[0].model_dump(exclude=_FREE)
+    for path, other in zip(runs, settings, strict=True):
+        if other.model_dump(exclude=_FREE) != first:
+            raise ConfigError(f"{path}: its settings are not those of {runs[0]}")
+    records: dict[str, list[Any]] = {}
+    for run in opened:
+        done = run.read(run.last_checkpoint() / "progress.json")["records"]
+        for name, seeds in done.items():
+            known = {seed["seed"] for seed in records.get(name, [])}
+            records.setdefault(name, []).extend(s for s in seeds if s["seed"] not in known)
+    whole = variants_of(ShareRun.model_validate(settings[0].model_dump()))
+    variants = {name: config for name, config in whole.items() if name in records}
+    summary = summarise(variants, records)
+    for each in summary["variants"].values():
+        each["users"] = {"unweighted": each["users"]["unweighted"]}
+        each["seeds"] = [
+            {"seed": seed["seed"], "agents": [agent["accuracy"] for agent in seed["agents"]]}
+            for seed in each["seeds"]
+        ]
+    left = [name for name in whole if name not in records]
+    return {"settings": first, "environment": environment(), "not run": left} | summary
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("runs", type=Path, nargs="+")
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    record = gathered(options.runs)
+    write_json(options.out, record)
+    print(json.dumps({n: v["accuracy"] for n, v in record["variants"].items()}, indent=2))
+
+
+if __name__ == "__main__":
+    main()
