@@ -42,7 +42,7 @@ def settings_of(name: str) -> dict[str, Any]:
 
 
 def test_all_examples_are_known() -> None:
-    assert EVERY == ["digits.yaml", "texts.yaml"]
+    assert EVERY == ["digits.yaml", "modes.yaml", "texts.yaml"]
 
 
 @pytest.mark.parametrize("name", EVERY)
