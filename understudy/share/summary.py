@@ -39,7 +39,7 @@ def seed_record(
         "seed": seed,
         "agents": [
             {
-                "accuracy": _plain(np.nanmean(report.accuracy)),
+                "accuracy": _plain(float(np.nanmean(report.accuracy))),
                 "learning_speed": _plain(speed_of(curve)),
                 "tasks": [_plain(value) for value in report.accuracy],
                 "modules": report.modules,
