@@ -37,6 +37,15 @@ def test_a_log_has_a_line_each_ten_rounds_and_the_last() -> None:
     assert lines[-2:] == ["[b]modular: accuracy 0.926", "warning: agent [0] hears nobody"]
 
 
+def test_a_log_is_not_silent_where_only_some_rounds_are_told_of() -> None:
+    console = Console(file=io.StringIO(), width=80)
+    with ShareDisplay(console, 40) as display:
+        for turn in (3, 6, 9, 12, 15, 21, 24, 40, 40, 5, 11):
+            display.round("a", turn, "task 1", [0.5], 10, 1)
+    told = [line.split("  ")[1] for line in written(console).splitlines()]
+    assert told == [f"round {turn}/40" for turn in (12, 24, 40, 11)]
+
+
 def test_a_terminal_shows_a_bar_and_every_agent() -> None:
     console = Console(file=io.StringIO(), width=160, force_terminal=True, color_system=None)
     with ShareDisplay(console, 4) as display:

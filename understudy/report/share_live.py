@@ -31,6 +31,7 @@ class ShareDisplay:
             console=console,
         )
         self._bar = self._progress.add_task("starting", total=rounds, figures="")
+        self._logged = 0  # the last round of which a plain line tells
         self._live = Live(console=console, refresh_per_second=4, transient=True)
 
     def __enter__(self) -> ShareDisplay:
@@ -51,7 +52,8 @@ class ShareDisplay:
         """number: the round, counted from 1. accuracies: an agent's each, mean over seeds."""
         figures = _figures(tick_words, accuracies, floats, seconds_left)
         if not self.console.is_terminal:
-            if number % _EVERY == 0 or number == self.rounds:
+            if self._is_due(number):
+                self._logged = number
                 line = f"{variant}  round {number}/{self.rounds}  {figures}"
                 self.console.print(escape(line), soft_wrap=True)
             return
@@ -60,6 +62,13 @@ class ShareDisplay:
         )
         self._live.start()
         self._live.update(Group(self._progress, *agent_lines(accuracies)))
+
+    def _is_due(self, number: int) -> bool:
+        """Whether a log has been silent for long: not every round comes here."""
+        if number < self._logged:  # another variant's first rounds
+            self._logged = 0
+        last = number == self.rounds != self._logged
+        return last or number >= self._logged + _EVERY
 
     def finished(self, variant: str, accuracy: float | None) -> None:
         self.console.print(f"{escape(variant)}: accuracy {number(accuracy, 3)}", soft_wrap=True)

@@ -299,8 +299,9 @@ def _with_error(variant: Record, key: str, top: float, digits: int = 3, sign: st
 
 
 def _most(values: Iterable[float | None]) -> float:
+    """NaN where no value stands above another."""
     known = [value for value in values if value is not None and math.isfinite(value)]
-    return max(known) if len(known) > 1 else math.nan
+    return max(known) if len(set(known)) > 1 else math.nan
 
 
 def _bold(text: str, is_best: bool) -> str:
