@@ -133,4 +133,5 @@ class LanguageModel(OwnNet):
     def features(self, h: Tensor) -> Tensor:
         """The mean over a question's tokens."""
         there = (h != 0).any(dim=2).sum(dim=1, keepdim=True)
-        return self.decoder.norm(h).sum(dim=1) / there.clamp(min=1)
+        states: Tensor = self.decoder.norm(h)
+        return states.sum(dim=1) / there.clamp(min=1)

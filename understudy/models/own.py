@@ -212,7 +212,9 @@ def _blamed(spec: str) -> Iterator[None]:
 
 
 def _learnt(module: nn.Module) -> dict[str, Tensor]:
-    found = {name: each for name, each in module.named_parameters() if each.requires_grad}
+    found: dict[str, Tensor] = {
+        name: each for name, each in module.named_parameters() if each.requires_grad
+    }
     if not found:
         raise _RefusedError("its module has no parameters to learn")
     for name, weight in found.items():
