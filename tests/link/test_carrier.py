@@ -48,7 +48,7 @@ def test_a_message_is_there_in_the_next_round_and_charged_once() -> None:
     assert carrier.deliver(1)[1].messages == (sent,)
     traffic = carrier.traffic[0, 1]
     assert (traffic.floats, traffic.bytes) == ({"parameters": 7}, {"parameters": 28})
-    assert carrier.in_flight == 0
+    assert carrier.under_way().total() == 0
 
 
 def test_a_large_message_crosses_in_pieces_that_add_up() -> None:
@@ -128,7 +128,7 @@ def test_latency_and_frequency(edge: dict[str, float], found: list[int]) -> None
 def test_a_closed_edge_holds_back() -> None:
     carrier = pair_of(every=4)
     carrier.carry(1, [message(round_=1)])
-    assert carrier.in_flight == 1
+    assert carrier.under_way().total() == 1
     assert carrier.totals().floats == {}
     carrier.carry(4, [])
     assert len(carrier.deliver(5)[1].messages) == 1

@@ -171,6 +171,8 @@ def test_agents_at_their_own_pace_all_learn_all_tasks(data: Instances) -> None:
             (task, epoch) for task in range(6) for epoch in (0, 2, 4)
         ]
     assert populations[0][1].totals().floats["parameters"] == 3 * 2 * 3 * 2 * 4 * MODULE
+    # Who ended last sent to those who had ended: they listen until the end.
+    assert populations[0][1].under_way().total() <= 2
     assert same(populations[0][0], ran(data, **shared)[0][0])
 
 
@@ -288,8 +290,10 @@ def test_who_waits_hears_of_modules_over_slow_edges(data: Instances) -> None:
 def test_messages_that_make_no_sense_are_refused_and_noted(
     data: Instances, mode: str, kind: str, arrays: dict[str, torch.Tensor]
 ) -> None:
-    section = "share_modules" if kind.startswith("modules") else "share_data"
-    config = ShareConfig(**SMALL, **{section: {"mode": mode}})
+    shared: dict[str, Any] = {"share_modules": {"mode": mode}}
+    if kind.startswith("data"):
+        shared = {"share_data": {"mode": mode, "every": 2}}
+    config = ShareConfig(**SMALL, **shared)
     agent = populations_of(config, data)[0][0]
     tick = Tick(0, 0, 1, 0, 0)
     if kind == "modules":

@@ -18,11 +18,11 @@ from understudy.share.variants import ShareRun, base_among, described, variants_
 SMALL: dict[str, Any] = {
     "data_options": {"per_class": 40},
     "agents": 2,
-    "tasks": 5,
-    "epochs": 4,
+    "tasks": 6,
+    "epochs": 3,
     "train_per_class": 8,
     "validation_per_class": 8,
-    "evaluate_every": 2,
+    "evaluate_every": 3,
     "width": 8,
     "seeds": [0, 1],
     "checkpoint_seconds": 0,
@@ -77,8 +77,8 @@ def content(run: RunDirectory) -> list[bytes]:
 
 def test_a_run_leaves_its_log_and_its_summary(finished: RunDirectory) -> None:
     lines = finished.metric_lines()
-    assert len(lines) == 3 * 5 * 3  # variants, tasks, epochs 0, 2 and 4
-    assert [line["step"] for line in lines] == list(range(1, 46))
+    assert len(lines) == 3 * 6 * 2  # variants, tasks, epochs 0 and 3
+    assert [line["step"] for line in lines] == list(range(1, 37))
     last = [line for line in lines if line["variant"] == "both"][-1]
     summary = finished.read(finished.summary)
     both = summary["variants"]["both"]
@@ -90,10 +90,10 @@ def test_a_run_leaves_its_log_and_its_summary(finished: RunDirectory) -> None:
     ]
     for row, seed in zip(last["accuracy"], both["seeds"], strict=True):
         assert row == [agent["accuracy"] for agent in seed["agents"]]  # examined last at the end
-    assert both["cost"] == pytest.approx(both["floats"] / (2 * 5))
+    assert both["cost"] == pytest.approx(both["floats"] / (2 * 6))
 
 
-@pytest.mark.parametrize("stop_at", [1, 17, 30, 44])
+@pytest.mark.parametrize("stop_at", [1, 14, 24, 35])
 def test_a_run_that_stops_anywhere_ends_the_same(
     finished: RunDirectory, tmp_path: Path, stop_at: int
 ) -> None:
@@ -105,7 +105,7 @@ def test_a_run_that_stops_anywhere_ends_the_same(
     display = Quiet()
     resume_share(run, config_of(), display)
     assert content(run) == content(finished)
-    assert display.rounds <= 45 - stop_at + 2  # no more than the moment it stopped in
+    assert display.rounds <= 36 - stop_at + 2  # no more than the moment it stopped in
     resume_share(run, config_of(), Quiet(1))  # a finished run has nothing left to do
     assert content(run) == content(finished)
 
@@ -122,6 +122,15 @@ def test_other_settings_are_refused_on_resuming(finished: RunDirectory) -> None:
         ({"variants": {"x": {"epoch": 3}}}, "variants.x: epoch: there is no such setting; did you"),
         ({"variants": {"x": {"agents": 0}}}, "variants.x: agents=0: "),
         ({"variants": {"x": {"tasks": 9, "disjoint": True}}}, "need 18 classes"),
+        ({"seeds": [3, 3]}, "give different whole numbers"),
+        (
+            {"variants": {"x": {"share_data": {"mode": "simple", "every": 3}}}},
+            "is never reached in",
+        ),
+        (
+            {"variants": {"x": {"share_modules": {"mode": "iou"}, "tasks": 5}}},
+            "tasks of at least 6",
+        ),
         ({"train_per_class": 999}, "train_per_class=999, but the smallest class has"),
         ({"data": "nowhere.npz", "data_options": {}}, "nowhere.npz"),
     ],

@@ -128,7 +128,12 @@ def test_each_lesson_moves_what_it_should_and_nothing_else() -> None:
         assert torch.equal(learner.weights[name][:4], before.weights[name][:4])
     before = copy.deepcopy(learner)
     train([job(learner, examples_of(MODULAR, 80, 2, (0, 4)), "accommodate", 0)])
-    assert moved(before, learner) == {"modules.weight", "modules.bias"}
+    assert moved(before, learner) == {
+        "modules.weight",
+        "modules.bias",
+        "candidate.weight",
+        "candidate.bias",
+    }
 
 
 def test_a_kept_candidate_computes_as_before_and_a_dropped_one_is_gone() -> None:

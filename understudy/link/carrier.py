@@ -7,7 +7,6 @@ Every message has an outcome, told to its sender and counted; nothing is lost si
 
 from __future__ import annotations
 
-import zlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -18,7 +17,13 @@ from torch import Tensor
 
 from understudy.link.graph import Graph, Pair
 
-_STATE = ("traffic", "_waiting", "_arriving", "_outcomes")  # all else is as it was begun with
+_STATE = (
+    "traffic",
+    "astray",
+    "_waiting",
+    "_arriving",
+    "_outcomes",
+)  # all else is as it was begun with
 
 Fate = Literal["arrives", "trimmed", "waits", "superseded", "lost", "no edge"]
 
@@ -87,6 +92,7 @@ class _Waiting:
 
     message: Message
     left: int
+    since: int  # the round in which it was taken
 
     @property
     def untouched(self) -> bool:
@@ -100,6 +106,7 @@ class Carrier:
         self.graph = graph
         self.seed = seed
         self.traffic: dict[Pair, Traffic] = {pair: Traffic() for pair in graph.edges}
+        self.astray = 0  # messages that were meant for whom no edge leads to
         self._waiting: dict[Pair, list[_Waiting]] = {pair: [] for pair in graph.edges}
         self._arriving: list[tuple[int, Message]] = []  # (round in which it is there, message)
         self._outcomes: dict[int, list[Outcome]] = {}
@@ -109,10 +116,11 @@ class Carrier:
         for message in messages:
             pair = (message.sender, message.receiver)
             if pair not in self.graph.edges:
+                self.astray += 1
                 self._tell(message, "no edge")
                 continue
-            self._supersede(pair, message)
-            self._waiting[pair].append(_Waiting(message, message.floats))
+            self._supersede(pair, message, round_)
+            self._waiting[pair].append(_Waiting(message, message.floats, round_))
         for pair, edge in self.graph.edges.items():
             if edge.opens(round_) and self._waiting[pair]:
                 self._cross(pair, edge.bandwidth, round_)
@@ -144,10 +152,11 @@ class Carrier:
         for name in _STATE:
             setattr(self, name, state[name])
 
-    @property
-    def in_flight(self) -> int:
-        """Messages that wait or are on their way."""
-        return len(self._arriving) + sum(map(len, self._waiting.values()))
+    def under_way(self) -> Counter[Pair]:
+        """Messages that wait or are on their way, by edge."""
+        found = Counter({pair: len(queue) for pair, queue in self._waiting.items()})
+        found.update((message.sender, message.receiver) for _, message in self._arriving)
+        return found
 
     def totals(self) -> Traffic:
         """All edges together."""
@@ -158,11 +167,13 @@ class Carrier:
             total.fates += each.fates
         return total
 
-    def _supersede(self, pair: Pair, newer: Message) -> None:
-        """A message of the same kind of which nothing has crossed yet gives way to a newer one."""
+    def _supersede(self, pair: Pair, newer: Message, round_: int) -> None:
+        """A message of the same kind that has waited since an earlier round, and of which nothing
+        has crossed yet, gives way to a newer one."""
         kept = []
         for waiting in self._waiting[pair]:
-            if waiting.untouched and waiting.message.kind == newer.kind:
+            old = waiting.untouched and waiting.since < round_
+            if old and waiting.message.kind == newer.kind:
                 self._tell(waiting.message, "superseded")
             else:
                 kept.append(waiting)
@@ -187,7 +198,7 @@ class Carrier:
             if waiting.left > 0:
                 self._tell(waiting.message, "waits")
                 self._waiting[pair].append(waiting)
-            elif self._lost(pair, waiting.message):
+            elif self._lost(pair):
                 # Its sender is not told: nobody on a real link would be.
                 self.traffic[pair].fates["lost"] += 1
             else:
@@ -206,7 +217,7 @@ class Carrier:
         if not kept:
             return waiting
         self._tell(waiting.message, "trimmed")
-        return _Waiting(replace(waiting.message, parcels=tuple(kept)), used)
+        return _Waiting(replace(waiting.message, parcels=tuple(kept)), used, waiting.since)
 
     def _charge(self, pair: Pair, waiting: _Waiting, floats: int) -> None:
         """Bytes cross in proportion to floats; over all pieces they add up to the message's."""
@@ -217,13 +228,13 @@ class Carrier:
         traffic.floats[message.kind] += floats
         traffic.bytes[message.kind] += after - before
 
-    def _lost(self, pair: Pair, message: Message) -> bool:
+    def _lost(self, pair: Pair) -> bool:
+        """Each message by a luck of its own: how many went before it on this edge."""
         loss = self.graph.edges[pair].loss
         if not loss:
             return False
-        luck = np.random.default_rng(
-            [self.seed, *pair, message.round, zlib.crc32(message.kind.encode())]
-        )
+        settled = self.traffic[pair].fates["arrives"] + self.traffic[pair].fates["lost"]
+        luck = np.random.default_rng([self.seed, *pair, settled])
         return bool(luck.random() < loss)
 
     def _tell(self, message: Message, fate: Fate) -> None:

@@ -98,14 +98,15 @@ class Kept:
 def entrance(shape: NetShape, x: Tensor, seed: int) -> Tensor:
     """Instances (n, ..) as the first layer takes them; frozen, and alike for all agents of a seed.
 
-    mlp: a random linear map to `width`; cnn: channels of zeros up to `width`.
+    mlp: a random linear map to `width`; cnn: as they are, for channels of zeros up to `width` are
+    added where they are computed: kept, they would take many times the room.
     """
     if shape.own is not None:
         return shape.own.entrance(x)
     x = x.float()
     if shape.kind == "cnn":
         x = x.reshape(len(x), *shape.image)
-        return F.pad(x, (0, 0, 0, 0, 0, shape.width - x.shape[1]))
+        return x
     with torch.no_grad():
         return _random_map(math.prod(shape.instance), shape.width, seed)(x.flatten(1))
 
@@ -122,6 +123,8 @@ def body(shape: NetShape, groups: Sequence[Group], h: Tensor, kept: Kept | None 
 
     Monolithic: one group of `layers` modules without mix.
     """
+    if shape.kind == "cnn":
+        h = F.pad(h, (0, 0, 0, 0, 0, shape.width - h.shape[2]))
     for layer in range(shape.layers):
         base, given = (None, h) if shape.own is None else shape.own.before(layer, h)
         total, first = None, 0

@@ -35,7 +35,7 @@ _FATES = {
     "waits": "not all of it crossed in its round; counted once for each round",
     "superseded": "gave way to a newer one before any of it had crossed",
     "lost": "crossed and never arrived; its sender was not told",
-    "no edge": "sent where there is no link",
+    "under way": "had not arrived when the run ended",
 }
 
 

@@ -24,14 +24,13 @@ from understudy.link.carrier import Inbox, Message, Parcel
 from understudy.models.chance import generator_of
 from understudy.models.stacked import NetShape, entrance
 from understudy.share.learner import (
-    INITIAL_TASKS,
     Learner,
     add_candidate,
     drop_candidate,
     keep_candidate,
 )
 from understudy.share.penalties import Penalty
-from understudy.share.settings import ShareConfig
+from understudy.share.settings import INITIAL_TASKS, ShareConfig
 from understudy.share.training import Examples, Lesson
 from understudy.share.wire import Wire
 from understudy.share.wishes import Examine, Tick, Train, Wish
@@ -242,9 +241,9 @@ class Agent:
             alone = end - (last and self.config.accommodate)
             yield self._train(self.examples_now(), "assimilate", range(tick.epoch, alone), key)
             if last:
-                yield from self._decide(tick.task)
                 if self.config.accommodate:
                     yield self._train(self.examples_all(), "accommodate", range(alone, end), key)
+                yield from self._decide(tick.task)
         yield from self._examine(tick.task, end)
 
     def _train(

@@ -24,11 +24,13 @@ def fisher_of(learner: Learner, examples: Examples) -> dict[str, Tensor]:
         examples.task.split(_AT_ONCE),
         strict=True,
     )
-    found = [_gradients(stack, names, Examples(*part)) for part in parts]
-    return {
-        name: fisher_diagonal(torch.cat([part[number] for part in found]))[: learner.first]
-        for number, name in enumerate(names)
-    }
+    total = {name: torch.zeros_like(learner.weights[name][: learner.first]) for name in names}
+    for part in parts:
+        gradients = _gradients(stack, names, Examples(*part))
+        for name, gradient in zip(names, gradients, strict=True):
+            share = len(gradient) / len(examples)
+            total[name] += share * fisher_diagonal(gradient[:, : learner.first])
+    return total
 
 
 def _gradients(stack: Stack, names: list[str], examples: Examples) -> tuple[Tensor, ...]:

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from understudy.models.chance import generator_of
 from understudy.models.stacked import ABSENT, NetShape
-
-INITIAL_TASKS = 4  # of a modular learner, trained jointly; also its first modules
+from understudy.share.settings import INITIAL_TASKS
 
 _INITIAL, _STRUCTURES, _CANDIDATE = 1, 2, 3  # what a draw is for
 

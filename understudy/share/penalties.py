@@ -45,23 +45,29 @@ def together(penalties: Sequence[Penalty | None]) -> Callable[[Weights], Tensor]
         anchors = _stacked([each.anchors for each in known if isinstance(each, Proximal)])
         mu, squared = first.mu, first.squared
         return lambda weights: (
-            mu * proximal_penalty(_alike(weights, anchors), list(anchors.values()), squared)
+            mu * proximal_penalty(_alike(weights, anchors), _each(anchors), squared)
         )
     pairs = [each.targets for each in known if isinstance(each, Curvature)]
     precisions = _stacked([{name: pair[0] for name, pair in row.items()} for row in pairs])
     centres = _stacked([{name: pair[1] for name, pair in row.items()} for row in pairs])
     mu = first.mu
     return lambda weights: (
-        mu
-        * curvature_penalty(
-            _alike(weights, centres), list(precisions.values()), list(centres.values())
-        )
+        mu * curvature_penalty(_alike(weights, centres), _each(precisions), _each(centres))
     )
 
 
 def _alike(weights: Weights, others: Weights) -> list[Tensor]:
-    """The part of stacked weights that the others speak of: the first modules."""
-    return [weights[name][:, : other.shape[1]] for name, other in others.items()]
+    """The part of stacked weights that the others speak of, the first modules: each module's own
+    tensors, as a network's parameters are."""
+    return [
+        module
+        for name, other in others.items()
+        for module in weights[name][:, : other.shape[1]].unbind(dim=1)
+    ]
+
+
+def _each(stacked: Weights) -> list[Tensor]:
+    return _alike(stacked, stacked)
 
 
 def _stacked(rows: Sequence[Weights]) -> Weights:

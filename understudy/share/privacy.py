@@ -25,8 +25,7 @@ from torch import Tensor
 from understudy.errors import ConfigError
 from understudy.link.carrier import Parcel
 from understudy.objectives import clip_factor, epsilon, zero_concentrated
-from understudy.share.learner import INITIAL_TASKS
-from understudy.share.settings import Privacy, ShareConfig
+from understudy.share.settings import INITIAL_TASKS, Privacy, ShareConfig
 
 DELTA = 1e-5  # at which epsilon is given
 

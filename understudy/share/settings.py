@@ -13,6 +13,9 @@ from understudy.types import QueryScore
 BUILT_IN = ("mlp", "cnn")  # nets
 
 
+INITIAL_TASKS = 4  # of a modular learner, trained jointly; also its first modules
+
+
 class Topological(Section):
     """The graph, and what each of its edges carries."""
 
@@ -177,6 +180,19 @@ class ShareConfig(Section):
 
     @model_validator(mode="after")
     def _compatible(self) -> ShareConfig:
+        if min(self.seeds) < 0 or len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds={self.seeds}: give different whole numbers of at least 0")
+        if self.share_modules.mode != "none" and self.tasks < INITIAL_TASKS + 2:
+            raise ValueError(
+                f"share_modules.mode={self.share_modules.mode} needs tasks of at least "
+                f"{INITIAL_TASKS + 2}, not {self.tasks}: the first {INITIAL_TASKS} are learnt "
+                "jointly, and the next is the first to add a module that others can be sent"
+            )
+        if self.share_data.mode != "none" and self.share_data.every >= self.epochs:
+            raise ValueError(
+                f"share_data.every={self.share_data.every} is never reached in epochs={self.epochs}"
+                "; set it lower"
+            )
         if self.share_modules.mode != "none" and self.learner != "modular":
             raise ValueError(
                 f"share_modules.mode={self.share_modules.mode} needs learner=modular, "

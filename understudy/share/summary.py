@@ -20,9 +20,8 @@ from understudy.metrics import (
 )
 from understudy.share.agent import Point
 from understudy.share.crew import Report
-from understudy.share.learner import INITIAL_TASKS
 from understudy.share.privacy import reveals
-from understudy.share.settings import ShareConfig
+from understudy.share.settings import INITIAL_TASKS, ShareConfig
 from understudy.share.variants import base_among, crossing
 
 Record = dict[str, Any]
@@ -32,9 +31,10 @@ def seed_record(
     seed: int, reports: Sequence[Report], curves: Sequence[Sequence[Point]], carrier: Carrier
 ) -> Record:
     """One population in the end."""
-    events: Counter[str] = Counter()
+    events = Counter({"no edge": carrier.astray} if carrier.astray else {})
     for report in reports:
         events.update(report.events)
+    under_way = carrier.under_way()
     return {
         "seed": seed,
         "agents": [
@@ -52,7 +52,7 @@ def seed_record(
                 "to": receiver,
                 "floats": dict(traffic.floats),
                 "bytes": dict(traffic.bytes),
-                "fates": dict(traffic.fates),
+                "fates": dict(traffic.fates + Counter({"under way": under_way[sender, receiver]})),
             }
             for (sender, receiver), traffic in carrier.traffic.items()
         ],
@@ -61,11 +61,15 @@ def seed_record(
 
 
 def speed_of(curve: Sequence[Point]) -> float:
-    """Learning speed over the tasks after those that a modular learner learns jointly."""
+    """Learning speed over the tasks after those that a modular learner learns jointly. Tasks of
+    which some examination is missing, as of an agent that went away, are left out; NaN if all."""
     by_task = [list(points) for _, points in groupby(curve, key=lambda point: point[0])]
-    later = by_task[INITIAL_TASKS:] or by_task
-    epochs = [epoch for _, epoch, _ in later[0]]
-    heights = [[seen_mean(accuracy) for _, _, accuracy in points] for points in later]
+    most = max(map(len, by_task), default=0)
+    whole = [points for points in by_task[INITIAL_TASKS:] or by_task if len(points) == most]
+    if most < 2 or not whole:
+        return math.nan
+    epochs = [epoch for _, epoch, _ in whole[0]]
+    heights = [[seen_mean(accuracy) for _, _, accuracy in points] for points in whole]
     return mean_learning_speed(epochs, heights, first=0)
 
 
@@ -86,7 +90,7 @@ def summarise(
         alone = found[each["base"]]["seeds"] if each["base"] else []
         pairs = zip(each["seeds"], alone, strict=False)
         gains = [relative_gain([_accuracy(own)], [_accuracy(base)]) for own, base in pairs]
-        each["gain"] = mean_and_error(gains) if gains else None
+        each["gain"] = mean_and_error(gains) if gains and all(map(math.isfinite, gains)) else None
     return {"variants": found, "fits": fits(found)}
 
 

@@ -28,10 +28,11 @@ TRAINED: dict[str, tuple[str, ...]] = {  # how the names of what a step moves be
     "whole": ("modules.", "decoders."),
     "with": ("candidate.", "structure", "decoders."),
     "without": ("structure", "decoders."),
-    "accommodate": ("modules.",),
+    "accommodate": ("modules.", "candidate."),
 }
 
 BATCH, LEARNING_RATE = 64, 1e-3
+_EXAMINED = 128  # examples of each row that are computed at once in an examination
 
 Weights = dict[str, Tensor]
 Penalty = Callable[[Weights], Tensor]  # of stacked weights: (rows,)
@@ -127,13 +128,19 @@ def accuracies(
 ) -> Tensor:
     """(rows, tasks): the share of each task's examples that each learner gets right; NaN where
     there is none. No dropout; with the candidate where there is one, or without."""
-    stack = Stack(learners)
-    data = _padded(examples)
+    stack, step = Stack(learners), "without" if without else "exam"
+    data = Examples(*_padded(examples))
     with torch.no_grad():
-        right = (
-            stack.logits(Examples(*data), "without" if without else "exam", None).argmax(dim=2)
-            == data[1]
-        )
+        parts = [
+            stack.logits(Examples(x, label, task), step, None).argmax(dim=2) == label
+            for x, label, task in zip(
+                data.x.split(_EXAMINED, dim=1),
+                data.label.split(_EXAMINED, dim=1),
+                data.task.split(_EXAMINED, dim=1),
+                strict=True,
+            )
+        ]
+    right = torch.cat(parts, dim=1)
     found = torch.full((len(learners), learners[0].shape.tasks), torch.nan)
     for row, each in enumerate(examples):
         for task in each.task.unique().tolist():

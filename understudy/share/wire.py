@@ -230,7 +230,7 @@ def _dense(parts: Arrays) -> Tensor | None:
 
 
 def _filled_in(places: Tensor, values: Tensor, before: Tensor | None) -> Tensor | None:
-    if before is None or places.dtype not in (torch.int32, torch.uint8):
+    if before is None or places.dtype not in (torch.int32, torch.uint8) or places.dim() != 1:
         return None
     found = unpacked_places(places, before.numel())
     if values.shape != found.shape:

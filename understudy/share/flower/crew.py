@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from understudy.errors import RunError
+from understudy.errors import ConfigError, RunError
 from understudy.link.carrier import Inbox, Message
 from understudy.share.agent import Point
 from understudy.share.crew import Inboxes, Moment, Report
@@ -56,6 +56,11 @@ class FlowerCrew:
     def __init__(
         self, config: ShareConfig, post: Post, partitions: int, seconds: float, patience: float
     ) -> None:
+        if config.messages.top is not None:
+            raise ConfigError(
+                f"messages.top={config.messages.top}: over Flower a node that was away would miss "
+                "what later changes build on; leave it out"
+            )
         self.config, self.post, self.seconds = config, post, seconds
         self.partitions = partitions
         self.relay_bytes: Counter[str] = Counter()  # "to nodes", "from nodes"

@@ -118,11 +118,11 @@ class Data:
                 continue
             theirs = torch.cat([own.x for _, own in pool])
             labels = torch.cat([own.label for _, own in pool])
-            seen = torch.cat([self._seen(agent, own.x, task) for task, own in pool])
             if self.setting.labels == "query":
                 labels = torch.full_like(labels, name)
             places = (label == name).nonzero().squeeze(1)
-            mine = self._seen(agent, x[places], pool[0][0])
+            one = pool[0][0]  # whose mixture of modules all are seen by, or they could not compare
+            mine, seen = (self._seen(agent, each, one) for each in (x[places], theirs))
             near = nearest(mine, seen, self.setting.neighbours)
             for place, chosen in zip(places.tolist(), near, strict=True):
                 found[place] = Instances(theirs[chosen], labels[chosen])

@@ -18,8 +18,8 @@ from torch import Tensor
 from understudy.link.carrier import Message, Parcel
 from understudy.objectives import class_overlap, leep
 from understudy.share.agent import Agent
-from understudy.share.learner import INITIAL_TASKS, Learner
-from understudy.share.settings import ModuleSharing
+from understudy.share.learner import Learner
+from understudy.share.settings import INITIAL_TASKS, ModuleSharing
 from understudy.share.training import Examples, answers
 from understudy.share.wishes import Examine, Tick, Train, Wish
 
@@ -77,8 +77,9 @@ class Modules:
                 if name.startswith("module.")
             }
             fits = {name: tuple(each.shape) for name, each in weights.items()} == agent.shape.module
-            fits = fits and arrays.get("similarity", torch.empty(0)).numel() == 1
-            if agent.accepts(message, weights.values(), fits):
+            similarity = arrays.get("similarity", torch.empty(0))
+            fits = fits and similarity.numel() == 1
+            if agent.accepts(message, (*weights.values(), similarity), fits):
                 self.offers.append(Offer(weights, float(arrays["similarity"])))
         return []
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
+import torch
 from torch import Tensor
 
 from understudy.link.carrier import Message, Parcel
@@ -79,8 +80,11 @@ class Parameters:
         if self.setting.mode == "fedfish":
             fishers = fisher_of(agent.learner, agent.examples_now())
             mean = {
-                name: fisher_interpolation(
-                    own[name], mean[name], fishers[name], self.setting.temperature
+                name: torch.stack(
+                    [
+                        fisher_interpolation(*module, self.setting.temperature)
+                        for module in zip(own[name], mean[name], fishers[name], strict=True)
+                    ]
                 )
                 for name in own
             }
