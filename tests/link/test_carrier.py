@@ -169,3 +169,41 @@ def test_messages_come_in_the_order_of_their_senders() -> None:
     carrier = Carrier(make_graph("full", 4))
     carrier.carry(0, [Message(sender, 0, "query", (), 0) for sender in (3, 1, 2)])
     assert [m.sender for m in carrier.deliver(1)[0].messages] == [1, 2, 3]
+
+
+def test_two_answers_of_one_round_both_cross() -> None:
+    carrier = pair_of()
+    carrier.carry(0, [message("data", round_=1), message("data", round_=2)])
+    assert [one.round for one in carrier.deliver(1)[1].messages] == [1, 2]
+    assert carrier.totals().fates == {"arrives": 2}
+
+
+def test_messages_that_bear_one_round_have_each_a_luck_of_their_own() -> None:
+    carrier = pair_of(loss=0.5)
+    for round_ in range(40):
+        carrier.carry(round_, [message("data", round_=7)])
+    assert 5 < carrier.totals().fates["lost"] < 35
+
+
+def test_what_has_not_arrived_is_under_way() -> None:
+    carrier = pair_of(latency=9)
+    carrier.carry(0, [message()])
+    assert carrier.under_way() == {(0, 1): 1}
+    carrier.carry(1, [Message(1, 0, "data", message().parcels, 1)])
+    assert carrier.astray == 1
+
+
+def test_a_carrier_goes_on_from_its_state() -> None:
+    def sent(carrier: Carrier, rounds: range) -> list[int]:
+        found = []
+        for round_ in rounds:
+            carrier.carry(round_, [message(sizes=(6, 5), round_=round_)])
+            found += [each.round for each in carrier.deliver(round_ + 1)[1].messages]
+        return found
+
+    whole, first, second = (pair_of(bandwidth=7, latency=1, loss=0.3) for _ in range(3))
+    found = sent(whole, range(12))
+    begun = sent(first, range(5))
+    second.restore(first.state())
+    assert begun + sent(second, range(5, 12)) == found
+    assert second.totals() == whole.totals()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -162,7 +163,9 @@ def test_the_base_shares_nothing_and_is_otherwise_alike() -> None:
 
 
 def test_a_run_without_variants_is_named_by_what_it_shares() -> None:
-    config = config_of(variants={}, share_modules={"mode": "iou"}, share_data={"mode": "simple"})
+    config = config_of(
+        variants={}, share_modules={"mode": "iou"}, share_data={"mode": "simple", "every": 2}
+    )
     assert list(variants_of(config)) == ["modular, simple + iou"]
     assert described(config_of(learner="monolithic")) == "monolithic, nothing shared"
 
@@ -172,6 +175,9 @@ def test_learning_speed_leaves_out_the_tasks_learnt_jointly() -> None:
     curve += [(4, 0, [0.5] * 5), (4, 10, [1.0] * 5)]
     assert speed_of(curve) == pytest.approx(0.75)
     assert speed_of(curve[:2]) == 0.0  # one task only: that one
+    assert speed_of([*curve, (5, 0, [0.5] * 6)]) == pytest.approx(0.75)  # went away in its sixth
+    assert math.isnan(speed_of([]))
+    assert math.isnan(speed_of([(0, 0, [0.5])]))
 
 
 def test_a_fit_needs_a_base_and_two_costs() -> None:

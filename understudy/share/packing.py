@@ -150,7 +150,7 @@ class _Reader:
         return made
 
 
-def _check(record: object) -> None:
+def _check(record: Any) -> None:
     for name, hint in _hints(type(record)).items():
         value = getattr(record, name)
         if not _is(value, hint):
