@@ -305,7 +305,7 @@ def differences(
 def _nearest(kind: type[Section], key: str) -> str:
     known = [row[0] for row in described_settings(kind)]
     found = difflib.get_close_matches(key, known, n=1)
-    return f"; did you mean {found[0]}?" if found else "; docs/config.md has them all"
+    return f"; did you mean {found[0]}?" if found else "; the command's --help lists all"
 
 
 def _read(path: Path) -> Mapping[str, Any]:

@@ -30,7 +30,7 @@ from understudy.tasks.holdings import Instances, generated_instances
 
 SMALL: dict[str, Any] = {
     "agents": 2,
-    "tasks": 5,
+    "tasks": 6,
     "epochs": 2,
     "train_per_class": 8,
     "validation_per_class": 8,

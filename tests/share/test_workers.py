@@ -25,7 +25,7 @@ from understudy.tasks.holdings import Instances, generated_instances
 
 CONFIG = ShareConfig(
     agents=3,
-    tasks=5,
+    tasks=6,
     epochs=2,
     train_per_class=8,
     validation_per_class=8,
