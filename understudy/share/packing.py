@@ -151,7 +151,8 @@ class _Reader:
 
 
 def _check(record: Any) -> None:
-    for name, hint in _hints(type(record)).items():
+    kind: type = type(record)
+    for name, hint in _hints(kind).items():
         value = getattr(record, name)
         if not _is(value, hint):
             raise ValueError(f"{type(record).__name__}.{name} is no {hint}: {str(value)[:40]}")
