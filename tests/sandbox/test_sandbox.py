@@ -287,7 +287,8 @@ def test_unsafe_mode_warns_and_still_limits(monkeypatch: pytest.MonkeyPatch) -> 
         Program("x = bytearray(1 << 40)", tests=["assert add(1, 2) == 3"]),
         Program("print(input()[::-1])", cases=[Case("ab", "ba")]),
     ]
-    unsafe = Sandbox(workers=1, limits=LIMITS, unsafe=True)
+    few = replace(LIMITS, seconds=1.0, wall=120.0)  # so that the processor's limit comes first
+    unsafe = Sandbox(workers=1, limits=few, unsafe=True)
     with pytest.warns(RuntimeWarning, match="WITHOUT a sandbox"):
         unsafe.__enter__()
     try:
@@ -295,6 +296,7 @@ def test_unsafe_mode_warns_and_still_limits(monkeypatch: pytest.MonkeyPatch) -> 
     finally:
         unsafe.__exit__(None, None, None)
     assert [v.outcome for v in verdicts] == ["passed", "failed", "timeout", "memory", "passed"]
+    assert "SIGXCPU" in verdicts[2].detail
     assert descendants() <= before
 
 
