@@ -152,10 +152,10 @@ def _run(run: RunDirectory | None, out: Path, config: Config) -> None:
 
 @app.command(cls=_ShareCommand)
 def share(
+    out: Annotated[Path, typer.Option(help="the run directory to make", metavar="RUN")],
     config: Annotated[
         Path | None, typer.Argument(help="settings in a YAML file", metavar="CONFIG.yaml")
     ] = None,
-    out: Annotated[Path, typer.Option(help="the run directory to make", metavar="RUN")] = ...,  # type: ignore[assignment]
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="one setting", metavar="KEY=VALUE")
     ] = None,

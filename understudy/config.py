@@ -6,7 +6,7 @@ The command line's help, the YAML files and docs/config.md all derive from these
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
@@ -288,6 +288,16 @@ def _choices(kind: Any) -> list[str]:
         return [str(word) for word in get_args(kind)]
     parts = [_choices(part) for part in get_args(kind)]
     return [word for part in parts for word in part] if all(parts) else []
+
+
+def check_unchanged(kept: Section, asked: Section, where: Path, free: Collection[str] = ()) -> None:
+    """Refuse to go on with a run under other settings than it has, but for those that are free."""
+    for key, was, wanted in differences(kept, asked):
+        if key not in free:
+            raise ConfigError(
+                f"{key}={wanted}, but {where} has {was}; "
+                "resume it without that setting, or give a new --out"
+            )
 
 
 def differences(

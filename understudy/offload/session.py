@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from understudy.clouds import MeteredCloud
-from understudy.config import Config, check_config, differences
+from understudy.config import Config, check_config, check_unchanged
 from understudy.errors import ConfigError
 from understudy.files import write_folder
 from understudy.link import ReplyLog
@@ -80,11 +80,7 @@ def saved_config(run: RunDirectory) -> Config:
 def check_same(run: RunDirectory, asked: Config) -> Config:
     """The run's own settings, if those asked for are the same."""
     kept = saved_config(run)
-    for key, was, wanted in differences(kept, settled(asked)):
-        raise ConfigError(
-            f"{key}={wanted}, but {run.path} has {was}; "
-            "resume it without that setting, or give a new --out"
-        )
+    check_unchanged(kept, settled(asked), run.path)
     return kept
 
 

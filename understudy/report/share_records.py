@@ -13,10 +13,9 @@ import numpy as np
 from understudy.metrics.measured import FloatArray
 from understudy.report.numbers import mean_along, measured
 from understudy.report.svg import TASKS
+from understudy.share.settings import INITIAL_TASKS
 
 Record = dict[str, Any]
-
-_FIRST = 4  # tasks before this one are trained jointly: learning curves are taken from here on
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Curve:
 
     def within_a_task(self) -> tuple[FloatArray, FloatArray]:
         """(epochs, the mean over agents and later tasks); over all tasks where there are few."""
-        later = self.task >= (_FIRST if self.task.max() >= _FIRST else 0)
+        later = self.task >= (INITIAL_TASKS if self.task.max() >= INITIAL_TASKS else 0)
         epochs = np.unique(self.epoch[later])
         rows = [self.agents[later & (self.epoch == epoch)] for epoch in epochs]
         return epochs, np.array([float(mean_along(row, (0, 1))) for row in rows])

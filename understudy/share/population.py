@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
 
-from understudy.errors import ConfigError
 from understudy.link.carrier import Carrier
 from understudy.link.graph import Edge, Graph, make_graph, unequal
 from understudy.models.chance import generator_of
@@ -19,6 +18,7 @@ from understudy.share.loop import run
 from understudy.share.modes.data import Data
 from understudy.share.modes.modules import Modules
 from understudy.share.modes.parameters import Parameters
+from understudy.share.privacy import check_norms
 from understudy.share.settings import BUILT_IN, INITIAL_TASKS, ShareConfig
 from understudy.share.wishes import Tick
 from understudy.tasks.holdings import AGENT_SEED, Dealing, Instances, deal
@@ -83,11 +83,7 @@ def base_of(config: ShareConfig, data: Instances, seed: int) -> Agent:
 
 def check_dealing(config: ShareConfig, data: Instances) -> None:
     """Refuse what no population can begin with."""
-    if config.privacy.clip_instances is not None and not data.x.is_floating_point():
-        raise ConfigError(
-            f"privacy.clip_instances={config.privacy.clip_instances}: these instances are whole "
-            "numbers, which have no norm to speak of; leave it out, or share no data"
-        )
+    check_norms(config.privacy, data.x)
     graph_of(config, config.seeds[0])
     shape_of(config, data)
     deal(data, dealing_of(config), 1, config.seeds[0])

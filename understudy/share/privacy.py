@@ -52,14 +52,18 @@ def guarded(
         hidden = _hidden([arrays[name] for name in weights], privacy.clip, privacy.noise, luck)
         arrays = dict(zip(weights, hidden, strict=True)) | {"similarity": arrays["similarity"]}
     if privacy.clip_instances is not None and "x" in arrays:
-        if not arrays["x"].is_floating_point():
-            raise ConfigError(
-                f"privacy.clip_instances={privacy.clip_instances}: these instances are whole "
-                "numbers, which have no norm to speak of; leave it out, or share no data"
-            )
+        check_norms(privacy, arrays["x"])
         rows = [_hidden([x], privacy.clip_instances, privacy.noise, luck)[0] for x in arrays["x"]]
         arrays["x"] = torch.stack(rows) if rows else arrays["x"]
     return Parcel(arrays, parcel.floats)
+
+
+def check_norms(privacy: Privacy, x: Tensor) -> None:
+    if privacy.clip_instances is not None and not x.is_floating_point():
+        raise ConfigError(
+            f"privacy.clip_instances={privacy.clip_instances}: these instances are whole "
+            "numbers, which have no norm to speak of; leave it out, or share no data"
+        )
 
 
 def _hidden(

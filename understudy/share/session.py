@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import torch
 
-from understudy.config import check_settings, differences
+from understudy.config import check_settings, check_unchanged
 from understudy.errors import ConfigError
 from understudy.files import write_json
 from understudy.link.carrier import Carrier
@@ -85,13 +85,7 @@ def saved_settings(run: RunDirectory) -> ShareRun:
 
 def check_same(run: RunDirectory, asked: ShareRun) -> ShareRun:
     """The settings asked for, if they give the same numbers as the run's own."""
-    free = {"workers", "checkpoint_seconds"}
-    for key, was, wanted in differences(saved_settings(run), asked):
-        if key not in free:
-            raise ConfigError(
-                f"{key}={wanted}, but {run.path} has {was}; "
-                "resume it without that setting, or give a new --out"
-            )
+    check_unchanged(saved_settings(run), asked, run.path, {"workers", "checkpoint_seconds"})
     return asked
 
 
