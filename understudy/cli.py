@@ -182,7 +182,7 @@ def _share(run: RunDirectory | None, out: Path, config: ShareRun) -> None:
 
     from understudy.report.share_live import ShareDisplay
     from understudy.report.share_page import write_share_report
-    from understudy.report.share_tables import share_table
+    from understudy.report.share_tables import fits_table, share_table
     from understudy.share.plan import rounds_of
     from understudy.share.session import check_same, new_share, resume_share
 
@@ -197,7 +197,10 @@ def _share(run: RunDirectory | None, out: Path, config: ShareRun) -> None:
     except KeyboardInterrupt:
         print("interrupted; continue with --resume", file=sys.stderr)
         raise typer.Exit(130) from None
-    _print_table(share_table(run.read(run.summary)))
+    summary = run.read(run.summary)
+    _print_table(share_table(summary))
+    if summary["fits"]:
+        _print_table(fits_table(summary))
     console.print(f"report: {run.report}", soft_wrap=True)
 
 

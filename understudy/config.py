@@ -322,11 +322,11 @@ def _read(path: Path) -> Mapping[str, Any]:
     try:
         content = yaml.safe_load(path.read_text())
     except OSError as error:
-        raise ConfigError(f"--config {path}: cannot be read ({error.strerror})") from None
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--config {path}: not valid YAML ({error})".replace("\n", " ")) from None
+        raise ConfigError(f"{path}: not valid YAML ({error})".replace("\n", " ")) from None
     if not isinstance(content, Mapping):
-        raise ConfigError(f"--config {path}: a configuration is a mapping of settings")
+        raise ConfigError(f"{path}: a configuration is a mapping of settings")
     return content
 
 

@@ -81,6 +81,28 @@ def test_a_population_repeats_and_does_not_hear_those_beside_it(data: Instances)
     assert not same(both[0][0], alone[0][0])
 
 
+def test_agents_begin_with_common_modules_and_decoders_of_their_own(data: Instances) -> None:
+    """Alike decoders would set agents whose labels are opposed against each other in a mean."""
+    config = ShareConfig(**SMALL, share_parameters={"mode": "fedavg"})
+    populations = populations_of(config, data)
+    begin_alike(config, data, populations)
+    one, other = (agent.learner.weights for agent in populations[0][:2])
+    alike = {name for name in one if torch.equal(one[name], other[name])}
+    assert alike == {"modules.weight", "modules.bias", "structure"}
+
+
+def test_a_few_learners_at_a_time_are_all_of_them(
+    data: Instances, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings: dict[str, Any] = {"agents": 5, "epochs": 2, "share_parameters": {"mode": "fedavg"}}
+    whole = ran(data, **settings)[0][0]
+    monkeypatch.setattr("understudy.share.engine.TOGETHER", 2)
+    few = ran(data, **settings)[0][0]
+    assert same(whole, few)
+    for one, other in zip(whole, few, strict=True):
+        assert one.accuracy.tolist() == other.accuracy.tolist()
+
+
 def test_after_a_mean_all_agents_of_a_full_graph_are_alike(data: Instances) -> None:
     config = ShareConfig(**SMALL, learner="monolithic", share_parameters={"mode": "fedavg"})
     populations = populations_of(config, data)

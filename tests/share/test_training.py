@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from understudy.models.chance import generator_of
 from understudy.models.stacked import NetShape, entrance
 from understudy.share.learner import (
     Learner,
@@ -57,6 +58,18 @@ def test_together_is_alone(shape: NetShape) -> None:
             torch.testing.assert_close(weight, other.weights[name], **close, msg=name)
             for a, b in zip(one.moments[name], other.moments[name], strict=True):
                 torch.testing.assert_close(a, b, **close, msg=name)
+
+
+@pytest.mark.parametrize("dropout", [0.5, 0.25])
+def test_dropout_leaves_its_share_and_makes_up_for_it(dropout: float) -> None:
+    stack = Stack([new_learner(replace(MODULAR, dropout=dropout, width=64), 0)])
+    kept = stack.kept([generator_of(1)], "whole")
+    assert kept is not None
+    assert [each.shape for each in kept.units] == [(1, 64, 4, 64)] * 4
+    shares = torch.stack([each.float().mean() for each in kept.units])
+    torch.testing.assert_close(shares, torch.full((4,), 1 - dropout), rtol=0.0, atol=0.02)
+    assert kept.scale == 1 / (1 - dropout)
+    assert not torch.equal(kept.units[0], kept.units[1])
 
 
 def test_in_pieces_is_in_one_go() -> None:

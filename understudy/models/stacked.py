@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from understudy.errors import ConfigError
-from understudy.models.mixed_layer import mixed_layer
+from understudy.models.mixed_layer import mixed_layer, units_of
 from understudy.models.own import Own
 
 LAYERS = 4  # of the nets that are built in
@@ -125,13 +125,14 @@ def body(shape: NetShape, groups: Sequence[Group], h: Tensor, kept: Kept | None 
     """
     if shape.kind == "cnn":
         h = F.pad(h, (0, 0, 0, 0, 0, shape.width - h.shape[2]))
+    alone = {name: weight.split(1, dim=1) for name, weight in groups[0].weights.items()}
     for layer in range(shape.layers):
         base, given = (None, h) if shape.own is None else shape.own.before(layer, h)
         total, first = None, 0
         for group in groups:
             weights, share = group.weights, torch.ones(1, 1, 1)
             if group.mix is None:  # monolithic: this layer's module alone
-                weights = {name: weight[:, layer, None] for name, weight in weights.items()}
+                weights = {name: each[layer] for name, each in alone.items()}
             else:
                 share = group.mix[..., layer]
             left = None
@@ -192,12 +193,10 @@ def _applied(shape: NetShape, weights: Mapping[str, Tensor], h: Tensor) -> Tenso
     if shape.own is not None:
         return shape.own.applied(weights, h)
     weight, bias = weights["weight"], weights["bias"]
+    if shape.kind == "mlp":
+        return units_of(h, weight, bias)
     rows, count, out = weight.shape[:3]
     samples = h.shape[1]
-    if shape.kind == "mlp":
-        together = weight.permute(0, 3, 1, 2).reshape(rows, -1, count * out)
-        y = torch.baddbmm(bias.flatten(1)[:, None], h, together).relu()
-        return y.view(rows, samples, count, out)
     images = h.transpose(0, 1).flatten(1, 2)
     y = F.conv2d(images, weight.flatten(0, 2), bias.flatten(), padding=1, groups=rows)
     y = F.max_pool2d(y, 2).relu()

@@ -10,7 +10,6 @@ from typing import Any, Protocol
 
 from understudy.clouds import MeteredCloud
 from understudy.config import Config, check_config, check_unchanged
-from understudy.errors import ConfigError
 from understudy.files import write_folder
 from understudy.link import ReplyLog
 from understudy.models.policy import Policy

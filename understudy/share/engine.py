@@ -12,6 +12,8 @@ from understudy.share.penalties import together
 from understudy.share.training import accuracies, stacks_by, train
 from understudy.share.wishes import Examine, Train, Wish
 
+TOGETHER = 16  # learners computed at once: what their layers give stays in a processor's own cache
+
 
 def grant(steps: Sequence[Step]) -> list[list[Message]]:
     """Run steps to their ends, fulfilling what they wish for; their outboxes, in order."""
@@ -36,6 +38,7 @@ def grant(steps: Sequence[Step]) -> list[list[Message]]:
 
 
 def _alike(wishes: Mapping[int, Wish]) -> Iterator[list[int]]:
+    """Their numbers, a few of those that can be computed together at a time."""
     groups: dict[Hashable, list[int]] = {}
     for number, wish in sorted(wishes.items()):
         how: tuple[Hashable, ...]
@@ -44,7 +47,9 @@ def _alike(wishes: Mapping[int, Wish]) -> Iterator[list[int]]:
         else:
             how = ("examine", wish.without)
         groups.setdefault((stacks_by(wish.learner), how), []).append(number)
-    yield from groups.values()
+    for group in groups.values():
+        for first in range(0, len(group), TOGETHER):
+            yield group[first : first + TOGETHER]
 
 
 def fulfilled(wishes: Sequence[Wish]) -> list[Tensor | None]:

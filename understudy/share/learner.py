@@ -11,7 +11,7 @@ from understudy.models.chance import generator_of
 from understudy.models.stacked import ABSENT, NetShape
 from understudy.share.settings import INITIAL_TASKS
 
-_INITIAL, _STRUCTURES, _CANDIDATE = 1, 2, 3  # what a draw is for
+_INITIAL, _STRUCTURES, _CANDIDATE, _DECODERS = 1, 2, 3, 4  # what a draw is for
 
 
 @dataclass(slots=True)
@@ -43,13 +43,17 @@ class Learner:
         self.moments.clear()
 
 
-def new_learner(shape: NetShape, seed: int) -> Learner:
-    """A learner before any training; the same seed gives the same weights."""
-    generator = torch.Generator().manual_seed(int(generator_of(seed, _INITIAL).integers(2**62)))
+def new_learner(shape: NetShape, seed: int, own: int | None = None) -> Learner:
+    """A learner before any training: modules and structures by the seed, decoders by its own.
+
+    Decoders that begin alike would pull modules that are shared along the same directions, where
+    agents whose labels are opposed work against each other.
+    """
+    generator = _generator(seed, _INITIAL)
     first = INITIAL_TASKS if shape.modular else shape.layers  # modules
     room = first + (max(0, shape.tasks - INITIAL_TASKS) if shape.modular else 0)
     modules = _modules(shape, room, generator)
-    bound = shape.features**-0.5
+    bound, generator = shape.features**-0.5, _generator(seed if own is None else own, _DECODERS)
     decoders = _uniform((shape.tasks, shape.classes, shape.features), bound, generator)
     weights = {f"modules.{name}": weight for name, weight in modules.items()} | {
         "decoders.weight": decoders,
@@ -62,8 +66,7 @@ def new_learner(shape: NetShape, seed: int) -> Learner:
 
 def add_candidate(learner: Learner, task: int, seed: int) -> None:
     """A module beside those in use, and a structure that starts with equal shares of all."""
-    draw = int(generator_of(seed, _CANDIDATE, task).integers(2**62))
-    found = _modules(learner.shape, 1, torch.Generator().manual_seed(draw))
+    found = _modules(learner.shape, 1, _generator(seed, _CANDIDATE, task))
     learner.weights |= {f"candidate.{name}": weight for name, weight in found.items()}
     structure = learner.weights["structure"]
     structure[task] = ABSENT
@@ -87,6 +90,10 @@ def drop_candidate(learner: Learner, task: int) -> None:
     for name in learner.named("candidate"):
         del learner.weights[name]
     learner.weights["structure"][task, -1] = ABSENT
+
+
+def _generator(seed: int, *purpose: int) -> torch.Generator:
+    return torch.Generator().manual_seed(int(generator_of(seed, *purpose).integers(2**62)))
 
 
 def _modules(shape: NetShape, count: int, generator: torch.Generator) -> dict[str, Tensor]:

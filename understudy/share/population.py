@@ -100,7 +100,7 @@ def dealing_of(config: ShareConfig) -> Dealing:
 
 
 def agents_of(config: ShareConfig, data: Instances, graph: Graph, seed: int) -> list[Agent]:
-    """The population of one seed. All its agents begin with the same weights."""
+    """The population of one seed. All its agents begin with the same modules."""
     tasks = deal(data, dealing_of(config), config.agents, seed)
     shape = shape_of(config, data)
     return [
@@ -108,7 +108,7 @@ def agents_of(config: ShareConfig, data: Instances, graph: Graph, seed: int) -> 
             Place(number, seed + AGENT_SEED * number, seed, tuple(graph.out_of(number))),
             config,
             tasks[number],
-            new_learner(shape, seed),
+            new_learner(shape, seed, seed + AGENT_SEED * number),
             modes_of(config),
         )
         for number in range(config.agents)

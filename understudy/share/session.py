@@ -12,7 +12,6 @@ from typing import Any, Protocol
 import torch
 
 from understudy.config import check_settings, check_unchanged
-from understudy.errors import ConfigError
 from understudy.files import write_json
 from understudy.link.carrier import Carrier
 from understudy.run import RunDirectory
@@ -33,7 +32,7 @@ from understudy.share.variants import ShareRun, variants_of
 from understudy.tasks.holdings import Instances
 from understudy.tasks.instances import load_instances
 
-_PROGRESS, _STATES = "progress.json", "states.pt"
+_PROGRESS, _STATES = "progress.json", "states.safetensors"
 
 
 class Display(Protocol):

@@ -13,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -249,21 +250,23 @@ class Stack:
             modules = self.used + bool(self._candidate(step))
         shapes = [kept_shape(self.shape, k, BATCH, modules) for k in range(self.shape.layers)]
         sizes = [int(np.prod(shape)) for shape in shapes]
-        drawn = np.stack([np.frombuffer(own.bytes(sum(sizes)), dtype=np.uint8) for own in luck])
-        parts = torch.from_numpy(drawn).ge(dropped).split(sizes, dim=1)
+        drawn = np.stack([_left(own, sum(sizes), dropped) for own in luck])
+        parts = torch.from_numpy(drawn).split(sizes, dim=1)
         units = [p.view(len(luck), *shape) for p, shape in zip(parts, shapes, strict=True)]
         return Kept(units, 256 / (256 - dropped))
 
     def adam(self, name: str, gradient: Tensor, active: Tensor) -> None:
-        """One step of Adam as published, for the rows that are active."""
+        """One step of Adam as published, for the rows that are active; the others move by nothing
+        times it, so that all is done in place."""
         weight, (m, v, t) = self.weights[name], self.moments[name]
-        rows = slice(None) if bool(active.all()) else active
-        t[rows] += 1
-        grad, steps = gradient[rows], t[rows].view(-1, *[1] * (weight.dim() - 1))
-        m[rows] = m[rows].lerp(grad, 0.1)
-        v[rows] = v[rows] * 0.999 + 0.001 * grad * grad
-        size = v[rows].sqrt() / (1 - 0.999**steps).sqrt().float() + 1e-8
-        weight[rows] -= (LEARNING_RATE / (1 - 0.9**steps)).float() * m[rows] / size
+        t += active
+        by_row = (-1, *[1] * (weight.dim() - 1))
+        steps, moves = t.clamp(min=1).view(by_row), active.float().view(by_row)
+        m.lerp_(gradient, 0.1 * moves)
+        v.lerp_(gradient.square(), 0.001 * moves)
+        size = v.sqrt().div_((1 - 0.999**steps).sqrt().float()).add_(1e-8)
+        rate = -LEARNING_RATE / (1 - 0.9**steps)
+        weight.addcdiv_(m * (rate.float() * moves), size)
 
 
 def _moments(
@@ -278,6 +281,14 @@ def _moments(
         if moments is not None:
             m[row], v[row], t[row] = cut(moments[0]), cut(moments[1]), moments[2]
     return m, v, t
+
+
+def _left(own: np.random.Generator, count: int, dropped: int) -> NDArray[np.bool_]:
+    """Which of so many units dropout leaves, if it takes `dropped` of 256; a bit says a half."""
+    if dropped == 128:
+        drawn = np.frombuffer(own.bytes(-(-count // 8)), dtype=np.uint8)
+        return np.unpackbits(drawn, count=count).view(np.bool_)
+    return np.frombuffer(own.bytes(count), dtype=np.uint8) >= dropped
 
 
 def _orders(luck: Sequence[np.random.Generator], counts: Tensor) -> Tensor:

@@ -16,12 +16,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 
-from understudy.config import check_settings
+from understudy.config import resolve_settings
 from understudy.errors import ConfigError
 from understudy.files import write_json
 from understudy.share.flower.crew import Arrival, FlowerCrew
@@ -37,13 +36,7 @@ _BLOB, _HOLDS = "blob", "holds"  # records of a message
 
 
 def settings_of(path: Path) -> ShareConfig:
-    try:
-        told = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from error
-    if not isinstance(told, dict):
-        raise ConfigError(f"{path} holds no settings; see docs/config.md")
-    return check_settings(ShareConfig, told)
+    return resolve_settings(ShareConfig, {}, path, [])
 
 
 def client_app(settings: Path) -> ClientApp:
