@@ -38,6 +38,7 @@ from understudy.share.training import Examples, Job, Lesson, Weights, train
 from understudy.tasks.holdings import generated_instances
 
 OUT = Path(__file__).parent / "results" / "share_steps.json"
+EPOCHS = 4  # in a row, by either side
 CASES: dict[str, tuple[str, Lesson, int]] = {  # learner, lesson, tasks that it learns from
     "monolithic, one task": ("monolithic", "whole", 1),
     "monolithic, five tasks": ("monolithic", "whole", 5),
@@ -75,7 +76,7 @@ def together(agents: list[Agent], examples: list[Examples], lesson: Lesson, cloc
             weights |= {name.replace("modules", "candidate"): each for name, each in first.items()}
     train(
         [
-            Job(agent.learner, each, lesson, range(1), (number,))
+            Job(agent.learner, each, lesson, range(EPOCHS), (number,))
             for number, (agent, each) in enumerate(zip(agents, examples, strict=True))
         ],
         tick,
@@ -86,9 +87,9 @@ def plain(agent: Agent, parts: list[Examples], lesson: Lesson) -> None:
     net = PlainNet(agent.shape.tasks, agent.shape.classes, agent.shape.modular)
     if lesson == "assimilate":
         net.add_module_for(int(parts[0].task[0]))
-        _assimilate(net, parts[0], 1)
+        _assimilate(net, parts[0], EPOCHS)
     else:
-        _train(net, parts, 1, [*net.modules_.parameters(), *net.decoders.parameters()])
+        _train(net, parts, EPOCHS, [*net.modules_.parameters(), *net.decoders.parameters()])
 
 
 def measured(case: str, rounds: int) -> dict[str, Any]:
@@ -137,7 +138,7 @@ def _microseconds(seconds: list[float], share: float = 1.0) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
     torch.set_num_threads(1)
