@@ -30,8 +30,8 @@ from plain_agents import PlainNet, _assimilate, _train
 
 from understudy.environment import environment
 from understudy.files import write_json
-from understudy.share.agent import Agent
-from understudy.share.learner import INITIAL_TASKS
+from understudy.share.agent import Agent, _together
+from understudy.share.learner import INITIAL_TASKS, add_candidate
 from understudy.share.population import populations_of
 from understudy.share.settings import ShareConfig
 from understudy.share.training import Examples, Job, Lesson, Weights, train
@@ -69,11 +69,6 @@ def together(agents: list[Agent], examples: list[Examples], lesson: Lesson, cloc
         clock.tick()  # once in every step
         return torch.zeros(len(agents))
 
-    for agent in agents:
-        weights = agent.learner.weights
-        if lesson == "assimilate" and not agent.learner.named("candidate"):
-            first = {name: weights[name][:1].clone() for name in agent.learner.named("modules")}
-            weights |= {name.replace("modules", "candidate"): each for name, each in first.items()}
     train(
         [
             Job(agent.learner, each, lesson, range(EPOCHS), (number,))
@@ -102,15 +97,18 @@ def measured(case: str, rounds: int) -> dict[str, Any]:
         [agent._examples(task, task.train) for task in agent.tasks[first : first + tasks]]
         for agent in agents
     ]
-    examples = [joined(each) for each in parts]
+    examples = [_together(each) for each in parts]
+    if lesson == "assimilate":
+        for agent in agents:
+            add_candidate(agent.learner, first, agent.seed)
     ours, theirs = Clock(), Clock()
     for number in range(rounds):
         with ours.running():
             together(agents, examples, lesson, ours)
         hook = register_optimizer_step_post_hook(lambda *_: theirs.tick())
-        for agent in range(number % 4, len(agents), 4):
+        for one in range(number % 4, len(agents), 4):
             with theirs.running():
-                plain(agents[agent], parts[agent], lesson)
+                plain(agents[one], parts[one], lesson)
         hook.remove()
     found = {
         "understudy": _microseconds(ours.seconds, 1 / len(agents)),
@@ -118,10 +116,6 @@ def measured(case: str, rounds: int) -> dict[str, Any]:
     }
     ratio = found["plain loop"]["lower quartile"] / found["understudy"]["lower quartile"]
     return found | {"ratio": ratio}
-
-
-def joined(parts: list[Examples]) -> Examples:
-    return Examples(*(torch.cat([getattr(p, n) for p in parts]) for n in ("x", "label", "task")))
 
 
 def _microseconds(seconds: list[float], share: float = 1.0) -> dict[str, float]:
