@@ -14,6 +14,7 @@ import pytest
 import torch
 import yaml
 
+from understudy.config import check_settings
 from understudy.errors import ConfigError
 from understudy.share.population import check_dealing, shape_of
 from understudy.share.variants import ShareRun, variants_of
@@ -56,6 +57,16 @@ def test_its_settings_fit_its_data_in_every_variant(
     data = load_instances(run.data, run.data_options)
     for config in variants_of(run).values():
         check_dealing(config, data)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [ROOT / "examples" / "flower" / "settings.yaml", *(ROOT / "bench" / "sharing").glob("*.yaml")],
+    ids=lambda path: path.name,
+)
+def test_other_settings_that_are_shipped_are_settings(path: Path) -> None:
+    settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert variants_of(check_settings(ShareRun, settings))
 
 
 def test_questions_are_told_apart_from_padding_and_from_each_other(texts: ModuleType) -> None:

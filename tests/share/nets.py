@@ -69,6 +69,17 @@ class Convolution(OwnNet):
         return h.mean(dim=(2, 3))
 
 
+class Words(Plain):
+    """Takes whole numbers, of which it knows those below 9."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(9, 1)
+
+    def entrance(self, x: Tensor) -> Tensor:
+        return super().entrance(self.table(x).squeeze(-1))
+
+
 class _Bad(Plain):
     def __init__(self, fault: str) -> None:
         super().__init__()
@@ -119,6 +130,10 @@ def residual() -> OwnNet:
 
 def convolution() -> OwnNet:
     return Convolution()
+
+
+def words() -> OwnNet:
+    return Words()
 
 
 def bad(fault: str) -> Any:

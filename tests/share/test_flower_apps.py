@@ -31,7 +31,7 @@ from understudy.share.flower.apps import GridPost, client_app, server_app
 SETTINGS: dict[str, Any] = {
     "data_options": {"per_class": 50},
     "agents": 2,
-    "tasks": 2,
+    "tasks": 6,
     "learner": "monolithic",
     "epochs": 2,
     "train_per_class": 8,
@@ -108,7 +108,7 @@ def test_the_apps_give_the_numbers_of_one_process(hall: Hall, tmp_path: Path) ->
     result, config = json.loads(out.read_text()), ShareConfig(**SETTINGS)
     data = load_instances(config.data, config.data_options)
     populations, carriers = populations_of(config, data), carriers_of(config)
-    begin_alike(config, data, populations)
+    begin_alike(config, populations)
     run(Together(populations), carriers, moments_of(config))
     found: dict[tuple[int, int], Any] = {}
     for path in tmp_path.glob(f"*/run-{RUN}/states.safetensors"):

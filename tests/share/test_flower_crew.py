@@ -28,7 +28,7 @@ from understudy.tasks.instances import load_instances
 CONFIG = ShareConfig(
     data_options={"per_class": 50},
     agents=3,
-    tasks=2,
+    tasks=6,
     learner="monolithic",
     epochs=2,
     train_per_class=8,
@@ -103,7 +103,7 @@ def sound(place: Path) -> bool:
 def together() -> tuple[list[Agent], list[Carrier]]:
     data = load_instances(CONFIG.data, CONFIG.data_options)
     populations, carriers = populations_of(CONFIG, data), carriers_of(CONFIG)
-    begin_alike(CONFIG, data, populations)
+    begin_alike(CONFIG, populations)
     run(Together(populations), carriers, moments_of(CONFIG))
     return populations[0], carriers
 
@@ -127,7 +127,7 @@ def points(crew: FlowerCrew) -> list[list[tuple[int, int]]]:
     return [[point[:2] for point in curve] for curve in crew.curves()[0]]
 
 
-EVERY_POINT = [(task, epoch) for task in range(2) for epoch in range(3)]
+EVERY_POINT = [(task, epoch) for task in range(6) for epoch in range(3)]
 
 
 def test_a_node_that_was_away_catches_up_from_its_own_file(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_a_node_that_lost_its_file_is_gone_on_without(tmp_path: Path) -> None:
     crew, _ = ran(street)
     assert crew.events[1, "refused: its state is lost"] == 2
     assert points(crew)[0] == EVERY_POINT
-    assert points(crew)[1] == [(0, 0), (0, 1)]
+    assert points(crew)[1] == [*EVERY_POINT[:12], (4, 0), (4, 1)]
 
 
 def test_late_and_stale_answers_are_dropped_and_their_agent_goes_on(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from understudy.tasks.instances import load_instances
 SETTINGS: dict[str, Any] = {
     "data_options": {"per_class": 50},
     "agents": 3,
-    "tasks": 2,
+    "tasks": 6,
     "learner": "monolithic",
     "epochs": 2,
     "train_per_class": 8,
@@ -74,7 +74,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
                 start_new_session=True,
             )
             ends.callback(process.wait)
-            ends.callback(os.killpg, process.pid, signal.SIGKILL)
+            ends.callback(end, process)
             return process
 
         yield started
@@ -111,7 +111,7 @@ def test_flower_gives_the_numbers_of_one_process(
     result, config = json.loads(out.read_text()), ShareConfig(**SETTINGS)
     data = load_instances(config.data, config.data_options)
     populations, carriers = populations_of(config, data), carriers_of(config)
-    begin_alike(config, data, populations)
+    begin_alike(config, populations)
     run(Together(populations), carriers, moments_of(config))
     found: dict[tuple[int, int], Any] = {}
     for path in tmp_path.glob("[0-9]/run-*/states.safetensors"):
@@ -123,6 +123,11 @@ def test_flower_gives_the_numbers_of_one_process(
     crossed = sum(carriers[0].totals().bytes.values())
     assert sum(sum(edge["bytes"].values()) for edge in result["seeds"][0]["edges"]) == crossed
     assert min(result["relay_bytes"].values()) > crossed / 2  # what goes to several, once
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    with suppress(ProcessLookupError):  # it has ended by itself
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def reachable(port: int) -> bool:

@@ -43,7 +43,7 @@ def data() -> Instances:
 def ran(data: Instances, **settings: Any) -> list[tuple[list[Agent], Carrier]]:
     config = ShareConfig(**SMALL | settings)
     populations, carriers = populations_of(config, data), carriers_of(config)
-    begin_alike(config, data, populations)
+    begin_alike(config, populations)
     run(Together(populations), carriers, moments_of(config))
     return list(zip(populations, carriers, strict=True))
 
@@ -65,7 +65,7 @@ def same(one: list[Agent], other: list[Agent]) -> bool:
 def test_parameters_cost_what_the_paper_counts(data: Instances, learner: str, mode: str) -> None:
     shared = {"mode": mode, "every": 2}
     populations = ran(data, learner=learner, share_parameters=shared)
-    rounds = (3 if learner == "modular" else 6) * 2  # of the tasks in which it learns
+    rounds = 2 * 2  # of the two tasks after those that one learns for all
     each = 4 * MODULE * (2 if mode == "fedcurv" else 1)
     assert floats(populations) == {"parameters": 3 * 2 * rounds * each}
     agents = populations[0][0]
@@ -83,12 +83,80 @@ def test_a_population_repeats_and_does_not_hear_those_beside_it(data: Instances)
 
 def test_agents_begin_with_common_modules_and_decoders_of_their_own(data: Instances) -> None:
     """Alike decoders would set agents whose labels are opposed against each other in a mean."""
-    config = ShareConfig(**SMALL, share_parameters={"mode": "fedavg"})
-    populations = populations_of(config, data)
-    begin_alike(config, data, populations)
-    one, other = (agent.learner.weights for agent in populations[0][:2])
+    config = ShareConfig(**SMALL, common_start="never", share_parameters={"mode": "fedavg"})
+    one, other = (agent.learner.weights for agent in populations_of(config, data)[0][:2])
     alike = {name for name in one if torch.equal(one[name], other[name])}
     assert alike == {"modules.weight", "modules.bias", "structure"}
+
+
+@pytest.mark.parametrize("learner", ["modular", "monolithic"])
+def test_one_agent_learns_the_first_tasks_for_all(data: Instances, learner: str) -> None:
+    config = ShareConfig(**SMALL, learner=learner, share_parameters={"mode": "fedavg"})
+    populations = populations_of(config, data)
+    untrained = [weight.clone() for weight in weights_of(populations[0])]
+    begin_alike(config, populations)
+    one, other, _ = populations[0]
+    assert min(tick.task for moment in moments_of(config) for tick in moment[0] if tick) == 4
+    assert one.tasks[:4] == other.tasks[:4]  # the very same instances
+    assert one.tasks[4].classes != other.tasks[4].classes
+    assert one.curve == other.curve
+    assert [point[:2] for point in one.curve] == [(t, e) for t in range(4) for e in (0, 2, 4)]
+    for name, weight in one.learner.weights.items():
+        theirs = other.learner.weights[name]
+        if name.startswith("decoders."):  # those of later tasks are each agent's own
+            assert torch.equal(weight[:4], theirs[:4])
+            assert not torch.equal(weight[4:], theirs[4:])
+        else:
+            assert torch.equal(weight, theirs)
+    now = weights_of(populations[0])
+    assert not all(torch.equal(a, b) for a, b in zip(untrained, now, strict=True))
+
+
+def test_a_common_start_without_messages_is_one_where_none_arrives(data: Instances) -> None:
+    fedavg = {"mode": "fedavg", "every": 2}
+    alone = ran(data, learner="monolithic", common_start="always")[0][0]
+    deaf = ran(data, learner="monolithic", share_parameters=fedavg, graph={"loss": 1.0})[0][0]
+    assert same(alone, deaf)
+    assert not same(alone, ran(data, learner="monolithic", share_parameters=fedavg)[0][0])
+    assert not same(alone, ran(data, learner="monolithic")[0][0])
+
+
+def test_first_tasks_are_learnt_at_once_when_all_are_there(data: Instances) -> None:
+    def moved(task: int, **settings: Any) -> bool:
+        config = ShareConfig(**SMALL, learner="monolithic", **settings)
+        agent = populations_of(config, data)[0][0]
+        before = [weight.clone() for weight in weights_of([agent])]
+        for number in range(task + 1):
+            grant([agent.step(Tick(number, 0, 0, 4, number), Inbox())])
+        return not all(torch.equal(a, b) for a, b in zip(before, weights_of([agent]), strict=True))
+
+    assert [moved(2), moved(3)] == [False, True]
+    assert moved(0, jointly=False)
+
+
+def test_weights_of_modules_that_rest_are_shared_in_vain(data: Instances) -> None:
+    """A modular learner's first modules move in accommodation alone: without it, every mode that
+    shares weights ends where all began with the same."""
+    settings: dict[str, Any] = {"accommodate": False, "keep_above": -1.0}
+    fedavg = ran(data, share_parameters={"mode": "fedavg", "every": 2}, **settings)[0][0]
+    for mode in ("fedprox", "fedcurv"):
+        other = ran(data, share_parameters={"mode": mode, "every": 2}, **settings)[0][0]
+        assert same(fedavg, other)
+    settings["accommodate"] = True
+    moving = ran(data, share_parameters={"mode": "fedavg", "every": 2}, **settings)[0][0]
+    assert not same(fedavg, moving)
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        ({"tasks": 4, "share_parameters": {"mode": "fedavg"}}, "tasks=4.*common_start=never"),
+        ({"learner": "modular", "jointly": False}, "jointly=false needs learner=monolithic"),
+    ],
+)
+def test_tasks_that_cannot_begin_so_are_refused(told: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        check_settings(ShareConfig, told)
 
 
 def test_a_few_learners_at_a_time_are_all_of_them(
@@ -104,7 +172,8 @@ def test_a_few_learners_at_a_time_are_all_of_them(
 
 
 def test_after_a_mean_all_agents_of_a_full_graph_are_alike(data: Instances) -> None:
-    config = ShareConfig(**SMALL, learner="monolithic", share_parameters={"mode": "fedavg"})
+    alone = {"learner": "monolithic", "jointly": False, "common_start": "never"}
+    config = ShareConfig(**SMALL, **alone, share_parameters={"mode": "fedavg"})
     populations = populations_of(config, data)
     agents, carrier = populations[0], carriers_of(config)[0]
     for number, agent in enumerate(agents):
@@ -127,7 +196,7 @@ def test_modules_travel_once_a_task_added_one(data: Instances) -> None:
     by_likeness = ran(
         data, keep_above=-1.0, share_modules={"mode": "leep", "points": 3, "tryout": 1}
     )
-    queries = 3 * 2 * 2 * (2 * 3) * INSTANCE  # at the last two tasks, 3 points of each of 2 classes
+    queries = 3 * 2 * (2 * 3) * INSTANCE  # at the last task, 3 points of each of 2 classes
     assert floats(by_likeness) == {"modules.query": queries, "modules": 3 * 2 * MODULE}
 
 
@@ -135,7 +204,7 @@ def test_modules_travel_once_a_task_added_one(data: Instances) -> None:
 def test_instances_asked_for_are_of_the_class_and_new(data: Instances, learner: str) -> None:
     shared = {"mode": "receiver", "every": 2, "queries": 3, "neighbours": 2}
     populations = ran(data, learner=learner, share_data=shared)
-    rounds = 3 if learner == "modular" else 6
+    rounds = 3  # of the tasks in which they learn
     assert floats(populations)["data.query"] == 3 * 2 * rounds * 3 * INSTANCE
     assert 0 < floats(populations)["data"] <= 3 * 2 * rounds * 3 * 2 * INSTANCE
     for agent in populations[0][0]:
@@ -149,7 +218,7 @@ def test_instances_asked_for_are_of_the_class_and_new(data: Instances, learner: 
 def test_a_neighbour_sends_no_more_than_its_share(data: Instances) -> None:
     shared = {"mode": "simple", "every": 2, "queries": 5}
     populations = ran(data, learner="monolithic", share_data=shared)
-    assert 0 < floats(populations)["data"] <= 3 * 2 * 6 * 5 * INSTANCE
+    assert 0 < floats(populations)["data"] <= 3 * 2 * 3 * 5 * INSTANCE
 
 
 def test_a_narrow_edge_trims_and_postpones_and_the_run_goes_on(data: Instances) -> None:
@@ -192,7 +261,7 @@ def test_agents_at_their_own_pace_all_learn_all_tasks(data: Instances) -> None:
         assert [point[:2] for point in agent.curve] == [
             (task, epoch) for task in range(6) for epoch in (0, 2, 4)
         ]
-    assert populations[0][1].totals().floats["parameters"] == 3 * 2 * 3 * 2 * 4 * MODULE
+    assert populations[0][1].totals().floats["parameters"] == 3 * 2 * 2 * 2 * 4 * MODULE
     # Who ended last sent to those who had ended: they listen until the end.
     assert populations[0][1].under_way().total() <= 2
     assert same(populations[0][0], ran(data, **shared)[0][0])
@@ -302,9 +371,17 @@ def test_who_waits_hears_of_modules_over_slow_edges(data: Instances) -> None:
     [
         ("receiver", "data.query", {"x": torch.zeros(2, 3), "label": torch.zeros(2)}),
         ("receiver", "data.query", {"label": torch.zeros(2)}),
+        ("receiver", "data", {"x": torch.zeros(2, 8, 8), "label": torch.zeros(2)}),
+        ("receiver", "data", {"x": torch.zeros(2, 8, 8).long(), "label": torch.zeros(2).long()}),
         ("receiver", "data", {"x": torch.zeros(2, 8, 8), "label": torch.zeros(1)}),
         ("simple", "data.query", {"classes": torch.zeros(2), "worth": torch.tensor([torch.nan])}),
+        ("simple", "data.query", {"classes": torch.arange(2), "worth": torch.tensor([-1, 1.5])}),
+        ("simple", "data.query", {"classes": torch.arange(2), "worth": torch.full((2,), 1e30)}),
+        ("simple", "data.query", {"classes": torch.tensor(2), "worth": torch.tensor(0.5)}),
+        ("simple", "data.query", {"classes": torch.zeros(2), "worth": torch.tensor([0.5, 0.5])}),
         ("leep", "modules.query", {"classes": torch.zeros(2)}),
+        ("leep", "modules.query", {"x": torch.zeros(0, 8, 8), "label": torch.zeros(0).long()}),
+        ("iou", "modules.query", {"classes": torch.zeros(2, 2)}),
         ("iou", "modules.query", {}),
         ("iou", "modules", {"module.weight": torch.zeros(8, 8), "module.bias": torch.zeros(8)}),
     ],

@@ -14,18 +14,20 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from understudy.errors import ConfigError
-from understudy.link.carrier import Carrier
+from understudy.link.carrier import Carrier, Inbox, Message, Parcel
 from understudy.models.own import Own, load_own
 from understudy.models.stacked import NetShape, entrance
 from understudy.share.agent import Agent
 from understudy.share.crew import Together
+from understudy.share.engine import grant
 from understudy.share.fisher import fisher_of
 from understudy.share.learner import Learner, add_candidate, new_learner
 from understudy.share.loop import run
 from understudy.share.population import begin_alike, carriers_of, moments_of, populations_of
 from understudy.share.settings import ShareConfig
 from understudy.share.training import Examples, Job, Stack, train
-from understudy.tasks.holdings import generated_instances
+from understudy.share.wishes import Tick
+from understudy.tasks.holdings import Instances, generated_instances
 
 NETS = str(Path(__file__).with_name("nets.py"))
 DATA = generated_instances(per_class=50)
@@ -158,7 +160,7 @@ def ran(**settings: Any) -> tuple[list[Agent], Carrier]:
         }
     )
     populations, carriers = populations_of(config, DATA), carriers_of(config)
-    begin_alike(config, DATA, populations)
+    begin_alike(config, populations)
     run(Together(populations), carriers, moments_of(config))
     return populations[0], carriers[0]
 
@@ -170,7 +172,7 @@ MODULE = 8 * 8 + 8
 def test_its_weights_cross_the_edges(mode: str) -> None:
     agents, carrier = ran(learner="monolithic", share_parameters={"mode": mode, "every": 1})
     each = 4 * MODULE * (2 if mode == "fedcurv" else 1)
-    assert dict(carrier.totals().floats) == {"parameters": 3 * 2 * 6 * 2 * each}
+    assert dict(carrier.totals().floats) == {"parameters": 3 * 2 * 2 * 2 * each}
     for agent in agents:
         assert not agent.events
         assert not agent.accuracy.isnan().any()
@@ -213,6 +215,30 @@ def test_a_wrong_net_is_refused_in_a_line_before_anything_is_trained(fault: str,
         ran(net=f"{NETS}:bad", net_options={"fault": fault})
     assert said in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("word", [9, -1])
+def test_words_that_it_does_not_know_are_refused(word: int) -> None:
+    data = Instances((DATA.x * 8).long(), DATA.label)
+    wanted = {"agents": 2, "tasks": 2, "train_per_class": 8, "validation_per_class": 8}
+    config = ShareConfig(
+        **wanted,  # type: ignore[arg-type]
+        net=f"{NETS}:words",
+        share_data={"mode": "receiver", "every": 2},  # type: ignore[arg-type]
+    )
+    agent = populations_of(config, data)[0][0]
+    grant([agent.step(Tick(0, 0, 0, 0, 0), Inbox())])
+    arrays = {"x": data.x[:2].clone(), "label": data.label[:2]}
+    assert agent.holds_instances(arrays)
+    arrays["x"] = arrays["x"].clone()  # what has entered is not looked at again
+    arrays["x"][1, 0, 0] = word
+    message = Message(1, 0, "data", (Parcel(arrays, 1),), 0)
+    grant([agent.step(Tick(0, 0, 1, 0, 0), Inbox((message,)))])
+    assert dict(agent.events) == {("other shapes", "data"): 1}
+    wrong = Instances(data.x.clone(), data.label)
+    wrong.x[2:] = word  # but for those that the net is tried with
+    with pytest.raises(ConfigError, match=r"net '.*:words': IndexError"):
+        populations_of(config, wrong)
 
 
 @pytest.mark.parametrize(

@@ -101,11 +101,11 @@ def test_a_run_goes_on_from_saved_states_as_if_nothing_had_been(
 
     def begun() -> tuple[list[list[Agent]], list[Any]]:
         populations, carriers = populations_of(config, data), carriers_of(config)
-        begin_alike(config, data, populations)
+        begin_alike(config, populations)
         return populations, carriers
 
     moments, path = moments_of(config), tmp_path / "states.safetensors"
-    middle = next(n for n, each in enumerate(moments) if each[0][0] == Tick(4, 1, 0, 0, 9))
+    middle = next(n for n, each in enumerate(moments) if each[0][0] == Tick(4, 1, 0, 0, 1))
     populations, carriers = begun()
     crew = Together(populations)
 

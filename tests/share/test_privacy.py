@@ -48,12 +48,17 @@ class Watched(Carrier):
 def ran(**settings: Any) -> tuple[ShareConfig, list[Agent], list[Message]]:
     config, data = ShareConfig(**SMALL | settings), generated_instances(per_class=50)
     populations, carrier = populations_of(config, data), Watched(graph_of(config, 0))
-    begin_alike(config, data, populations)
+    begin_alike(config, populations)
     run(Together(populations), [carrier], moments_of(config))
     return config, populations[0], carrier.given
 
 
-MONOLITHIC: dict[str, Any] = {"learner": "monolithic", "tasks": 2}
+MONOLITHIC: dict[str, Any] = {
+    "learner": "monolithic",
+    "tasks": 2,
+    "jointly": False,
+    "common_start": "never",
+}
 RECEIVER = {"mode": "receiver", "every": 1, "queries": 2}
 
 
@@ -104,6 +109,8 @@ def test_words_say_how_much_noise_hides() -> None:
         tasks=10,
         epochs=100,
         learner="monolithic",
+        jointly=False,
+        common_start="never",
         share_parameters={"mode": "fedavg", "every": 50},
         privacy={"clip": 2.0, "noise": 10.0},
     )

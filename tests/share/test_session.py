@@ -13,7 +13,8 @@ from understudy.config import check_settings
 from understudy.errors import ConfigError, RunError
 from understudy.run import RunDirectory
 from understudy.share.session import check_same, new_share, resume_share
-from understudy.share.summary import fits, mean_and_error, speed_of
+from understudy.share.settings import ShareConfig
+from understudy.share.summary import fits, mean_and_error, speed_of, summarise
 from understudy.share.variants import ShareRun, base_among, described, variants_of
 
 SMALL: dict[str, Any] = {
@@ -91,7 +92,9 @@ def test_a_run_leaves_its_log_and_its_summary(finished: RunDirectory) -> None:
     ]
     for row, seed in zip(last["accuracy"], both["seeds"], strict=True):
         assert row == [agent["accuracy"] for agent in seed["agents"]]  # examined last at the end
-    assert both["cost"] == pytest.approx(both["floats"] / (2 * 6))
+    assert both["cost"] == pytest.approx(both["floats"] / (2 * 2))  # edges, tasks of sharing
+    in_common = [line for line in lines if line["variant"] == "both" and line["task"] < 4]
+    assert [line["floats"] for line in in_common] == [[0, 0]] * 8  # nothing was sent yet
 
 
 @pytest.mark.parametrize("stop_at", [1, 14, 24, 35])
@@ -115,6 +118,16 @@ def test_other_settings_are_refused_on_resuming(finished: RunDirectory) -> None:
     with pytest.raises(ConfigError, match="epochs=5, but"):
         check_same(finished, config_of(epochs=5))
     assert check_same(finished, config_of(checkpoint_seconds=9)).checkpoint_seconds == 9
+
+
+def test_a_run_that_says_less_of_itself_than_today_is_refused(
+    finished: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = finished.settings()
+    del kept["jointly"]
+    monkeypatch.setattr(RunDirectory, "settings", lambda _: kept)
+    with pytest.raises(RunError, match="before there were settings jointly; begin a new run"):
+        check_same(finished, config_of())
 
 
 @pytest.mark.parametrize(
@@ -162,6 +175,22 @@ def test_the_base_shares_nothing_and_is_otherwise_alike() -> None:
     assert base_among(variants, "alone") is None
 
 
+def test_what_begins_in_common_has_a_base_that_does() -> None:
+    shares = {"share_parameters": {"mode": "fedavg"}}
+    found = {
+        name: ShareConfig.model_validate(each)
+        for name, each in {
+            "alone": {},
+            "in common": {"common_start": "always"},
+            "usual": shares,
+            "both": shares | {"common_start": "always"},
+            "from the first": shares | {"common_start": "never"},
+        }.items()
+    }
+    bases = [base_among(found, name) for name in ("usual", "both", "from the first")]
+    assert bases == ["alone", "in common", "alone"]
+
+
 def test_a_run_without_variants_is_named_by_what_it_shares() -> None:
     config = config_of(
         variants={}, share_modules={"mode": "iou"}, share_data={"mode": "simple", "every": 2}
@@ -178,6 +207,19 @@ def test_learning_speed_leaves_out_the_tasks_learnt_jointly() -> None:
     assert speed_of([*curve, (5, 0, [0.5] * 6)]) == pytest.approx(0.75)  # went away in its sixth
     assert math.isnan(speed_of([]))
     assert math.isnan(speed_of([(0, 0, [0.5])]))
+
+
+def test_gains_are_over_the_same_seed(finished: RunDirectory) -> None:
+    """Also where runs of other seeds were gathered in another order, or a base has more."""
+    records = finished.read(finished.last_checkpoint() / "progress.json")["records"]
+    variants = variants_of(config_of())
+    whole = summarise(variants, records)["variants"]
+    turned = summarise(variants, records | {"alone": records["alone"][::-1]})["variants"]
+    assert turned["both"]["gain"] == whole["both"]["gain"]
+    one = summarise(variants, records | {"both": records["both"][1:]})["variants"]["both"]["gain"]
+    accuracies = [whole[name]["seeds"][1]["agents"] for name in ("alone", "both")]
+    base, own = (mean_and_error([a["accuracy"] for a in each])["mean"] for each in accuracies)
+    assert one["mean"] == pytest.approx(100 * (own - base) / base)
 
 
 def test_a_fit_needs_a_base_and_two_costs() -> None:

@@ -214,6 +214,8 @@ SMALL: dict[str, Any] = {
     "evaluate_every": 2,
     "width": 8,
     "learner": "monolithic",
+    "jointly": False,
+    "common_start": "never",
     "share_parameters": {"mode": "fedavg", "every": 1},
 }
 
@@ -222,7 +224,7 @@ def ran(**settings: Any) -> tuple[list[Agent], Carrier]:
     config = ShareConfig(**SMALL | settings)
     data = generated_instances(per_class=50)
     populations, carriers = populations_of(config, data), carriers_of(config)
-    begin_alike(config, data, populations)
+    begin_alike(config, populations)
     run(Together(populations), carriers, moments_of(config))
     return populations[0], carriers[0]
 

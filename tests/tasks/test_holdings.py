@@ -58,6 +58,24 @@ def test_disjoint_tasks_share_no_class() -> None:
         assert len({name for task in sequence for name in task.classes}) == 4
 
 
+@pytest.mark.parametrize("disjoint", [False, True])
+def test_the_first_tasks_can_be_common_to_all(disjoint: bool) -> None:
+    data = generated_instances(classes=20, per_class=40)
+    dealing = Dealing(5, 2, 10, 5, disjoint=disjoint)
+    alone, common = deal(data, dealing, 3, 0), deal(data, dealing, 3, 0, common=3)
+    base = deal(data, dealing, 4, 0)[-1]
+    for sequence, own in zip(common, alone, strict=True):
+        assert [task.number for task in sequence] == [0, 1, 2, 3, 4]
+        for task, known in zip(sequence[:3], base, strict=False):
+            assert task.classes == known.classes
+            assert torch.equal(task.train.x, known.train.x)
+        if disjoint:
+            assert len({name for task in sequence for name in task.classes}) == 10
+        else:  # an agent's own are those it would have anyway
+            assert [t.classes for t in sequence[3:]] == [t.classes for t in own[3:]]
+    assert len({task.classes for sequence in common for task in sequence[3:]}) > 2
+
+
 @pytest.mark.parametrize(
     ("dealing", "word"),
     [

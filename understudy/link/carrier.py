@@ -2,7 +2,7 @@
 
 A message is a list of parcels, the most wanted first. What does not fit an edge in one round is
 trimmed where the message allows it, else it waits and crosses piece by piece in later rounds.
-Every message has an outcome, told to its sender and counted; nothing is lost silently.
+Every message has an outcome, counted and, but for one that got lost, told to its sender.
 """
 
 from __future__ import annotations

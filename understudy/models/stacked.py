@@ -125,13 +125,15 @@ def body(shape: NetShape, groups: Sequence[Group], h: Tensor, kept: Kept | None 
     """
     if shape.kind == "cnn":
         h = F.pad(h, (0, 0, 0, 0, 0, shape.width - h.shape[2]))
-    alone = {name: weight.split(1, dim=1) for name, weight in groups[0].weights.items()}
+    alone = {}
+    if groups[0].mix is None:  # monolithic
+        alone = {name: weight.split(1, dim=1) for name, weight in groups[0].weights.items()}
     for layer in range(shape.layers):
         base, given = (None, h) if shape.own is None else shape.own.before(layer, h)
         total, first = None, 0
         for group in groups:
             weights, share = group.weights, torch.ones(1, 1, 1)
-            if group.mix is None:  # monolithic: this layer's module alone
+            if group.mix is None:  # this layer's module alone
                 weights = {name: each[layer] for name, each in alone.items()}
             else:
                 share = group.mix[..., layer]

@@ -20,6 +20,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from understudy.errors import ConfigError
 from understudy.link.carrier import Inbox, Message, Parcel
 from understudy.models.chance import generator_of
 from understudy.models.stacked import NetShape, entrance
@@ -101,10 +102,15 @@ class Agent:
     def shape(self) -> NetShape:
         return self.learner.shape
 
-    def begin_as(self, other: Learner) -> None:
-        """Take over another's first modules; decoders and structures stay its own."""
-        for name in other.named("modules"):
-            self.learner.weights[name][: other.first] = other.weights[name][: other.first]
+    def begin_as(self, other: Agent) -> None:
+        """Begin where another stands, whose tasks so far are the first of its own too."""
+        first, known, own = other.learner.first, other.current + 1, self.learner
+        for kind, length in (("modules", first), ("decoders", known)):
+            for name in own.named(kind):
+                own.weights[name][:length] = other.learner.weights[name][:length]
+        self.current, self.accuracy = other.current, other.accuracy.clone()
+        self.curve, self.replay = [*other.curve], dict(other.replay)
+        self._recall()
 
     def state(self) -> dict[str, Any]:
         memories = [_memory(mode) for mode in self.modes]
@@ -117,6 +123,10 @@ class Agent:
         self.wire.memory = state["wire"]
         for mode, memory in zip(self.modes, state["modes"], strict=True):
             vars(mode).update(memory)
+        self._recall()
+
+    def _recall(self) -> None:
+        """Which instances each task has, from what it holds."""
         for task in self.seen():
             known = [task.train.x]
             if task.number in self.received:
@@ -144,8 +154,8 @@ class Agent:
         return next(mode for mode in self.modes if mode.kind == kind)
 
     def _learns(self, number: int) -> bool:
-        """The first tasks of a modular learner are learnt jointly, once all of them are there."""
-        return not self.shape.modular or number >= min(INITIAL_TASKS, self.config.tasks) - 1
+        """Tasks that are learnt jointly wait until all of them are there."""
+        return number >= self.config.tasks_jointly - 1
 
     # What it holds
 
@@ -200,11 +210,19 @@ class Agent:
         return False
 
     def holds_instances(self, arrays: Mapping[str, Tensor]) -> bool:
-        """Whether these are labelled instances, of the shape of its own."""
+        """Whether these are labelled instances such as its own."""
         if set(arrays) != {"x", "label"}:
             return False
-        x, label = arrays["x"], arrays["label"]
-        return x.shape[1:] == self.shape.instance and label.shape == x.shape[:1]
+        x, label, own = arrays["x"], arrays["label"], self.tasks[0].train
+        kinds = (x.dtype, label.dtype) == (own.x.dtype, own.label.dtype)
+        if not kinds or x.shape[1:] != own.x.shape[1:] or label.shape != x.shape[:1]:
+            return False
+        if self.shape.own is not None:
+            try:  # as it may know no such token; what enters is kept for when it is used
+                self.entered(x)
+            except ConfigError:
+                return False
+        return True
 
     def note(self, what: str, message: Message) -> None:
         self.events[what, message.kind] += 1
@@ -212,6 +230,7 @@ class Agent:
     # What it learns
 
     def _begin(self, number: int) -> None:
+        assert number == self.current + 1, "first tasks in common are learnt before"
         if self.current >= 0:
             self._remember(self.tasks[self.current])
         self.current = number
@@ -232,11 +251,11 @@ class Agent:
         key = (self.seed, _TRAINING, tick.task)
         if tick.epoch == 0:
             yield from self._examine(tick.task, 0)
-        if not self.shape.modular:
-            yield self._train(self.examples_all(), "whole", range(tick.epoch, end), key)
-        elif tick.task < INITIAL_TASKS:
+        if tick.task < self.config.tasks_jointly:
             if self._learns(tick.task):
                 yield self._train(self.examples_first(), "whole", range(tick.epoch, end), key)
+        elif not self.shape.modular:
+            yield self._train(self.examples_all(), "whole", range(tick.epoch, end), key)
         else:
             alone = end - (last and self.config.accommodate)
             yield self._train(self.examples_now(), "assimilate", range(tick.epoch, alone), key)
@@ -281,8 +300,8 @@ class Agent:
         return self._with_received([self.current])
 
     def examples_first(self) -> Examples:
-        """All of the first tasks, whose training instances it still has."""
-        return self._with_received(range(min(INITIAL_TASKS, self.config.tasks)))
+        """All of the tasks that are learnt jointly, whose training instances it still has."""
+        return self._with_received(range(self.config.tasks_jointly))
 
     def examples_all(self) -> Examples:
         """The current task's, what is kept of earlier ones, and all that was received."""

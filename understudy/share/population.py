@@ -19,7 +19,7 @@ from understudy.share.modes.data import Data
 from understudy.share.modes.modules import Modules
 from understudy.share.modes.parameters import Parameters
 from understudy.share.privacy import check_norms
-from understudy.share.settings import BUILT_IN, INITIAL_TASKS, ShareConfig
+from understudy.share.settings import BUILT_IN, ShareConfig
 from understudy.share.wishes import Tick
 from understudy.tasks.holdings import AGENT_SEED, Dealing, Instances, deal
 
@@ -58,27 +58,25 @@ def carriers_of(config: ShareConfig) -> list[Carrier]:
     return [Carrier(graph_of(config, seed), seed) for seed in config.seeds]
 
 
-def begin_alike(config: ShareConfig, data: Instances, populations: list[list[Agent]]) -> None:
-    """Where weights or modules are shared, agents begin with those of one that learnt the first
-    tasks and takes no part."""
-    if config.share_parameters.mode == "none" and config.share_modules.mode == "none":
+def begin_alike(config: ShareConfig, populations: Sequence[Sequence[Agent]]) -> None:
+    """Where agents have their first tasks in common, they begin as one that has learnt these."""
+    if not config.tasks_in_common:
         return
-    bases = [base_of(config, data, seed) for seed in config.seeds]
-    tasks = bases[0].config.tasks
-    moments = [[[tick]] * len(bases) for tick in clock(config, []) if tick.task < tasks]
+    there = [agents for agents in populations if agents]  # a machine apart may hold none of one
+    bases = [base_of(agents[0]) for agents in there]
+    ticks = clock(config, [], range(config.tasks_in_common))
+    moments = [[[tick]] * len(bases) for tick in ticks]
     run(Together([[base] for base in bases]), [Carrier(Graph(1, {})) for _ in bases], moments)
-    for base, agents in zip(bases, populations, strict=True):
+    for base, agents in zip(bases, there, strict=True):
         for agent in agents:
-            agent.begin_as(base.learner)
+            agent.begin_as(base)
 
 
-def base_of(config: ShareConfig, data: Instances, seed: int) -> Agent:
-    """An agent beyond the last, which learns as many tasks as a modular learner begins with."""
-    tasks = deal(data, dealing_of(config), config.agents + 1, seed)[-1]
-    few = config.model_copy(update={"tasks": min(INITIAL_TASKS, config.tasks)})
-    place = Place(0, seed + AGENT_SEED * config.agents, seed, ())
-    learner = new_learner(shape_of(few, data), seed)
-    return Agent(place, few, tasks[: few.tasks], learner, [])
+def base_of(one: Agent) -> Agent:
+    """An agent beyond the last, which takes no part once it has learnt the first tasks of one."""
+    common, own = one.place.common, one.place.common + AGENT_SEED * one.config.agents
+    learner = new_learner(one.shape, common, own)
+    return Agent(Place(0, own, common, ()), one.config, one.tasks, learner, [])
 
 
 def check_dealing(config: ShareConfig, data: Instances) -> None:
@@ -101,7 +99,7 @@ def dealing_of(config: ShareConfig) -> Dealing:
 
 def agents_of(config: ShareConfig, data: Instances, graph: Graph, seed: int) -> list[Agent]:
     """The population of one seed. All its agents begin with the same modules."""
-    tasks = deal(data, dealing_of(config), config.agents, seed)
+    tasks = deal(data, dealing_of(config), config.agents, seed, config.tasks_in_common)
     shape = shape_of(config, data)
     return [
         Agent(
@@ -127,8 +125,13 @@ def modes_of(config: ShareConfig) -> list[Mode]:
     return modes
 
 
-def clock(config: ShareConfig, modes: Sequence[Mode]) -> list[Tick]:
-    """Every tick of a run: rounds at the epochs at which any mode may open or accuracy is taken."""
+def clock(
+    config: ShareConfig, modes: Sequence[Mode], tasks: Sequence[int] | None = None
+) -> list[Tick]:
+    """Every tick of these tasks, by themselves all that agents do not have in common: rounds at the
+    epochs at which any mode may open or accuracy is taken."""
+    if tasks is None:
+        tasks = range(config.tasks_in_common, config.tasks)
     periods = [config.evaluate_every]
     if config.share_data.mode != "none":
         periods.append(config.share_data.every)
@@ -137,7 +140,7 @@ def clock(config: ShareConfig, modes: Sequence[Mode]) -> list[Tick]:
     starts = [e for e in range(config.epochs) if any(e % period == 0 for period in periods)]
     spans = list(zip(starts, [*starts[1:], config.epochs], strict=True))
     ticks: list[Tick] = []
-    for round_, (task, (epoch, end)) in enumerate(product(range(config.tasks), spans)):
+    for round_, (task, (epoch, end)) in enumerate(product(tasks, spans)):
         opening = Tick(task, epoch, 0, 0, round_)
         exchanges = max((mode.exchanges for mode in modes if mode.opens(opening)), default=1)
         ticks += [replace(opening, exchange=exchange) for exchange in range(exchanges)]

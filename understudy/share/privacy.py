@@ -25,7 +25,7 @@ from torch import Tensor
 from understudy.errors import ConfigError
 from understudy.link.carrier import Parcel
 from understudy.objectives import clip_factor, epsilon, zero_concentrated
-from understudy.share.settings import INITIAL_TASKS, Privacy, ShareConfig
+from understudy.share.settings import Privacy, ShareConfig
 
 DELTA = 1e-5  # at which epsilon is given
 
@@ -89,8 +89,13 @@ class Leaving:
 
 def reveals(config: ShareConfig) -> list[str]:
     """What leaves an agent under these settings, in plain sentences."""
-    found = [each.sentence for each in leaving(config)]
-    return [*found, *_figures(config)] if found else ["Nothing leaves an agent."]
+    found = [each.sentence for each in leaving(config)] or ["Nothing leaves an agent."]
+    if config.tasks_in_common:
+        found.append(
+            f"The first {config.tasks_in_common} tasks, with their instances, are the same for all "
+            "agents, which begin with what one more has learnt there."
+        )
+    return [*found, *_figures(config)]
 
 
 def leaving(config: ShareConfig) -> Iterator[Leaving]:
@@ -174,7 +179,8 @@ def _weights(config: ShareConfig) -> Iterator[Leaving]:
     yield Leaving(
         "parameters",
         "modules.*",
-        f"Every {told.every} epochs an agent sends each neighbour the weights of its {which}"
+        f"As a task begins, and every {told.every} epochs of it, an agent sends each neighbour the "
+        f"weights of its {which}"
         f"{change}; decoders and structures stay.",
     )
     if told.mode == "fedcurv":
@@ -260,5 +266,4 @@ def _figures(config: ShareConfig) -> Iterator[str]:
 
 def messages_of_weights(config: ShareConfig) -> int:
     """That an agent sends each neighbour in a run."""
-    waits = min(INITIAL_TASKS, config.tasks) - 1 if config.learner == "modular" else 0
-    return (config.tasks - waits) * -(-config.epochs // config.share_parameters.every)
+    return config.tasks_sharing * -(-config.epochs // config.share_parameters.every)

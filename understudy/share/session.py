@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import torch
 
 from understudy.config import check_settings, check_unchanged
+from understudy.errors import RunError
 from understudy.files import write_json
 from understudy.link.carrier import Carrier
 from understudy.run import RunDirectory
@@ -79,7 +80,13 @@ def resume_share(run: RunDirectory, config: ShareRun, display: Display) -> RunDi
 
 
 def saved_settings(run: RunDirectory) -> ShareRun:
-    return check_settings(ShareRun, run.settings())
+    """Those that a run was made with; a default of today would not be what it did."""
+    settings = run.settings()
+    if left := sorted(set(ShareRun.model_fields) - set(settings)):
+        raise RunError(
+            f"{run.path} was made before there were settings {', '.join(left)}; begin a new run"
+        )
+    return check_settings(ShareRun, settings)
 
 
 def check_same(run: RunDirectory, asked: ShareRun) -> ShareRun:
@@ -128,13 +135,14 @@ class _Session:
     ) -> None:
         populations, carriers = populations_of(config, self.data[name]), carriers_of(config)
         if states is None:
-            begin_alike(config, self.data[name], populations)
+            begin_alike(config, populations)
         with closing(_crew(populations, self.config.workers)) as crew:
             if states is not None:
                 crew.restore(states["agents"])
                 for carrier, state in zip(carriers, states["carriers"], strict=True):
                     carrier.restore(state)
             recorder = _Recorder(self, run, name, config, crew, carriers)
+            recorder.log()  # what was learnt before anything could be sent
             run_all(crew, carriers, self.moments[name], recorder.watch, self.progress.moment)
             records = [
                 seed_record(*each)
@@ -191,8 +199,7 @@ class _Recorder:
     def watch(self, now: int) -> None:
         progress = self.session.progress
         progress.moment, progress.done = now + 1, progress.done + 1
-        for point in self._new_points():
-            self._log(point)
+        self.log()
         if time.monotonic() - self.saved >= self.session.config.checkpoint_seconds:
             states = {
                 "agents": self.crew.states(),
@@ -201,12 +208,11 @@ class _Recorder:
             self.session.save(self.run, states)
             self.saved = time.monotonic()
 
-    def _new_points(self) -> range:
+    def log(self) -> None:
         """The examinations that every agent has behind it, and that are not in the log."""
-        curves = self.crew.curves()
-        return range(
-            self.session.progress.points, min(len(curve) for row in curves for curve in row)
-        )
+        there = min(len(curve) for row in self.crew.curves() for curve in row)
+        for number in range(self.session.progress.points, there):
+            self._log(number)
 
     def _log(self, number: int) -> None:
         progress = self.session.progress

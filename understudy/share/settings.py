@@ -13,7 +13,7 @@ from understudy.types import QueryScore
 BUILT_IN = ("mlp", "cnn")  # nets
 
 
-INITIAL_TASKS = 4  # of a modular learner, trained jointly; also its first modules
+INITIAL_TASKS = 4  # learnt jointly; also a modular learner's first modules
 
 
 class Topological(Section):
@@ -161,8 +161,19 @@ class ShareConfig(Section):
     net: str = Field("mlp", description="'mlp', 'cnn', module:function or file.py:function")
     net_options: dict[str, Any] = Field({}, description="given to the function of net")
     width: int = Field(64, ge=1, description="hidden units, or channels")
-    dropout: float = Field(0.5, ge=0, lt=1, description="share of units left out in training")
+    dropout: float = Field(
+        0.5, ge=0, le=0.99, description="share of units left out in training, to 1/256"
+    )
     epochs: int = Field(100, ge=2, description="per task")
+    jointly: bool = Field(
+        True,
+        description="learn the first 4 tasks at once, when all are there; modular: always so",
+    )
+    common_start: Literal["sharing", "always", "never"] = Field(
+        "sharing",
+        description="one agent learns the first 4 tasks for all: where weights or modules are "
+        "shared, also where nothing is, or never (weights are shared as soon as they are trained)",
+    )
     replay: int = Field(32, ge=0, description="instances kept of each past task")
     keep_above: float = Field(0.05, description="relative gain for which a new module is kept")
     accommodate: bool = Field(True, description="train all modules in a task's last epoch")
@@ -178,8 +189,33 @@ class ShareConfig(Section):
     )
     seeds: list[int] = Field([0], min_length=1, description="one population each, side by side")
 
+    @property
+    def tasks_jointly(self) -> int:
+        """How many tasks are learnt at once, in the beginning."""
+        return min(INITIAL_TASKS, self.tasks) if self.jointly else 1
+
+    @property
+    def tasks_in_common(self) -> int:
+        """How many tasks one agent learns for all, in the beginning."""
+        shared = self.share_parameters.mode, self.share_modules.mode
+        common = {"always": True, "sharing": shared != ("none", "none"), "never": False}
+        return INITIAL_TASKS if common[self.common_start] else 0
+
+    @property
+    def tasks_sharing(self) -> int:
+        """How many tasks there are in which agents may share."""
+        return self.tasks - max(self.tasks_in_common, self.tasks_jointly - 1)
+
     @model_validator(mode="after")
     def _compatible(self) -> ShareConfig:
+        if self.learner == "modular" and not self.jointly:
+            raise ValueError("jointly=false needs learner=monolithic, not modular")
+        if self.tasks <= self.tasks_in_common:
+            raise ValueError(
+                f"tasks={self.tasks} leaves none after the first {INITIAL_TASKS}, which one agent "
+                f"learns for all where common_start={self.common_start}; give at least "
+                f"{INITIAL_TASKS + 1}, or common_start=never"
+            )
         if min(self.seeds) < 0 or len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds={self.seeds}: give different whole numbers of at least 0")
         if self.share_modules.mode != "none" and self.tasks < INITIAL_TASKS + 2:

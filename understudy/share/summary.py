@@ -61,8 +61,8 @@ def seed_record(
 
 
 def speed_of(curve: Sequence[Point]) -> float:
-    """Learning speed over the tasks after those that a modular learner learns jointly. Tasks of
-    which some examination is missing, as of an agent that went away, are left out; NaN if all."""
+    """Learning speed over the tasks after the first, which are learnt jointly. Tasks of which some
+    examination is missing, as of an agent that went away, are left out; NaN if all."""
     by_task = [list(points) for _, points in groupby(curve, key=lambda point: point[0])]
     most = max(map(len, by_task), default=0)
     whole = [points for points in by_task[INITIAL_TASKS:] or by_task if len(points) == most]
@@ -87,8 +87,9 @@ def summarise(
         for name, config in variants.items()
     }
     for each in found.values():
-        alone = found[each["base"]]["seeds"] if each["base"] else []
-        pairs = zip(each["seeds"], alone, strict=False)
+        base_seeds = found[each["base"]]["seeds"] if each["base"] else []
+        alone = {seed["seed"]: seed for seed in base_seeds}
+        pairs = [(own, alone[own["seed"]]) for own in each["seeds"] if own["seed"] in alone]
         gains = [relative_gain([_accuracy(own)], [_accuracy(base)]) for own, base in pairs]
         each["gain"] = mean_and_error(gains) if gains and all(map(math.isfinite, gains)) else None
     return {"variants": found, "fits": fits(found)}
@@ -109,7 +110,7 @@ def _variant(config: ShareConfig, seeds: Sequence[Record], base: str | None) -> 
         "gain": None,
         "floats": float(np.mean(floats)),
         "bytes": float(np.mean(bytes_)),
-        "cost": float(np.mean(floats) / (edges * config.tasks)) if edges else 0.0,
+        "cost": float(np.mean(floats) / (edges * config.tasks_sharing)) if edges else 0.0,
         "users": {
             "weighted": user_summary(accuracy, examined),
             "unweighted": user_summary(accuracy, examined, weights="none"),

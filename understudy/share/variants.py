@@ -11,7 +11,8 @@ from understudy.errors import ConfigError
 from understudy.share.settings import ShareConfig
 
 _CROSSES = ("share_data", "share_parameters", "share_modules")
-_LINKS = (*_CROSSES, "graph", "messages", "privacy")  # what an agent that is alone has no use for
+# What an agent that is alone has no use for.
+_LINKS = (*_CROSSES, "common_start", "graph", "messages", "privacy")
 
 
 class ShareRun(ShareConfig):
@@ -59,8 +60,13 @@ def base_among(variants: dict[str, ShareConfig], name: str) -> str | None:
     """The variant that differs from this one only in sharing nothing."""
     if not crossing(variants[name]):
         return None
-    own = variants[name].model_dump(exclude=set(_LINKS))
+    own = _alone(variants[name])
     for other, config in variants.items():
-        if not crossing(config) and config.model_dump(exclude=set(_LINKS)) == own:
+        if not crossing(config) and _alone(config) == own:
             return other
     return None
+
+
+def _alone(config: ShareConfig) -> dict[str, Any]:
+    """All that makes a difference to agents that share nothing."""
+    return config.model_dump(exclude=set(_LINKS)) | {"common": config.common_start == "always"}

@@ -53,8 +53,11 @@ class Dealing:
     disjoint: bool = False
 
 
-def deal(data: Instances, dealing: Dealing, agents: int, seed: int) -> list[list[Task]]:
-    """Every agent's sequence of tasks. An agent's own are the same whoever else is there.
+def deal(
+    data: Instances, dealing: Dealing, agents: int, seed: int, common: int = 0
+) -> list[list[Task]]:
+    """Every agent's sequence of tasks. An agent's own are the same whoever else is there. common:
+    how many of the first are those of one more, beyond the last.
 
     Each class is split once for the whole set into training and validation instances; a task
     draws from these without replacement. Agents may hold the same instance.
@@ -62,10 +65,13 @@ def deal(data: Instances, dealing: Dealing, agents: int, seed: int) -> list[list
     names, counts = data.label.unique(return_counts=True)
     _check(dealing, len(names), counts.tolist())
     split = _split(data.label.numpy(), names.tolist(), seed)
-    return [
-        _sequence(data, dealing, names.tolist(), split, seed + AGENT_SEED * agent)
-        for agent in range(agents)
-    ]
+
+    def sequence(agent: int, first: Sequence[Task] = ()) -> list[Task]:
+        own = seed + AGENT_SEED * agent
+        return _sequence(data, dealing, names.tolist(), split, own, first)
+
+    first = sequence(agents)[:common] if common else []
+    return [sequence(agent, first) for agent in range(agents)]
 
 
 def _check(dealing: Dealing, classes: int, counts: Sequence[int]) -> None:
@@ -107,16 +113,20 @@ def _sequence(
     names: Sequence[int],
     split: dict[int, tuple[np.ndarray, np.ndarray]],
     seed: int,
+    first: Sequence[Task],
 ) -> list[Task]:
+    """The first tasks, and then its own, which depend on those only where no class may come
+    twice."""
     random = np.random.default_rng(seed)
-    order = random.permutation(names)
+    known = [name for task in first for name in task.classes]
+    order = [*known, *(name for name in random.permutation(names) if name not in known)]
     sequence = []
     for number in range(dealing.tasks):
         if dealing.disjoint:
-            first = number * dealing.classes_per_task
-            classes = order[first : first + dealing.classes_per_task]
+            start = number * dealing.classes_per_task
+            classes = order[start : start + dealing.classes_per_task]
         else:
-            classes = random.choice(names, dealing.classes_per_task, replace=False)
+            classes = random.choice(names, dealing.classes_per_task, replace=False).tolist()
         parts = []
         for side, count in enumerate((dealing.train_per_class, dealing.validation_per_class)):
             drawn = [
@@ -125,7 +135,7 @@ def _sequence(
             places = torch.from_numpy(np.concatenate(drawn))
             parts.append(Instances(data.x[places], data.label[places]))
         sequence.append(Task(number, tuple(int(name) for name in classes), *parts))
-    return sequence
+    return [*first, *sequence[len(first) :]]
 
 
 def generated_instances(

@@ -84,7 +84,7 @@ class Node:
         agents = {(p, a): populations[p][a] for p, a in self.pairs}
         if states is None:
             own = [[a for (p, _), a in agents.items() if p == n] for n in range(len(populations))]
-            begin_alike(self.config, data, own)
+            begin_alike(self.config, own)
         else:
             for pair, agent in agents.items():
                 agent.restore(states[pair])

@@ -70,13 +70,11 @@ class Data:
     def receive(self, agent: Agent, message: Message, tick: Tick) -> list[Message]:
         if message.kind == "data":
             for parcel in message.parcels:
-                self._accept(agent, message, parcel, tick.task)
+                self._accept(agent, message, parcel)
             return []
         arrays = message.parcels[0].arrays
         if self.setting.mode == "simple":
-            if not agent.accepts(
-                message, arrays.values(), _same_length(arrays, "classes", "worth")
-            ):
+            if not agent.accepts(message, arrays.values(), _says_worth(arrays)):
                 return []
             found = self._drawn(
                 agent, message, arrays["classes"].tolist(), arrays["worth"].tolist()
@@ -144,7 +142,7 @@ class Data:
         there = torch.full((len(x),), task)
         return embedded(agent.learner, Examples(agent.entered(x), torch.zeros_like(there), there))
 
-    def _accept(self, agent: Agent, message: Message, parcel: Parcel, current: int) -> None:
+    def _accept(self, agent: Agent, message: Message, parcel: Parcel) -> None:
         """Instances go to every task of this agent that has their class, once each."""
         arrays = parcel.arrays
         if not agent.accepts(message, arrays.values(), agent.holds_instances(arrays)):
@@ -156,5 +154,11 @@ class Data:
         yield from ()
 
 
-def _same_length(arrays: Mapping[str, Tensor], *names: str) -> bool:
-    return set(names) == set(arrays) and len({arrays[name].shape for name in names}) == 1
+def _says_worth(arrays: Mapping[str, Tensor]) -> bool:
+    """Whether these are classes, each with the share that is wrong of it."""
+    if set(arrays) != {"classes", "worth"}:
+        return False
+    classes, worth = arrays["classes"], arrays["worth"]
+    if classes.dim() != 1 or worth.shape != classes.shape:
+        return False
+    return classes.dtype == torch.int64 and bool(((worth >= 0) & (worth <= 1)).all())

@@ -44,7 +44,8 @@ class Modules:
         self.offers: list[Offer] = []
 
     def opens(self, tick: Tick) -> bool:
-        return tick.epoch == 0 and tick.task >= INITIAL_TASKS
+        """From the second task that may add a module: before it, nobody has one to offer."""
+        return tick.epoch == 0 and tick.task > INITIAL_TASKS
 
     def begin(self, agent: Agent, tick: Tick) -> list[Message]:
         task = agent.tasks[tick.task]
@@ -87,9 +88,9 @@ class Modules:
         """The best of its modules. An answer bears the round of its query, the asker's own."""
         arrays = message.parcels[0].arrays
         if self.setting.mode == "iou":
-            fits = set(arrays) == {"classes"}
+            fits = set(arrays) == {"classes"} and arrays["classes"].dim() == 1
         else:
-            fits = agent.holds_instances(arrays)
+            fits = agent.holds_instances(arrays) and len(arrays["x"]) > 0
         if not agent.accepts(message, arrays.values(), fits):
             return []
         scored = [
