@@ -57,16 +57,17 @@ def run_plain(agents: list[Agent], epochs: int) -> list[PlainNet]:
         net = PlainNet(shape.tasks, shape.classes, shape.modular)
         data = [agent._examples(task, task.train) for task in agent.tasks]
         for task in range(shape.tasks):
+            learnt = [*net.modules_.parameters(), *net.decoders.parameters()]
+            if task < INITIAL_TASKS:
+                if task == INITIAL_TASKS - 1:
+                    _train(net, data[:INITIAL_TASKS], epochs, learnt)
+                continue
+            past = [_some(each, agent.config.replay) for each in data[:task]]
             if not shape.modular:
-                past = [_some(each, agent.config.replay) for each in data[:task]]
-                _train(net, [data[task], *past], epochs, list(net.parameters()))
-            elif task == INITIAL_TASKS - 1:
-                learnt = [*net.modules_.parameters(), *net.decoders.parameters()]
-                _train(net, data[:INITIAL_TASKS], epochs, learnt)
-            elif task >= INITIAL_TASKS:
+                _train(net, [data[task], *past], epochs, learnt)
+            else:
                 net.add_module_for(task)
                 _assimilate(net, data[task], epochs - 1)
-                past = [_some(each, agent.config.replay) for each in data[:task]]
                 _train(net, [data[task], *past], 1, list(net.modules_.parameters()))
         nets.append(net)
     return nets

@@ -47,6 +47,7 @@ def config_of(options: argparse.Namespace, agents: int, seeds: int) -> ShareConf
         shared = {
             "graph": {"topology": options.topology},
             "share_parameters": {"mode": "fedavg", "every": 1},
+            "common_start": "never",
         }
     return ShareConfig(
         agents=agents,
@@ -128,19 +129,19 @@ def main() -> None:
         make = plain if options.one == "plain" else together
         print(json.dumps(measured(config_of(options, options.agents[0], seeds), make)))
         return
-    found = {
-        side: [alone(options, side, agents, options.seeds) for agents in options.agents]
-        for side in options.sides
-    }
     key = f"{options.learner}{', ' + options.topology if options.topology else ''}"
     record = json.loads(options.out.read_text()) if options.out.exists() else {}
     record |= {"environment": environment(), "command": "python bench/share.py"}
+    found: dict[str, list[Any]] = {side: [] for side in options.sides}
     record.setdefault("results", {})[key] = {
         "tasks": options.tasks,
         "epochs": options.epochs,
         "sides": found,
     }
-    write_json(options.out, record)
+    for agents in options.agents:
+        for side in options.sides:
+            found[side].append(alone(options, side, agents, options.seeds))
+            write_json(options.out, record)  # what is measured is not lost
     print(json.dumps(record["results"][key], indent=2))
 
 

@@ -1,11 +1,11 @@
-"""Gather runs of `understudy share` into one record: the same variants over more seeds.
+"""Gather runs of `understudy share` into one record: more seeds, or more variants.
 
     understudy share bench/sharing/mnist.yaml --set data=FOLDER --out runs/mnist
     python bench/share_study.py runs/mnist --out bench/results/share_mnist.json
 
-Several runs of the same settings with other seeds count as one: seeds are populations of their
-own, so that it makes no difference in which run each was computed. Also of a run that is not
-finished: variants that are.
+Several runs that differ in seeds or variants count as one: every variant of every seed is a
+population of its own, so that it makes no difference in which run each was computed. Also of a run
+that is not finished: variants that are.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from understudy.errors import ConfigError
 from understudy.files import write_json
 from understudy.run import RunDirectory
 from understudy.share.session import saved_settings
+from understudy.share.settings import ShareConfig
 from understudy.share.summary import summarise
-from understudy.share.variants import ShareRun, variants_of
+from understudy.share.variants import variants_of
 
-_FREE = {"seeds", "data", "workers", "checkpoint_seconds"}
+_FREE = {"seeds", "data", "workers", "checkpoint_seconds", "variants"}
 
 
 def gathered(runs: list[Path]) -> dict[str, Any]:
@@ -33,14 +34,19 @@ def gathered(runs: list[Path]) -> dict[str, Any]:
     for path, other in zip(runs, settings, strict=True):
         if other.model_dump(exclude=_FREE) != first:
             raise ConfigError(f"{path}: its settings are not those of {runs[0]}")
+    whole: dict[str, ShareConfig] = {}
+    variants: dict[str, ShareConfig] = {}
     records: dict[str, list[Any]] = {}
-    for run in opened:
+    for path, run, asked in zip(runs, opened, settings, strict=True):
+        own = variants_of(asked)
+        whole = own | whole
         done = run.read(run.last_checkpoint() / "progress.json")["records"]
         for name, seeds in done.items():
+            known_as = variants.setdefault(name, own[name])
+            if known_as.model_dump(exclude=_FREE) != own[name].model_dump(exclude=_FREE):
+                raise ConfigError(f"{path}: its variant {name!r} is not that of another run")
             known = {seed["seed"] for seed in records.get(name, [])}
             records.setdefault(name, []).extend(s for s in seeds if s["seed"] not in known)
-    whole = variants_of(ShareRun.model_validate(settings[0].model_dump()))
-    variants = {name: config for name, config in whole.items() if name in records}
     summary = summarise(variants, records)
     for each in summary["variants"].values():
         each["users"] = {"unweighted": each["users"]["unweighted"]}

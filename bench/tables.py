@@ -106,16 +106,33 @@ def steps_table(record: dict[str, Any]) -> str:
 
 def sharing_table(record: dict[str, Any]) -> str:
     """A row per variant: final accuracy and learning speed in percent, ± over seeds, the paper's
-    own beside them."""
+    own beside them where it has any."""
     rows = []
-    for name, found in record["variants"].items():
-        cells = []
-        for key, paper in zip(("accuracy", "learning_speed"), PUBLISHED[name], strict=True):
+    for name in sorted(record["variants"], key=_published_place):
+        found, cells = record["variants"][name], []
+        for key, paper in zip(
+            ("accuracy", "learning_speed"), PUBLISHED.get(name, ("", "")), strict=True
+        ):
             each = found[key]
             cells += [f"{each['mean']:.2%} ± {each['standard_error']:.2%}".replace("%", "")]
-            cells += [f"{paper:.2f}"]
-        rows.append([name, *cells])
-    return markdown_table(["shared", "accuracy", "published", "speed", "published"], rows)
+            cells += [f"{paper:.2f}" if paper else ""]
+        rows.append([name, str(len(found["seeds"])), *cells])
+    return markdown_table(["shared", "seeds", "accuracy", "published", "speed", "published"], rows)
+
+
+def scale_table(record: dict[str, Any]) -> str:
+    """A row per number of agents: what each of them costs."""
+    rows = []
+    for found in record["results"]["modular, ring"]["sides"]["together"]:
+        each = [1000 * found[key] / found["agents"] for key in ("seconds", "processor_seconds")]
+        costs = [*each, found["peak_megabytes"]]
+        rows.append([str(found["agents"]), *(f"{cost:.0f}" for cost in costs)])
+    header = ["agents", "ms for each", "processor ms for each", "peak MB of all"]
+    return markdown_table(header, rows)
+
+
+def _published_place(name: str) -> tuple[int, str]:
+    return ([*PUBLISHED].index(name) if name in PUBLISHED else len(PUBLISHED)), name
 
 
 def real_run_table(record: dict[str, Any]) -> str:
@@ -143,6 +160,7 @@ TABLES: dict[str, tuple[str, Callable[[Any], str]]] = {
     "logprob memory": ("logprob_memory", memory_table),
     "sharing steps": ("share_steps", steps_table),
     "sharing": ("share_mnist", sharing_table),
+    "sharing scale": ("share", scale_table),
     "published solutions": ("sandbox", published_solutions_table),
     "methods": ("study", of_study(study_tables.methods_table)),
     "budget": ("study", of_study(study_tables.budget_table)),
