@@ -56,13 +56,14 @@ def run_plain(agents: list[Agent], epochs: int) -> list[PlainNet]:
         shape = agent.shape
         net = PlainNet(shape.tasks, shape.classes, shape.modular)
         data = [agent._examples(task, task.train) for task in agent.tasks]
+        kept = [_some(each, agent.config.replay) for each in data]
         for task in range(shape.tasks):
             learnt = [*net.modules_.parameters(), *net.decoders.parameters()]
             if task < INITIAL_TASKS:
                 if task == INITIAL_TASKS - 1:
                     _train(net, data[:INITIAL_TASKS], epochs, learnt)
                 continue
-            past = [_some(each, agent.config.replay) for each in data[:task]]
+            past = kept[:task]
             if not shape.modular:
                 _train(net, [data[task], *past], epochs, learnt)
             else:

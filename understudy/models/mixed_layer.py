@@ -49,7 +49,8 @@ class _MixedLayer(torch.autograd.Function):
             to_share = to_share.view(rows, samples, count)
         if any(ctx.needs_input_grad[:3]):
             inner = gradient[:, :, None] * share[..., None]
-            inner = torch.ops.aten.threshold_backward(inner, units, 0).view(rows, samples, -1)
+            torch.ops.aten.threshold_backward.grad_input(inner, units, 0, grad_input=inner)
+            inner = inner.view(rows, samples, -1)
             if ctx.needs_input_grad[0]:
                 to_h = torch.bmm(inner, weight.reshape(rows, count * width, -1))
             if ctx.needs_input_grad[1]:

@@ -12,7 +12,7 @@ from understudy.share.penalties import together
 from understudy.share.training import accuracies, stacks_by, train
 from understudy.share.wishes import Examine, Train, Wish
 
-TOGETHER = 16  # learners computed at once: what their layers give stays in a processor's own cache
+TOGETHER = 32  # learners computed at once: what their layers give stays in a processor's own cache
 
 
 def grant(steps: Sequence[Step]) -> list[list[Message]]:
