@@ -35,6 +35,12 @@ PUBLISHED = {
     "monolithic, FedAvg": (93.86, 93.76),
     "monolithic, FedProx": (93.74, 93.65),
 }
+WAYS = {  # of bench/share.py
+    "together": "eight seeds together",
+    "one seed": "one seed",
+    "plain": "plain loop, one seed",
+    "flower": "Flower, two nodes, one seed",
+}
 _SECTION = re.compile(r"(<!-- begin: ([^>]+?) -->\n).*?(<!-- end: \2 -->)", re.DOTALL)
 
 
@@ -120,6 +126,20 @@ def sharing_table(record: dict[str, Any]) -> str:
     return markdown_table(["shared", "seeds", "accuracy", "published", "speed", "published"], rows)
 
 
+def runs_table(record: dict[str, Any]) -> str:
+    """A row per learner and way of training it: how much faster than a plain loop, how well."""
+    rows = []
+    for learner in ("modular", "monolithic"):
+        sides = {side: found[0] for side, found in record["results"][learner]["sides"].items()}
+        for side, found in sides.items():
+            speed = found["agent_epochs_per_second"]
+            ratio = speed / sides["plain"]["agent_epochs_per_second"]
+            accuracy = f"{100 * found['accuracy']:.1f}"
+            way = f"{learner}, {WAYS[side]}"
+            rows.append([way, f"{speed:.3g}", f"{ratio:.2g}", accuracy])
+    return markdown_table(["learner", "agent-epochs/s", "of the plain loop's", "accuracy"], rows)
+
+
 def scale_table(record: dict[str, Any]) -> str:
     """A row per number of agents: what each of them costs."""
     rows = []
@@ -160,6 +180,7 @@ TABLES: dict[str, tuple[str, Callable[[Any], str]]] = {
     "logprob memory": ("logprob_memory", memory_table),
     "sharing steps": ("share_steps", steps_table),
     "sharing": ("share_mnist", sharing_table),
+    "sharing runs": ("share", runs_table),
     "sharing scale": ("share", scale_table),
     "published solutions": ("sandbox", published_solutions_table),
     "methods": ("study", of_study(study_tables.methods_table)),

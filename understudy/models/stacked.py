@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from understudy.errors import ConfigError
-from understudy.models.mixed_layer import mixed_layer, units_of
+from understudy.models.mixed_layer import mixed_layer
 from understudy.models.own import Own
 
 LAYERS = 4  # of the nets that are built in
@@ -181,7 +181,7 @@ def _shared(
     shape: NetShape, weights: Mapping[str, Tensor], h: Tensor, share: Tensor, left: Tensor | None
 ) -> Tensor:
     """(rows, samples, out, ..): what modules give with the units left, by their shares."""
-    if shape.kind == "mlp" and left is not None:
+    if shape.kind == "mlp":
         share = share.expand(*h.shape[:2], -1)
         return mixed_layer(h, weights["weight"], weights["bias"], share, left)
     y = _applied(shape, weights, h)
@@ -191,12 +191,10 @@ def _shared(
 
 
 def _applied(shape: NetShape, weights: Mapping[str, Tensor], h: Tensor) -> Tensor:
-    """relu(f_m(h)) of n modules: (rows, samples, n, out, ..)."""
+    """relu(f_m(h)) of n modules that are not mlp's: (rows, samples, n, out, ..)."""
     if shape.own is not None:
         return shape.own.applied(weights, h)
     weight, bias = weights["weight"], weights["bias"]
-    if shape.kind == "mlp":
-        return units_of(h, weight, bias)
     rows, count, out = weight.shape[:3]
     samples = h.shape[1]
     images = h.transpose(0, 1).flatten(1, 2)

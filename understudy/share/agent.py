@@ -178,14 +178,14 @@ class Agent:
     def receive(self, x: Tensor, label: Tensor, room: int) -> bool:
         """Keep what fits a task that it has seen, once, up to so many per task; whether any did."""
         fits = False
+        named = [(one, name, _digest(one)) for one, name in zip(x, label.tolist(), strict=True)]
         for task in self.seen():
             known = self._known[task.number]
-            for one, name in zip(x, label.tolist(), strict=True):
+            for one, name, digest in named:
                 buffer = self.received.get(task.number)
                 if name not in task.classes:
                     continue
                 fits = True
-                digest = _digest(one)
                 if digest not in known and (buffer is None or len(buffer) < room):
                     known.add(digest)
                     self.received[task.number] = _joined(buffer, one, name)
