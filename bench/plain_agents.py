@@ -53,15 +53,15 @@ def run_plain(agents: list[Agent], epochs: int) -> list[PlainNet]:
     """All agents, one after the other, through all their tasks; nothing is shared."""
     nets = []
     for agent in agents:
-        shape = agent.shape
+        shape, jointly = agent.shape, agent.config.tasks_jointly
         net = PlainNet(shape.tasks, shape.classes, shape.modular)
         data = [agent._examples(task, task.train) for task in agent.tasks]
         kept = [_some(each, agent.config.replay) for each in data]
         for task in range(shape.tasks):
             learnt = [*net.modules_.parameters(), *net.decoders.parameters()]
-            if task < INITIAL_TASKS:
-                if task == INITIAL_TASKS - 1:
-                    _train(net, data[:INITIAL_TASKS], epochs, learnt)
+            if task < jointly:
+                if task == jointly - 1:
+                    _train(net, data[:jointly], epochs, learnt)
                 continue
             past = kept[:task]
             if not shape.modular:

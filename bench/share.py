@@ -1,8 +1,9 @@
-"""Agents that learn: agent-epochs per second, beside a plain loop; and what each of many costs.
+r"""Agents that learn: agent-epochs per second, beside a plain loop; and what each of many costs.
 
     python bench/share.py
     python bench/share.py --learner monolithic
-    python bench/share.py --agents 10 30 100 300 1000 --sides together --topology ring --tasks 2
+    python bench/share.py --agents 10 100 1000 --seeds 1 --sides together --topology ring --tasks 5 \
+        --epochs 2
 
 Eight agents with the learner and tasks of arXiv:2405.17466 (generated instances, nothing shared,
 nothing examined but at the end), as understudy trains them: those of all seeds together; and as a
@@ -10,8 +11,8 @@ plain PyTorch loop trains them: one after the other, one seed, which takes it th
 each. All sides do the same optimiser steps on as many examples with as much dropout; the mean
 final accuracy stands beside, for learning that is faster and worse is not faster. Seconds are
 wall-clock; the processor's own stand beside them, which other work on the machine disturbs less.
-The plain loop keeps every module that it trains; an agent keeps those that help, which makes a
-modular one better after 30 epochs a task (0.68 against 0.66), and no more than a plain one without.
+The plain loop keeps every module that it trains, an agent only those that help. An agent-epoch is
+one of a lesson: tasks that are learnt jointly are one lesson.
 
 With --flower and the Python of an environment that has Flower (docs/flower.md) the agents of one
 seed also learn on two nodes of Flower's deployment runtime, all on this machine.
@@ -24,6 +25,7 @@ from __future__ import annotations
 import argparse
 import json
 import resource
+import shlex
 import subprocess
 import sys
 import time
@@ -48,6 +50,7 @@ from understudy.share.settings import ShareConfig
 from understudy.tasks.holdings import generated_instances
 
 OUT = Path(__file__).parent / "results" / "share.json"
+SIDES = ["together", "one seed", "plain"]
 START = Path(__file__).parents[1] / "examples" / "flower" / "start.py"
 
 
@@ -99,7 +102,7 @@ def measured(config: ShareConfig, make: Callable[[ShareConfig], Callable[[], flo
     wall, own = time.perf_counter(), time.process_time()
     accuracy = work()
     wall, own = time.perf_counter() - wall, time.process_time() - own
-    epochs = config.agents * len(config.seeds) * config.tasks * config.epochs
+    epochs = config.agents * len(config.seeds) * _epochs(config)
     return {
         "agents": config.agents,
         "seeds": len(config.seeds),
@@ -110,6 +113,11 @@ def measured(config: ShareConfig, make: Callable[[ShareConfig], Callable[[], flo
         "accuracy": accuracy,
         "peak_megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
+
+
+def _epochs(config: ShareConfig) -> int:
+    """In which an agent learns something."""
+    return (config.tasks - config.tasks_jointly + 1) * config.epochs
 
 
 def over_flower(options: argparse.Namespace, agents: int) -> Any:
@@ -126,7 +134,7 @@ def over_flower(options: argparse.Namespace, agents: int) -> Any:
         "agents": agents,
         "seeds": 1,
         "seconds": result["seconds"],
-        "agent_epochs_per_second": agents * config.tasks * config.epochs / result["seconds"],
+        "agent_epochs_per_second": agents * _epochs(config) / result["seconds"],
         "accuracy": mean(agent["accuracy"] for agent in result["seeds"][0]["agents"]),
     }
 
@@ -150,7 +158,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--learner", default="modular", choices=["modular", "monolithic"])
     parser.add_argument("--topology", default="", help="share weights over such a graph")
-    parser.add_argument("--sides", nargs="+", default=["together", "one seed", "plain"])
+    parser.add_argument("--sides", nargs="+", default=SIDES, choices=SIDES)
     parser.add_argument("--flower", help="a Python that has Flower; measured beside the others")
     parser.add_argument("--out", type=Path, default=OUT)
     parser.add_argument("--one", help=argparse.SUPPRESS)
@@ -162,18 +170,19 @@ def main() -> None:
         print(json.dumps(measured(config_of(options, options.agents[0], seeds), make)))
         return
     key = f"{options.learner}{', ' + options.topology if options.topology else ''}"
-    record = json.loads(options.out.read_text()) if options.out.exists() else {}
-    record |= {"environment": environment(), "command": "python bench/share.py"}
+    record = json.loads(options.out.read_text()) if options.out.exists() else {"results": {}}
     sides = [*options.sides, *(["flower"] if options.flower else [])]
-    found: dict[str, list[Any]] = {side: [] for side in sides}
-    record.setdefault("results", {})[key] = {
+    found: dict[str, list[Any]] = {}
+    record["results"][key] = {
+        "environment": environment(),
+        "command": shlex.join(["python", *sys.argv]),
         "tasks": options.tasks,
         "epochs": options.epochs,
         "sides": found,
     }
     for agents in options.agents:
         for side in sides:
-            found[side].append(alone(options, side, agents, options.seeds))
+            found.setdefault(side, []).append(alone(options, side, agents, options.seeds))
             write_json(options.out, record)  # what is measured is not lost
     print(json.dumps(record["results"][key], indent=2))
 

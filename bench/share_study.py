@@ -34,6 +34,7 @@ def gathered(runs: list[Path]) -> dict[str, Any]:
     for path, other in zip(runs, settings, strict=True):
         if other.model_dump(exclude=_FREE) != first:
             raise ConfigError(f"{path}: its settings are not those of {runs[0]}")
+    same = {"seeds": settings[0].seeds, "data": settings[0].data}  # so that a base is found
     whole: dict[str, ShareConfig] = {}
     variants: dict[str, ShareConfig] = {}
     records: dict[str, list[Any]] = {}
@@ -42,7 +43,7 @@ def gathered(runs: list[Path]) -> dict[str, Any]:
         whole = own | whole
         done = run.read(run.last_checkpoint() / "progress.json")["records"]
         for name, seeds in done.items():
-            known_as = variants.setdefault(name, own[name])
+            known_as = variants.setdefault(name, own[name].model_copy(update=same))
             if known_as.model_dump(exclude=_FREE) != own[name].model_dump(exclude=_FREE):
                 raise ConfigError(f"{path}: its variant {name!r} is not that of another run")
             known = {seed["seed"] for seed in records.get(name, [])}

@@ -35,6 +35,13 @@ PUBLISHED = {
     "monolithic, FedAvg": (93.86, 93.76),
     "monolithic, FedProx": (93.74, 93.65),
 }
+SLOPES = {  # of gain on ln(cost), there
+    "modular, modules": 1.579,
+    "modular, parameters": 0.333,
+    "modular, data": 0.140,
+    "monolithic, parameters": 1.263,
+    "monolithic, data": 1.384,
+}
 WAYS = {  # of bench/share.py
     "together": "eight seeds together",
     "one seed": "one seed",
@@ -119,18 +126,54 @@ def sharing_table(record: dict[str, Any]) -> str:
         for key, paper in zip(
             ("accuracy", "learning_speed"), PUBLISHED.get(name, ("", "")), strict=True
         ):
-            each = found[key]
-            cells += [f"{each['mean']:.2%} ± {each['standard_error']:.2%}".replace("%", "")]
-            cells += [f"{paper:.2f}" if paper else ""]
+            cells += [_percent(found[key]), f"{paper:.2f}" if paper else ""]
         rows.append([name, str(len(found["seeds"])), *cells])
     return markdown_table(["shared", "seeds", "accuracy", "published", "speed", "published"], rows)
+
+
+def plain_sharing_table(record: dict[str, Any]) -> str:
+    """The same of what the paper has no figures for, with the gain and what was sent for it."""
+    rows = []
+    for name, found in record["variants"].items():
+        cells = [_percent(found[key]) for key in ("accuracy", "learning_speed")]
+        gain = (
+            found["gain"] and f"{found['gain']['mean']:.2f} ± {found['gain']['standard_error']:.2f}"
+        )
+        sent = f"{found['bytes'] / 1e6:.3g}" if found["bytes"] else ""
+        rows.append([name, str(len(found["seeds"])), *cells, gain or "", sent])
+    return markdown_table(["shared", "seeds", "accuracy", "speed", "gain, %", "MB sent"], rows)
+
+
+def fits_table(record: dict[str, Any]) -> str:
+    """A row per kind of sharing: what a float brings, over several budgets."""
+    rows = []
+    for fit in record["fits"]:
+        kind = f"{fit['learner']}, {fit['shares']}"
+        gains = [record["variants"][name]["gain"]["mean"] for name in fit["variants"]]
+        span = f"{min(gains):.2f} to {max(gains):.2f}"
+        slope, value = f"{fit['slope']:.3f}", f"{fit['value_of_information']:.2g}"
+        published = f"{SLOPES[kind]:.3f}" if kind in SLOPES else ""
+        rows.append([kind, str(len(gains)), span, slope, published, value])
+    header = [
+        "shared",
+        "budgets",
+        "gain, %",
+        "slope",
+        "published",
+        "value of information, % a float",
+    ]
+    return markdown_table(header, rows)
+
+
+def _percent(found: dict[str, float]) -> str:
+    return f"{100 * found['mean']:.2f} ± {100 * found['standard_error']:.2f}"
 
 
 def runs_table(record: dict[str, Any]) -> str:
     """A row per learner and way of training it: how much faster than a plain loop, how well."""
     rows = []
     for learner in ("modular", "monolithic"):
-        sides = {side: found[0] for side, found in record["results"][learner]["sides"].items()}
+        sides = {side: of[0] for side, of in record["results"][learner]["sides"].items()}
         for side, found in sides.items():
             speed = found["agent_epochs_per_second"]
             ratio = speed / sides["plain"]["agent_epochs_per_second"]
@@ -180,6 +223,9 @@ TABLES: dict[str, tuple[str, Callable[[Any], str]]] = {
     "logprob memory": ("logprob_memory", memory_table),
     "sharing steps": ("share_steps", steps_table),
     "sharing": ("share_mnist", sharing_table),
+    "sharing budgets": ("share_sweep", fits_table),
+    "sharing messages": ("share_messages", plain_sharing_table),
+    "sharing pictures": ("share_cifar10", plain_sharing_table),
     "sharing runs": ("share", runs_table),
     "sharing scale": ("share", scale_table),
     "published solutions": ("sandbox", published_solutions_table),

@@ -8,6 +8,7 @@ Needs the environment of docs/flower.md, which also says what to type where mach
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import signal
@@ -21,83 +22,98 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent
+BIN = Path(sys.executable).parent
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--nodes", type=int, default=3, help="that share the agents")
-    parser.add_argument("--settings", type=Path, help="other than settings.yaml beside this file")
+    parser.add_argument(
+        "--settings", type=Path, default=PROJECT / "settings.yaml", help="of the agents"
+    )
     parser.add_argument("--out", type=Path, default=Path("result.json"), help="of the relay")
-    parser.add_argument("--place", type=Path, help="folder for agents' states and logs, kept")
+    parser.add_argument("--place", type=Path, help="new folder for agents' states and logs, kept")
     parser.add_argument("--seconds", type=float, default=600.0, help="that a node has to answer")
     parser.add_argument("--patience", type=float, default=3600.0, help="seconds for all of it")
     options = parser.parse_args()
-    if shutil.which("flower-superlink", path=str(Path(sys.executable).parent)) is None:
-        print(f"no Flower beside {sys.executable}: pip install -e '.[flower]'", file=sys.stderr)
-        sys.exit(2)
+    if not (BIN / "flower-superlink").exists():
+        parser.error(f"no Flower beside {sys.executable}; pip install -e '.[flower]'")
+    if options.nodes < 1:
+        parser.error(f"--nodes {options.nodes}: give at least 1")
+    if not options.settings.is_file():
+        parser.error(f"--settings {options.settings}: no such file")
+    if options.out.is_dir() or not options.out.resolve().parent.is_dir():
+        parser.error(f"--out {options.out}: give a file in a folder that exists")
+    if options.place is not None and options.place.exists():
+        parser.error(f"--place {options.place}: is there already; give a new folder")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that all it started ends too
     with ExitStack() as ends:
         place = options.place
         if place is None:
             place = Path(ends.enter_context(tempfile.TemporaryDirectory(prefix="flower-")))
         place.mkdir(parents=True, exist_ok=True)
-        sys.exit(run(options, place.resolve(), ends))
+        try:
+            sys.exit(run(options, place.resolve(), ends))
+        except KeyboardInterrupt:
+            sys.exit(130)
 
 
 def run(options: argparse.Namespace, place: Path, ends: ExitStack) -> int:
-    """The run's exit status, when its results are there. place: an empty folder."""
-    project, link, out = place / "project", free_port(), options.out.resolve()
+    """The exit status, when the run is over."""
+    project, result, link = place / "project", place / "result.json", free_port()
     shutil.copytree(PROJECT, project, ignore=shutil.ignore_patterns("__pycache__", "*.json"))
-    if options.settings is not None:
-        shutil.copy(options.settings, project / "settings.yaml")
+    shutil.copy(options.settings, project / "settings.yaml")
     (place / "flwr").mkdir()
     (place / "flwr" / "config.toml").write_text(
         f'[superlink.here]\naddress = "127.0.0.1:{link}"\ninsecure = true\n'
     )
-    out.unlink(missing_ok=True)
-    end, log = time.monotonic() + options.patience, place / "log"
+    end = time.monotonic() + options.patience
+    servers: list[subprocess.Popen[bytes]] = []
 
-    def started(name: str, *arguments: str) -> subprocess.Popen[bytes]:
-        return start(name, arguments, place, ends)
+    def until(done: Callable[[], bool]) -> None:
+        while not done():
+            ended = [server.args[0] for server in servers if server.poll() is not None]
+            if ended or time.monotonic() > end:
+                why = f"{ended[0].name} ended" if ended else f"{options.patience:.0f} s went by"
+                sys.exit(f"{(place / 'log').read_text()}\n{why}; the log is above")
+            time.sleep(0.2)
 
-    started(
-        "flower-superlink", "--insecure", "--port", str(link),
-        "--disable-runtime-dependency-installation",
-    )  # fmt: skip
+    superlink = ("--insecure", "--port", str(link), "--disable-runtime-dependency-installation")
+    servers.append(start("flower-superlink", superlink, place, ends))
     for number in range(options.nodes):
-        started(
-            "flower-supernode", "--insecure", "--superlink", f"127.0.0.1:{link}",
-            "--port", str(free_port()), "--node-config",
-            f'partition-id={number} num-partitions={options.nodes} place="{place}/{number}"',
-        )  # fmt: skip
-    until(lambda: reachable(link), end, log)
+        node = f'partition-id={number} num-partitions={options.nodes} place="{place}/{number}"'
+        supernode = ("--insecure", "--superlink", f"127.0.0.1:{link}", "--port", str(free_port()))
+        servers.append(start("flower-supernode", (*supernode, "--node-config", node), place, ends))
+    until(lambda: reachable(link))
     told = f"nodes={options.nodes} seconds={options.seconds} wait={options.patience}"
-    command = started("flwr", "run", str(project), "here", "--run-config", f'{told} out="{out}"')
-    until(lambda: command.poll() is not None, end, log)
-    if command.returncode == 0:
-        print(f"started; its log is {log}", flush=True)
-        until(out.exists, end, log)
-        print(f"results in {out}")
-    else:
-        print(log.read_text(), file=sys.stderr)
-    return command.returncode
+    words = ("run", str(project), "here", "--stream", "--run-config", f'{told} out="{result}"')
+    command = start("flwr", words, place, ends)
+    until(lambda: command.poll() is not None)
+    found = json.loads(result.read_text()) if result.exists() else {"seeds": []}
+    if not any(agent["accuracy"] for seed in found["seeds"] for agent in seed["agents"]):
+        print((place / "log").read_text(), found.get("events", ""), sep="\n", file=sys.stderr)
+        print("the run failed; its log and events are above", file=sys.stderr)
+        return 1
+    shutil.copy(result, part := options.out.with_name(options.out.name + ".part"))
+    part.replace(options.out)
+    print(f"results in {options.out}")
+    return 0
 
 
 def start(
     name: str, arguments: tuple[str, ...], place: Path, ends: ExitStack
 ) -> subprocess.Popen[bytes]:
     """A program of Flower's, and whatever it starts, until the end."""
-    bin_ = Path(sys.executable).parent
     environment = os.environ | {
-        "PATH": f"{bin_}{os.pathsep}{os.environ.get('PATH', '')}",
+        "PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}",
         "FLWR_HOME": str(place / "flwr"),
         "FLWR_TELEMETRY_ENABLED": "0",
         "FLWR_DISABLE_UPDATE_CHECK": "1",
     }
     log = ends.enter_context((place / "log").open("ab"))
     process = subprocess.Popen(
-        [bin_ / name, *arguments],
-        stdout=log, stderr=log, env=environment, cwd=place, start_new_session=True,
-    )  # fmt: skip
+        [BIN / name, *arguments], stdout=log, stderr=log, env=environment, start_new_session=True
+    )
     ends.callback(process.wait)
     ends.callback(kill, process)
     return process
@@ -118,13 +134,6 @@ def free_port() -> int:
 def reachable(port: int) -> bool:
     with socket.socket() as found:
         return found.connect_ex(("127.0.0.1", port)) == 0
-
-
-def until(done: Callable[[], bool], end: float, log: Path) -> None:
-    while not done():
-        if time.monotonic() > end:
-            sys.exit(f"{log.read_text()}\nout of patience; the log is above")
-        time.sleep(0.5)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ def written(console: Console) -> str:
 def test_a_log_has_a_line_each_ten_rounds_and_the_last() -> None:
     console = Console(file=io.StringIO(), width=80)
     with ShareDisplay(console, 25) as display:
+        display.round("[b]modular", 0, "task 0", [0.5], 0, math.nan)  # nothing is done as yet
         for turn in range(1, 26):
             display.round("[b]modular", turn, f"task {turn // 5}", [0.5, 0.75], 41_600, 65)
         display.finished("[b]modular", 0.9256)

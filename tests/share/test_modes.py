@@ -135,16 +135,23 @@ def test_first_tasks_are_learnt_at_once_when_all_are_there(data: Instances) -> N
 
 
 def test_weights_of_modules_that_rest_are_shared_in_vain(data: Instances) -> None:
-    """A modular learner's first modules move in accommodation alone: without it, every mode that
-    shares weights ends where all began with the same."""
+    """A modular learner's first modules move in accommodation alone: without it, a mean of them is
+    what they began as, and no penalty has anything to hold."""
     settings: dict[str, Any] = {"accommodate": False, "keep_above": -1.0}
     fedavg = ran(data, share_parameters={"mode": "fedavg", "every": 2}, **settings)[0][0]
     for mode in ("fedprox", "fedcurv"):
         other = ran(data, share_parameters={"mode": mode, "every": 2}, **settings)[0][0]
         assert same(fedavg, other)
+    quiet = ran(data, common_start="always", **settings)[0][0]
+    for one, other in zip(fedavg, quiet, strict=True):
+        for name in one.learner.named("modules"):
+            first = slice(one.learner.first)
+            mean, own = one.learner.weights[name][first], other.learner.weights[name][first]
+            torch.testing.assert_close(mean, own, rtol=1e-5, atol=1e-6)
     settings["accommodate"] = True
     moving = ran(data, share_parameters={"mode": "fedavg", "every": 2}, **settings)[0][0]
-    assert not same(fedavg, moving)
+    for mode in ("fedprox", "fedcurv"):
+        assert not same(moving, ran(data, share_parameters={"mode": mode}, **settings)[0][0])
 
 
 @pytest.mark.parametrize(

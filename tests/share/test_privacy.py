@@ -102,6 +102,8 @@ def test_what_crosses_is_what_is_told(settings: dict[str, Any]) -> None:
 
 def test_where_nothing_is_shared_nothing_leaves() -> None:
     assert reveals(ShareConfig()) == ["Nothing leaves an agent."]
+    noisy = {"clip": 1.0, "noise": 1.0}
+    assert reveals(ShareConfig(privacy=noisy)) == ["Nothing leaves an agent."]
 
 
 def test_words_say_how_much_noise_hides() -> None:

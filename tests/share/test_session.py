@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from bench.share_study import gathered
 from understudy.config import check_settings
 from understudy.errors import ConfigError, RunError
 from understudy.run import RunDirectory
@@ -220,6 +221,25 @@ def test_gains_are_over_the_same_seed(finished: RunDirectory) -> None:
     accuracies = [whole[name]["seeds"][1]["agents"] for name in ("alone", "both")]
     base, own = (mean_and_error([a["accuracy"] for a in each])["mean"] for each in accuracies)
     assert one["mean"] == pytest.approx(100 * (own - base) / base)
+
+
+def test_runs_of_other_seeds_and_variants_count_as_one(
+    finished: RunDirectory, tmp_path: Path
+) -> None:
+    """As if all had been computed in one run, in whichever of them each was."""
+    paths = []
+    for seed, names in ((1, ("both", "modules")), (0, ("alone", "both")), (1, ("alone",))):
+        told = {name: SMALL["variants"][name] for name in names}
+        paths.append(tmp_path / str(len(paths)))
+        new_share(paths[-1], config_of(seeds=[seed], variants=told), Quiet())
+    whole = finished.read(finished.summary)["variants"]
+    found = gathered(paths)["variants"]
+    assert found["both"]["gain"]["mean"] == pytest.approx(whole["both"]["gain"]["mean"])
+    assert found["both"]["accuracy"]["mean"] == pytest.approx(whole["both"]["accuracy"]["mean"])
+    other = {"both": SMALL["variants"]["both"] | {"replay": 3}}
+    new_share(tmp_path / "other", config_of(seeds=[2], variants=other), Quiet())
+    with pytest.raises(ConfigError, match="'both' is not that of another run"):
+        gathered([*paths, tmp_path / "other"])
 
 
 def test_a_fit_needs_a_base_and_two_costs() -> None:

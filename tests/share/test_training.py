@@ -60,6 +60,23 @@ def test_together_is_alone(shape: NetShape) -> None:
                 torch.testing.assert_close(a, b, **close, msg=name)
 
 
+def test_examined_together_is_examined_alone() -> None:
+    """To the last bit of every logit, whoever has more examples beside."""
+    learners = [new_learner(MODULAR, seed) for seed in range(3)]
+    data = [examples_of(MODULAR, n, n) for n in (5, 70, 150)]
+    seen: list[torch.Tensor] = []
+    with pytest.MonkeyPatch.context() as patch:
+        whole = Stack.logits
+        patch.setattr(Stack, "logits", lambda *a: seen.append(whole(*a)) or seen[-1])
+        accuracies(learners, data)
+        together = torch.cat(seen, dim=1)
+        for row, (learner, examples) in enumerate(zip(learners, data, strict=True)):
+            seen.clear()
+            accuracies([learner], [examples])
+            alone = torch.cat(seen, dim=1)[0, : len(examples)]
+            assert torch.equal(together[row, : len(examples)], alone)
+
+
 @pytest.mark.parametrize("dropout", [0.5, 0.25])
 def test_dropout_leaves_its_share_and_makes_up_for_it(dropout: float) -> None:
     stack = Stack([new_learner(replace(MODULAR, dropout=dropout, width=64), 0)])

@@ -28,7 +28,7 @@ class _MixedLayer(torch.autograd.Function):
     def forward(
         ctx: Any, h: Tensor, weight: Tensor, bias: Tensor, share: Tensor, kept: Tensor | None
     ) -> Tensor:
-        units = units_of(h, weight, bias)
+        units = _units_of(h, weight, bias)
         if kept is not None:
             units.mul_(kept)
         ctx.save_for_backward(h, weight, share, units)
@@ -60,7 +60,7 @@ class _MixedLayer(torch.autograd.Function):
         return to_h, to_weight, to_bias, to_share, None
 
 
-def units_of(h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def _units_of(h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """relu(h W_m + b_m): (rows, samples, n, out)."""
     rows, count, width = weight.shape[:3]
     together = weight.reshape(rows, count * width, -1).mT

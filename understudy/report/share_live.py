@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from rich.console import Console, Group
@@ -92,12 +93,18 @@ def agent_lines(accuracies: Sequence[float | None]) -> list[Text]:
 def _figures(
     tick_words: str, accuracies: Sequence[float | None], floats: float, seconds_left: float
 ) -> str:
-    minutes, seconds = divmod(round(seconds_left), 60)
-    hours, minutes = divmod(minutes, 60)
-    left = f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
     return (
-        f"{tick_words}  accuracy {_spread(accuracies)}  sent {amount(floats)} floats  left {left}"
+        f"{tick_words}  accuracy {_spread(accuracies)}  sent {amount(floats)} floats  "
+        f"left {_clock(seconds_left)}"
     )
+
+
+def _clock(seconds: float) -> str:
+    if math.isnan(seconds):
+        return number(None)
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
 def _spread(accuracies: Sequence[float | None]) -> str:

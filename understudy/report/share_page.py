@@ -200,8 +200,8 @@ def _fits(variants: Variants, fits: list[Record]) -> str:
     ]
     note = (
         '<p class="note">Slope: percent gained when the cost is multiplied by e. Value of '
-        "information: percent gained per float, mean over the variants. Cost: floats per edge and "
-        "task.</p>"
+        "information: percent gained per float, mean over the variants. Cost: floats over one edge "
+        "per task in which agents may share.</p>"
     )
     picture = _figure(plots.fit_plot(variants, fits, marks_of(variants)))
     return section("What more sharing is worth", picture, table(heads, rows), note)

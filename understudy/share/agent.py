@@ -218,7 +218,7 @@ class Agent:
         if not kinds or x.shape[1:] != own.x.shape[1:] or label.shape != x.shape[:1]:
             return False
         if self.shape.own is not None:
-            try:  # as it may know no such token; what enters is kept for when it is used
+            try:  # as it may know no such token
                 self.entered(x)
             except ConfigError:
                 return False

@@ -89,13 +89,14 @@ class Leaving:
 
 def reveals(config: ShareConfig) -> list[str]:
     """What leaves an agent under these settings, in plain sentences."""
-    found = [each.sentence for each in leaving(config)] or ["Nothing leaves an agent."]
+    leave = [each.sentence for each in leaving(config)]
+    found = leave or ["Nothing leaves an agent."]
     if config.tasks_in_common:
         found.append(
             f"The first {config.tasks_in_common} tasks, with their instances, are the same for all "
             "agents, which begin with what one more has learnt there."
         )
-    return [*found, *_figures(config)]
+    return [*found, *_figures(config)] if leave else found
 
 
 def leaving(config: ShareConfig) -> Iterator[Leaving]:

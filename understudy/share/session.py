@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from contextlib import closing
@@ -133,6 +134,7 @@ class _Session:
     def _variant(
         self, run: RunDirectory, name: str, config: ShareConfig, states: Mapping[str, Any] | None
     ) -> None:
+        started = time.monotonic()
         populations, carriers = populations_of(config, self.data[name]), carriers_of(config)
         if states is None:
             begin_alike(config, populations)
@@ -141,7 +143,7 @@ class _Session:
                 crew.restore(states["agents"])
                 for carrier, state in zip(carriers, states["carriers"], strict=True):
                     carrier.restore(state)
-            recorder = _Recorder(self, run, name, config, crew, carriers)
+            recorder = _Recorder(self, run, name, config, crew, carriers, started)
             recorder.log()  # what was learnt before anything could be sent
             run_all(crew, carriers, self.moments[name], recorder.watch, self.progress.moment)
             records = [
@@ -167,9 +169,11 @@ class _Session:
             run.save_checkpoint(self.progress.done, fill)
 
     def seconds_left(self) -> float:
+        """Not a number before anything is done."""
         whole = sum(len(moments) for moments in self.moments.values())
         done = self.progress.done - self.begun
-        return (time.monotonic() - self.started) / max(done, 1) * (whole - self.progress.done)
+        each = (time.monotonic() - self.started) / done if done else math.nan
+        return each * (whole - self.progress.done)
 
 
 def _crew(populations: list[list[Agent]], workers: int) -> Crew:
@@ -191,10 +195,11 @@ class _Recorder:
         config: ShareConfig,
         crew: Crew,
         carriers: list[Carrier],
+        started: float,
     ) -> None:
         self.session, self.run, self.name, self.config = session, run, name, config
         self.crew, self.carriers = crew, carriers
-        self.saved = self.lap = time.monotonic()
+        self.saved, self.lap = time.monotonic(), started
 
     def watch(self, now: int) -> None:
         progress = self.session.progress

@@ -130,7 +130,7 @@ def accuracies(
     """(rows, tasks): the share of each task's examples that each learner gets right; NaN where
     there is none. No dropout; with the candidate where there is one, or without."""
     stack, step = Stack(learners), "without" if without else "exam"
-    data = Examples(*_padded(examples))
+    data = Examples(*_padded(examples, _EXAMINED))
     with torch.no_grad():
         parts = [
             stack.logits(Examples(x, label, task), step, None).argmax(dim=2) == label
@@ -314,10 +314,16 @@ def _orders(luck: Sequence[np.random.Generator], counts: Tensor) -> Tensor:
     return order
 
 
-def _padded(examples: Sequence[Examples]) -> tuple[Tensor, Tensor, Tensor]:
-    """(x, label, task), rows first; beyond a row's last example zeros."""
-    pad = torch.nn.utils.rnn.pad_sequence
-    return tuple(  # type: ignore[return-value]
-        pad([getattr(each, name) for each in examples], batch_first=True)
-        for name in ("x", "label", "task")
-    )
+def _padded(examples: Sequence[Examples], multiple: int = 1) -> tuple[Tensor, Tensor, Tensor]:
+    """(x, label, task), rows first, of a multiple of examples; zeros beyond a row's last."""
+    longest = max(map(len, examples))
+    length = -(-longest // multiple) * multiple
+
+    def stacked(name: str) -> Tensor:
+        parts = [getattr(each, name) for each in examples]
+        whole: Tensor = parts[0].new_zeros(len(parts), length, *parts[0].shape[1:])
+        for row, part in zip(whole, parts, strict=True):
+            row[: len(part)] = part
+        return whole
+
+    return stacked("x"), stacked("label"), stacked("task")
