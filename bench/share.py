@@ -2,8 +2,8 @@ r"""Agents that learn: agent-epochs per second, beside a plain loop; and what ea
 
     python bench/share.py
     python bench/share.py --learner monolithic
-    python bench/share.py --agents 10 100 1000 --seeds 1 --sides together --topology ring --tasks 5 \
-        --epochs 2
+    python bench/share.py --agents 10 100 1000 --seeds 1 --sides together --topology ring \
+        --tasks 5 --epochs 2
 
 Eight agents with the learner and tasks of arXiv:2405.17466 (generated instances, nothing shared,
 nothing examined but at the end), as understudy trains them: those of all seeds together; and as a
