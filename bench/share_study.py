@@ -56,6 +56,7 @@ def gathered(runs: list[Path]) -> dict[str, Any]:
             for seed in each["seeds"]
         ]
     left = [name for name in whole if name not in records]
+    first.pop("data_options")  # they may name a folder of this machine
     return {"settings": first, "environment": environment(), "not run": left} | summary
 
 
