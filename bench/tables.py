@@ -126,7 +126,7 @@ def sharing_table(record: dict[str, Any]) -> str:
         for key, paper in zip(
             ("accuracy", "learning_speed"), PUBLISHED.get(name, ("", "")), strict=True
         ):
-            cells += [_percent(found[key]), f"{paper:.2f}" if paper else ""]
+            cells += [_with_error(found[key], 100), f"{paper:.2f}" if paper else ""]
         rows.append([name, str(len(found["seeds"])), *cells])
     return markdown_table(["shared", "seeds", "accuracy", "published", "speed", "published"], rows)
 
@@ -135,12 +135,10 @@ def plain_sharing_table(record: dict[str, Any]) -> str:
     """The same of what the paper has no figures for, with the gain and what was sent for it."""
     rows = []
     for name, found in record["variants"].items():
-        cells = [_percent(found[key]) for key in ("accuracy", "learning_speed")]
-        gain = (
-            found["gain"] and f"{found['gain']['mean']:.2f} ± {found['gain']['standard_error']:.2f}"
-        )
+        cells = [_with_error(found[key], 100) for key in ("accuracy", "learning_speed")]
+        gain = _with_error(found["gain"]) if found["gain"] else ""
         sent = f"{found['bytes'] / 1e6:.3g}" if found["bytes"] else ""
-        rows.append([name, str(len(found["seeds"])), *cells, gain or "", sent])
+        rows.append([name, str(len(found["seeds"])), *cells, gain, sent])
     return markdown_table(["shared", "seeds", "accuracy", "speed", "gain, %", "MB sent"], rows)
 
 
@@ -165,8 +163,8 @@ def fits_table(record: dict[str, Any]) -> str:
     return markdown_table(header, rows)
 
 
-def _percent(found: dict[str, float]) -> str:
-    return f"{100 * found['mean']:.2f} ± {100 * found['standard_error']:.2f}"
+def _with_error(found: dict[str, float], unit: int = 1) -> str:
+    return f"{unit * found['mean']:.2f} ± {unit * found['standard_error']:.2f}"
 
 
 def runs_table(record: dict[str, Any]) -> str:
