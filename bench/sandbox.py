@@ -165,14 +165,14 @@ def ratio(sides: dict[str, Row], name: str) -> float:
 def published(folder: Path, name: str, workers: int) -> Row:
     """How many of a set's own solutions pass its own tests, and what became of the others."""
     data = load_data(name, DataConfig(path=str(folder / name)))
-    queries = [query for part in data.questions.values() for query in part]
-    programs = [program_of(query, program_in(query.worked) or "") for query in queries]
+    problems = [problem for part in data.questions.values() for problem in part]
+    programs = [program_of(problem, program_in(problem.worked) or "") for problem in problems]
     started = time.perf_counter()
     with Sandbox(workers, Limits(seconds=30.0, wall=120.0)) as sandbox:
         verdicts = sandbox.run_all(programs)
     failed = {
-        str(query.columns["task_id"]): f"{verdict.outcome}: {verdict.detail}"
-        for query, verdict in zip(queries, verdicts, strict=True)
+        str(problem.columns["task_id"]): f"{verdict.outcome}: {verdict.detail}"
+        for problem, verdict in zip(problems, verdicts, strict=True)
         if not verdict.passed
     }
     seconds = time.perf_counter() - started

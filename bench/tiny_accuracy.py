@@ -26,22 +26,22 @@ from understudy.environment import environment
 from understudy.models.policy import Policy
 from understudy.models.sampling import Drawing
 from understudy.offload.evaluate import greedy, right_answers
-from understudy.tasks import FAMILIES, LEVELS, Family, Tasks, draw_query, open_tasks
-from understudy.types import Query
+from understudy.tasks import FAMILIES, LEVELS, Family, Tasks, draw_problem, open_tasks
+from understudy.types import Problem
 
 RESULTS = Path(__file__).parent / "results" / "tiny_accuracy.json"
 LONGEST = Config().max_completion_length
 _PROMPTS_AT_ONCE = 500
 
 
-def questions(family: Family, level: int, draws: int, seed: int) -> list[Query]:
+def questions(family: Family, level: int, draws: int, seed: int) -> list[Problem]:
     rng = random.Random(f"{seed} {family.name} {level}")
-    return [draw_query(family, level, "test", rng) for _ in range(draws)]
+    return [draw_problem(family, level, "test", rng) for _ in range(draws)]
 
 
-def accuracy(policy: Policy, tasks: Tasks, queries: list[Query]) -> float:
+def accuracy(policy: Policy, tasks: Tasks, problems: list[Problem]) -> float:
     """The share that the model answers right by itself, greedily."""
-    ordered = sorted(queries, key=lambda query: len(query.prompt))  # less padding
+    ordered = sorted(problems, key=lambda problem: len(problem.prompt))  # less padding
     right = 0
     for start in range(0, len(ordered), _PROMPTS_AT_ONCE):
         part = ordered[start : start + _PROMPTS_AT_ONCE]
@@ -50,10 +50,10 @@ def accuracy(policy: Policy, tasks: Tasks, queries: list[Query]) -> float:
     return right / len(ordered)
 
 
-def ask_share(policy: Policy, queries: list[Query], seed: int) -> float:
+def ask_share(policy: Policy, problems: list[Problem], seed: int) -> float:
     """The share of responses, one per question, that ask at temperature 1."""
     drawing = Drawing(LONGEST)
-    prompts = sorted((query.prompt for query in queries), key=len)  # less padding
+    prompts = sorted((problem.prompt for problem in problems), key=len)  # less padding
     asked = 0
     for start in range(0, len(prompts), _PROMPTS_AT_ONCE):
         part = policy.prompts(prompts[start : start + _PROMPTS_AT_ONCE])
@@ -67,7 +67,7 @@ def measure(policy: Policy, tasks: Tasks, draws: int, seed: int) -> dict[str, An
     found = {}
     for family in FAMILIES.values():
         by_level = {level: questions(family, level, draws, seed) for level in LEVELS}
-        every = [query for queries in by_level.values() for query in queries]
+        every = [problem for problems in by_level.values() for problem in problems]
         found[family.name] = {
             "accuracy": {str(level): accuracy(policy, tasks, by_level[level]) for level in LEVELS},
             "ask_share": ask_share(policy, every, seed),

@@ -55,7 +55,7 @@ from understudy.offload.start import start
 from understudy.recipes import defaults, method
 from understudy.tasks import open_tasks
 from understudy.tasks.stream import Phase
-from understudy.types import Query
+from understudy.types import Problem
 
 ROOT = Path(__file__).resolve().parents[1]
 FAMILIES = ["stories", "strings", "programs", "facts", "calendar"]
@@ -97,10 +97,10 @@ class Ours:
         self.state.policy = self.policy
         self.state.dual = Dual(price=0.0, shift=0.0)  # it may ask, as TRL's model may
 
-    def step(self, queries: list[Query], last: bool = False) -> Row:
+    def step(self, problems: list[Problem], last: bool = False) -> Row:
         wall, processor = time.perf_counter(), time.process_time()
         state, config, method = self.state, self.config, self.method
-        batch, scores = rollout(state, queries, config.budget, config)
+        batch, scores = rollout(state, problems, config.budget, config)
         lesson = Lesson(batch, scores, method.advantage(scores, state.dual), 0.0)
         drawn, update_processor = time.perf_counter(), time.process_time()
         learnt = update(state, method, lesson, config, None)
@@ -132,12 +132,14 @@ class Ours:
 class Theirs:
     """TRL's GRPOTrainer in its own process, held before each step until it is asked for."""
 
-    def __init__(self, config: Config, queries: list[Query]) -> None:
+    def __init__(self, config: Config, problems: list[Problem]) -> None:
         model = resolve(config.model)
         tokens = Tokens(model)
         case = {
             "model": str(model),
-            "queries": [asdict(query) | {"prompt": query.prompt + "\n"} for query in queries],
+            "problems": [
+                asdict(problem) | {"prompt": problem.prompt + "\n"} for problem in problems
+            ],
             "stops": [tokens.end, tokens.ask],
             "group": config.num_generations,
             "reward": next(iter(config.reward.functions), None),
@@ -161,7 +163,7 @@ class Theirs:
         self.versions = self._read()
         self._read()  # ready for its first step
 
-    def step(self, _: list[Query], last: bool) -> Row:
+    def step(self, _: list[Problem], last: bool) -> Row:
         self._write("step")
         told = self._read()
         if not last:
@@ -186,9 +188,9 @@ class Theirs:
         return told
 
 
-def side(name: str, config: Config, phase: Phase, queries: list[Query]) -> Ours | Theirs:
+def side(name: str, config: Config, phase: Phase, problems: list[Problem]) -> Ours | Theirs:
     config = config.model_copy(update={"bf16": name.endswith("bf16")})
-    return Theirs(config, queries) if name.startswith("trl") else Ours(config, phase)
+    return Theirs(config, problems) if name.startswith("trl") else Ours(config, phase)
 
 
 def compare(size: str, args: argparse.Namespace) -> Row:
@@ -198,13 +200,13 @@ def compare(size: str, args: argparse.Namespace) -> Row:
     with open_tasks() as tasks:
         keys = [f"{args.seed} {number}" for number in range(total)]
         batches = [tasks.batch(phase, config.batch_size, "train", key) for key in keys]
-    queries = [query for batch in batches for query in batch]
+    problems = [problem for batch in batches for problem in batch]
     rows: dict[str, list[Row]] = {name: [] for name in args.sides}
     versions: Row = {}
     with ExitStack() as stack:
         sides: dict[str, Ours | Theirs] = {}
         for name in args.sides:
-            sides[name] = stack.enter_context(closing(side(name, config, phase, queries)))
+            sides[name] = stack.enter_context(closing(side(name, config, phase, problems)))
         for number, batch in enumerate(batches):
             for name in args.sides if number % 2 else args.sides[::-1]:
                 rows[name].append(sides[name].step(batch, number + 1 == total))
@@ -215,7 +217,7 @@ def compare(size: str, args: argparse.Namespace) -> Row:
     found = {name: summary(steps[args.warm_up :], samples) for name, steps in rows.items()}
     if size in SHAPES:
         for name, row in found.items():
-            row |= flops(name, row, shape, prompt_tokens(config, queries) / total, args)
+            row |= flops(name, row, shape, prompt_tokens(config, problems) / total, args)
     return {
         "model": size if size in ("tiny", *SHAPES) else Path(config.model).name,
         "parameters": parameters(shape),
@@ -226,8 +228,8 @@ def compare(size: str, args: argparse.Namespace) -> Row:
     }
 
 
-def prompt_tokens(config: Config, queries: list[Query]) -> int:
-    _, mask = Tokens(resolve(config.model)).encode_prompts([query.prompt for query in queries])
+def prompt_tokens(config: Config, problems: list[Problem]) -> int:
+    _, mask = Tokens(resolve(config.model)).encode_prompts([problem.prompt for problem in problems])
     return int(mask.sum())
 
 

@@ -21,7 +21,7 @@ from roofline import peak_gigabytes, synchronise
 
 from understudy.tasks import open_tasks
 from understudy.tasks.rewards import load_reward
-from understudy.types import Query
+from understudy.types import Problem
 
 Case = dict[str, Any]
 
@@ -93,11 +93,11 @@ def build_trainer(case: Case, folder: str, rewards: list[list[float]]) -> Any:
 
     def reward(completions: list[str], completion_ids: list[list[int]], **columns: Any) -> Any:
         names = ("solution", "family", "level", "worked")
-        queries = [Query("", *each) for each in zip(*(columns[n] for n in names), strict=True)]
-        found = [float(verdict or 0.0) for verdict in tasks.check(queries, completions)]
+        problems = [Problem("", *each) for each in zip(*(columns[n] for n in names), strict=True)]
+        found = [float(verdict or 0.0) for verdict in tasks.check(problems, completions)]
         found = [0.0 if ids[-1] == ask else r for r, ids in zip(found, completion_ids, strict=True)]
         if extra:
-            more = extra.values(queries, completions)
+            more = extra.values(problems, completions)
             found = [r + (value or 0.0) for r, value in zip(found, more, strict=True)]
         rewards.append(found)
         return found
@@ -121,7 +121,7 @@ def build_trainer(case: Case, folder: str, rewards: list[list[float]]) -> Any:
         epsilon=case["epsilon"],
         beta=0.0,
         max_grad_norm=case["max_grad_norm"],
-        max_steps=len(case["queries"]) // case["batch_size"],
+        max_steps=len(case["problems"]) // case["batch_size"],
         gradient_checkpointing=False,
         bf16=case["bf16"],
         use_cpu=case["device"] == "cpu",
@@ -136,7 +136,7 @@ def build_trainer(case: Case, folder: str, rewards: list[list[float]]) -> Any:
         model=model,
         reward_funcs=reward,
         args=options,
-        train_dataset=Dataset.from_list(case["queries"]),
+        train_dataset=Dataset.from_list(case["problems"]),
         processing_class=transformers.AutoTokenizer.from_pretrained(case["model"]),
     )
 

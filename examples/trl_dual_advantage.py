@@ -23,7 +23,7 @@ from understudy.integrations.trl import DualAdvantageGRPOTrainer
 from understudy.models.checkpoint import TINY
 from understudy.tasks import open_tasks
 from understudy.tasks.stream import Phase
-from understudy.types import Query
+from understudy.types import Problem
 
 TASKS = open_tasks()
 FIELDS = ("solution", "family", "level", "worked")
@@ -47,7 +47,7 @@ class Lines(TrainerCallback):
 def correct(completions: list[str], **columns: Any) -> list[float | None]:
     """A reward function in TRL's sense; an asker's completion ends with the cloud's reply."""
     given = zip(*(columns[name] for name in FIELDS), strict=True)
-    return TASKS.check([Query("", *fields) for fields in given], completions)
+    return TASKS.check([Problem("", *fields) for fields in given], completions)
 
 
 def questions(number: int) -> Dataset:
@@ -55,8 +55,8 @@ def questions(number: int) -> Dataset:
     phase = Phase(families=["stories", "strings", "calendar"])
     return Dataset.from_list(
         [
-            {"prompt": f"{query.prompt}\n"} | {name: getattr(query, name) for name in FIELDS}
-            for query in TASKS.batch(phase, number, "train", "example")
+            {"prompt": f"{problem.prompt}\n"} | {name: getattr(problem, name) for name in FIELDS}
+            for problem in TASKS.batch(phase, number, "train", "example")
         ]
     )
 

@@ -24,9 +24,10 @@ from tests.offload.runs import (
     settings_of,
 )
 from understudy import cli
-from understudy.config import described_settings
+from understudy.config import Config
 from understudy.recipes import NAMES
 from understudy.run import RunDirectory
+from understudy.settings import described_settings
 
 Command = Callable[..., tuple[int, str, str]]
 VERBS = ["train", "ask", "eval", "compare", "report", "env"]
@@ -389,7 +390,7 @@ def test_a_recipe_s_help_lists_every_setting_with_its_meaning(name: str, command
     code, out, err = command("train", name, "--help")
     assert (code, err) == (0, "")
     words = " ".join(out.split())
-    for key, _, _, meaning in described_settings():
+    for key, _, _, meaning in described_settings(Config):
         assert f"\n  {key}\n" in out
         assert meaning in words
     for option in ("--out", "--config", "--set", "--resume", "--dry-run"):

@@ -22,11 +22,12 @@ from tests.offload.runs import config_of, run_new, saved_model
 from tests.share.test_session import SMALL, Quiet
 from understudy import recipes
 from understudy.cli import app
-from understudy.config import check_config, check_settings, resolve_config, resolve_settings
+from understudy.config import check_config, resolve_config
 from understudy.errors import UnderstudyError
 from understudy.models.checkpoint import TINY
 from understudy.report.settings import settings_page
 from understudy.run import RunDirectory
+from understudy.settings import check_settings, resolve_settings
 from understudy.share.session import new_share
 from understudy.share.variants import ShareRun, variants_of
 from understudy.tasks.stream import load_stream

@@ -35,13 +35,16 @@ ROOMS = [
     "metrics",  # pure functions over arrays
     "environment",  # the versions and the machine that results depend on
     "files",  # atomic writes
+    "progress",  # long work says how far it has come
+    "settings",  # settings of any part: read, checked, described
+    "registry",  # what is found by name, ours and a stranger's
     "types",  # plain frozen records
     "errors",  # what a user can mend
 ]
 
 # Rooms that may import less than the order allows them.
 ONLY = {
-    "config": {"tasks", "types", "errors"},
+    "config": {"tasks", "settings", "types", "errors"},
     "objectives": {"types"},
     "metrics": {"types"},
     "types": set(),

@@ -163,8 +163,8 @@ def share(
     dry_run: Annotated[bool, typer.Option(help="print the settings and stop")] = False,
 ) -> None:
     """Let agents on a graph learn together: they share data, parameters or modules."""
-    from understudy.config import resolve_settings
     from understudy.run import RunDirectory
+    from understudy.settings import resolve_settings
     from understudy.share.variants import ShareRun
 
     run = RunDirectory.open(out) if resume else None

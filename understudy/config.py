@@ -5,23 +5,14 @@ The command line's help, the YAML files and docs/config.md all derive from these
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from understudy.errors import ConfigError
+from understudy.settings import Section, check_settings, resolve_settings
 from understudy.tasks.data import DataConfig
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-Kind = TypeVar("Kind", bound=Section)
 
 
 class Faults(Section):
@@ -223,128 +214,5 @@ def resolve_config(defaults: Mapping[str, Any], file: Path | None, overrides: li
     return resolve_settings(Config, defaults, file, overrides)
 
 
-def resolve_settings(
-    kind: type[Kind], defaults: Mapping[str, Any], file: Path | None, overrides: list[str]
-) -> Kind:
-    """Defaults, then the YAML file, then `key=value` overrides, checked as one."""
-    settings: dict[str, Any] = merged({}, defaults)
-    if file is not None:
-        settings = merged(settings, _read(file))
-    for override in overrides:
-        key, mark, value = override.partition("=")
-        if not mark:
-            raise ConfigError(f"--set {override}: write it as key=value")
-        try:
-            parsed = _number(yaml.safe_load(value))
-        except yaml.YAMLError:
-            raise ConfigError(f"--set {override}: {value!r} is not a YAML value") from None
-        nested: Any = parsed
-        for part in reversed(key.split(".")):
-            nested = {part: nested}
-        settings = merged(settings, nested)
-    return check_settings(kind, settings)
-
-
 def check_config(settings: Mapping[str, Any]) -> Config:
     return check_settings(Config, settings)
-
-
-def check_settings(kind: type[Kind], settings: Mapping[str, Any]) -> Kind:
-    """The settings as a section, or one line that names the key, the value and the mend."""
-    try:
-        return kind.model_validate(settings)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        reason = first["msg"].removeprefix("Value error, ")
-        if first["type"] == "extra_forbidden":
-            raise ConfigError(f"{key}: there is no such setting{_nearest(kind, key)}") from None
-        where = f"{key}={first['input']}: " if key else ""
-        hint = "; an advantage needs at least two responses" if key == "num_generations" else ""
-        raise ConfigError(f"{where}{reason}{hint}") from None
-
-
-def described_settings(section: type[BaseModel] = Config, prefix: str = "") -> list[list[str]]:
-    """[key, type, default, meaning] of every setting, nested keys with dots."""
-    rows = []
-    for name, setting in section.model_fields.items():
-        kind = setting.annotation
-        if isinstance(kind, type) and issubclass(kind, Section):
-            rows += described_settings(kind, f"{prefix}{name}.")
-            continue
-        if words := _choices(kind):
-            shown = " | ".join(words)
-        else:
-            shown = kind.__name__ if isinstance(kind, type) else str(kind)
-            shown = shown.replace("typing.", "").replace("NoneType", "None")
-        default = yaml.safe_dump(setting.default, default_flow_style=True).split("\n")[0]
-        rows.append([f"{prefix}{name}", shown, default, setting.description or ""])
-    return rows
-
-
-def _choices(kind: Any) -> list[str]:
-    """The words of a Literal, or of several joined; none of any other type."""
-    if get_origin(kind) is Literal:
-        return [str(word) for word in get_args(kind)]
-    parts = [_choices(part) for part in get_args(kind)]
-    return [word for part in parts for word in part] if all(parts) else []
-
-
-def check_unchanged(kept: Section, asked: Section, where: Path, free: Collection[str] = ()) -> None:
-    """Refuse to go on with a run under other settings than it has, but for those that are free."""
-    for key, was, wanted in differences(kept, asked):
-        if key not in free:
-            raise ConfigError(
-                f"{key}={wanted}, but {where} has {was}; "
-                "resume it without that setting, or give a new --out"
-            )
-
-
-def differences(
-    first: Section, second: Section, prefix: str = ""
-) -> Iterator[tuple[str, Any, Any]]:
-    """(key, first's value, second's value) of every setting in which two sections differ."""
-    for name in type(first).model_fields:
-        one, other = getattr(first, name), getattr(second, name)
-        if isinstance(one, Section):
-            yield from differences(one, other, f"{prefix}{name}.")
-        elif one != other:
-            yield f"{prefix}{name}", one, other
-
-
-def _nearest(kind: type[Section], key: str) -> str:
-    known = [row[0] for row in described_settings(kind)]
-    found = difflib.get_close_matches(key, known, n=1)
-    return f"; did you mean {found[0]}?" if found else "; the command's --help lists all"
-
-
-def _read(path: Path) -> Mapping[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not valid YAML ({error})".replace("\n", " ")) from None
-    if not isinstance(content, Mapping):
-        raise ConfigError(f"{path}: a configuration is a mapping of settings")
-    return content
-
-
-def merged(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
-    """`high` over `low`, section by section."""
-    result = dict(low)
-    for key, value in high.items():
-        below = result.get(key)
-        both = isinstance(value, Mapping) and isinstance(below, Mapping)
-        result[key] = merged(below, value) if both else value  # type: ignore[arg-type]
-    return result
-
-
-def _number(value: Any) -> Any:
-    """YAML reads 2e-4 as text; people write it as a number."""
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, Protocol
 
 # Which instances an agent asks others about.
@@ -11,8 +11,56 @@ QueryScore = Literal["cross_entropy", "least_confidence", "margin", "entropy"]
 
 
 @dataclass(frozen=True, slots=True)
-class Query:
-    """One thing asked of the system. The prompt is its identity."""
+class Message:
+    """One turn of a conversation."""
+
+    role: str  # system, user, assistant
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How an answer is wanted; None: as whoever answers does by itself."""
+
+    max_tokens: int | None = None
+    temperature: float | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What crosses a link: a conversation of one turn or several, and how an answer is wanted."""
+
+    messages: tuple[Message, ...]
+    options: Options = Options()
+
+    @classmethod
+    def of(cls, prompt: str, instruction: str = "") -> Question:
+        system = (Message("system", instruction),) if instruction else ()
+        return cls((*system, Message("user", prompt)))
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What crossing a link took. Costs add."""
+
+    calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    floats: int = 0
+    bytes: int = 0
+    dollars: float = 0.0
+    seconds: float = 0.0
+    joules: float = 0.0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(Cost)))
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A question with its answer key, which stays home."""
 
     prompt: str
     solution: str  # what the family's checker holds an answer against
@@ -24,18 +72,23 @@ class Query:
     columns: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
+    def question(self) -> Question:
+        """What may cross a link."""
+        return Question.of(self.prompt, self.instruction)
+
+    @property
     def messages(self) -> list[dict[str, str]]:
-        """The query as a conversation, in the form that chat models and endpoints read."""
+        """The problem as a conversation, in the form that chat models and endpoints read."""
         system = [{"role": "system", "content": self.instruction}] if self.instruction else []
         return [*system, {"role": "user", "content": self.prompt}]
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A query on its way over the link to a cloud."""
+    """A problem on its way over the link to a cloud."""
 
-    query: Query
-    attempt: int = 0  # how many calls for this query failed before
+    problem: Problem
+    attempt: int = 0  # how many calls for this problem failed before
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from understudy.tasks.data import DataConfig, load_data
-from understudy.types import Query
+from understudy.types import Problem
 
 Lesson = tuple[str, str]  # a prompt and its worked answer
 
@@ -30,7 +30,7 @@ _OPERATORS = {
 _LARGEST = 100_000
 
 
-def read(data: Path, name: str) -> list[Query]:
+def read(data: Path, name: str) -> list[Problem]:
     """The training questions of a set, asked as its task asks them; validation stays unseen."""
     path = {"mbpp": data / "mbpp" / "mbpp.jsonl"}.get(name, data / name)
     return list(load_data(name, DataConfig(path=str(path))).questions["train"])

@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from understudy.files import write_folder
 from understudy.models.checkpoint import load_decoder, save_decoder
 from understudy.models.decoder import Decoder, Shape
-from understudy.types import Query
+from understudy.types import Problem
 
 PAD, END, ASK, USER, MODEL = "<pad>", "<eos>", "<ask>", "<user>", "<model>"
 # So small a model knows each task by its look. Give it no instruction: `instruction: ""` of the
@@ -93,7 +93,7 @@ def fresh(tokenizer: Tokenizer, size: str) -> Decoder:
 class School:
     """An endless stream of lessons, and of batches packed from them; a step has its own luck."""
 
-    def __init__(self, sets: dict[str, list[Query]], tokenizer: Tokenizer, banking: bool) -> None:
+    def __init__(self, sets: dict[str, list[Problem]], tokenizer: Tokenizer, banking: bool) -> None:
         self.tokenizer = tokenizer
         self.problems = [(q.prompt, str(q.columns["answer"])) for q in sets["gsm8k"]]
         self.code = [(q.prompt, q.worked) for q in sets["mbpp"]]
@@ -139,7 +139,7 @@ def train(args: argparse.Namespace) -> None:
     made = args.out / "tokenizer"
     sets = {name: lessons.read(args.data, name) for name in ("gsm8k", "mbpp", "banking77")}
     asked = [*sets["gsm8k"], *sets["mbpp"] * 8, *sets["banking77"]]  # there is little code
-    texts = [f"{query.prompt}\n{query.worked}" for query in asked]
+    texts = [f"{problem.prompt}\n{problem.worked}" for problem in asked]
     tokenizer = build_tokenizer(texts, made)  # both models read the same tokens
     school = School(sets, tokenizer, args.banking)
     state, done = args.out / "state", 0

@@ -24,7 +24,7 @@ from tests.clouds.endpoint_server import (
     serving,
 )
 from tests.clouds.http_client import KEY, QUERY, ask, ask_one, cloud_of
-from understudy.types import Query, Request
+from understudy.types import Problem, Request
 
 
 def json_of(content: Any) -> bytes:
@@ -60,7 +60,7 @@ def test_a_question_is_sent_as_a_chat_and_its_answer_counted_and_priced() -> Non
 
 def test_nothing_is_sent_that_was_not_set() -> None:
     with serving(answering(ok())) as server:
-        ask(cloud_of(server, api_key=None), Query("hello", "", "", 1, ""))
+        ask(cloud_of(server, api_key=None), Problem("hello", "", "", 1, ""))
     (call,) = server.calls
     assert "authorization" not in call.headers
     assert call.body == {"model": "big", "messages": [{"role": "user", "content": "hello"}]}
@@ -240,9 +240,9 @@ def test_no_more_calls_are_in_flight_than_allowed() -> None:
         await asyncio.sleep(0.02)
         return web.json_response(completion())
 
-    queries = [Query(f"question {i}", "", "", 1, "") for i in range(30)]
+    problems = [Problem(f"question {i}", "", "", 1, "") for i in range(30)]
     with serving(script) as server:
-        replies = ask(cloud_of(server, max_concurrency=3), *queries)
+        replies = ask(cloud_of(server, max_concurrency=3), *problems)
     assert [reply.error for reply in replies] == [None] * 30
     assert server.most_in_flight == 3
 

@@ -14,31 +14,31 @@ from understudy.clouds import FaultyCloud, SimulatedCloud
 from understudy.config import CloudConfig
 from understudy.errors import ConfigError
 from understudy.offload.start import build_cloud
-from understudy.tasks import FAMILIES, LEVELS, draw_query
-from understudy.types import Cloud, Query, Reply, Request
+from understudy.tasks import FAMILIES, LEVELS, draw_problem
+from understudy.types import Cloud, Problem, Reply, Request
 
 
 def cloud_of(accuracy: float = 0.5, seed: int = 0) -> SimulatedCloud:
     return SimulatedCloud({}, (accuracy,) * 5, 0.8, 0.5, 2.0, seed)
 
 
-def asked(cloud: Cloud, query: Query, attempt: int = 0) -> Reply:
-    return asyncio.run(cloud.answer(Request(query, attempt)))
+def asked(cloud: Cloud, problem: Problem, attempt: int = 0) -> Reply:
+    return asyncio.run(cloud.answer(Request(problem, attempt)))
 
 
-def asked_all(cloud: Cloud, queries: list[Query], attempt: int = 0) -> list[Reply]:
+def asked_all(cloud: Cloud, problems: list[Problem], attempt: int = 0) -> list[Reply]:
     async def all_replies() -> list[Reply]:
-        return [await cloud.answer(Request(query, attempt)) for query in queries]
+        return [await cloud.answer(Request(problem, attempt)) for problem in problems]
 
     return asyncio.run(all_replies())
 
 
-def questions(family: str, level: int, count: int) -> list[Query]:
+def questions(family: str, level: int, count: int) -> list[Problem]:
     """So many different ones, or as many as are found."""
     rng, found = random.Random(f"{family} {level}"), {}
     for _ in range(2 * count):
-        query = draw_query(FAMILIES[family], level, "train", rng)
-        found[query.prompt] = query
+        problem = draw_problem(FAMILIES[family], level, "train", rng)
+        found[problem.prompt] = problem
     return list(found.values())[:count]
 
 
@@ -52,20 +52,20 @@ def test_it_is_as_often_right_as_stated_for_each_level(family: str) -> None:
     stated = (0.9, 0.7, 0.5, 0.3, 0.1)
     cloud = SimulatedCloud({family: stated}, (1.0,) * 5, 0.8, 0.5, 2.0, 3)
     for level in LEVELS:
-        queries = questions(family, level, 200)
-        replies = zip(queries, asked_all(cloud, queries), strict=True)
-        share = statistics.mean(is_right(query, reply.text or "") for query, reply in replies)
+        problems = questions(family, level, 200)
+        replies = zip(problems, asked_all(cloud, problems), strict=True)
+        share = statistics.mean(is_right(problem, reply.text or "") for problem, reply in replies)
         wanted = stated[level - 1]
-        assert share == pytest.approx(wanted, abs=spread(wanted, len(queries)))
+        assert share == pytest.approx(wanted, abs=spread(wanted, len(problems)))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_right_answers_pass_the_checker_and_slips_do_not(family: str) -> None:
-    queries = [query for level in LEVELS for query in questions(family, level, 30)]
-    for query, reply in zip(queries, asked_all(cloud_of(1.0), queries), strict=True):
-        assert is_right(query, reply.text or "")
-    slips = asked_all(cloud_of(0.0), queries)
-    passed = [is_right(q, reply.text or "") for q, reply in zip(queries, slips, strict=True)]
+    problems = [problem for level in LEVELS for problem in questions(family, level, 30)]
+    for problem, reply in zip(problems, asked_all(cloud_of(1.0), problems), strict=True):
+        assert is_right(problem, reply.text or "")
+    slips = asked_all(cloud_of(0.0), problems)
+    passed = [is_right(q, reply.text or "") for q, reply in zip(problems, slips, strict=True)]
     # Another program may compute the same values: `x[1:]` of a slip may still be `x[1:]` to it.
     assert statistics.mean(passed) <= (0.1 if family == "programs" else 0.0)
 
@@ -73,22 +73,22 @@ def test_right_answers_pass_the_checker_and_slips_do_not(family: str) -> None:
 def test_a_family_without_figures_of_its_own_has_the_general_ones() -> None:
     cloud = SimulatedCloud({"sums": (0.0,) * 5}, (1.0,) * 5, 0.8, 0.5, 2.0, 0)
     for family, wanted in (("sums", False), ("products", True)):
-        for query in questions(family, 2, 10):
-            assert is_right(query, asked(cloud, query).text or "") == wanted
+        for problem in questions(family, 2, 10):
+            assert is_right(problem, asked(cloud, problem).text or "") == wanted
 
 
 def test_a_question_has_one_answer_for_ever_and_another_seed_another_luck() -> None:
-    queries = questions("sums", 3, 60)
-    first = asked_all(cloud_of(), queries)
-    assert asked_all(cloud_of(), queries[::-1]) == first[::-1]
-    assert asked_all(cloud_of(), queries, attempt=3) == first
-    assert asked_all(cloud_of(seed=1), queries) != first
+    problems = questions("sums", 3, 60)
+    first = asked_all(cloud_of(), problems)
+    assert asked_all(cloud_of(), problems[::-1]) == first[::-1]
+    assert asked_all(cloud_of(), problems, attempt=3) == first
+    assert asked_all(cloud_of(seed=1), problems) != first
 
 
 def test_a_call_costs_what_its_tokens_cost() -> None:
     cloud = SimulatedCloud({}, (1.0,) * 5, 0.8, 0.5, 2.0, 0)
-    query = Query("123456789", "12", "sums", 1, "12345#12")
-    reply = asked(cloud, query)
+    problem = Problem("123456789", "12", "sums", 1, "12345#12")
+    reply = asked(cloud, problem)
     # Nine characters are three tokens begun, eight are two.
     assert (reply.prompt_tokens, reply.completion_tokens) == (3, 2)
     assert reply.dollars == pytest.approx((3 * 0.5 + 2 * 2.0) / 1e6)
@@ -102,7 +102,7 @@ def test_half_of_the_calls_take_longer_than_the_stated_time() -> None:
 
 
 def test_a_question_of_nobody_is_a_failed_call_without_a_price() -> None:
-    reply = asked(cloud_of(), Query("why?", "", "", 5, ""))
+    reply = asked(cloud_of(), Problem("why?", "", "", 5, ""))
     assert (reply.text, reply.dollars) == (None, 0.0)
     assert reply.error
 
@@ -112,34 +112,34 @@ def test_a_question_of_nobody_is_a_failed_call_without_a_price() -> None:
     ["card_arrival", "B", "so $x=2$, \\boxed{2}", "```python\ndef f():  # 1\n    return 1\n```"],
 )
 def test_a_wrong_answer_without_a_mark_holds_nothing_of_the_right_one(worked: str) -> None:
-    query = Query("why?", worked, "mine", 1, worked)
-    assert asked(cloud_of(1.0), query).text == worked
-    text = asked(cloud_of(0.0), query).text or ""
+    problem = Problem("why?", worked, "mine", 1, worked)
+    assert asked(cloud_of(1.0), problem).text == worked
+    text = asked(cloud_of(0.0), problem).text or ""
     assert text
     assert not {"card", "boxed", "python", "B"} & set(text.replace("\\", " ").split())
 
 
 def test_faults_come_as_often_as_stated() -> None:
-    queries = questions("sums", 5, 400)
+    problems = questions("sums", 5, 400)
     cloud = FaultyCloud(cloud_of(1.0), 0.3, 0.2, 0)
-    replies = asked_all(cloud, queries)
+    replies = asked_all(cloud, problems)
     for error, wanted in (("timeout", 0.3), ("truncated", 0.2), (None, 0.5)):
         share = statistics.mean(reply.error == error for reply in replies)
-        assert share == pytest.approx(wanted, abs=spread(wanted, len(queries)))
-    assert replies == asked_all(cloud, queries)
-    again = asked_all(cloud, queries, attempt=1)
+        assert share == pytest.approx(wanted, abs=spread(wanted, len(problems)))
+    assert replies == asked_all(cloud, problems)
+    again = asked_all(cloud, problems, attempt=1)
     assert any(old.error and not new.error for old, new in zip(replies, again, strict=True))
 
 
 def test_a_timeout_is_free_and_slow_and_a_truncated_reply_is_paid_for() -> None:
-    query = questions("stories", 3, 1)[0]
-    whole = asked(cloud_of(1.0), query)
-    lost = asked(FaultyCloud(cloud_of(1.0), 1.0, 0.0, 0), query)
+    problem = questions("stories", 3, 1)[0]
+    whole = asked(cloud_of(1.0), problem)
+    lost = asked(FaultyCloud(cloud_of(1.0), 1.0, 0.0, 0), problem)
     assert (lost.text, lost.dollars, lost.seconds) == (None, 0.0, 30.0)
-    cut = asked(FaultyCloud(cloud_of(1.0), 0.0, 1.0, 0), query)
+    cut = asked(FaultyCloud(cloud_of(1.0), 0.0, 1.0, 0), problem)
     assert (cut.dollars, cut.prompt_tokens) == (whole.dollars, whole.prompt_tokens)
     assert cut.error == "truncated"
-    assert not is_right(query, cut.text or "")
+    assert not is_right(problem, cut.text or "")
 
 
 def test_settings_become_the_cloud_they_describe() -> None:

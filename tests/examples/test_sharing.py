@@ -14,8 +14,8 @@ import pytest
 import torch
 import yaml
 
-from understudy.config import check_settings
 from understudy.errors import ConfigError
+from understudy.settings import check_settings
 from understudy.share.population import check_dealing, shape_of
 from understudy.share.variants import ShareRun, variants_of
 from understudy.tasks.holdings import Instances

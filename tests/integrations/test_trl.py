@@ -37,7 +37,7 @@ from understudy.offload.loop import ask
 from understudy.offload.scores import Responses, Scores, Valuation, score_responses
 from understudy.recipes import defaults, method
 from understudy.tasks.stream import Phase
-from understudy.types import Query
+from understudy.types import Problem
 
 # Of GIVEN at a price of 0.5. easy: r = 1 0 1 1, c = 0 0 1 1. dead: the one that asked has no
 # reward, so r = 1 0 0 and c = 0. hard: r = c = 1, no signal.
@@ -90,10 +90,10 @@ def test_an_examination_pays_from_its_own_purse_and_moves_no_price(tmp_path: Pat
 class Ear:
     """Who knows the answers of GIVEN, as our loop asks."""
 
-    def check(self, queries: Sequence[Query], completions: Sequence[str]) -> list[float | None]:
+    def check(self, problems: Sequence[Problem], completions: Sequence[str]) -> list[float | None]:
         return [float(text.split()[-1] == "right") for text in completions]
 
-    def answer(self, query: Query, completion: str) -> str | None:
+    def answer(self, problem: Problem, completion: str) -> str | None:
         return None
 
 
@@ -109,11 +109,11 @@ def test_on_the_same_rollouts_advantages_and_price_are_those_of_our_loop(
 
     settings = ["price.initial=0.5", f"price.rate={rate}"]
     recipe = method("dagrpo")(resolve_config(defaults("dagrpo"), None, settings))
-    queries = [Query(name, "", "", 1, "") for name in given]
+    problems = [Problem(name, "", "", 1, "") for name in given]
     texts = [text for group_ in given.values() for text in group_]
     asked = tensor([text == ASK for text in texts]).view(-1, group)
-    replies = ask(MeteredCloud(GivenCloud()), queries, asked)
-    said = Responses(queries, texts, asked, replies)
+    replies = ask(MeteredCloud(GivenCloud()), problems, asked)
+    said = Responses(problems, texts, asked, replies)
     judged = score_responses(Valuation(Ear(), RewardConfig()), said)
     scores = Scores(**judged, **drawn_figures(asked), token_ask_probability=torch.zeros(1))
     dual = recipe.start()
@@ -186,13 +186,13 @@ def test_conversations_and_reward_functions_see_the_reply(tmp_path: Path) -> Non
 
 def test_a_row_becomes_a_query() -> None:
     row = {"prompt": "1+1", "solution": "2", "level": 3, "tests": ["a"], "asked": True}
-    query = query_of(row)
-    assert (query.prompt, query.solution, query.level, query.worked) == ("1+1", "2", 3, "")
-    assert query.columns == {"tests": ["a"], "asked": True}
+    problem = query_of(row)
+    assert (problem.prompt, problem.solution, problem.level, problem.worked) == ("1+1", "2", 3, "")
+    assert problem.columns == {"tests": ["a"], "asked": True}
     told = [{"role": "system", "content": "s"}, {"role": "user", "content": "u"}]
-    assert query_of({"prompt": told}) == Query("u", "", "", 1, "", "s")
+    assert query_of({"prompt": told}) == Problem("u", "", "", 1, "", "s")
     for longer in (told * 2, [told[1], told[0]], [told[1], told[1]]):
-        with pytest.raises(ConfigError, match="query="):
+        with pytest.raises(ConfigError, match="problem="):
             query_of({"prompt": longer})
 
 
@@ -268,15 +268,15 @@ FIELDS = ("solution", "family", "level", "worked")
 
 def solved(completions: list[str], **columns: Any) -> list[float | None]:
     given = zip(*(columns[name] for name in FIELDS), strict=True)
-    return TASKS.check([Query("", *fields) for fields in given], completions)
+    return TASKS.check([Problem("", *fields) for fields in given], completions)
 
 
 def learner(model: Path, folder: Path, steps: int, **options: Any) -> DualAdvantageGRPOTrainer:
     """The real thing: TRL draws with transformers, `<ask>` ends a completion, a cloud helps."""
-    queries = TASKS.batch(Phase(families=["facts"], levels=(1, 1)), 8, "train", "0")
+    problems = TASKS.batch(Phase(families=["facts"], levels=(1, 1)), 8, "train", "0")
     data = [
-        {"prompt": query.prompt + "\n"} | {name: getattr(query, name) for name in FIELDS}
-        for query in queries
+        {"prompt": problem.prompt + "\n"} | {name: getattr(problem, name) for name in FIELDS}
+        for problem in problems
     ]
     args = GRPOConfig(
         output_dir=str(folder),

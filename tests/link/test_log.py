@@ -11,16 +11,16 @@ import pytest
 
 from understudy.errors import RunError
 from understudy.link import Entry, ReplyLog, question_of
-from understudy.types import Query, Reply
+from understudy.types import Problem, Reply
 
 ANSWERED = Entry(("Be brief.", "2 + 2 = ?"), 0, Reply("fo\nur – \u2028四", 8, 2, 0.1, 0.7))
 FAILED = Entry(("", "3 + 3 = ?"), 2, Reply(None, seconds=30.0, error="timeout"))
 
 
 def test_a_question_is_its_instruction_and_its_prompt() -> None:
-    first = Query("2 + 2 = ?", "4", "sums", 1, "#4", "Be brief.", {"tests": "x"})
-    same = Query("2 + 2 = ?", "four", "facts", 2, "", "Be brief.")
-    other = Query("2 + 2 = ?", "4", "sums", 1, "#4", "Explain.")
+    first = Problem("2 + 2 = ?", "4", "sums", 1, "#4", "Be brief.", {"tests": "x"})
+    same = Problem("2 + 2 = ?", "four", "facts", 2, "", "Be brief.")
+    other = Problem("2 + 2 = ?", "4", "sums", 1, "#4", "Explain.")
     assert question_of(first) == question_of(same) != question_of(other)
 
 

@@ -9,7 +9,7 @@ from understudy.models.checkpoint import TINY
 from understudy.models.policy import Policy
 from understudy.models.sampling import Drawing
 from understudy.offload.evaluate import greedy, right_answers
-from understudy.tasks import FAMILIES, LEVELS, draw_query, open_tasks
+from understudy.tasks import FAMILIES, LEVELS, draw_problem, open_tasks
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,7 @@ def policy() -> Policy:
 
 def questions(family: str, level: int, count: int) -> list:
     rng = random.Random(f"{family} {level}")
-    return [draw_query(FAMILIES[family], level, "test", rng) for _ in range(count)]
+    return [draw_problem(FAMILIES[family], level, "test", rng) for _ in range(count)]
 
 
 def test_it_is_small(policy: Policy) -> None:
@@ -47,24 +47,24 @@ def test_every_family_is_partly_mastered(policy: Policy, family: str) -> None:
     right = {}
     with open_tasks() as tasks:
         for level in LEVELS:
-            queries = questions(family, level, 120)
-            answers, _ = greedy(policy, queries, 24)
-            right[level] = right_answers(tasks, queries, answers).mean()
+            problems = questions(family, level, 120)
+            answers, _ = greedy(policy, problems, 24)
+            right[level] = right_answers(tasks, problems, answers).mean()
     assert 0.12 < sum(right.values()) / len(LEVELS) < 0.88, right
     assert right[5] < 0.8, right
 
 
 def test_asking_is_neither_certain_nor_impossible(policy: Policy) -> None:
-    queries = [q for family in FAMILIES for q in questions(family, 3, 8)]
-    prompts = policy.prompts([query.prompt for query in queries])
+    problems = [q for family in FAMILIES for q in questions(family, 3, 8)]
+    prompts = policy.prompts([problem.prompt for problem in problems])
     drawing = Drawing(24)
-    drawn = policy.sample(prompts, 8, drawing, drawing.uniforms(8 * len(queries), 0))
+    drawn = policy.sample(prompts, 8, drawing, drawing.uniforms(8 * len(problems), 0))
     per_family = drawn.asked.view(len(FAMILIES), -1).float().mean(dim=1)
     assert ((per_family > 0.02) & (per_family < 0.8)).all(), per_family
 
 
 def test_it_reasons_where_that_pays(policy: Policy) -> None:
-    queries = questions("stories", 3, 50)
-    answers, _ = greedy(policy, queries, 24)
+    problems = questions("stories", 3, 50)
+    answers, _ = greedy(policy, problems, 24)
     with_reasoning = [answer for answer in answers if not answer.startswith("#")]
     assert len(with_reasoning) > 40

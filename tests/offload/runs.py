@@ -21,7 +21,7 @@ from understudy.offload.state import State
 from understudy.recipes import defaults, method
 from understudy.recipes.pretrain_tiny import loss_of, pupil, write_tokenizer_config
 from understudy.run import RunDirectory
-from understudy.tasks import FAMILIES, draw_query
+from understudy.tasks import FAMILIES, draw_problem
 from understudy.tasks.stream import load_stream
 
 TWO_PHASES = [
@@ -73,7 +73,7 @@ def _schooled(tokens: Tokens) -> Decoder:
         model, rng = _fresh(tokens), random.Random(0)
         optimiser = torch.optim.Adam(model.parameters(), lr=0.02)
         for _ in range(40):
-            batch = [draw_query(FAMILIES["facts"], 1, "train", rng) for _ in range(24)]
+            batch = [draw_problem(FAMILIES["facts"], 1, "train", rng) for _ in range(24)]
             optimiser.zero_grad()
             loss_of(model, tokens, batch, rng).backward()
             optimiser.step()

@@ -38,8 +38,8 @@ def gradient(config: Config) -> tuple[float, torch.Tensor]:
     """The first batch's loss, and its gradient as one vector."""
     recipe = method(config.recipe)(config)
     state = start(config, recipe)
-    queries = state.tasks.batch(load_stream(config.stream)[0], config.batch_size, "train", "0")
-    batch, scores = rollout(state, queries, config.budget, config)
+    problems = state.tasks.batch(load_stream(config.stream)[0], config.batch_size, "train", "0")
+    batch, scores = rollout(state, problems, config.budget, config)
     advantage = recipe.advantage(scores, state.dual)
     reference = reference_policy(config, state.policy)
     lesson = Lesson(batch, scores, advantage, 0.3)

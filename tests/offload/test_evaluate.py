@@ -10,7 +10,15 @@ import pytest
 
 from tests.offload.runs import Lines, config_of, trajectory
 from understudy.clouds import MeteredCloud
-from understudy.offload.evaluate import Exam, Practice, Room, examine, grade, pooled, practise
+from understudy.offload.evaluate import (
+    Calibration,
+    Exam,
+    Examiner,
+    calibrate,
+    examine,
+    grade,
+    pooled,
+)
 from understudy.offload.loop import evaluate
 from understudy.offload.start import start
 from understudy.recipes import method
@@ -62,8 +70,8 @@ def test_a_cap_admits_all_that_it_allows() -> None:
 )
 def test_a_threshold_uses_its_share_and_no_more(budget: float, spare: bool, share: float) -> None:
     margin = np.random.default_rng(0).normal(size=10_000)
-    practice = Practice(np.arange(10_000) % 5 < 3, margin)  # two in five fail
-    asked = float((margin > practice.threshold(budget, spare)).mean())
+    calibration = Calibration(np.arange(10_000) % 5 < 3, margin)  # two in five fail
+    asked = float((margin > calibration.threshold(budget, spare)).mean())
     # A standard error of the share may be kept in hand.
     assert share - 0.0051 <= asked <= share
 
@@ -72,17 +80,17 @@ def test_a_threshold_uses_its_share_and_no_more(budget: float, spare: bool, shar
 def test_a_budget_of_nothing_or_of_everything_holds_for_any_question(
     budget: float, threshold: float
 ) -> None:
-    assert Practice(LOCAL, MARGIN).threshold(budget, False) == threshold
+    assert Calibration(LOCAL, MARGIN).threshold(budget, False) == threshold
 
 
 def test_a_model_that_fails_nowhere_spares_every_call() -> None:
-    assert Practice(np.ones(5, bool), MARGIN).threshold(1.0, True) == 1e4
+    assert Calibration(np.ones(5, bool), MARGIN).threshold(1.0, True) == 1e4
 
 
 def test_tasks_are_pooled_question_by_question() -> None:
     margin = np.random.default_rng(0).normal(size=5_000)
     right = np.zeros(5_000, bool)
-    both = pooled([Practice(right, margin), Practice(~right, margin + 100)])
+    both = pooled([Calibration(right, margin), Calibration(~right, margin + 100)])
     assert both.right.mean() == pytest.approx(0.5)
     threshold = both.threshold(0.3, False)
     assert threshold > 90  # the second task wants to ask most
@@ -96,10 +104,10 @@ def test_thresholds_are_fitted_to_validation_questions_of_the_tasks_met(model: P
     state = start(config, recipe)
     for after in (0, 1, 2):
         evaluate(state, recipe, stream, config, Lines(), after)
-    room, longest = state.examination(config), config.max_completion_length
+    examiner, longest = state.examination(config), config.max_completion_length
     exams = [state.tasks.exam(phase, 64, "validation", "3") for phase in stream]
-    fitted = [practise(state.policy, room, exam, longest) for exam in exams]
-    thresholds = [practice.threshold(config.budget, True) for practice in fitted]
+    fitted = [calibrate(state.policy, examiner, exam, longest) for exam in exams]
+    thresholds = [calibration.threshold(config.budget, True) for calibration in fitted]
     both = pooled(fitted).threshold(config.budget, True)
     assert len({*thresholds, both}) == 3
     assert [row["threshold"] for row in state.matrix] == [both, thresholds[0], both]
@@ -111,10 +119,10 @@ def test_what_is_asked_does_not_depend_on_the_order_of_the_questions(model: Path
     config = config_of("dagrpo", model)
     state = start(config, method("dagrpo")(config))
     phases = load_stream(config.stream)
-    queries = [q for phase in phases for q in state.tasks.exam(phase, 12, "test", "k")]
+    problems = [q for phase in phases for q in state.tasks.exam(phase, 12, "test", "k")]
     forward, backward = (
-        examine(state.policy, Room(state.tasks, MeteredCloud(state.cloud.cloud)), asked, 8)
-        for asked in (queries, queries[::-1])
+        examine(state.policy, Examiner(state.tasks, MeteredCloud(state.cloud.cloud)), asked, 8)
+        for asked in (problems, problems[::-1])
     )
     assert np.array_equal(forward.local_right, backward.local_right[::-1])
     assert np.array_equal(forward.cloud_right, backward.cloud_right[::-1])

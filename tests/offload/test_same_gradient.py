@@ -46,7 +46,7 @@ Gradients = dict[str, Tensor]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint of random weights, two queries to a key, that often ends or asks."""
+    """A checkpoint of random weights, two problems to a key, that often ends or asks."""
     out = tmp_path_factory.mktemp("model")
     words = [word for family in FAMILIES.values() for word in family.words]
     build_tokenizer(words).save(str(out / "tokenizer.json"))
@@ -90,8 +90,8 @@ def started(folder: Path, shift: float, **settings: Any) -> tuple[State, Any, Co
 def updated(state: State, recipe: Any, config: Config, noise: float) -> tuple[Batch, Tensor]:
     """One update on fresh completions, `noise` off the policy that is said to have drawn them."""
     phase = Phase(families=dict.fromkeys(FAMILIES, 1.0))
-    queries = state.tasks.batch(phase, PROMPTS, "train", "0")
-    batch, scores = rollout(state, queries, config.budget, config)
+    problems = state.tasks.batch(phase, PROMPTS, "train", "0")
+    batch, scores = rollout(state, problems, config.budget, config)
     scores = replace(scores, reward=REWARD, valid=torch.ones_like(REWARD, dtype=torch.bool))
     far = noise * torch.randn(
         batch.drawn.logprobs.shape, generator=torch.Generator().manual_seed(1)

@@ -14,9 +14,9 @@ from understudy.config import Config, RewardConfig
 from understudy.offload.method import Dual
 from understudy.offload.scores import Responses, Scores, Valuation, score_responses
 from understudy.recipes import method
-from understudy.types import Query, Reply
+from understudy.types import Problem, Reply
 
-QUERIES = [Query(f"{i}+{i}", str(2 * i), "sums", 1, f"#{2 * i}") for i in range(4)]
+QUERIES = [Problem(f"{i}+{i}", str(2 * i), "sums", 1, f"#{2 * i}") for i in range(4)]
 WORTH = RewardConfig(local=1.0, cloud=0.6, format=0.1)
 ASK = "<ask>"
 
@@ -70,12 +70,12 @@ def test_asking_is_counted_and_expected_over_all_responses(scores: Scores) -> No
 
 @pytest.mark.parametrize("text", ["#12", "so#12", "3#12", "#7#12", "# 12 "])
 def test_the_last_answer_counts(text: str) -> None:
-    assert is_right(Query("6+6", "12", "sums", 1, ""), text)
+    assert is_right(Problem("6+6", "12", "sums", 1, ""), text)
 
 
 @pytest.mark.parametrize("text", ["", "12", "#", "#1", "#12#", "#012"])
 def test_what_is_not_the_answer(text: str) -> None:
-    assert not is_right(Query("6+6", "12", "sums", 1, ""), text)
+    assert not is_right(Problem("6+6", "12", "sums", 1, ""), text)
 
 
 def config(recipe: str, **settings: Any) -> Config:

@@ -91,7 +91,7 @@ def test_questions_that_are_too_long_are_left_out_before_the_run(
         state = start(config, method("understudy")(config))
     family = state.tasks.families["long"]
     assert isinstance(family, DataSet)
-    left = [query.prompt.strip() for part in family.questions.values() for query in part]
+    left = [problem.prompt.strip() for part in family.questions.values() for problem in part]
     assert sorted(left) == sorted(row["prompt"].strip() for row in rows if len(row["prompt"]) < 99)
     state.close()
 
@@ -100,8 +100,8 @@ def test_the_guide_does_not_pull_at_responses_that_asked_in_words(model: Path) -
     config = config_of("understudy", model, price__anchor=1.0)
     recipe = method("understudy")(config)
     state = start(config, recipe)
-    queries = state.tasks.batch(load_stream(config.stream)[0], config.batch_size, "train", "0")
-    batch, scores = rollout(state, queries, config.budget, config)
+    problems = state.tasks.batch(load_stream(config.stream)[0], config.batch_size, "train", "0")
+    batch, scores = rollout(state, problems, config.budget, config)
     spoken = torch.arange(len(batch.drawn.mask)) % 3 == 0
     heard = replace(batch, drawn=replace(batch.drawn, in_words=spoken))
     advantage = recipe.advantage(scores, state.dual)

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from understudy.config import check_settings
 from understudy.errors import ConfigError
 from understudy.link.carrier import Carrier, Inbox, Message, Parcel
+from understudy.settings import check_settings
 from understudy.share.agent import Agent
 from understudy.share.crew import Together
 from understudy.share.engine import grant

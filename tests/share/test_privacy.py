@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from understudy.config import check_settings
 from understudy.errors import ConfigError
 from understudy.link.carrier import Carrier, Inbox, Message, Parcel
 from understudy.models.stacked import NetShape
+from understudy.settings import check_settings
 from understudy.share.agent import Agent
 from understudy.share.crew import Together
 from understudy.share.learner import Learner, new_learner

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from bench.share_study import gathered
-from understudy.config import check_settings
 from understudy.errors import ConfigError, RunError
 from understudy.run import RunDirectory
+from understudy.settings import check_settings
 from understudy.share.session import check_same, new_share, resume_share
 from understudy.share.settings import ShareConfig
 from understudy.share.summary import fits, mean_and_error, speed_of, summarise

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from understudy.config import check_settings
 from understudy.errors import ConfigError
 from understudy.link.carrier import Carrier, Inbox, Message, Outcome, Parcel
 from understudy.link.graph import Edge, Graph
 from understudy.models.stacked import ABSENT, NetShape
+from understudy.settings import check_settings
 from understudy.share.agent import Agent
 from understudy.share.crew import Together
 from understudy.share.learner import new_learner

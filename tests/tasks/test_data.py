@@ -13,24 +13,24 @@ from tests.tasks.published import gsm8k_row, mbpp_row, write_lines
 from understudy.errors import ConfigError
 from understudy.tasks.data import SPLITS, DataConfig, DataSet, load_data, sixteenth
 from understudy.tasks.forms import FORMS
-from understudy.types import Query
+from understudy.types import Problem
 
 
 def data_of(name: str, path: Path | str, **settings: Any) -> DataSet:
     return load_data(name, DataConfig(path=str(path), **settings))
 
 
-def every(data: DataSet) -> list[Query]:
-    return [query for split in SPLITS for query in data.questions[split]]
+def every(data: DataSet) -> list[Problem]:
+    return [problem for split in SPLITS for problem in data.questions[split]]
 
 
 def sizes(data: DataSet) -> list[int]:
     return [len(data.questions[split]) for split in SPLITS]
 
 
-def only(name: str, row: dict[str, Any], tmp_path: Path, **settings: Any) -> Query:
-    (query,) = every(data_of(name, write_lines(tmp_path / "one.jsonl", [row]), **settings))
-    return query
+def only(name: str, row: dict[str, Any], tmp_path: Path, **settings: Any) -> Problem:
+    (problem,) = every(data_of(name, write_lines(tmp_path / "one.jsonl", [row]), **settings))
+    return problem
 
 
 def test_gsm8k(tmp_path: Path) -> None:
@@ -40,13 +40,13 @@ def test_gsm8k(tmp_path: Path) -> None:
     train, validation, test = sizes(data)
     assert (train + validation, test) == (400, 40)
     assert 30 <= validation <= 70  # 1/8 of 400, give or take three deviations
-    by_prompt = {query.prompt: query for query in every(data)}
-    query = by_prompt["Question 11?"]
-    assert (query.solution, query.level, query.family) == ("1011", 3, "gsm8k")
-    assert query.worked.endswith("One more: 2+1=3.\n#### 1,011")
-    assert "####" in query.instruction
-    assert query.columns["answer"] == gsm8k_row(11)["answer"]
-    assert {query.level for query in every(data)} == {1, 2, 3, 4, 5}
+    by_prompt = {problem.prompt: problem for problem in every(data)}
+    problem = by_prompt["Question 11?"]
+    assert (problem.solution, problem.level, problem.family) == ("1011", 3, "gsm8k")
+    assert problem.worked.endswith("One more: 2+1=3.\n#### 1,011")
+    assert "####" in problem.instruction
+    assert problem.columns["answer"] == gsm8k_row(11)["answer"]
+    assert {problem.level for problem in every(data)} == {1, 2, 3, 4, 5}
 
 
 def test_math(tmp_path: Path) -> None:
@@ -62,9 +62,9 @@ def test_math(tmp_path: Path) -> None:
         (tmp_path / folder / "1.json").write_text(json.dumps(own))
     data = data_of("MATH", tmp_path)
     assert len(every(data)) == 2
-    (query,) = data.questions["test"]
-    assert (query.solution, query.level, query.worked) == ("\\frac{1}{2}", 2, row["solution"])
-    assert query.columns["type"] == "Prealgebra"
+    (problem,) = data.questions["test"]
+    assert (problem.solution, problem.level, problem.worked) == ("\\frac{1}{2}", 2, row["solution"])
+    assert problem.columns["type"] == "Prealgebra"
 
 
 def test_mbpp_is_divided_by_number_and_hides_tests(tmp_path: Path) -> None:
@@ -76,19 +76,19 @@ def test_mbpp_is_divided_by_number_and_hides_tests(tmp_path: Path) -> None:
         "validation": [511, 600],
         "test": [11, 510],
     }
-    query = data.questions["test"][0]
-    assert "assert add(0)" in query.prompt
-    assert "assert add(1)" not in query.prompt
-    assert query.worked.startswith("```python\ndef add(x):\n    return")
-    assert query.columns["tests"] == mbpp_row(query.columns["task_id"])["test_list"]
+    problem = data.questions["test"][0]
+    assert "assert add(0)" in problem.prompt
+    assert "assert add(1)" not in problem.prompt
+    assert problem.worked.startswith("```python\ndef add(x):\n    return")
+    assert problem.columns["tests"] == mbpp_row(problem.columns["task_id"])["test_list"]
 
 
 def test_arc_as_the_hub_has_it(tmp_path: Path) -> None:
     choices = {"text": ["dry", "wet", "oily"], "label": ["1", "2", "3"]}
     row = {"id": "x", "question": "Which?", "choices": choices, "answerKey": "3"}
-    query = only("arc", row, tmp_path)
-    assert query.prompt == "Which?\nA. dry\nB. wet\nC. oily"
-    assert (query.solution, query.columns["options"]) == ("C", ["dry", "wet", "oily"])
+    problem = only("arc", row, tmp_path)
+    assert problem.prompt == "Which?\nA. dry\nB. wet\nC. oily"
+    assert (problem.solution, problem.columns["options"]) == ("C", ["dry", "wet", "oily"])
 
 
 def test_arc_as_instructions(tmp_path: Path) -> None:
@@ -99,15 +99,15 @@ def test_arc_as_instructions(tmp_path: Path) -> None:
         "output": "the correct answer is answer3",
         "answer": "answer3",
     }
-    query = only("arc-challenge", row, tmp_path)
-    assert (query.prompt, query.solution) == ("Which?\nA. dry\nB. wet\nC. oily", "C")
+    problem = only("arc-challenge", row, tmp_path)
+    assert (problem.prompt, problem.solution) == ("Which?\nA. dry\nB. wet\nC. oily", "C")
 
 
 @pytest.mark.parametrize("answer", [1, "1", "B"])
 def test_mmlu(answer: Any, tmp_path: Path) -> None:
     row = {"question": "Which?", "subject": "physics", "choices": ["a", "b"], "answer": answer}
-    query = only("mmlu", row, tmp_path)
-    assert (query.prompt, query.solution) == ("Which?\nA. a\nB. b", "B")
+    problem = only("mmlu", row, tmp_path)
+    assert (problem.prompt, problem.solution) == ("Which?\nA. a\nB. b", "B")
 
 
 def test_labels_are_told_while_they_are_few(tmp_path: Path) -> None:
@@ -117,9 +117,9 @@ def test_labels_are_told_while_they_are_few(tmp_path: Path) -> None:
     (tmp_path / "categories.json").write_text('["intent_0"]')
     data = data_of("banking77", tmp_path)
     assert data.checker.labels == ("intent_0", "intent_1", "intent_2")
-    (query,) = data.questions["test"]
-    assert (query.prompt, query.solution) == ('a, quoted "text"', "intent_1")
-    assert "intent_0, intent_1, intent_2" in query.instruction
+    (problem,) = data.questions["test"]
+    assert (problem.prompt, problem.solution) == ('a, quoted "text"', "intent_1")
+    assert "intent_0, intent_1, intent_2" in problem.instruction
     (tmp_path / "train.csv").write_text(
         "\n".join(["text,category"] + [f"q{i},l{i}" for i in range(101)])
     )
@@ -143,16 +143,16 @@ def test_programs_without_tests_are_left_out_and_counted(tmp_path: Path) -> None
         data_of("taco", path)
     write_lines(path, [*rows, {"question": "q", "input_output": json.dumps(tested)}])
     with pytest.warns(UserWarning, match="3 rows hold no test"):
-        (query,) = every(data_of("taco", path))
-    assert query.columns["cases"] == [("1\n", "2\n")]
-    assert not {"input_output", "solutions"} & query.columns.keys()
+        (problem,) = every(data_of("taco", path))
+    assert problem.columns["cases"] == [("1\n", "2\n")]
+    assert not {"input_output", "solutions"} & problem.columns.keys()
 
 
 def test_only_a_list_of_one_may_come_unwrapped(tmp_path: Path) -> None:
     def test_of(output: Any) -> str:
         told = {"fn_name": "f", "inputs": [[1]], "outputs": [output]}
-        query = only("taco", {"question": "q", "input_output": json.dumps(told)}, tmp_path)
-        return str(query.columns["tests"][0])
+        problem = only("taco", {"question": "q", "input_output": json.dumps(told)}, tmp_path)
+        return str(problem.columns["tests"][0])
 
     for output, passes in (([7], True), ([7, 8], False), (7, True)):
         try:
@@ -168,7 +168,7 @@ def test_sms_as_published(tmp_path: Path) -> None:
     path = tmp_path / "SMSSpamCollection"
     path.write_text('ham\tsay "hi\nspam\tWIN\nham\tlives around he\nre though\nspam\tWIN\n')
     data = data_of("sms-spam", tmp_path)
-    found = {query.prompt: query.solution for query in every(data)}
+    found = {problem.prompt: problem.solution for problem in every(data)}
     assert found == {'say "hi': "ham", "WIN": "spam", "lives around he re though": "ham"}
     assert len(every(data)) == 3
 
@@ -177,7 +177,7 @@ def test_equal_prompts_stand_in_one_split_only(tmp_path: Path) -> None:
     write_lines(tmp_path / "train.jsonl", [gsm8k_row(i) for i in (*range(50), *range(50))])
     write_lines(tmp_path / "test.jsonl", map(gsm8k_row, range(40, 60)))
     data = data_of("gsm8k", tmp_path)
-    prompts = [query.prompt for query in every(data)]
+    prompts = [problem.prompt for problem in every(data)]
     assert len(prompts) == len(set(prompts)) == 60
     assert len(data.questions["test"]) == 20
 
@@ -187,8 +187,8 @@ def test_an_undivided_file_is_divided_by_its_prompts_alone(tmp_path: Path) -> No
     data = data_of("gsm8k", write_lines(tmp_path / "rows.jsonl", rows))
     again = data_of("other-gsm8k", write_lines(tmp_path / "other.jsonl", reversed(rows)))
     for split, sixteenths in (("test", 3), ("validation", 3), ("train", 10)):
-        part = {query.prompt for query in data.questions[split]}  # type: ignore[index]
-        assert part == {query.prompt for query in again.questions[split]}  # type: ignore[index]
+        part = {problem.prompt for problem in data.questions[split]}  # type: ignore[index]
+        assert part == {problem.prompt for problem in again.questions[split]}  # type: ignore[index]
         assert len(part) / 600 == pytest.approx(sixteenths / 16, abs=0.06)
 
 
@@ -227,7 +227,7 @@ def test_a_file_of_ones_own(ending: str, tmp_path: Path) -> None:
         )
     data = data_of("mine", path, checker="number", prompt="asked", solution="right", level="hard")
     assert data.checker.kind == "number"
-    found = {query.prompt: (query.solution, query.level) for query in every(data)}
+    found = {problem.prompt: (problem.solution, problem.level) for problem in every(data)}
     assert found == {row["asked"]: (row["right"], int(row["hard"])) for row in rows}
 
 
@@ -239,7 +239,7 @@ def test_programs_of_ones_own(tmp_path: Path) -> None:
     ]
     path = write_lines(tmp_path / "mine.jsonl", rows)
     data = data_of("mine", path, form="columns", checker="code", prompt="ask", solution="check")
-    found = {query.prompt: query.columns for query in every(data)}
+    found = {problem.prompt: problem.columns for problem in every(data)}
     assert found["one"]["tests"] == ["assert f() == 1"]
     assert found["two"]["cases"] == [("1\n", "2\n")]
     assert found["three"]["tests"] == ["assert f() == 3"]

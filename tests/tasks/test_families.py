@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from understudy.tasks import ANSWER_MARK, FAMILIES, LEVELS, answer_of, draw_query, split_of
+from understudy.tasks import ANSWER_MARK, FAMILIES, LEVELS, answer_of, draw_problem, split_of
 from understudy.tasks.family import Draft, Split
 
 EVERY = pytest.mark.parametrize(("name", "level"), [(n, lv) for n in FAMILIES for lv in LEVELS])
@@ -65,7 +65,7 @@ def test_slips_fail_the_checker(name: str, level: int) -> None:
 
 @EVERY
 def test_a_prompt_has_one_solution(name: str, level: int) -> None:
-    """The prompt is a query's identity: drawn again, it is the same problem."""
+    """The prompt is a problem's identity: drawn again, it is the same problem."""
     found = defaultdict(set)
     for draft in drafts(name, level, 1000):
         # Two programs may fit the same examples; their hidden inputs are drawn anew.
@@ -91,10 +91,12 @@ def test_queries_keep_to_their_split_family_and_level(name: str, level: int) -> 
     started = time.process_time()
     drawn: dict[Split, set[str]] = {}
     for split in SPLITS:
-        queries = [draw_query(FAMILIES[name], level, split, rng) for _ in range(40)]
-        assert {(q.family, q.level) for q in queries} == {(name, level)}
-        drawn[split] = {q.prompt for q in queries}
-    assert time.process_time() - started < 2.0  # 120 queries; a rejection loop could go on for ever
+        problems = [draw_problem(FAMILIES[name], level, split, rng) for _ in range(40)]
+        assert {(q.family, q.level) for q in problems} == {(name, level)}
+        drawn[split] = {q.prompt for q in problems}
+    assert (
+        time.process_time() - started < 2.0
+    )  # 120 problems; a rejection loop could go on for ever
     assert not drawn["train"] & drawn["test"]
     assert not drawn["train"] & drawn["validation"]
     assert not drawn["validation"] & drawn["test"]
@@ -104,7 +106,7 @@ def test_queries_keep_to_their_split_family_and_level(name: str, level: int) -> 
 def test_equal_seeds_draw_equal_queries(name: str, level: int) -> None:
     def draw(seed: int) -> list[object]:
         rng = random.Random(seed)
-        return [draw_query(FAMILIES[name], level, "train", rng) for _ in range(10)]
+        return [draw_problem(FAMILIES[name], level, "train", rng) for _ in range(10)]
 
     assert draw(3) == draw(3)
     assert draw(3) != draw(4)

@@ -12,13 +12,13 @@ from understudy.errors import UnderstudyError
 from understudy.tasks.checker import Checker
 from understudy.tasks.judge import Judge
 from understudy.tasks.mathematics import Mathematics
-from understudy.types import Query
+from understudy.types import Problem
 
 pytest.importorskip("math_verify")
 
 
-def query_of(solution: str) -> Query:
-    return Query("asked", solution, "math", 1, "")
+def query_of(solution: str) -> Problem:
+    return Problem("asked", solution, "math", 1, "")
 
 
 def verdict(

@@ -1,4 +1,4 @@
-"""A typed question becomes the query its family would have drawn, or nothing at all."""
+"""A typed question becomes the problem its family would have drawn, or nothing at all."""
 
 from __future__ import annotations
 
@@ -26,31 +26,31 @@ def drafts(name: str, level: int, count: int) -> list[Draft]:
 @EVERY
 def test_what_a_family_draws_is_recognised(name: str, level: int) -> None:
     for draft in drafts(name, level, 400):
-        query = recognise(draft.prompt)
-        assert query is not None, draft
-        assert (query.prompt, query.family) == (draft.prompt, name)
-        assert 1 <= query.level <= level
-        answer = answer_of(query.worked)
+        problem = recognise(draft.prompt)
+        assert problem is not None, draft
+        assert (problem.prompt, problem.family) == (draft.prompt, name)
+        assert 1 <= problem.level <= level
+        answer = answer_of(problem.worked)
         assert answer is not None
-        assert FAMILIES[name].check(answer, query.solution)
+        assert FAMILIES[name].check(answer, problem.solution)
         if name != "programs":  # theirs: the next test
-            assert (query.solution, query.worked) == (draft.solution, draft.worked)
+            assert (problem.solution, problem.worked) == (draft.solution, draft.worked)
 
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_a_recognised_program_fits_the_examples_shown(level: int) -> None:
     agreeing = 0
     for draft in drafts("programs", level, 300):
-        query = recognise(draft.prompt)
-        assert query is not None
-        source, meant = answer_of(query.worked), answer_of(draft.worked)
+        problem = recognise(draft.prompt)
+        assert problem is not None
+        source, meant = answer_of(problem.worked), answer_of(draft.worked)
         assert source is not None
         assert meant is not None
         shown = [
             [[int(n) for n in part.split()] for part in example.split(">")]
             for example in draft.prompt.split("; ")
         ]
-        tests = json.loads(query.solution)
+        tests = json.loads(problem.solution)
         assert [x for x, _ in tests] == [x for x, _ in shown]
         assert [y if isinstance(y, list) else [y] for _, y in tests] == [y for _, y in shown]
         agreeing += FAMILIES["programs"].check(source, draft.solution)
@@ -94,10 +94,10 @@ def test_a_recognised_program_fits_the_examples_shown(level: int) -> None:
     ],
 )
 def test_a_case_by_hand(prompt: str, level: int, solution: str, worked: str | None) -> None:
-    query = recognise(prompt)
-    assert query is not None
-    assert (query.level, query.solution) == (level, solution)
-    assert worked is None or query.worked == worked
+    problem = recognise(prompt)
+    assert problem is not None
+    assert (problem.level, problem.solution) == (level, solution)
+    assert worked is None or problem.worked == worked
 
 
 def test_every_creature_is_known_at_its_level() -> None:
@@ -106,9 +106,9 @@ def test_every_creature_is_known_at_its_level() -> None:
             truth = truth_of(attribute, creature)
             others = [value for value in values if value != truth]
             shown = f"a{others[0]} b{others[1]} c{truth} d{others[2]}"
-            query = recognise(f"{attribute} of {creature}? {shown}")
-            assert query is not None
-            assert (query.level, query.solution) == (1 + number // 12, "c")
+            problem = recognise(f"{attribute} of {creature}? {shown}")
+            assert problem is not None
+            assert (problem.level, problem.solution) == (1 + number // 12, "c")
             without = f"a{others[0]} b{others[1]} c{others[3]} d{others[2]}"
             assert recognise(f"{attribute} of {creature}? {without}") is None
             twice = f"a{others[0]} b{others[0]} c{truth} d{others[2]}"
@@ -193,18 +193,18 @@ def test_sums_and_products_of_any_size_are_right(prompt: str) -> None:
     left, right = prompt.split(sign)
     a, b = int(left), int(right)
     plain = prompt == f"{a}{sign}{b}"
-    query = recognise(prompt)
+    problem = recognise(prompt)
     if not plain or (sign == "-" and a < b):
-        assert query is None
+        assert problem is None
         return
-    assert query is not None
-    assert int(query.solution) == {"+": a + b, "-": a - b, "*": a * b}[sign]
-    steps = [int(step) for step in query.worked.split("#")[0].split(",") if step]
+    assert problem is not None
+    assert int(problem.solution) == {"+": a + b, "-": a - b, "*": a * b}[sign]
+    steps = [int(step) for step in problem.worked.split("#")[0].split(",") if step]
     if sign == "*" and steps:
         assert sum(steps) == a * b
-    if sign != "*" and query.level >= 3:
+    if sign != "*" and problem.level >= 3:
         digits = enumerate(_uncarried(steps))
-        assert sum(digit * 10**i for i, digit in digits) == int(query.solution)
+        assert sum(digit * 10**i for i, digit in digits) == int(problem.solution)
 
 
 @pytest.mark.parametrize(
@@ -228,14 +228,14 @@ def test_hostile_prompts_are_refused_at_once(prompt: str) -> None:
 
 
 def _check_whole(prompt: str) -> None:
-    query = recognise(prompt)
-    if query is None:
+    problem = recognise(prompt)
+    if problem is None:
         return
-    assert query.prompt == prompt
-    assert query.level in LEVELS
-    answer = answer_of(query.worked)
+    assert problem.prompt == prompt
+    assert problem.level in LEVELS
+    answer = answer_of(problem.worked)
     assert answer is not None
-    assert FAMILIES[query.family].check(answer, query.solution)
+    assert FAMILIES[problem.family].check(answer, problem.solution)
 
 
 def _uncarried(steps: list[int]) -> list[int]:

@@ -12,11 +12,11 @@ import pytest
 from understudy.errors import ConfigError, UnderstudyError
 from understudy.tasks.judge import Judge
 from understudy.tasks.rewards import CheckerReward, Reward, load_reward, text_of
-from understudy.types import Query
+from understudy.types import Problem
 
 ASKED = [
-    Query("1+1?", "2", "math", 1, "", "Answer.", {"solution": "$2$", "source": "book"}),
-    Query("1+2?", "3", "sums", 2, ""),
+    Problem("1+1?", "2", "math", 1, "", "Answer.", {"solution": "$2$", "source": "book"}),
+    Problem("1+2?", "3", "sums", 2, ""),
 ]
 
 
@@ -33,7 +33,7 @@ def test_trls_accuracy_reward_works_unchanged() -> None:
     assert reward.name == "accuracy_reward"
     completions = ["so \\boxed{2}", "so \\boxed{4}"]
     assert reward.values(ASKED, completions) == [1.0, 0.0]
-    assert reward.values([Query("?", "", "f", 1, "")], ["\\boxed{1}"]) == [None]
+    assert reward.values([Problem("?", "", "f", 1, "")], ["\\boxed{1}"]) == [None]
 
 
 def test_trls_format_reward_works_unchanged() -> None:

@@ -60,25 +60,25 @@ def test_batches_depend_on_their_key_alone() -> None:
 
 def test_a_batch_keeps_to_its_split_families_and_levels() -> None:
     phase = Phase.model_validate({"families": {"sums": 1, "strings": 3}, "levels": (2, 4)})
-    queries = TASKS.batch(phase, 800, "validation", "k")
-    assert {query.level for query in queries} == {2, 3, 4}
-    assert all(split_of(query.family, query.prompt) == "validation" for query in queries)
-    share = Counter(query.family for query in queries)["strings"] / len(queries)
+    problems = TASKS.batch(phase, 800, "validation", "k")
+    assert {problem.level for problem in problems} == {2, 3, 4}
+    assert all(split_of(problem.family, problem.prompt) == "validation" for problem in problems)
+    share = Counter(problem.family for problem in problems)["strings"] / len(problems)
     assert share == pytest.approx(0.75, abs=0.06)
 
 
 def test_an_exam_asks_every_family_and_level_equally_often() -> None:
     phase = Phase.model_validate({"families": list(FAMILIES), "levels": (1, 5)})
-    queries = TASKS.exam(phase, len(FAMILIES) * 10, "test", "k")
-    counts = Counter((query.family, query.level) for query in queries)
+    problems = TASKS.exam(phase, len(FAMILIES) * 10, "test", "k")
+    counts = Counter((problem.family, problem.level) for problem in problems)
     assert counts == {(name, level): 2 for name in FAMILIES for level in range(1, 6)}
-    assert all(split_of(query.family, query.prompt) == "test" for query in queries)
-    assert queries == TASKS.exam(phase, len(FAMILIES) * 10, "test", "k")
+    assert all(split_of(problem.family, problem.prompt) == "test" for problem in problems)
+    assert problems == TASKS.exam(phase, len(FAMILIES) * 10, "test", "k")
 
 
 def test_an_exam_follows_the_shares() -> None:
     phase = Phase.model_validate({"families": {"sums": 3, "facts": 1}})
-    counts = Counter(query.family for query in TASKS.exam(phase, 40, "test", "k"))
+    counts = Counter(problem.family for problem in TASKS.exam(phase, 40, "test", "k"))
     assert counts == {"sums": 30, "facts": 10}
 
 

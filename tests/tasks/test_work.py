@@ -19,7 +19,7 @@ from understudy.tasks.data import DataConfig, DataSet, load_data
 from understudy.tasks.judge import Judge
 from understudy.tasks.stream import Phase, load_stream
 from understudy.tasks.work import Tasks, open_tasks
-from understudy.types import Query
+from understudy.types import Problem
 
 needs_sandbox = pytest.mark.skipif(which("bwrap") is None, reason="bubblewrap is not installed")
 
@@ -58,18 +58,18 @@ def test_generated_questions_stay_those_of_the_studies(
     tasks: Tasks, split: Any, digest: str
 ) -> None:
     phase = phase_of({"sums": 2, "facts": 1, "programs": 1}, levels=(2, 4))
-    queries = tasks.batch(phase, 50, split, "k") + tasks.exam(phase, 50, split, "k")
-    text = "\n".join(query.prompt for query in queries)
+    problems = tasks.batch(phase, 50, split, "k") + tasks.exam(phase, 50, split, "k")
+    text = "\n".join(problem.prompt for problem in problems)
     assert hashlib.sha256(text.encode()).hexdigest()[:16] == digest
 
 
 def test_a_question_from_outside_is_asked_as_the_data_asks_its_own(tasks: Tasks) -> None:
     family = tasks.families["gsm8k"]
     assert isinstance(family, DataSet)
-    query = family.question("How many?")
+    problem = family.question("How many?")
     (other,) = tasks.batch(phase_of("gsm8k"), 1, "train", "k")
-    assert (query.prompt, query.family) == ("How many?", "gsm8k")
-    assert query.instruction == other.instruction != ""
+    assert (problem.prompt, problem.family) == ("How many?", "gsm8k")
+    assert problem.instruction == other.instruction != ""
 
 
 def test_a_batch_depends_on_its_key_alone(tasks: Tasks) -> None:
@@ -78,27 +78,29 @@ def test_a_batch_depends_on_its_key_alone(tasks: Tasks) -> None:
     assert tasks.batch(phase, 40, "train", "seed 1 step 7") == first
     assert tasks.batch(phase, 40, "train", "seed 1 step 8") != first
     assert tasks.batch(phase, 9, "train", "seed 1 step 7") == first[:9]
-    assert {query.family for query in first} == {"gsm8k", "sums"}
+    assert {problem.family for problem in first} == {"gsm8k", "sums"}
 
 
 def test_a_batch_repeats_no_question_before_all_were_asked(tasks: Tasks) -> None:
     pool = tasks.families["mbpp"].pool("train", (1, 5))  # type: ignore[union-attr]
     prompts = [q.prompt for q in tasks.batch(phase_of("mbpp"), 2 * len(pool), "train", "k")]
-    assert Counter(prompts) == {query.prompt: 2 for query in pool}
+    assert Counter(prompts) == {problem.prompt: 2 for problem in pool}
     assert len(set(prompts[: len(pool)])) == len(pool)
 
 
 def test_an_exam_asks_nothing_twice_and_all_where_there_are_no_more(tasks: Tasks) -> None:
     phase = phase_of({"gsm8k": 1, "sums": 1})
-    some = [query for query in tasks.exam(phase, 40, "test", "k") if query.family == "gsm8k"]
-    assert len({query.prompt for query in some}) == len(some) == 20
-    every = [query for query in tasks.exam(phase, 400, "test", "k") if query.family == "gsm8k"]
-    assert len({query.prompt for query in every}) == len(every) == 40
+    some = [problem for problem in tasks.exam(phase, 40, "test", "k") if problem.family == "gsm8k"]
+    assert len({problem.prompt for problem in some}) == len(some) == 20
+    every = [
+        problem for problem in tasks.exam(phase, 400, "test", "k") if problem.family == "gsm8k"
+    ]
+    assert len({problem.prompt for problem in every}) == len(every) == 40
 
 
 def test_levels_choose_questions(tasks: Tasks) -> None:
-    queries = tasks.batch(phase_of("gsm8k", levels=(2, 3)), 30, "train", "k")
-    assert {query.level for query in queries} == {2, 3}
+    problems = tasks.batch(phase_of("gsm8k", levels=(2, 3)), 30, "train", "k")
+    assert {problem.level for problem in problems} == {2, 3}
     with pytest.raises(ConfigError, match=r"mbpp.*level from 2 to 3"):
         tasks.batch(phase_of("mbpp", levels=(2, 3)), 1, "train", "k")
 
@@ -106,15 +108,15 @@ def test_levels_choose_questions(tasks: Tasks) -> None:
 @needs_sandbox
 def test_every_kind_is_checked_in_one_call_in_order(tasks: Tasks) -> None:
     phases = [phase_of(name) for name in ("mbpp", "sums", "gsm8k", "math", "programs")]
-    queries = [query for phase in phases for query in tasks.batch(phase, 3, "train", "k")]
-    queries = queries[::2] + queries[1::2]
-    right = [query.worked for query in queries]
-    assert tasks.check(queries, right) == [1.0] * len(queries)
+    problems = [problem for phase in phases for problem in tasks.batch(phase, 3, "train", "k")]
+    problems = problems[::2] + problems[1::2]
+    right = [problem.worked for problem in problems]
+    assert tasks.check(problems, right) == [1.0] * len(problems)
     wrong = [worked if i % 2 else "#0 #### 0 \\boxed{0.1}" for i, worked in enumerate(right)]
-    assert tasks.check(queries, wrong) == [float(i % 2) for i in range(len(queries))]
+    assert tasks.check(problems, wrong) == [float(i % 2) for i in range(len(problems))]
 
 
-def one(tasks: Tasks, family: str) -> Query:
+def one(tasks: Tasks, family: str) -> Problem:
     return tasks.batch(phase_of(family), 1, "train", "k")[0]
 
 
@@ -161,17 +163,17 @@ def test_humaneval_takes_the_whole_function_or_its_body(tmp_path: Path, judge: J
     path = tmp_path / "HumanEval.jsonl.gz"
     path.write_bytes(gzip.compress(json.dumps(HUMANEVAL).encode()))
     data = load_data("humaneval", DataConfig(path=str(path)))
-    (query,) = data.questions["test"]
+    (problem,) = data.questions["test"]
     tasks = Tasks({"humaneval": data}, judge)
     completions = [
-        query.worked,
+        problem.worked,
         "    return sum(numbers)\n",
         "Here:\n```python\ndef total(numbers: List[int]) -> int:\n    return sum(numbers)\n```",
         "    return 3\n",
         "I do not know",
         "",
     ]
-    assert tasks.check([query] * 6, completions) == [1.0, 1.0, 1.0, 0.0, 0.0, 0.0]
+    assert tasks.check([problem] * 6, completions) == [1.0, 1.0, 1.0, 0.0, 0.0, 0.0]
 
 
 ROOT = {
@@ -188,10 +190,10 @@ ROOT = {
 def test_humaneval_checks_by_the_functions_it_gave(tmp_path: Path, judge: Judge) -> None:
     path = write_lines(tmp_path / "HumanEval.jsonl", [ROOT])
     data = load_data("humaneval", DataConfig(path=str(path)))
-    (query,) = data.questions["test"]
+    (problem,) = data.questions["test"]
     cheat = "def poly(xs, x):\n    return 0\n\ndef root(xs):\n    return 7\n"
     tasks = Tasks({"humaneval": data}, judge)
-    assert tasks.check([query] * 2, [query.worked, cheat]) == [1.0, 0.0]
+    assert tasks.check([problem] * 2, [problem.worked, cheat]) == [1.0, 0.0]
 
 
 @needs_sandbox
@@ -216,11 +218,11 @@ def test_programs_that_read_and_print(tmp_path: Path, judge: Judge) -> None:
         },
     ]
     data = load_data("taco", DataConfig(path=str(write_lines(tmp_path / "taco.jsonl", rows))))
-    queries = sorted((q for part in data.questions.values() for q in part), key=lambda q: q.prompt)
-    read, called = queries
+    problems = sorted((q for part in data.questions.values() for q in part), key=lambda q: q.prompt)
+    read, called = problems
     assert (read.level, called.level) == (3, 1)
     tasks = Tasks({"taco": data}, judge)
-    assert tasks.check(queries, [query.worked for query in queries]) == [1.0, 1.0]
+    assert tasks.check(problems, [problem.worked for problem in problems]) == [1.0, 1.0]
     assert tasks.check([read, called], ["print(4)", "class Solution: pass"]) == [0.0, 0.0]
 
 
@@ -248,7 +250,7 @@ def test_a_data_set_does_not_hide_a_generated_family(tmp_path: Path) -> None:
 
 def test_opening_starts_no_process_and_closing_twice_is_harmless() -> None:
     with open_tasks() as tasks:
-        query = one(tasks, "sums")
-        assert tasks.check([query], [query.worked]) == [1.0]
+        problem = one(tasks, "sums")
+        assert tasks.check([problem], [problem.worked]) == [1.0]
         assert not tasks.undecided
     tasks.close()

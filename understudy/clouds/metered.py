@@ -9,7 +9,7 @@ from typing import Any
 
 from understudy.errors import CheckpointError, UnderstudyError
 from understudy.link import Entry, Question, ReplyLog, Spend, question_of
-from understudy.types import Cloud, Query, Reply, Request
+from understudy.types import Cloud, Problem, Reply, Request
 
 # What a cloud raises for a fault of its program or its settings. All else is a failed call.
 _DEFECTS = (
@@ -66,14 +66,14 @@ class MeteredCloud:
         self._recall(state.get("lines", 0), set(state.get("uncounted", [])))
 
     async def answer(self, request: Request) -> Reply:
-        return (await self.answer_all([request.query]))[0]
+        return (await self.answer_all([request.problem]))[0]
 
-    async def answer_all(self, queries: Sequence[Query]) -> list[Reply]:
-        """A reply per query, in order; equal questions cross the link once."""
-        asked = [question_of(query) for query in queries]
+    async def answer_all(self, problems: Sequence[Problem]) -> list[Reply]:
+        """A reply per problem, in order; equal questions cross the link once."""
+        asked = [question_of(problem) for problem in problems]
         new = {
-            question: query
-            for question, query in zip(asked, queries, strict=True)
+            question: problem
+            for question, problem in zip(asked, problems, strict=True)
             if question not in self._replies
         }
         requests = [Request(new[question], self._attempts.get(question, 0)) for question in new]
@@ -95,11 +95,11 @@ class MeteredCloud:
             answers.append(fresh.get(question) or self._replies[question])
         return answers
 
-    def replies(self, queries: Sequence[Query]) -> list[Reply]:
+    def replies(self, problems: Sequence[Problem]) -> list[Reply]:
         """`answer_all`, waited for; not from within an event loop."""
         if self._runner is None:
             self._runner = asyncio.Runner()
-        return self._runner.run(self.answer_all(queries))
+        return self._runner.run(self.answer_all(problems))
 
     def close(self) -> None:
         """Close the connections and the log; both open again when they are needed."""
@@ -143,7 +143,7 @@ class MeteredCloud:
 
     async def _crossed(self, request: Request) -> Reply:
         """The reply paid for before, or that of a call, on record before it is used."""
-        question, attempt = question_of(request.query), request.attempt
+        question, attempt = question_of(request.problem), request.attempt
         if (question, attempt) in self._paid:
             return self._paid[question, attempt][1]
         try:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from understudy.tasks import ANSWER_MARK
-from understudy.types import Query, Reply, Request
+from understudy.types import Problem, Reply, Request
 
 # A character is about a quarter of a token in the large models' own counting.
 _CHARACTERS_PER_TOKEN = 4
@@ -16,7 +16,7 @@ _CHARACTERS_PER_TOKEN = 4
 
 @dataclass(frozen=True, slots=True)
 class SimulatedCloud:
-    """Answers right with a stated probability; the same query always gets the same answer."""
+    """Answers right with a stated probability; the same problem always gets the same answer."""
 
     accuracy: Mapping[str, tuple[float, ...]]  # per family, one figure per level
     default_accuracy: tuple[float, ...]
@@ -26,16 +26,16 @@ class SimulatedCloud:
     seed: int
 
     async def answer(self, request: Request) -> Reply:
-        query = request.query
-        if not query.worked:
+        problem = request.problem
+        if not problem.worked:
             return Reply(
                 text=None, error="the simulated cloud knows only the forms of docs/tasks.md"
             )
-        luck = _luck(self.seed, query.prompt, "answer")
-        levels = self.accuracy.get(query.family, self.default_accuracy)
-        right = luck.random() < levels[query.level - 1]
-        text = query.worked if right else _wrong(query, luck)
-        prompt_tokens = -(-len(query.prompt) // _CHARACTERS_PER_TOKEN)
+        luck = _luck(self.seed, problem.prompt, "answer")
+        levels = self.accuracy.get(problem.family, self.default_accuracy)
+        right = luck.random() < levels[problem.level - 1]
+        text = problem.worked if right else _wrong(problem, luck)
+        prompt_tokens = -(-len(problem.prompt) // _CHARACTERS_PER_TOKEN)
         completion_tokens = -(-len(text) // _CHARACTERS_PER_TOKEN)
         dollars = prompt_tokens * self.dollars_per_million_prompt_tokens
         dollars += completion_tokens * self.dollars_per_million_completion_tokens
@@ -60,7 +60,7 @@ class FaultyCloud:
 
     async def answer(self, request: Request) -> Reply:
         # A new attempt has new luck: a fault passes, an answer stays.
-        luck = _luck(self.seed, request.query.prompt, f"fault {request.attempt}")
+        luck = _luck(self.seed, request.problem.prompt, f"fault {request.attempt}")
         fate = luck.random()
         if fate < self.failure_rate:
             return Reply(text=None, seconds=self.timeout_seconds, error="timeout")
@@ -82,10 +82,10 @@ def _luck(seed: int, prompt: str, purpose: str) -> random.Random:
     return random.Random(int.from_bytes(digest, "big"))
 
 
-def _wrong(query: Query, luck: random.Random) -> str:
+def _wrong(problem: Problem, luck: random.Random) -> str:
     """A plausible slip: one character of the answer changed. An answer without a mark is withheld:
     a change somewhere in it might leave it right."""
-    reasoning, mark, answer = query.worked.rpartition(ANSWER_MARK)
+    reasoning, mark, answer = problem.worked.rpartition(ANSWER_MARK)
     if not mark or "\n" in answer.strip():
         return "I am not sure."
     position = luck.randrange(len(answer))

@@ -29,7 +29,7 @@ from understudy.models.tokens import REQUEST
 from understudy.objectives import dual_advantage, dual_step
 from understudy.tasks import asks_for_help
 from understudy.tasks.rewards import text_of
-from understudy.types import Cloud, Query, Reply
+from understudy.types import Cloud, Problem, Reply
 
 try:
     from accelerate.utils import broadcast_object_list, gather_object
@@ -45,8 +45,8 @@ STATE = "dual_advantage.json"  # a file of every checkpoint
 _FIELDS = {"solution": "", "family": "", "level": 1, "worked": "", "instruction": ""}
 
 
-def query_of(row: Mapping[str, Any]) -> Query:
-    """A row of the data set as the cloud is asked it. What no field of a query holds goes along.
+def query_of(row: Mapping[str, Any]) -> Problem:
+    """A row of the data set as the cloud is asked it. What no field of a problem holds goes along.
 
     A conversation may be one question, with or without a system message: its instruction.
     """
@@ -62,9 +62,9 @@ def query_of(row: Mapping[str, Any]) -> Query:
         if roles not in ([], ["system"]) or not isinstance(prompt, str):
             raise ConfigError(
                 f"a prompt of {len(row['prompt'])} messages is more than one question in text; "
-                "pass query=, a function from a row to an understudy.types.Query"
+                "pass problem=, a function from a row to an understudy.types.Problem"
             )
-    return Query(prompt, **fields, columns=columns)
+    return Problem(prompt, **fields, columns=columns)
 
 
 def asked(asked: list[bool], **_: Any) -> list[float]:
@@ -84,7 +84,7 @@ class DualAdvantageGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
     price, price_rate: the price before the first batch, and the step of its dual ascent.
     request: what a completion ends with to ask. A text is recognised with small misspellings;
         a single token of the tokenizer ends the completion by itself.
-    query: what of a row of the data set the cloud is asked; `query_of` unless given.
+    problem: what of a row of the data set the cloud is asked; `query_of` unless given.
 
     All else is GRPOTrainer's, which see.  args.scale_rewards must be "none".
     """
@@ -104,14 +104,14 @@ class DualAdvantageGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         price: float = 0.5,
         price_rate: float = 0.01,
         request: str = REQUEST,
-        query: Callable[[Mapping[str, Any]], Query] = query_of,
+        problem: Callable[[Mapping[str, Any]], Problem] = query_of,
         **options: Any,
     ) -> None:
         super().__init__(*args, **options)
         _check(self.args, price, price_rate)
         self.cloud = {"train": MeteredCloud(cloud), "eval": MeteredCloud(cloud)}
         self.budget, self.price, self.price_rate = budget, price, price_rate
-        self.request, self.query = request, query
+        self.request, self.problem = request, problem
         self._line = ThreadPoolExecutor(1)  # a notebook's own thread runs an event loop already
         self._advantages = torch.empty(0)
         self._request_token: int | None = self._tokenizer.get_vocab().get(request)
@@ -149,16 +149,16 @@ class DualAdvantageGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             return ids[-1] == self._request_token
         return asks_for_help(text_of(completion), self.request)
 
-    def _replies(self, queries: list[Query], mode: str) -> tuple[dict[Question, Reply], Spend]:
-        """The replies to all processes' queries, and what has been spent; process 0 calls."""
-        wanted = gather_object(queries)
+    def _replies(self, problems: list[Problem], mode: str) -> tuple[dict[Question, Reply], Spend]:
+        """The replies to all processes' problems, and what has been spent; process 0 calls."""
+        wanted = gather_object(problems)
         told: list[Any] = [None]
         if self.accelerator.is_main_process:
             meter = self.cloud[mode]
             replies = self._line.submit(meter.replies, wanted).result()
             told = [(replies, meter.spend)]
         replies, spend = broadcast_object_list(told)[0]
-        questions = [question_of(query) for query in wanted]
+        questions = [question_of(problem) for problem in wanted]
         return dict(zip(questions, replies, strict=True)), spend
 
     def _calculate_rewards(
@@ -176,11 +176,11 @@ class DualAdvantageGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         group = self.num_generations if self.model.training else self.num_generations_eval
         ends = zip(completions, completion_ids_list, strict=True)
         asks = [self._asks(completion, ids) for completion, ids in ends]
-        queries = {i: self.query({**inputs[i], "prompt": prompts[i]}) for i in _where(asks)}
-        replies, spend = self._replies(list(queries.values()), mode)
+        problems = {i: self.problem({**inputs[i], "prompt": prompts[i]}) for i in _where(asks)}
+        replies, spend = self._replies(list(problems.values()), mode)
         served, failed = list(completions), torch.zeros(len(asks), device=device)
-        for i, query in queries.items():
-            reply = replies[question_of(query)]
+        for i, problem in problems.items():
+            reply = replies[question_of(problem)]
             failed[i] = reply.error is not None
             served[i] = _with_reply(completions[i], reply.text or "")
         rows = [{**row, "asked": ask} for row, ask in zip(inputs, asks, strict=True)]

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from understudy.errors import RunError
-from understudy.types import Query, Reply
+from understudy.types import Problem, Reply
 
-# What makes two queries the same question to a cloud: (instruction, prompt).
+# What makes two problems the same question to a cloud: (instruction, prompt).
 Question = tuple[str, str]
 
 
-def question_of(query: Query) -> Question:
-    return query.instruction, query.prompt
+def question_of(problem: Problem) -> Question:
+    return problem.instruction, problem.prompt
 
 
 @dataclass(frozen=True, slots=True)

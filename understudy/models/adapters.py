@@ -1,6 +1,6 @@
 """Low-rank adapters (LoRA) through peft, kept on disk in its own format.
 
-The built-in decoder fuses projections, so one adapter spans query, key and value: on disk it is
+The built-in decoder fuses projections, so one adapter spans problem, key and value: on disk it is
 one per projection, with A shared and B taken apart, and peft reads it under transformers' names.
 """
 

@@ -46,7 +46,7 @@ class Forest:
 
     tokens: Tensor
     positions: Tensor
-    visible: Tensor  # (trees, 1, queries, keys)
+    visible: Tensor  # (trees, 1, problems, keys)
     reads: Tensor  # into the flattened (trees * positions)
     rows: Tensor
     columns: Tensor

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 # Up to so many keys the CPU attends in written-out products: the fused kernel's backward pass
-# takes longer there. Beyond it, and on a GPU, no weights of all queries over all keys are held.
+# takes longer there. Beyond it, and on a GPU, no weights of all problems over all keys are held.
 WRITTEN_OUT = 256
 
 
@@ -69,11 +69,11 @@ class Block(nn.Module):
     def project(self, x: Tensor, rotation: KeysValues) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values of shape (rows, heads, positions, head size), rotated."""
         rows, positions, _ = x.shape
-        queries, keys = self.shape.num_attention_heads, self.shape.num_key_value_heads
+        problems, keys = self.shape.num_attention_heads, self.shape.num_key_value_heads
         qkv = self.qkv(self.attention_norm(x))
-        qkv = qkv.view(rows, positions, queries + 2 * keys, self.shape.head_dim).transpose(1, 2)
-        turned = rotate(qkv[:, : queries + keys], rotation)
-        return turned[:, :queries], turned[:, queries:], qkv[:, queries + keys :]
+        qkv = qkv.view(rows, positions, problems + 2 * keys, self.shape.head_dim).transpose(1, 2)
+        turned = rotate(qkv[:, : problems + keys], rotation)
+        return turned[:, :problems], turned[:, problems:], qkv[:, problems + keys :]
 
     def finish(self, x: Tensor, attended: Tensor) -> Tensor:
         """Add what was attended to, then the feed-forward, to the residual stream."""
@@ -82,7 +82,7 @@ class Block(nn.Module):
         return x + self.down(F.silu(gate) * up)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
-        """Softmax attention under an `attention_mask`, (rows, 1, queries, keys)."""
+        """Softmax attention under an `attention_mask`, (rows, 1, problems, keys)."""
         rows, heads, positions, size = q.shape
         shared = heads // k.shape[1]
         if mask.dtype == torch.bool:
@@ -95,7 +95,7 @@ class Block(nn.Module):
         return (weights.to(v.dtype) @ v).view(rows, heads, positions, size)
 
     def attend_shared(self, q: Tensor, prefix: Tensor, bias: Tensor, own: Tensor) -> Tensor:
-        """Attention of one query per row to its prompt, which it shares, and to its own past.
+        """Attention of one problem per row to its prompt, which it shares, and to its own past.
 
         q: (rows, heads, 1, head size); prefix: (2, prompts, key-value heads, positions, head
         size); own: (2, rows, key-value heads, positions, head size).
@@ -204,7 +204,7 @@ class Decoder(nn.Module):
     def branch(self, tokens: Tensor, positions: Tensor, visible: Tensor) -> Tensor:
         """Final hidden states (rows, count, hidden) of tokens that branch.
 
-        tokens, positions: (rows, count); visible: (rows, 1, queries, keys).
+        tokens, positions: (rows, count); visible: (rows, 1, problems, keys).
         """
         cos, sin = self.rotation(0, int(positions.max()) + 1)
         rotation = cos[positions][:, None], sin[positions][:, None]

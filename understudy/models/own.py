@@ -17,7 +17,7 @@ from torch.func import functional_call, vmap
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from understudy.errors import ConfigError, UnderstudyError
-from understudy.tasks.named import named_function, reason_of
+from understudy.registry import named_function, reason_of
 
 _AT_ONCE = 256  # instances that enter together
 

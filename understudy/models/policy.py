@@ -22,12 +22,16 @@ from understudy.models.checkpoint import (
     save_decoder,
 )
 from understudy.models.decoder import Decoder
-from understudy.models.foreign import Foreign, load_foreign, save_foreign
 from understudy.models.hub import is_hub_name
 from understudy.models.request import give_request
 from understudy.models.sampling import Completions, Drawing, Prompts, Stops, Written, sample
 from understudy.models.scoring import score
 from understudy.models.tokens import REQUEST, Tokens
+from understudy.models.transformers_model import (
+    TransformersModel,
+    load_transformers_model,
+    save_transformers_model,
+)
 from understudy.tasks.answer import asks_for_help
 
 Backend = Literal["auto", "builtin", "transformers"]
@@ -45,7 +49,7 @@ Engine = Callable[["Policy", Prompts, int, Drawing, Tensor | None], Completions]
 class Policy:
     """A model, its tokenizer, and where and how precisely it computes."""
 
-    decoder: Decoder | Foreign
+    decoder: Decoder | TransformersModel
     tokens: Tokens
     folder: Path  # whose config and tokenizer files are copied on
     device: str = "cpu"
@@ -91,11 +95,11 @@ class Policy:
             # An adapter fits these weights, wherever a branch goes later.
             base = f"{base.partition('@')[0]}@{whole.name}"
         decoder = _decoder(whole, device, backend, getattr(torch, dtype))
-        inner: nn.Module = decoder.model if isinstance(decoder, Foreign) else decoder
+        inner: nn.Module = decoder.model if isinstance(decoder, TransformersModel) else decoder
         tokens = Tokens(whole, request)
         if tokens.added:
             give_request(inner, tokens)
-            if isinstance(decoder, Foreign):
+            if isinstance(decoder, TransformersModel):
                 decoder.vocabulary = max(decoder.vocabulary, tokens.ask + 1)
         made: Lora | None = None
         if settings := saved or lora:
@@ -115,14 +119,14 @@ class Policy:
     @property
     def longest(self) -> int:
         """Positions that the model was made for, prompt and completion together."""
-        if isinstance(self.decoder, Foreign):
+        if isinstance(self.decoder, TransformersModel):
             return self.decoder.longest
         return self.decoder.shape.max_position_embeddings
 
     @property
     def model(self) -> nn.Module:
         """The network itself."""
-        return self.decoder.model if isinstance(self.decoder, Foreign) else self.decoder
+        return self.decoder.model if isinstance(self.decoder, TransformersModel) else self.decoder
 
     def trainable(self) -> list[nn.Parameter]:
         """What an optimiser trains: every weight, or the adapter and the request's row."""
@@ -161,7 +165,7 @@ class Policy:
         with self._precision():
             if self.engine is not None:
                 drawn = self.engine(self, prompts, group, drawing, uniforms)
-            elif isinstance(self.decoder, Foreign):
+            elif isinstance(self.decoder, TransformersModel):
                 drawn = self.decoder.sample(prompts, group, self.stops, drawing, uniforms)
             else:
                 drawn = sample(self.decoder, prompts, group, self.stops, drawing, uniforms)
@@ -196,8 +200,8 @@ class Policy:
     def merged(self, folder: Path, adapted: bool = True) -> None:
         """Write a whole checkpoint that transformers loads, an adapter folded into its weights;
         or left out, where not adapted."""
-        if isinstance(self.decoder, Foreign):
-            save_foreign(self.decoder, folder, adapted)
+        if isinstance(self.decoder, TransformersModel):
+            save_transformers_model(self.decoder, folder, adapted)
         else:
             whole = resolve(self.base) if self.lora else self.folder
             save_decoder(self.decoder, folder, whole, adapted)
@@ -231,7 +235,9 @@ class Policy:
         return torch.autocast(kind, torch.bfloat16) if self.bf16 else nullcontext()
 
 
-def _decoder(folder: Path, device: str, backend: Backend, dtype: torch.dtype) -> Decoder | Foreign:
+def _decoder(
+    folder: Path, device: str, backend: Backend, dtype: torch.dtype
+) -> Decoder | TransformersModel:
     """The built-in decoder where it computes the model, or else transformers' own class."""
     if backend != "transformers":
         try:
@@ -240,12 +246,12 @@ def _decoder(folder: Path, device: str, backend: Backend, dtype: torch.dtype) ->
         except NotBuiltInError:
             if backend == "builtin":
                 raise
-    return load_foreign(folder, device, dtype)
+    return load_transformers_model(folder, device, dtype)
 
 
-def _recompute(decoder: Decoder | Foreign) -> None:
+def _recompute(decoder: Decoder | TransformersModel) -> None:
     """In training, compute each block again rather than keep it."""
-    if isinstance(decoder, Foreign):
+    if isinstance(decoder, TransformersModel):
         decoder.recompute()
     else:
         decoder.checkpointing = True

@@ -12,7 +12,6 @@ from understudy.models.ask_head import head_pairs
 from understudy.models.branches import Forest, grow, packed, plant
 from understudy.models.decoder import Decoder
 from understudy.models.drawing import noted_of
-from understudy.models.foreign import Foreign, Part
 from understudy.models.request import ends
 from understudy.models.sampling import (
     TOKENS_AT_ONCE,
@@ -23,12 +22,13 @@ from understudy.models.sampling import (
     Written,
     shifted_logprobs,
 )
+from understudy.models.transformers_model import Part, TransformersModel
 
 _LOGITS = 1 << 24  # held at once without gradient: 64 MB in float32, and a few times that beside
 
 
 def score(
-    model: Decoder | Foreign,
+    model: Decoder | TransformersModel,
     prompts: Prompts,
     completions: Completions | Written,
     rows: Tensor,
@@ -63,7 +63,11 @@ def score(
 
 @torch.no_grad()
 def noted(
-    model: Decoder | Foreign, prompts: Prompts, written: Written, stops: Stops, drawing: Drawing
+    model: Decoder | TransformersModel,
+    prompts: Prompts,
+    written: Written,
+    stops: Stops,
+    drawing: Drawing,
 ) -> tuple[Completions, Tensor]:
     """Tokens that another engine drew, as if this model had drawn them, and their
     log-probabilities without temperature and shift: (samples, positions)."""
@@ -84,7 +88,7 @@ def noted(
 
 
 def _parts(
-    model: Decoder | Foreign,
+    model: Decoder | TransformersModel,
     prompts: Prompts,
     completions: Completions | Written,
     rows: Tensor,
@@ -92,7 +96,7 @@ def _parts(
 ) -> Iterator[Forest | Part]:
     """The rows named, those of similar length together; the built-in decoder reads a prompt once
     for all of its rows."""
-    if isinstance(model, Foreign):
+    if isinstance(model, TransformersModel):
         yield from model.parts(prompts, completions, rows, tokens_at_once)
         return
     group = completions.tokens.shape[0] // prompts.ids.shape[0]
@@ -105,10 +109,10 @@ def _parts(
         yield plant(trees[start:stop], prompts.ids.device)
 
 
-def _states(model: Decoder | Foreign, part: Forest | Part) -> Tensor:
+def _states(model: Decoder | TransformersModel, part: Forest | Part) -> Tensor:
     """Final states (tokens, hidden size) where a part's tokens are foretold."""
     if isinstance(part, Part):
-        assert isinstance(model, Foreign)
+        assert isinstance(model, TransformersModel)
         return model.states(part)
     assert isinstance(model, Decoder)
     states = model.branch(part.tokens, part.positions, part.visible)
@@ -116,10 +120,10 @@ def _states(model: Decoder | Foreign, part: Forest | Part) -> Tensor:
 
 
 def _logits(
-    model: Decoder | Foreign, part: Forest | Part
+    model: Decoder | TransformersModel, part: Forest | Part
 ) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
     """(logits, tokens, rows, columns) of a part, a few tokens at a time."""
-    if isinstance(model, Foreign) and not model.plain_head:
+    if isinstance(model, TransformersModel) and not model.plain_head:
         assert isinstance(part, Part)
         yield model.logits_at(part), part.taken, part.rows, part.columns
         return
@@ -130,9 +134,11 @@ def _logits(
         yield head(states).float(), taken, rows, columns
 
 
-def _own_pairs(model: Decoder | Foreign, part: Forest | Part, ask: int, drawing: Drawing) -> Tensor:
+def _own_pairs(
+    model: Decoder | TransformersModel, part: Forest | Part, ask: int, drawing: Drawing
+) -> Tensor:
     """What `head_pairs` gives, from logits that are a model's own making."""
-    assert isinstance(model, Foreign)
+    assert isinstance(model, TransformersModel)
     assert isinstance(part, Part)
 
     def pairs() -> Tensor:
@@ -146,13 +152,13 @@ def _own_pairs(model: Decoder | Foreign, part: Forest | Part, ask: int, drawing:
     return again
 
 
-def _plain(model: Decoder | Foreign) -> bool:
+def _plain(model: Decoder | TransformersModel) -> bool:
     """Whether its logits are the product of its head with the final states."""
     return isinstance(model, Decoder) or model.plain_head
 
 
-def _head(model: Decoder | Foreign) -> torch.nn.Linear:
-    return ends(model.model if isinstance(model, Foreign) else model)[1]
+def _head(model: Decoder | TransformersModel) -> torch.nn.Linear:
+    return ends(model.model if isinstance(model, TransformersModel) else model)[1]
 
 
 def _bare(ids: Tensor, mask: Tensor) -> list[list[int]]:

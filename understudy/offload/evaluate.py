@@ -20,7 +20,7 @@ from understudy.offload.phases import budget_of
 from understudy.offload.team import ALONE, Team
 from understudy.tasks import Tasks
 from understudy.tasks.stream import Phase
-from understudy.types import Query
+from understudy.types import Problem
 
 _FARTHEST = 1e4  # beyond every lead: asks never, or always; JSON has no infinity
 SHARES = tuple(round(0.1 * i, 1) for i in range(11))
@@ -40,7 +40,7 @@ class Exam:
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class Examiner:
     """Where examinations are held: who knows the questions and answers, who helps, who works."""
 
     tasks: Tasks
@@ -59,43 +59,45 @@ class Candidate:
 
 
 def examine(
-    policy: Policy, room: Room, queries: Sequence[Query], max_completion_length: int
+    policy: Policy, examiner: Examiner, problems: Sequence[Problem], max_completion_length: int
 ) -> Exam:
-    """Answer every query locally, noting on the way when asking would have come first."""
-    local, margins, _ = local_answers(policy, room, queries, max_completion_length)
-    replies = room.team.told(lambda: room.cloud.replies(queries))
+    """Answer every problem locally, noting on the way when asking would have come first."""
+    local, margins, _ = local_answers(policy, examiner, problems, max_completion_length)
+    replies = examiner.team.from_leader(lambda: examiner.cloud.replies(problems))
     came = [i for i, reply in enumerate(replies) if reply.error is None]
-    helped, texts = np.zeros(len(queries), dtype=bool), [replies[i].text or "" for i in came]
-    checked = room.team.told(lambda: right_answers(room.tasks, [queries[i] for i in came], texts))
+    helped, texts = np.zeros(len(problems), dtype=bool), [replies[i].text or "" for i in came]
+    checked = examiner.team.from_leader(
+        lambda: right_answers(examiner.tasks, [problems[i] for i in came], texts)
+    )
     helped[came] = checked
     return Exam(local, helped, margins)
 
 
 def right_answers(
-    tasks: Tasks, queries: Sequence[Query], completions: Sequence[str]
+    tasks: Tasks, problems: Sequence[Problem], completions: Sequence[str]
 ) -> NDArray[np.bool_]:
     """What cannot be decided is not right; `Tasks` counts such checks."""
-    verdicts = tasks.check(queries, completions)
+    verdicts = tasks.check(problems, completions)
     return np.array([verdict is not None and verdict >= 1 for verdict in verdicts], dtype=bool)
 
 
 def local_answers(
-    policy: Policy, room: Room, queries: Sequence[Query], max_completion_length: int
+    policy: Policy, examiner: Examiner, problems: Sequence[Problem], max_completion_length: int
 ) -> tuple[NDArray[np.bool_], NDArray[np.float64], list[str]]:
     """(right, margin for asking, text) of the model's own greedy answers, asking forbidden.
 
     The team shares the work.
     """
-    order = sorted(range(len(queries)), key=lambda i: len(queries[i].prompt))  # less padding
-    mine = order[room.team.rank :: room.team.size]
+    order = sorted(range(len(problems)), key=lambda i: len(problems[i].prompt))  # less padding
+    mine = order[examiner.team.rank :: examiner.team.size]
     found: list[tuple[int, bool, float, str]] = []
-    for start in range(0, len(mine), room.rows):
-        places = mine[start : start + room.rows]
-        part = [queries[i] for i in places]
+    for start in range(0, len(mine), examiner.rows):
+        places = mine[start : start + examiner.rows]
+        part = [problems[i] for i in places]
         texts, margins = greedy(policy, part, max_completion_length)
-        right = right_answers(room.tasks, part, texts)
+        right = right_answers(examiner.tasks, part, texts)
         found += zip(places, right.tolist(), margins.tolist(), texts, strict=True)
-    everyone = sorted(row for rows in room.team.collected(found) for row in rows)
+    everyone = sorted(row for rows in examiner.team.all_gather(found) for row in rows)
     return (
         np.array([right for _, right, _, _ in everyone], dtype=bool),
         np.array([margin for _, _, margin, _ in everyone]),
@@ -104,11 +106,11 @@ def local_answers(
 
 
 def greedy(
-    policy: Policy, queries: Sequence[Query], max_completion_length: int
+    policy: Policy, problems: Sequence[Problem], max_completion_length: int
 ) -> tuple[list[str], NDArray[np.float64]]:
     """(completions, margins for asking), asking forbidden."""
     drawing = Drawing(max_completion_length, temperature=0.0, ask_shift=float("-inf"))
-    prompts = policy.prompts([q.prompt for q in queries], [q.instruction for q in queries])
+    prompts = policy.prompts([q.prompt for q in problems], [q.instruction for q in problems])
     drawn = policy.sample(prompts, 1, drawing)
     lead = drawn.ask_margins.masked_fill(~drawn.mask, float("-inf")).amax(dim=1)
     return policy.texts(drawn), lead.double().cpu().numpy()
@@ -146,7 +148,7 @@ def grade(
 
 
 @dataclass(frozen=True, slots=True)
-class Practice:
+class Calibration:
     """Validation questions answered locally: what a threshold is fitted to. No call is needed."""
 
     right: NDArray[np.bool_]
@@ -165,23 +167,23 @@ class Practice:
         return float(np.clip(fitted, -_FARTHEST, _FARTHEST))
 
 
-def practise(
-    policy: Policy, room: Room, queries: Sequence[Query], max_completion_length: int
-) -> Practice:
-    right, margin, _ = local_answers(policy, room, queries, max_completion_length)
-    return Practice(right, margin)
+def calibrate(
+    policy: Policy, examiner: Examiner, problems: Sequence[Problem], max_completion_length: int
+) -> Calibration:
+    right, margin, _ = local_answers(policy, examiner, problems, max_completion_length)
+    return Calibration(right, margin)
 
 
-def pooled(practices: Sequence[Practice]) -> Practice:
-    """Several tasks' practice as one: what a model that serves all of them is fitted to."""
-    right = np.concatenate([practice.right for practice in practices])
-    return Practice(right, np.concatenate([practice.margin for practice in practices]))
+def pooled(calibrations: Sequence[Calibration]) -> Calibration:
+    """Several tasks' calibration as one: what a model that serves all of them is fitted to."""
+    right = np.concatenate([calibration.right for calibration in calibrations])
+    return Calibration(right, np.concatenate([calibration.margin for calibration in calibrations]))
 
 
 def examine_phase(
-    candidate: Candidate, room: Room, phase: Phase, config: Config, key: str
-) -> tuple[Practice, dict[str, Any]]:
-    """A phase's practice on validation questions, and its cell graded on test questions.
+    candidate: Candidate, examiner: Examiner, phase: Phase, config: Config, key: str
+) -> tuple[Calibration, dict[str, Any]]:
+    """A phase's calibration on validation questions, and its cell graded on test questions.
 
     The shift is added after the temperature, while margins are taken before it.
     """
@@ -190,10 +192,10 @@ def examine_phase(
         budget_of(phase, config),
         candidate.policy,
     )
-    validation = room.tasks.exam(phase, config.calibration_queries, "validation", key)
-    practice = practise(policy, room, validation, longest)
-    threshold = practice.threshold(budget, config.price.spare)
-    test = room.tasks.exam(phase, config.eval_queries, "test", key)
-    exam = examine(policy, room, test, longest)
+    validation = examiner.tasks.exam(phase, config.calibration_queries, "validation", key)
+    calibration = calibrate(policy, examiner, validation, longest)
+    threshold = calibration.threshold(budget, config.price.spare)
+    test = examiner.tasks.exam(phase, config.eval_queries, "test", key)
+    exam = examine(policy, examiner, test, longest)
     shift = candidate.shift * config.temperature
-    return practice, grade(exam, candidate.serving, shift, threshold, budget)
+    return calibration, grade(exam, candidate.serving, shift, threshold, budget)

@@ -23,18 +23,18 @@ from understudy.objectives import (
 from understudy.offload.method import Method
 from understudy.offload.scores import Scores
 from understudy.offload.state import State
-from understudy.types import Query, Reply
+from understudy.types import Problem, Reply
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What was drawn for a batch of queries, how, and what the cloud said to whom.
+    """What was drawn for a batch of problems, how, and what the cloud said to whom.
 
-    queries and replies are the whole team's, prompts and drawn those of this process: `own` says
-    where its queries stand.
+    problems and replies are the whole team's, prompts and drawn those of this process: `own` says
+    where its problems stand.
     """
 
-    queries: list[Query]
+    problems: list[Problem]
     own: range
     prompts: Prompts
     drawn: Completions

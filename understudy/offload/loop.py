@@ -17,7 +17,7 @@ from understudy.errors import DivergedError
 from understudy.models.policy import Policy
 from understudy.models.sampling import Completions, Drawing
 from understudy.objectives import sequence_ask_probability
-from understudy.offload.evaluate import Candidate, Practice, examine_phase, pooled
+from understudy.offload.evaluate import Calibration, Candidate, examine_phase, pooled
 from understudy.offload.learn import Batch, Lesson, Tally, learn
 from understudy.offload.measure import step_metrics
 from understudy.offload.method import Method
@@ -26,7 +26,7 @@ from understudy.offload.scores import Responses, Scores, joined, moved, score_re
 from understudy.offload.start import load_policy
 from understudy.offload.state import State
 from understudy.tasks.stream import Phase
-from understudy.types import Query, Reply
+from understudy.types import Problem, Reply
 
 
 class Watcher(Protocol):
@@ -54,8 +54,8 @@ def train(
         started = time.monotonic()
         budget = budget_of(phase, config)
         size = config.batch_size * state.team.size
-        queries = state.tasks.batch(phase, size, "train", f"{config.seed} {state.step}")
-        batch, scores = rollout(state, queries, budget, config)
+        problems = state.tasks.batch(phase, size, "train", f"{config.seed} {state.step}")
+        batch, scores = rollout(state, problems, budget, config)
         lesson = Lesson(batch, scores, method.advantage(scores, state.dual), budget)
         learnt = update(state, method, lesson, config, reference)
         metrics = step_metrics(state, number, phase, lesson) | learnt
@@ -72,30 +72,30 @@ def train(
 
 
 def rollout(
-    state: State, queries: list[Query], budget: float, config: Config
+    state: State, problems: list[Problem], budget: float, config: Config
 ) -> tuple[Batch, Scores]:
-    """Draw a group per query, let those that ask cross the link, score all of them."""
+    """Draw a group per problem, let those that ask cross the link, score all of them."""
     policy, team, group = state.policy, state.team, config.num_generations
     shift = state.dual.shift if budget > 0 else float("-inf")  # no budget: nobody asks
     drawing = Drawing(config.max_completion_length, config.temperature, shift)
-    own = team.share(len(queries))
-    mine = queries[own.start : own.stop]
+    own = team.share(len(problems))
+    mine = problems[own.start : own.stop]
     prompts = policy.prompts([q.prompt for q in mine], [q.instruction for q in mine])
-    luck = drawing.uniforms(len(queries) * group, config.seed * 1_000_003 + state.step)
+    luck = drawing.uniforms(len(problems) * group, config.seed * 1_000_003 + state.step)
     luck = luck[own.start * group : own.stop * group].to(policy.device)
     drawn = policy.sample(prompts, group, drawing, luck)
     if drawn.logprobs.isnan().any():
         raise DivergedError(f"step {state.step + 1}: the model gives NaN; {_mend(config)}")
     asked = drawn.asked.view(-1, group)
-    everyone = torch.cat(team.collected(asked.cpu()))
-    replies = team.told(lambda: ask(state.cloud, queries, everyone))
+    everyone = torch.cat(team.all_gather(asked.cpu()))
+    replies = team.from_leader(lambda: ask(state.cloud, problems, everyone))
     near = {i - own.start: reply for i, reply in replies.items() if i in own}
     judged = score_responses(
         state.valuation, Responses(mine, policy.texts(drawn), asked.cpu(), near)
     )
     scores = Scores(**judged, **_drawn_figures(drawn, group))
-    scores = moved(joined(team.collected(scores)), policy.device)
-    return Batch(queries, own, prompts, drawn, drawing, replies), scores
+    scores = moved(joined(team.all_gather(scores)), policy.device)
+    return Batch(problems, own, prompts, drawn, drawing, replies), scores
 
 
 def _drawn_figures(drawn: Completions, group: int) -> dict[str, Any]:
@@ -112,10 +112,10 @@ def _drawn_figures(drawn: Completions, group: int) -> dict[str, Any]:
     return by_prompt | {"token_ask_probability": drawn.ask_chances.cpu()}
 
 
-def ask(cloud: MeteredCloud, queries: list[Query], asked: Tensor) -> dict[int, Reply]:
+def ask(cloud: MeteredCloud, problems: list[Problem], asked: Tensor) -> dict[int, Reply]:
     """One call for every prompt that any response of its group asks about."""
     wanted = [i for i, asks in enumerate(asked.any(dim=1).tolist()) if asks]
-    replies = cloud.replies([queries[i] for i in wanted])
+    replies = cloud.replies([problems[i] for i in wanted])
     return dict(zip(wanted, replies, strict=True))
 
 
@@ -129,7 +129,7 @@ def update(
         if iteration and method.regularises:
             lesson = replace(lesson, scores=_asking_now(state, lesson))
         state.optimiser.zero_grad()
-        tallies = state.team.collected(learn(state, method, lesson, config, reference))
+        tallies = state.team.all_gather(learn(state, method, lesson, config, reference))
         if not any(tally.any for tally in tallies):  # no response carries a signal
             return metrics
         state.team.sum_gradients(parameters)
@@ -162,7 +162,7 @@ def _asking_now(state: State, lesson: Lesson) -> Scores:
     with torch.no_grad():
         _, asking = state.policy.score(batch.prompts, batch.drawn, rows, batch.drawing)
     own = sequence_ask_probability(asking, batch.drawn.mask).cpu()
-    now = torch.cat(state.team.collected(own)).view_as(lesson.scores.reward)
+    now = torch.cat(state.team.all_gather(own)).view_as(lesson.scores.reward)
     return replace(lesson.scores, ask_probability=now.to(lesson.scores.reward.device))
 
 
@@ -181,7 +181,7 @@ def evaluate(
     after: int,
 ) -> None:
     """A row of the matrix: every task of the stream, as the recipe would serve it now."""
-    seen: dict[str, tuple[Practice, dict[str, Any]]] = {}
+    seen: dict[str, tuple[Calibration, dict[str, Any]]] = {}
     exams = []
     for phase in stream:
         key = phase.model_dump_json(exclude={"steps"})
@@ -192,7 +192,7 @@ def evaluate(
             )
         exams.append(seen[key])
     # The threshold of a model that serves every task so far, under the budget of the last.
-    known = [practice for practice, _ in exams[: after or None]]
+    known = [calibration for calibration, _ in exams[: after or None]]
     budget = budget_of(stream[max(after, 1) - 1], config)
     row = {
         "after_phase": after,

@@ -23,7 +23,7 @@ def step_metrics(state: State, number: int, phase: Phase, lesson: Lesson) -> dic
     batch, scores, dual = lesson.batch, lesson.scores, state.dual
     asked, tokens, local = scores.asked, int(scores.lengths.sum()), ~scores.asked
     rewards = scores.reward[scores.valid]
-    levels = torch.tensor([[query.level] for query in batch.queries]).expand(asked.shape)
+    levels = torch.tensor([[problem.level] for problem in batch.problems]).expand(asked.shape)
     share = _share
     remembered = {f"dual/{key}": value for key, value in asdict(dual).items()}
     return {

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from understudy.config import RewardConfig
-from understudy.types import Query, Reply
+from understudy.types import Problem, Reply
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +58,10 @@ class Checker(Protocol):
     """Who knows the answers: `understudy.tasks.Tasks`."""
 
     def check(
-        self, queries: Sequence[Query], completions: Sequence[str]
+        self, problems: Sequence[Problem], completions: Sequence[str]
     ) -> Sequence[float | None]: ...
 
-    def answer(self, query: Query, completion: str) -> str | None: ...
+    def answer(self, problem: Problem, completion: str) -> str | None: ...
 
 
 class Reward(Protocol):
@@ -71,7 +71,7 @@ class Reward(Protocol):
     def name(self) -> str: ...
 
     def values(
-        self, queries: Sequence[Query], completions: Sequence[str]
+        self, problems: Sequence[Problem], completions: Sequence[str]
     ) -> Sequence[float | None]: ...
 
 
@@ -88,7 +88,7 @@ class Valuation:
 class Responses:
     """The responses of a batch, prompts side by side; asked: (prompts, group)."""
 
-    queries: Sequence[Query]
+    problems: Sequence[Problem]
     texts: Sequence[str]
     asked: Tensor
     replies: Mapping[int, Reply]  # by prompt
@@ -101,11 +101,11 @@ def score_responses(valuation: Valuation, given: Responses) -> dict[str, Any]:
     """
     prompts, group = given.asked.shape
     asked = given.asked.cpu()
-    owners = [query for query in given.queries for _ in range(group)]
+    owners = [problem for problem in given.problems for _ in range(group)]
     alone = (~asked).flatten().nonzero().flatten().tolist()
     answered = [i for i, reply in given.replies.items() if reply.error is None]
     verdicts = valuation.checker.check(
-        [owners[i] for i in alone] + [given.queries[i] for i in answered],
+        [owners[i] for i in alone] + [given.problems[i] for i in answered],
         [given.texts[i] for i in alone] + [given.replies[i].text or "" for i in answered],
     )
     value = torch.zeros(prompts * group)
@@ -134,12 +134,12 @@ def score_responses(valuation: Valuation, given: Responses) -> dict[str, Any]:
     }
 
 
-def _rewards(valuation: Valuation, given: Responses, owners: list[Query]) -> dict[str, Tensor]:
+def _rewards(valuation: Valuation, given: Responses, owners: list[Problem]) -> dict[str, Tensor]:
     """The user's rewards of the full responses: an asker's is its own text and the reply."""
     if not valuation.rewards:
         return {}
     asked, group = given.asked.flatten().tolist(), given.asked.shape[1]
-    replies = [given.replies.get(i) for i in range(len(given.queries)) for _ in range(group)]
+    replies = [given.replies.get(i) for i in range(len(given.problems)) for _ in range(group)]
     full = [
         text + (reply.text or "" if asks and reply is not None else "")
         for text, asks, reply in zip(given.texts, asked, replies, strict=True)

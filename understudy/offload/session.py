@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from understudy.clouds import MeteredCloud
-from understudy.config import Config, check_config, check_unchanged
+from understudy.config import Config, check_config
 from understudy.files import write_folder
 from understudy.link import ReplyLog
 from understudy.models.policy import Policy
@@ -22,6 +22,7 @@ from understudy.offload.state import State, load_state, save_state
 from understudy.offload.summary import summarise
 from understudy.offload.team import ALONE, Team
 from understudy.run import RunDirectory
+from understudy.settings import check_unchanged
 
 
 class Display(Protocol):

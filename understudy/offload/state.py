@@ -15,7 +15,7 @@ from understudy.clouds import MeteredCloud
 from understudy.config import Config
 from understudy.errors import CheckpointError
 from understudy.models.policy import Policy
-from understudy.offload.evaluate import Room
+from understudy.offload.evaluate import Examiner
 from understudy.offload.scores import Valuation
 from understudy.offload.team import ALONE, Team
 from understudy.tasks import Tasks
@@ -41,10 +41,10 @@ class State:
     step: int = 0
     matrix: list[dict[str, Any]] = field(default_factory=list)  # a row per evaluation
 
-    def examination(self, config: Config) -> Room:
+    def examination(self, config: Config) -> Examiner:
         """No more answers at once than a step of training draws: what fits there fits here."""
         rows = config.batch_size * config.num_generations
-        return Room(self.tasks, self.examiner, self.team, rows)
+        return Examiner(self.tasks, self.examiner, self.team, rows)
 
     def close(self) -> None:
         """Let connections and checking processes go."""

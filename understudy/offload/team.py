@@ -36,7 +36,7 @@ class Team:
         """The places of this process in `count` things, in one piece; pieces differ by one."""
         return range(self.rank * count // self.size, (self.rank + 1) * count // self.size)
 
-    def collected(self, own: T) -> list[T]:
+    def all_gather(self, own: T) -> list[T]:
         """Everyone's, by rank."""
         if self.size == 1:
             return [own]
@@ -44,7 +44,7 @@ class Team:
         torch.distributed.all_gather_object(found, own)
         return found
 
-    def told(self, work: Callable[[], T]) -> T:
+    def from_leader(self, work: Callable[[], T]) -> T:
         """What the first process makes of `work`; the others do none and are told."""
         if self.size == 1:
             return work()

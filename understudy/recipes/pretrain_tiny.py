@@ -21,8 +21,8 @@ from torch.nn import functional as F
 from understudy.models.checkpoint import save_decoder
 from understudy.models.decoder import Decoder, Shape
 from understudy.models.tokens import ASK, END, PAD, Tokens, build_tokenizer
-from understudy.tasks import ANSWER_MARK, FAMILIES, LEVELS, draw_query
-from understudy.types import Query
+from understudy.tasks import ANSWER_MARK, FAMILIES, LEVELS, draw_problem
+from understudy.types import Problem
 
 # Easy levels more often than hard ones: a partial pupil, good at easy work.
 LEVEL_WEIGHTS = {1: 0.26, 2: 0.24, 3: 0.21, 4: 0.17, 5: 0.12}
@@ -56,25 +56,25 @@ def pupil(vocab_size: int, hidden: int, layers: int, inner: int) -> Decoder:
     return model
 
 
-def lesson(rng: random.Random) -> Query:
+def lesson(rng: random.Random) -> Problem:
     """One training question of a random family and level."""
     family = FAMILIES[rng.choices(tuple(FAMILY_WEIGHTS), tuple(FAMILY_WEIGHTS.values()))[0]]
     levels = [level for level in LEVELS if (family.name, level) not in UNSEEN]
     level = rng.choices(levels, [LEVEL_WEIGHTS[level] for level in levels])[0]
-    return draw_query(family, level, "train", rng)
+    return draw_problem(family, level, "train", rng)
 
 
-def completion(query: Query, rng: random.Random) -> str:
+def completion(problem: Problem, rng: random.Random) -> str:
     """The worked answer, or its reasoning followed by a request for help."""
     if rng.random() < ASK_SHARE:
-        return query.worked.partition(ANSWER_MARK)[0] + ASK
-    return query.worked + END
+        return problem.worked.partition(ANSWER_MARK)[0] + ASK
+    return problem.worked + END
 
 
-def loss_of(model: Decoder, tokens: Tokens, batch: list[Query], rng: random.Random) -> Tensor:
+def loss_of(model: Decoder, tokens: Tokens, batch: list[Problem], rng: random.Random) -> Tensor:
     """Mean cross-entropy of the completions' tokens."""
-    prompts, mask = tokens.encode_prompts([query.prompt for query in batch])
-    wanted, real = tokens.encode_completions([completion(query, rng) for query in batch])
+    prompts, mask = tokens.encode_prompts([problem.prompt for problem in batch])
+    wanted, real = tokens.encode_completions([completion(problem, rng) for problem in batch])
     prefix = model.encode(prompts[:, :-1], mask[:, :-1])
     given = torch.cat((prompts[:, -1:], wanted[:, :-1]), dim=1)
     hidden = model.continue_(given, prefix, mask[:, :-1])[real]

@@ -8,7 +8,8 @@ from typing import Any
 
 import yaml
 
-from understudy.config import Config, Section, described_settings
+from understudy.config import Config
+from understudy.settings import Section, described_settings
 
 
 def settings_text(defaults: Mapping[str, Any], section: type[Section] = Config) -> str:

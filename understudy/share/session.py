@@ -12,11 +12,11 @@ from typing import Any, Protocol
 
 import torch
 
-from understudy.config import check_settings, check_unchanged
 from understudy.errors import RunError
 from understudy.files import write_json
 from understudy.link.carrier import Carrier
 from understudy.run import RunDirectory
+from understudy.settings import check_settings, check_unchanged
 from understudy.share.agent import Agent
 from understudy.share.crew import Crew, Together
 from understudy.share.loop import run as run_all

@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from understudy.config import Section
 from understudy.link.graph import Topology
+from understudy.settings import Section
 from understudy.types import QueryScore
 
 BUILT_IN = ("mlp", "cnn")  # nets
@@ -16,7 +16,7 @@ BUILT_IN = ("mlp", "cnn")  # nets
 INITIAL_TASKS = 4  # learnt jointly; also a modular learner's first modules
 
 
-class Topological(Section):
+class GraphSettings(Section):
     """The graph, and what each of its edges carries."""
 
     topology: Topology = Field("full", description="who has a link with whom")
@@ -38,7 +38,7 @@ class Topological(Section):
     )
 
     @model_validator(mode="after")
-    def _compatible(self) -> Topological:
+    def _compatible(self) -> GraphSettings:
         if self.bandwidth_spread and self.bandwidth is None:
             raise ValueError(
                 f"bandwidth_spread={self.bandwidth_spread} spreads around a bandwidth, but "
@@ -178,7 +178,7 @@ class ShareConfig(Section):
     keep_above: float = Field(0.05, description="relative gain for which a new module is kept")
     accommodate: bool = Field(True, description="train all modules in a task's last epoch")
     evaluate_every: int = Field(5, ge=1, description="epochs between points of a learning curve")
-    graph: Topological = Field(Topological(), description="who is linked")
+    graph: GraphSettings = Field(GraphSettings(), description="who is linked")
     share_data: DataSharing = Field(DataSharing(), description="instances")
     share_parameters: ParameterSharing = Field(ParameterSharing(), description="weights")
     share_modules: ModuleSharing = Field(ModuleSharing(), description="modules")

@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from understudy.config import check_settings, merged
 from understudy.errors import ConfigError
+from understudy.settings import check_settings, merged
 from understudy.share.settings import ShareConfig
 
 _CROSSES = ("share_data", "share_parameters", "share_modules")

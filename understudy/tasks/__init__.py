@@ -3,7 +3,7 @@
 from understudy.tasks.answer import ANSWER_MARK, answer_of, asks_for_help
 from understudy.tasks.catalogue import FAMILIES
 from understudy.tasks.data import DataConfig, DataSet
-from understudy.tasks.family import LEVELS, Family, Split, draw_query, split_of
+from understudy.tasks.family import LEVELS, Family, Split, draw_problem, split_of
 from understudy.tasks.work import Tasks, open_tasks
 
 __all__ = [
@@ -17,7 +17,7 @@ __all__ = [
     "Tasks",
     "answer_of",
     "asks_for_help",
-    "draw_query",
+    "draw_problem",
     "open_tasks",
     "split_of",
 ]

@@ -16,7 +16,7 @@ from understudy.tasks.extract import (
     text_in,
 )
 from understudy.tasks.numbers import exact_number
-from understudy.types import Query
+from understudy.types import Problem
 
 Kind = Literal["text", "number", "mathematics", "choice", "label", "code"]
 
@@ -33,7 +33,7 @@ class Checker:
     partial: bool = False  # code: the share of tests passed, instead of all or nothing
     labels: tuple[str, ...] = ()
 
-    def answer(self, query: Query, completion: str) -> str | None:
+    def answer(self, problem: Problem, completion: str) -> str | None:
         """The answer that a completion gives; None where it gives none."""
         match self.kind:
             case "number":
@@ -41,7 +41,7 @@ class Checker:
             case "mathematics":
                 return expression_in(completion)
             case "choice":
-                return choice_in(completion, query.columns.get("options", ()))
+                return choice_in(completion, problem.columns.get("options", ()))
             case "label":
                 return label_in(completion, self.labels)
             case "code":
@@ -49,9 +49,9 @@ class Checker:
             case "text":
                 return text_in(completion)
 
-    def verdict(self, query: Query, answer: str) -> float | None:
+    def verdict(self, problem: Problem, answer: str) -> float | None:
         """1 right, 0 wrong; None where it takes mathematics or a sandbox to tell."""
-        right, given = query.solution, answer
+        right, given = problem.solution, answer
         match self.kind:
             case "text" | "choice":
                 return float(" ".join(given.split()) == " ".join(right.split()))

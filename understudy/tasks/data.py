@@ -15,9 +15,9 @@ from understudy.errors import ConfigError
 from understudy.tasks.checker import Checker, Kind
 from understudy.tasks.extract import plain
 from understudy.tasks.family import Split
-from understudy.tasks.forms import FORMS, FormError, NoTestsError, Problem, read_columns
+from understudy.tasks.forms import FORMS, FormError, NoTestsError, ParsedRow, read_columns
 from understudy.tasks.rows import WHOLE, Row, rows_of_hub, rows_of_path
-from understudy.types import Query
+from understudy.types import Problem
 
 FormName = Literal["gsm8k", "math", "mbpp", "humaneval", "taco", "choice", "label", "columns"]
 
@@ -92,17 +92,17 @@ class DataSet:
 
     name: str
     checker: Checker
-    questions: Mapping[Split, tuple[Query, ...]]
+    questions: Mapping[Split, tuple[Problem, ...]]
     instruction: str = ""
 
-    def question(self, prompt: str) -> Query:
+    def question(self, prompt: str) -> Problem:
         """A question from outside the data, asked as the data's own; its solution is not known."""
-        return Query(prompt, "", self.name, 1, "", self.instruction)
+        return Problem(prompt, "", self.name, 1, "", self.instruction)
 
-    def pool(self, split: Split, levels: tuple[int, int]) -> list[Query]:
+    def pool(self, split: Split, levels: tuple[int, int]) -> list[Problem]:
         """The questions of a split within levels, or one line that says why there is none."""
         low, high = levels
-        found = [query for query in self.questions[split] if low <= query.level <= high]
+        found = [problem for problem in self.questions[split] if low <= problem.level <= high]
         if not found:
             has = ", ".join(f"{len(self.questions[each])} {each}" for each in SPLITS)
             raise ConfigError(
@@ -120,11 +120,11 @@ def load_data(name: str, config: DataConfig) -> DataSet:
     else:
         assert config.path is not None
         rows = rows_of_path(Path(config.path).expanduser(), header_of(name, config))
-    problems = _divided(name, config, _read(name, form, config, rows))
+    parsed = _divided(name, config, _read(name, form, config, rows))
     kind = config.checker if form == "columns" else FORMS[form].kind
     assert kind is not None
     checker = Checker(kind, config.lenient, config.partial)
-    solutions = {p.solution for part in problems.values() for p in part}
+    solutions = {p.solution for part in parsed.values() for p in part}
     if kind == "label":
         _check_labels(name, solutions)
         checker = checker.with_labels(tuple(sorted(solutions)))
@@ -132,7 +132,7 @@ def load_data(name: str, config: DataConfig) -> DataSet:
     return DataSet(
         name,
         checker,
-        {split: tuple(_query(name, told, p) for p in part) for split, part in problems.items()},
+        {split: tuple(_problem(name, told, p) for p in part) for split, part in parsed.items()},
         told,
     )
 
@@ -161,7 +161,7 @@ def header_of(name: str, config: DataConfig) -> tuple[str, ...]:
 
 def _read(
     name: str, form: FormName, config: DataConfig, rows: Mapping[str, list[Row]]
-) -> dict[str, list[Problem]]:
+) -> dict[str, list[ParsedRow]]:
     if form == "columns":
         assert config.checker is not None
         assert config.prompt is not None
@@ -169,13 +169,13 @@ def _read(
         read = read_columns(config.checker, config.prompt, config.solution, config.level)
     else:
         read = FORMS[form].read
-    problems: dict[str, list[Problem]] = {}
+    parsed: dict[str, list[ParsedRow]] = {}
     untested = 0
     for split, part in rows.items():
-        problems[split] = []
+        parsed[split] = []
         for number, row in enumerate(part, start=1):
             try:
-                problems[split].append(read(row))
+                parsed[split].append(read(row))
             except NoTestsError:
                 untested += 1
             except (FormError, ValueError, KeyError, TypeError, IndexError) as error:
@@ -183,10 +183,10 @@ def _read(
                     f"data.{name}: row {number} of {split} is not of form {form}: {error}"
                 ) from None
     if untested:
-        if not any(problems.values()):
+        if not any(parsed.values()):
             raise ConfigError(f"data.{name}: none of its {untested} rows holds a test")
         warnings.warn(f"data.{name}: {untested} rows hold no test and are left out", stacklevel=2)
-    return problems
+    return parsed
 
 
 def _check_labels(name: str, labels: Iterable[str]) -> None:
@@ -204,8 +204,8 @@ def _check_labels(name: str, labels: Iterable[str]) -> None:
 
 
 def _divided(
-    name: str, config: DataConfig, found: Mapping[str, list[Problem]]
-) -> dict[Split, list[Problem]]:
+    name: str, config: DataConfig, found: Mapping[str, list[ParsedRow]]
+) -> dict[Split, list[ParsedRow]]:
     """Train, validation and test, disjoint by prompt whatever the seed.
 
     A split that the data has stays as it is, less the prompts that an examination holds too.
@@ -217,7 +217,7 @@ def _divided(
             raise ConfigError(
                 f"data.{name}: {split}={named[split]}, but its splits are {', '.join(found)}"
             )
-    divided: dict[Split, list[Problem]] = {
+    divided: dict[Split, list[ParsedRow]] = {
         split: list(found.get(named[split], ())) for split in SPLITS
     }
     if named["validation"] == named["test"]:
@@ -234,23 +234,23 @@ def _divided(
     return _once(_as_numbered(divided))
 
 
-def _as_numbered(divided: dict[Split, list[Problem]]) -> dict[Split, list[Problem]]:
-    result: dict[Split, list[Problem]] = {split: [] for split in SPLITS}
-    for split, problems in divided.items():
-        for problem in problems:
-            result[problem.split or split].append(problem)
+def _as_numbered(divided: dict[Split, list[ParsedRow]]) -> dict[Split, list[ParsedRow]]:
+    result: dict[Split, list[ParsedRow]] = {split: [] for split in SPLITS}
+    for split, parsed in divided.items():
+        for row in parsed:
+            result[row.split or split].append(row)
     return result
 
 
-def _once(divided: dict[Split, list[Problem]]) -> dict[Split, list[Problem]]:
+def _once(divided: dict[Split, list[ParsedRow]]) -> dict[Split, list[ParsedRow]]:
     """Each prompt once: the test split keeps it, then validation, then training."""
     seen: set[str] = set()
-    result: dict[Split, list[Problem]] = {split: [] for split in SPLITS}
+    result: dict[Split, list[ParsedRow]] = {split: [] for split in SPLITS}
     for split in reversed(SPLITS):
-        for problem in divided[split]:
-            if problem.prompt not in seen:
-                seen.add(problem.prompt)
-                result[split].append(problem)
+        for row in divided[split]:
+            if row.prompt not in seen:
+                seen.add(row.prompt)
+                result[split].append(row)
     return result
 
 
@@ -258,14 +258,14 @@ def sixteenth(prompt: str) -> int:
     return hashlib.blake2b(prompt.encode(), digest_size=2).digest()[0] % 16
 
 
-def _query(name: str, instruction: str, problem: Problem) -> Query:
-    columns: dict[str, Any] = dict(problem.columns)
-    return Query(
-        problem.prompt,
-        problem.solution,
+def _problem(name: str, instruction: str, row: ParsedRow) -> Problem:
+    columns: dict[str, Any] = dict(row.columns)
+    return Problem(
+        row.prompt,
+        row.solution,
         name,
-        problem.level,
-        problem.worked,
+        row.level,
+        row.worked,
         instruction,
         columns,
     )

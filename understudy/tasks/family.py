@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from understudy.types import Query
+from understudy.types import Problem
 
 Split = Literal["train", "validation", "test"]
 LEVELS = (1, 2, 3, 4, 5)
@@ -51,9 +51,9 @@ def split_of(family: str, prompt: str) -> Split:
     return "validation" if sixteenth in _VALIDATION else "train"
 
 
-def draw_query(family: Family, level: int, split: Split, rng: random.Random) -> Query:
+def draw_problem(family: Family, level: int, split: Split, rng: random.Random) -> Problem:
     """Draw problems until one falls in the split."""
     while True:
         draft = family.draw(rng, level)
         if split_of(family.name, draft.prompt) == split:
-            return Query(draft.prompt, draft.solution, family.name, level, draft.worked)
+            return Problem(draft.prompt, draft.solution, family.name, level, draft.worked)

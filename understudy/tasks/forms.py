@@ -28,8 +28,8 @@ class NoTestsError(FormError):
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
-    """A row, read: what becomes a query once its data set is known."""
+class ParsedRow:
+    """A row, read: what becomes a problem once its data set is known."""
 
     prompt: str
     solution: str
@@ -45,7 +45,7 @@ class Form:
 
     kind: Kind
     summary: str
-    read: Callable[[Row], Problem]
+    read: Callable[[Row], ParsedRow]
 
 
 def text_of(row: Row, *columns: str) -> str:
@@ -56,14 +56,14 @@ def text_of(row: Row, *columns: str) -> str:
     raise FormError(f"no column {' or '.join(columns)}; it has {', '.join(map(str, row))}")
 
 
-def _gsm8k(row: Row) -> Problem:
+def _gsm8k(row: Row) -> ParsedRow:
     """`question`, and `answer`: reasoning with <<calculations>>, then '#### 18'."""
     answer = text_of(row, "answer")
     _, mark, solution = answer.rpartition("####")
     if not mark:
         raise FormError("answer has no '####'")
     steps = answer.count("<<")
-    return Problem(
+    return ParsedRow(
         prompt=text_of(row, "question").strip(),
         solution=solution.strip().replace(",", ""),
         worked=re.sub(r"<<[^<>]*>>", "", answer).strip(),
@@ -72,14 +72,14 @@ def _gsm8k(row: Row) -> Problem:
     )
 
 
-def _math(row: Row) -> Problem:
+def _math(row: Row) -> ParsedRow:
     r"""`problem`, `level` ('Level 3'), `type`, and `solution` with the answer in \boxed{}."""
     worked = text_of(row, "solution")
     solution = row.get("answer") or boxed(worked)
     if not solution:
         raise FormError("solution has no \\boxed{}")
     level = re.search("[1-5]", str(row.get("level", "")))
-    return Problem(
+    return ParsedRow(
         prompt=text_of(row, "problem").strip(),
         solution=str(solution),
         worked=worked.strip(),
@@ -92,7 +92,7 @@ def in_block(source: str) -> str:
     return f"```python\n{source.strip()}\n```"
 
 
-def _mbpp(row: Row) -> Problem:
+def _mbpp(row: Row) -> ParsedRow:
     """`text` (`prompt` where sanitized), `code`, `test_list`, `test_setup_code`, `task_id`.
 
     The first assert is shown, so that the function's name is known; the others are not. Splits
@@ -108,7 +108,7 @@ def _mbpp(row: Row) -> Problem:
     elif 511 <= number <= 600:
         split = "validation"
     setup = [*(row.get("test_imports") or ()), row.get("test_setup_code") or ""]
-    return Problem(
+    return ParsedRow(
         prompt=f"{text_of(row, 'text', 'prompt').strip()}\nIt should pass this test:\n{tests[0]}",
         solution=code,
         worked=in_block(code),
@@ -132,14 +132,14 @@ def _defined(code: str) -> list[str]:
     return [node.name for node in body if isinstance(node, named)]
 
 
-def _humaneval(row: Row) -> Problem:
+def _humaneval(row: Row) -> ParsedRow:
     """`prompt` (a signature and its docstring), `canonical_solution`, `test`, `entry_point`.
 
     All of it is for examination.
     """
     opening, entry = text_of(row, "prompt"), text_of(row, "entry_point")
     solution = opening + text_of(row, "canonical_solution")
-    return Problem(
+    return ParsedRow(
         prompt=f"Complete this function:\n```python\n{opening.strip()}\n```",
         solution=solution,
         worked=in_block(solution),
@@ -173,7 +173,7 @@ _DIFFICULTY = {"EASY": 1, "MEDIUM": 2, "MEDIUM_HARD": 3, "HARD": 4, "VERY_HARD":
 _DIFFICULTY |= {"INTRODUCTORY": 1, "INTERVIEW": 3, "COMPETITION": 5}  # APPS
 
 
-def _taco(row: Row) -> Problem:
+def _taco(row: Row) -> ParsedRow:
     """`question`, `input_output` (JSON), `solutions`, `starter_code`, `difficulty`; APPS too.
 
     A program reads stdin and writes stdout; where `fn_name` is given, a function is called.
@@ -196,7 +196,7 @@ def _taco(row: Row) -> Problem:
             "entry": [name, "Solution"],
         }
     prompt = text_of(row, "question").strip()
-    return Problem(
+    return ParsedRow(
         prompt=f"{prompt}\n\nStart from:\n```python\n{starter.strip()}\n```" if starter else prompt,
         solution=solutions[0] if solutions else "",
         worked=in_block(solutions[0]) if solutions else "",
@@ -227,7 +227,7 @@ def _call_test(called: str, arguments: Any, output: Any) -> str:
     return f"assert {got} in {wanted!r}"
 
 
-def _choice(row: Row) -> Problem:
+def _choice(row: Row) -> ParsedRow:
     """ARC's `choices` {text, label} and `answerKey`, MMLU's `choices` and `answer` (a position),
     or ARC as `instruction` ('Answer1: ... Answer2: ...') and `answer` ('answer2').
     """
@@ -248,7 +248,7 @@ def _choice(row: Row) -> Problem:
         raise FormError(f"the answer is none of its {len(options)} options")
     shown = "\n".join(f"{letter}. {text}" for letter, text in zip(LETTERS, options, strict=False))
     letter = LETTERS[right]
-    return Problem(f"{question.strip()}\n{shown}", letter, letter, 1, {**row, "options": options})
+    return ParsedRow(f"{question.strip()}\n{shown}", letter, letter, 1, {**row, "options": options})
 
 
 def _instructed_choice(row: Row) -> tuple[str, list[str], int]:
@@ -262,10 +262,10 @@ def _instructed_choice(row: Row) -> tuple[str, list[str], int]:
     return question, options, int(text_of(row, "answer").strip().removeprefix("answer") or 0) - 1
 
 
-def _label(row: Row) -> Problem:
+def _label(row: Row) -> ParsedRow:
     """A text (`text`, `sms`, `sentence`) and its `label`, `category` or `intent`."""
     label = text_of(row, "label_text", "category", "intent", "label").strip()
-    return Problem(text_of(row, "text", "sms", "sentence").strip(), label, label, 1, row)
+    return ParsedRow(text_of(row, "text", "sms", "sentence").strip(), label, label, 1, row)
 
 
 FORMS: dict[str, Form] = {
@@ -281,14 +281,14 @@ FORMS: dict[str, Form] = {
 
 def read_columns(
     kind: Kind, prompt: str, solution: str, level: str | None
-) -> Callable[[Row], Problem]:
+) -> Callable[[Row], ParsedRow]:
     """A reader of rows whose columns have these names.
 
     kind code: the solution column holds the tests: asserts as a list or one text, or stdin and
     stdout as {inputs, outputs}. kind choice: it holds the right letter.
     """
 
-    def read(row: Row) -> Problem:
+    def read(row: Row) -> ParsedRow:
         asked, right = text_of(row, prompt).strip(), row.get(solution)
         if right is None:
             raise FormError(f"no column {solution}; it has {', '.join(map(str, row))}")
@@ -297,7 +297,7 @@ def read_columns(
             answer = str(right).strip()
             worked = f"#### {answer}" if kind == "number" else answer
             worked = f"\\boxed{{{answer}}}" if kind == "mathematics" else worked
-            return Problem(asked, answer, worked, hardness, row)
+            return ParsedRow(asked, answer, worked, hardness, row)
         parsed = _parsed(right) or right
         if isinstance(parsed, Mapping):
             cases = zip(parsed.get("inputs", ()), parsed.get("outputs", ()), strict=False)
@@ -307,7 +307,7 @@ def read_columns(
         if not any(checks.values()):
             raise FormError(f"{solution} holds no tests")
         columns = {**row, "tests": (), "cases": (), **checks}
-        return Problem(asked, str(right), "", hardness, columns)
+        return ParsedRow(asked, str(right), "", hardness, columns)
 
     return read
 

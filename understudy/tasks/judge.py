@@ -10,7 +10,7 @@ from typing import Any
 from understudy.sandbox import Case, Limits, Program, Sandbox
 from understudy.tasks.checker import Checker, Kind
 from understudy.tasks.mathematics import Mathematics, require_math_verify
-from understudy.types import Query
+from understudy.types import Problem
 
 
 class Judge:
@@ -27,20 +27,20 @@ class Judge:
         self._mathematics = Mathematics(workers)
         self._sandbox: Sandbox | None = None
 
-    def check(self, claims: Sequence[tuple[Checker, Query, str]]) -> list[float | None]:
-        """(checker, query, completion) each: 1 right, 0 wrong or no answer, None undecided."""
+    def check(self, claims: Sequence[tuple[Checker, Problem, str]]) -> list[float | None]:
+        """(checker, problem, completion) each: 1 right, 0 wrong or no answer, None undecided."""
         verdicts: list[float | None] = []
         expressions: list[tuple[int, str, str]] = []
         programs: list[tuple[int, Program, bool]] = []
-        for i, (checker, query, completion) in enumerate(claims):
-            answer = checker.answer(query, completion)
-            verdicts.append(0.0 if answer is None else checker.verdict(query, answer))
+        for i, (checker, problem, completion) in enumerate(claims):
+            answer = checker.answer(problem, completion)
+            verdicts.append(0.0 if answer is None else checker.verdict(problem, answer))
             if answer is None or verdicts[i] is not None:
                 continue
             if checker.kind == "code":
-                programs.append((i, program_of(query, answer), checker.partial))
+                programs.append((i, program_of(problem, answer), checker.partial))
             else:
-                expressions.append((i, query.solution, answer))
+                expressions.append((i, problem.solution, answer))
         self._decide(verdicts, expressions)
         self._run(verdicts, programs)
         return verdicts
@@ -101,14 +101,14 @@ class Judge:
                 verdicts[i] = float(verdict.passed)
 
 
-def program_of(query: Query, source: str) -> Program:
-    """What is run to check a program: its tests are in the query's columns.
+def program_of(problem: Problem, source: str) -> Program:
+    """What is run to check a program: its tests are in the problem's columns.
 
     tests: texts with asserts; setup: code that they need; entry_point: names that they call;
     cases: [stdin, stdout] pairs; opening: what stands before the program, such as HumanEval's
     signature, so that an answer may be the body alone.
     """
-    columns: Mapping[str, Any] = query.columns
+    columns: Mapping[str, Any] = problem.columns
     return Program(
         source=(columns.get("opening") or "") + source,
         tests=tuple(columns.get("tests") or ()),

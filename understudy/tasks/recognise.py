@@ -1,4 +1,4 @@
-"""Reading a question that somebody typed: the query that a family would have made of it.
+"""Reading a question that somebody typed: the problem that a family would have made of it.
 
 A reader takes a prompt of its family's form apart and has the family build the problem anew.
 Only a prompt that comes out again to the letter is recognised. The level is the easiest whose
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from understudy.tasks import arithmetic, calendar, facts, programs, sequences, stories, strings
 from understudy.tasks.expression import ExpressionError
 from understudy.tasks.family import LEVELS, Draft
-from understudy.types import Query
+from understudy.types import Problem
 
 _Found = tuple[int, Draft] | None  # the level and the problem
 
@@ -21,15 +21,15 @@ _LONGEST_PROMPT = 200
 _NUMBER = "([0-9]{1,9})"  # as far as worked answers stay readable
 
 
-def recognise(prompt: str) -> Query | None:
-    """The query with its solution and worked answer; None for what no family asks."""
+def recognise(prompt: str) -> Problem | None:
+    """The problem with its solution and worked answer; None for what no family asks."""
     if len(prompt) > _LONGEST_PROMPT:
         return None
     for family, read in _READERS.items():
         found = read(prompt)
         if found is not None and found[1].prompt == prompt:
             level, draft = found
-            return Query(prompt, draft.solution, family, level, draft.worked)
+            return Problem(prompt, draft.solution, family, level, draft.worked)
     return None
 
 

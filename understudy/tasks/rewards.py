@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from understudy.errors import UnderstudyError
+from understudy.registry import named_function
 from understudy.tasks.checker import Checker, Kind
 from understudy.tasks.judge import Judge
-from understudy.tasks.named import named_function
-from understudy.types import Query
+from understudy.types import Problem
 
 _VERL = {"solution_str", "ground_truth"}  # the parameters that tell verl's functions
 
@@ -39,7 +39,7 @@ class Reward:
     messages: bool = True
 
     def values(
-        self, queries: Sequence[Query], completions: Sequence[str], **given: Any
+        self, problems: Sequence[Problem], completions: Sequence[str], **given: Any
     ) -> list[float | None]:
         """A value per completion, None where the function leaves it out (NaN counts as that).
 
@@ -50,11 +50,11 @@ class Reward:
         try:
             if set(parameters) >= _VERL:
                 returned = [
-                    self._verl_value(query, completion)
-                    for query, completion in zip(queries, completions, strict=True)
+                    self._verl_value(problem, completion)
+                    for problem, completion in zip(problems, completions, strict=True)
                 ]
             else:
-                arguments = self._arguments(queries, completions, given)
+                arguments = self._arguments(problems, completions, given)
                 returned = self.function(**_accepted(self.name, parameters, arguments))
             if inspect.isawaitable(returned):
                 returned = asyncio.run(_awaited(returned))
@@ -68,31 +68,31 @@ class Reward:
         return _checked(self.name, returned, len(completions))
 
     def _arguments(
-        self, queries: Sequence[Query], completions: Sequence[str], given: Mapping[str, Any]
+        self, problems: Sequence[Problem], completions: Sequence[str], given: Mapping[str, Any]
     ) -> dict[str, Any]:
         arguments: dict[str, Any] = {
             "log_extra": _ignore,
             "log_metric": _ignore,
-            **_columns(queries),
+            **_columns(problems),
             **given,
-            "prompts": [query.prompt for query in queries],
+            "prompts": [problem.prompt for problem in problems],
             "completions": list(completions),
         }
         if self.messages:
-            arguments["prompts"] = [query.messages for query in queries]
+            arguments["prompts"] = [problem.messages for problem in problems]
             arguments["completions"] = [
                 [{"role": "assistant", "content": text}] for text in completions
             ]
         return arguments
 
-    def _verl_value(self, query: Query, completion: str) -> Any:
+    def _verl_value(self, problem: Problem, completion: str) -> Any:
         """verl's `compute_score`: one completion at a time; a mapping's `score` counts."""
-        columns = _columns([query])
+        columns = _columns([problem])
         value = self.function(
-            data_source=columns.get("data_source", [query.family])[0],
+            data_source=columns.get("data_source", [problem.family])[0],
             solution_str=completion,
             ground_truth=columns["ground_truth"][0],
-            extra_info=columns.get("extra_info", [dict(query.columns)])[0],
+            extra_info=columns.get("extra_info", [dict(problem.columns)])[0],
         )
         return value.get("score") if isinstance(value, Mapping) else value
 
@@ -131,7 +131,7 @@ class CheckerReward:
             }
             if self.checker.kind != "code" and row.get("solution") is None:
                 raise RewardError(f"{self.__name__} needs a column `solution`")
-            query = Query(
+            problem = Problem(
                 prompt=text_of(prompts[i]),
                 solution=str(row.get("solution", "")),
                 family=self.__name__,
@@ -139,7 +139,7 @@ class CheckerReward:
                 worked="",
                 columns=row,
             )
-            claims.append((self.checker, query, text_of(completion)))
+            claims.append((self.checker, problem, text_of(completion)))
         return self.judge.check(claims)
 
     def close(self) -> None:
@@ -158,18 +158,18 @@ def text_of(message: Any) -> str:
     return content or ""
 
 
-def _columns(queries: Sequence[Query]) -> dict[str, list[Any]]:
-    """Column name -> a value per query, None where its row has none. A row's own columns win."""
+def _columns(problems: Sequence[Problem]) -> dict[str, list[Any]]:
+    """Column name -> a value per problem, None where its row has none. A row's own columns win."""
     ours = {"solution", "ground_truth", "family", "level"}
-    names = ours.union(*(query.columns for query in queries)) - {"prompt", "completion"}
+    names = ours.union(*(problem.columns for problem in problems)) - {"prompt", "completion"}
     columns: dict[str, list[Any]] = {name: [] for name in sorted(names)}
-    for query in queries:
+    for problem in problems:
         known: dict[str, Any] = {
-            "solution": query.solution,
-            "ground_truth": query.solution,
-            "family": query.family,
-            "level": query.level,
-            **query.columns,
+            "solution": problem.solution,
+            "ground_truth": problem.solution,
+            "family": problem.family,
+            "level": problem.level,
+            **problem.columns,
         }
         for name, values in columns.items():
             values.append(known.get(name))

@@ -15,10 +15,10 @@ from understudy.tasks.answer import answer_of
 from understudy.tasks.catalogue import FAMILIES
 from understudy.tasks.checker import Checker
 from understudy.tasks.data import DataConfig, DataSet, load_data
-from understudy.tasks.family import Family, Split, draw_query
+from understudy.tasks.family import Family, Split, draw_problem
 from understudy.tasks.judge import Judge
 from understudy.tasks.stream import Phase
-from understudy.types import Query
+from understudy.types import Problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Tasks:
         used = [self._family(name) for name in {n for phase in stream for n in phase.families}]
         self.judge.prepare({each.checker.kind for each in used if isinstance(each, DataSet)})
 
-    def batch(self, phase: Phase, size: int, split: Split, key: str) -> list[Query]:
+    def batch(self, phase: Phase, size: int, split: Split, key: str) -> list[Problem]:
         """Queries that depend on the key alone, so that a resumed run draws the same ones.
 
         A question of a data set comes twice only where the batch is larger than the data.
@@ -52,17 +52,17 @@ class Tasks:
         weights = [phase.families[name] for name in names]
         pools = self._pools(phase, split)
         taken: dict[str, set[int]] = {name: set() for name in pools}
-        queries = []
+        problems = []
         for _ in range(size):
             family = self._family(rng.choices(names, weights)[0])
             if isinstance(family, DataSet):
                 place = _fresh(len(pools[family.name]), taken[family.name], rng)
-                queries.append(pools[family.name][place])
+                problems.append(pools[family.name][place])
             else:
-                queries.append(draw_query(family, rng.randint(*phase.levels), split, rng))
-        return queries
+                problems.append(draw_problem(family, rng.randint(*phase.levels), split, rng))
+        return problems
 
-    def exam(self, phase: Phase, size: int, split: Split, key: str) -> list[Query]:
+    def exam(self, phase: Phase, size: int, split: Split, key: str) -> list[Problem]:
         """As `batch`, with every family by its share, and less luck.
 
         Generated families: every level equally often. Data sets: no question twice, and all of
@@ -71,24 +71,24 @@ class Tasks:
         rng = random.Random(key)
         total, (low, high) = sum(phase.families.values()), phase.levels
         pools = self._pools(phase, split)
-        queries: list[Query] = []
+        problems: list[Problem] = []
         for name, share in phase.families.items():
             count = max(1, round(size * share / total))  # none is left out
             family = self._family(name)
             if isinstance(family, DataSet):
-                queries += rng.sample(pools[name], min(count, len(pools[name])))
+                problems += rng.sample(pools[name], min(count, len(pools[name])))
                 continue
             for i in range(count):
-                queries.append(draw_query(family, low + i % (high - low + 1), split, rng))
-        return queries
+                problems.append(draw_problem(family, low + i % (high - low + 1), split, rng))
+        return problems
 
-    def fitting(self, fits: Callable[[Query], bool]) -> Tasks:
+    def fitting(self, fits: Callable[[Problem], bool]) -> Tasks:
         """The same without the data sets' questions that do not fit; how many is said aloud."""
         families = dict(self.families)
         for name, family in families.items():
             if isinstance(family, DataSet):
                 kept = {
-                    split: tuple(query for query in questions if fits(query))
+                    split: tuple(problem for problem in questions if fits(problem))
                     for split, questions in family.questions.items()
                 }
                 left_out = sum(len(family.questions[split]) - len(kept[split]) for split in kept)
@@ -101,31 +101,31 @@ class Tasks:
                 families[name] = replace(family, questions=kept)
         return replace(self, families=families)
 
-    def check(self, queries: Sequence[Query], completions: Sequence[str]) -> list[float | None]:
+    def check(self, problems: Sequence[Problem], completions: Sequence[str]) -> list[float | None]:
         """A verdict per completion, in order: 1 right, 0 wrong, between for partial credit.
 
         None is a check that came to no verdict: a hang, or a sandbox that failed.
         """
-        verdicts: list[float | None] = [None] * len(queries)
+        verdicts: list[float | None] = [None] * len(problems)
         places: list[int] = []
-        claims: list[tuple[Checker, Query, str]] = []
-        for i, (query, completion) in enumerate(zip(queries, completions, strict=True)):
-            family = self._family(query.family)
+        claims: list[tuple[Checker, Problem, str]] = []
+        for i, (problem, completion) in enumerate(zip(problems, completions, strict=True)):
+            family = self._family(problem.family)
             if isinstance(family, DataSet):
                 places.append(i)
-                claims.append((family.checker, query, completion))
+                claims.append((family.checker, problem, completion))
                 continue
             answer = answer_of(completion)
-            verdicts[i] = float(answer is not None and family.check(answer, query.solution))
+            verdicts[i] = float(answer is not None and family.check(answer, problem.solution))
         for i, verdict in zip(places, self.judge.check(claims), strict=True):
             verdicts[i] = verdict
         return verdicts
 
-    def answer(self, query: Query, completion: str) -> str | None:
+    def answer(self, problem: Problem, completion: str) -> str | None:
         """The answer as it is shown; None where none was given."""
-        family = self._family(query.family)
+        family = self._family(problem.family)
         if isinstance(family, DataSet):
-            return family.checker.answer(query, completion)
+            return family.checker.answer(problem, completion)
         return answer_of(completion)
 
     def close(self) -> None:
@@ -149,7 +149,7 @@ class Tasks:
             known = ", ".join(self.families)
             raise ConfigError(f"unknown family {name!r}; this run has {known}") from None
 
-    def _pools(self, phase: Phase, split: Split) -> dict[str, list[Query]]:
+    def _pools(self, phase: Phase, split: Split) -> dict[str, list[Problem]]:
         families = {name: self._family(name) for name in phase.families}
         return {
             name: family.pool(split, phase.levels)

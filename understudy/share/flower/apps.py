@@ -20,9 +20,9 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordD
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 
-from understudy.config import resolve_settings
 from understudy.errors import ConfigError
 from understudy.files import write_json
+from understudy.settings import resolve_settings
 from understudy.share.flower.crew import Arrival, FlowerCrew
 from understudy.share.flower.node import Node
 from understudy.share.loop import run

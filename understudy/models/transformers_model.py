@@ -30,7 +30,7 @@ _COMPACT_BELOW = 0.8  # rows leave the batch once so few would be left
 _LOGITS = 1 << 27  # held at once where a model's own logits are needed: 512 MB in float32
 
 
-class Foreign(nn.Module):
+class TransformersModel(nn.Module):
     """A model whose logits are its head's product with the final states, or all its own making."""
 
     def __init__(self, model: Any) -> None:
@@ -115,7 +115,7 @@ class Foreign(nn.Module):
 class _Caching:
     """A model in the midst of drawing, with transformers' own cache."""
 
-    def __init__(self, owner: Foreign, prompts: Prompts, group: int) -> None:
+    def __init__(self, owner: TransformersModel, prompts: Prompts, group: int) -> None:
         from transformers import DynamicCache
 
         self.owner, self.vocabulary = owner, owner.vocabulary
@@ -193,7 +193,7 @@ def _texts(
     return texts
 
 
-def load_foreign(folder: Path, device: str, dtype: torch.dtype) -> Foreign:
+def load_transformers_model(folder: Path, device: str, dtype: torch.dtype) -> TransformersModel:
     """Read a checkpoint through AutoModelForCausalLM, its dropout switched off."""
     try:
         from transformers import AutoConfig, AutoModelForCausalLM
@@ -211,7 +211,7 @@ def load_foreign(folder: Path, device: str, dtype: torch.dtype) -> Foreign:
     except (OSError, ValueError, RuntimeError, ImportError, KeyError) as error:
         reason = " ".join(str(error).split())
         raise CheckpointError(f"{folder}: transformers cannot load it ({reason[:300]})") from error
-    return Foreign(model.to(device))
+    return TransformersModel(model.to(device))
 
 
 @torch.no_grad()
@@ -231,7 +231,7 @@ def _has_plain_head(model: Any) -> bool:
     return bool(difference <= 1e-4 * logits.float().abs().max().clamp(min=1.0))
 
 
-def save_foreign(owner: Foreign, folder: Path, adapted: bool = True) -> None:
+def save_transformers_model(owner: TransformersModel, folder: Path, adapted: bool = True) -> None:
     """Write a checkpoint that transformers loads: adapters are folded in, or left out."""
     folder.mkdir(parents=True, exist_ok=True)
     owner.model.save_pretrained(folder, state_dict=adapters.merged_state(owner.model, adapted))

@@ -12,10 +12,10 @@ from torch import Tensor
 from tests.models.small import KINDS, TEXTS, write_checkpoint
 from understudy.errors import CheckpointError
 from understudy.models.decoder import Decoder
-from understudy.models.foreign import Foreign
 from understudy.models.policy import Policy
 from understudy.models.sampling import Completions, Drawing, Prompts, Written
 from understudy.models.scoring import noted, score
+from understudy.models.transformers_model import TransformersModel
 
 GREEDY = Drawing(10, temperature=0.0)
 DRAWN = Drawing(10, temperature=0.8, ask_shift=5.0)
@@ -58,7 +58,7 @@ def test_both_backends_give_the_same_text_numbers_and_gradients(
     ours = Policy.load(str(checkpoints / kind))
     theirs = Policy.load(str(checkpoints / kind), backend="transformers")
     assert isinstance(ours.decoder, Decoder)
-    assert isinstance(theirs.decoder, Foreign)
+    assert isinstance(theirs.decoder, TransformersModel)
     assert theirs.decoder.plain_head
     assert ours.tokens.ask == theirs.tokens.ask == 320
     answers = [p.texts(p.sample(p.prompts(TEXTS), 2, GREEDY)) for p in (ours, theirs)]
@@ -99,7 +99,7 @@ def naive(policy: Policy, prompts: Prompts, drawn: Completions, row: int) -> Ten
 @pytest.mark.parametrize("kind", KINDS)
 def test_any_kind_is_drawn_from_and_scored_as_it_is(kind: str, checkpoints: Path) -> None:
     policy = Policy.load(str(checkpoints / kind), backend="transformers")
-    assert isinstance(policy.decoder, Foreign)
+    assert isinstance(policy.decoder, TransformersModel)
     # Gemma 2 caps its logits, Phi's head has a bias.
     assert policy.decoder.plain_head == (kind not in ("gemma2", "phi"))
     prompts, drawn = draw(policy)
@@ -122,7 +122,7 @@ def test_few_tokens_at_once_and_recomputed_blocks_change_nothing(
 ) -> None:
     """With a plain head and without; GPT-2 has dropout, which must be off in training too."""
     policy = Policy.load(str(checkpoints / kind))
-    assert isinstance(policy.decoder, Foreign)
+    assert isinstance(policy.decoder, TransformersModel)
     prompts, drawn = draw(policy)
     ask = policy.tokens.ask
     found = []

@@ -1,15 +1,49 @@
-"""Functions of the user's own, by name: 'package.module:function' or 'path/to/file.py:function'."""
+"""What is found by name: kinds that ship, and a stranger's 'module:Name' or 'path/to/file.py:Name'.
+
+A seam's kinds are one `Registry`. Ours are lines of it, written as a stranger would write his own,
+and nothing is imported before it is asked for.
+"""
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from understudy.errors import ConfigError
+
+
+class Registry:
+    """The kinds of one seam.
+
+    what: the setting that names a kind; known: name -> (module:Name, one line on what it is).
+    """
+
+    def __init__(self, what: str, known: Mapping[str, tuple[str, str]]) -> None:
+        self.what, self.known = what, known
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.known)
+
+    def summary(self, name: str) -> str:
+        return self.known[name][1]
+
+    def load(self, name: str) -> Any:
+        """A kind that ships, or the one at 'module:Name' or 'path/to/file.py:Name'."""
+        if name in self.known:
+            return named_function(self.what, self.known[name][0])
+        if ":" not in name:
+            near = difflib.get_close_matches(name, self.known, n=1)
+            meant = f"; did you mean {near[0]}?" if near else ""
+            raise ConfigError(
+                f"{self.what}={name}: unknown; use {', '.join(self.known)}, "
+                f"module:Name or path/to/file.py:Name{meant}"
+            )
+        return named_function(self.what, name)
 
 
 def named_function(what: str, spec: str) -> Callable[..., Any]:
