@@ -126,9 +126,9 @@ def _run(run: RunDirectory | None, out: Path, config: Config) -> None:
     from understudy.offload.phases import total_steps
     from understudy.offload.session import new_run, resume_run
     from understudy.offload.team import join_team
-    from understudy.report.live import LiveDisplay
-    from understudy.report.page import write_report
-    from understudy.report.tables import run_table
+    from understudy.report.offload.live import LiveDisplay
+    from understudy.report.offload.page import write_report
+    from understudy.report.offload.tables import run_table
 
     method = recipes.method(config.recipe)(config)
     team = join_team(config.device)
@@ -180,9 +180,9 @@ def share(
 def _share(run: RunDirectory | None, out: Path, config: ShareRun) -> None:
     from rich.console import Console
 
-    from understudy.report.share_live import ShareDisplay
-    from understudy.report.share_page import write_share_report
-    from understudy.report.share_tables import fits_table, share_table
+    from understudy.report.share.live import ShareDisplay
+    from understudy.report.share.page import write_share_report
+    from understudy.report.share.tables import fits_table, share_table
     from understudy.share.plan import rounds_of
     from understudy.share.session import check_same, new_share, resume_share
 
@@ -234,7 +234,7 @@ def evaluate(
 ) -> None:
     """Examine a run's newest model on every task of its stream, greedily, at its budget."""
     from understudy.offload.serve import examine_run
-    from understudy.report.tables import exam_table
+    from understudy.report.offload.tables import exam_table
 
     opened = _open_trained(run)
     cells = examine_run(opened, _serving(opened), queries)
@@ -250,7 +250,7 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """Put finished runs side by side."""
-    from understudy.report.tables import comparison, comparison_table
+    from understudy.report.offload.tables import comparison, comparison_table
 
     records = comparison([_open_trained(run) for run in runs])
     if as_json:
@@ -264,9 +264,9 @@ def report(run: RunArgument) -> None:
     """Write a run's report page anew."""
     opened = _open(run)
     if _agents_share(opened):
-        from understudy.report.share_page import write_share_report as write
+        from understudy.report.share.page import write_share_report as write
     else:
-        from understudy.report.page import write_report as write
+        from understudy.report.offload.page import write_report as write
     write(opened)
     print(opened.report)
 

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-from understudy.report.numbers import count, number, size
-from understudy.report.share_records import agents_of
-from understudy.report.svg import INK, QUIET, SYSTEM
+from understudy.report.parts.numbers import count, number, size
+from understudy.report.parts.svg import INK, QUIET, SYSTEM
+from understudy.report.share.records import agents_of
 
 Record = dict[str, Any]
 Point = tuple[float, float]

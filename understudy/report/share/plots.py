@@ -9,18 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from understudy.metrics.measured import FloatArray
-from understudy.report.numbers import amount, last, mean_along, measured, number
-from understudy.report.share_records import (
-    Curve,
-    Mark,
-    Record,
-    agents_of,
-    base_of,
-    by_accuracy,
-    figure_of,
-    fit_name,
-)
-from understudy.report.svg import (
+from understudy.report.parts.numbers import amount, last, mean_along, measured, number
+from understudy.report.parts.svg import (
     INK,
     LOCAL,
     QUIET,
@@ -33,6 +23,16 @@ from understudy.report.svg import (
     short,
     small_multiples,
     svg,
+)
+from understudy.report.share.records import (
+    Curve,
+    Mark,
+    Record,
+    agents_of,
+    base_of,
+    by_accuracy,
+    figure_of,
+    fit_name,
 )
 
 if TYPE_CHECKING:

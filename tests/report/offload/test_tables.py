@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from understudy.errors import RunError
-from understudy.report.tables import comparison, comparison_table, exam_table, run_table
+from understudy.report.offload.tables import comparison, comparison_table, exam_table, run_table
 from understudy.run import RunDirectory
 
 MakeRun = Callable[..., RunDirectory]

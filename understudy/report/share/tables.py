@@ -8,8 +8,8 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from understudy.report.numbers import count, number, size, small
-from understudy.report.share_records import figure_of, fit_name, user_figure
+from understudy.report.parts.numbers import count, number, size, small
+from understudy.report.share.records import figure_of, fit_name, user_figure
 
 Record = dict[str, Any]
 

@@ -6,11 +6,11 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from html import escape
 
-from understudy.report import share_plots as plots
-from understudy.report.html import facts, section, table, tiles, write_page
-from understudy.report.numbers import count, mean_along, number, size, small, span
-from understudy.report.share_graph import graph_pictures
-from understudy.report.share_records import (
+from understudy.report.parts.html import facts, section, table, tiles, write_page
+from understudy.report.parts.numbers import count, mean_along, number, size, small, span
+from understudy.report.share import plots
+from understudy.report.share.graph import graph_pictures
+from understudy.report.share.records import (
     Record,
     agents_of,
     base_of,
@@ -57,7 +57,7 @@ def write_share_report(run: RunDirectory) -> None:
         "reveals": _reveals(variants),
         "links": _links(variants),
     }
-    write_page(run, "share_page.html", parts)
+    write_page(run, "share/page.html", parts)
 
 
 def _header(settings: Record, variants: Variants, best: str) -> dict[str, str]:

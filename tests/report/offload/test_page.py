@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.report.conftest import written_run
+from tests.report.offload.conftest import written_run
 from understudy.errors import RunError
-from understudy.report.page import write_report
+from understudy.report.offload.page import write_report
 from understudy.run import RunDirectory
 
 MakeRun = Callable[..., RunDirectory]
@@ -113,7 +113,9 @@ def test_the_same_run_gives_the_same_bytes_in_every_process(
     assert page(run) == first
     run.report.unlink()
     code = "import sys; from pathlib import Path; from understudy.run import RunDirectory as R; "
-    code += "from understudy.report.page import write_report as w; w(R.open(Path(sys.argv[1])))"
+    code += (
+        "from understudy.report.offload.page import write_report as w; w(R.open(Path(sys.argv[1])))"
+    )
     subprocess.run([sys.executable, "-c", code, str(run.path)], check=True)
     assert run.report.read_text(encoding="utf-8") == first
     assert not list(run.path.glob(".*.part"))

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
-from understudy.report.numbers import amount, mean, measured, number
+from understudy.report.parts.numbers import amount, mean, measured, number
 
 _EVERY = 10  # rounds between plain log lines
 _ROOM = 12  # agents that get a line each

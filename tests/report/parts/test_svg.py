@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from understudy.report.svg import short, smoothed, spread
+from understudy.report.parts.svg import short, smoothed, spread
 
 
 def test_labels_that_touch_are_moved_apart_by_hand() -> None:

@@ -9,9 +9,9 @@ from typing import Any
 
 from understudy.metrics import wilson_interval
 from understudy.offload.alarms import Alarms
-from understudy.report import plots
-from understudy.report.html import facts, table, tiles, write_page
-from understudy.report.numbers import mean, number, span
+from understudy.report.offload import plots
+from understudy.report.parts.html import facts, table, tiles, write_page
+from understudy.report.parts.numbers import mean, number, span
 from understudy.run import RunDirectory
 
 Record = dict[str, Any]
@@ -53,7 +53,7 @@ def write_report(run: RunDirectory) -> None:
             "--out runs/again"
         ),
     }
-    write_page(run, "page.html", parts)
+    write_page(run, "offload/page.html", parts)
 
 
 def _header(

@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.report.sharing import THREE, written_share_run
-from tests.report.test_page import HOSTILE, Elements, change, shown
+from tests.report.offload.test_page import HOSTILE, Elements, change, shown
+from tests.report.share.sharing import THREE, written_share_run
 from understudy.errors import RunError
-from understudy.report.numbers import number, size
-from understudy.report.share_graph import graph_picture, graph_pictures
-from understudy.report.share_page import write_share_report
-from understudy.report.share_records import curves_of
+from understudy.report.parts.numbers import number, size
+from understudy.report.share.graph import graph_picture, graph_pictures
+from understudy.report.share.page import write_share_report
+from understudy.report.share.records import curves_of
 from understudy.run import RunDirectory
 
 

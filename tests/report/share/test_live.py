@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from tests.report.sharing import written_share_run
-from understudy.report.numbers import size
-from understudy.report.share_live import ShareDisplay, agent_lines
-from understudy.report.share_tables import fits_table, share_table
+from tests.report.share.sharing import written_share_run
+from understudy.report.parts.numbers import size
+from understudy.report.share.live import ShareDisplay, agent_lines
+from understudy.report.share.tables import fits_table, share_table
 
 
 def written(console: Console) -> str:

@@ -10,8 +10,8 @@ import numpy as np
 
 from understudy.metrics import apgr, random_offloading
 from understudy.metrics.measured import FloatArray
-from understudy.report.numbers import last, mean, measured, number, span
-from understudy.report.svg import (
+from understudy.report.parts.numbers import last, mean, measured, number, span
+from understudy.report.parts.svg import (
     ASKED,
     INK,
     LOCAL,

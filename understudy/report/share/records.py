@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from understudy.metrics.measured import FloatArray
-from understudy.report.numbers import mean_along, measured
-from understudy.report.svg import TASKS
+from understudy.report.parts.numbers import mean_along, measured
+from understudy.report.parts.svg import TASKS
 from understudy.share.settings import INITIAL_TASKS
 
 Record = dict[str, Any]

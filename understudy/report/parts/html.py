@@ -19,7 +19,7 @@ _MANY = 10  # columns above which a table is set smaller
 def write_page(run: RunDirectory, template: str, parts: Mapping[str, str]) -> None:
     """Fill a template with HTML; the style and the run's settings are on every page."""
     settings = yaml.safe_dump(run.settings(), sort_keys=False, allow_unicode=True)
-    always = {"style": _shipped("page.css"), "settings": escape(settings)}
+    always = {"style": _shipped("parts/page.css"), "settings": escape(settings)}
     try:
         write_text(run.report, Template(_shipped(template)).substitute(parts, **always))
     except OSError as error:
