@@ -207,29 +207,32 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[RunDirectory]:
     ]
 
 
-def defined(heading: str) -> list[set[str]]:
+def defined(page: str, heading: str) -> list[set[str]]:
     """The keys that each table of a section defines, in order."""
-    text = section(PAGES["docs/run-directory.md"], heading)
+    text = section(PAGES[f"docs/{page}.md"], heading)
     tables = re.split(r"^\|---.*$", text, flags=re.MULTILINE)[1:]
     return [{cell.strip("`") for cell in _FIRST_CELL.findall(table)} for table in tables]
 
 
 def test_every_key_of_a_metrics_line_is_defined(runs: list[RunDirectory]) -> None:
     written = {key for run in runs for line in run.metric_lines() for key in line}
-    assert defined("metrics.jsonl") == [written]
+    assert defined("run-directory", "metrics.jsonl") == [written]
 
 
 def test_every_key_of_a_matrix_is_defined(runs: list[RunDirectory]) -> None:
     rows = [row for run in runs for row in run.read(run.matrix)]
     cells = {key for row in rows for cell in row["tasks"] for key in cell}
-    assert defined("matrix.json") == [{key for row in rows for key in row}, cells]
+    assert defined("run-results", "matrix.json") == [{key for row in rows for key in row}, cells]
 
 
 def test_every_key_of_a_summary_is_defined(runs: list[RunDirectory]) -> None:
     summaries = [run.read(run.summary) for run in runs]
     phases = {key for summary in summaries for phase in summary["phases"] for key in phase}
-    assert defined("summary.json") == [{key for each in summaries for key in each}, phases]
-    page = section(PAGES["docs/run-directory.md"], "summary.json")
+    assert defined("run-results", "summary.json") == [
+        {key for each in summaries for key in each},
+        phases,
+    ]
+    page = section(PAGES["docs/run-results.md"], "summary.json")
     assert all(f"`{key}`" in page for key in summaries[0]["spend"])
     assert all(f"`{key}`" in page for key in summaries[0]["phases"][0]["evaluation"])
 
@@ -248,10 +251,11 @@ def test_every_key_of_a_run_of_agents_is_defined(tmp_path: Path) -> None:
     summary = run.read(run.summary)
     (one, *_) = summary["variants"].values()
     of_seed = one["seeds"][0].keys()
-    lines, variant, seed, fit = defined("share")
+    (lines,) = defined("share-results", "metrics.jsonl")
+    variant, seed, fit = defined("share-results", "summary.json")
     assert lines == {key for line in run.metric_lines() for key in line}
     assert variant == one.keys()
     assert seed == of_seed
     assert {"slope", "intercept", "value_of_information", "learner", "shares", "variants"} == fit
-    page = section(PAGES["docs/run-directory.md"], "share")
+    page = PAGES["docs/share-results.md"]
     assert all(f"`{key}`" in page for key in (*summary, *one["seeds"][0]["agents"][0]))
