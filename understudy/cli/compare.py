@@ -1,0 +1,26 @@
+"""`understudy compare`: finished runs side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from understudy.cli import options
+from understudy.cli.opening import open_trained
+from understudy.cli.printing import print_json, print_table
+
+
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="run directories", metavar="RUN...")],
+    as_json: options.Json = False,
+) -> None:
+    """Put finished runs side by side."""
+    from understudy.report.offload.tables import comparison, comparison_table
+
+    records = comparison([open_trained(run) for run in runs])
+    if as_json:
+        print_json(records)
+        return
+    print_table(comparison_table(records))

@@ -1,0 +1,42 @@
+"""Opening the run directories that a command names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from understudy import recipes
+from understudy.errors import ConfigError
+
+if TYPE_CHECKING:
+    from understudy.offload.method import Serving
+    from understudy.run import RunDirectory
+
+
+def open_run(path: Path) -> RunDirectory:
+    from understudy.run import RunDirectory
+
+    return RunDirectory.open(path)
+
+
+def is_shared(run: RunDirectory) -> bool:
+    """Whether `understudy share` made it."""
+    return run.settings().get("recipe") == "share"
+
+
+def open_trained(path: Path) -> RunDirectory:
+    """A run of `understudy train`."""
+    run = open_run(path)
+    if is_shared(run):
+        raise ConfigError(
+            f"{path}: a run of understudy share; this command is for those of understudy train"
+        )
+    return run
+
+
+def serving(run: RunDirectory) -> Serving:
+    """How the run's recipe decides to ask."""
+    from understudy.offload.session import saved_config
+
+    config = saved_config(run)
+    return recipes.method(config.recipe)(config).serving

@@ -1,0 +1,16 @@
+"""The options and arguments that several verbs have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Run = Annotated[Path, typer.Argument(help="a run directory", metavar="RUN")]
+Out = Annotated[Path, typer.Option(help="the run directory to make", metavar="RUN")]
+Config = Annotated[Path | None, typer.Option(help="settings in a YAML file")]
+Set = Annotated[list[str] | None, typer.Option("--set", help="one setting", metavar="KEY=VALUE")]
+Resume = Annotated[bool, typer.Option(help="continue the run that is there")]
+DryRun = Annotated[bool, typer.Option(help="print the settings and stop")]
+Json = Annotated[bool, typer.Option("--json", help="print JSON")]

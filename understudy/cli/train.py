@@ -1,0 +1,115 @@
+"""`understudy train`: a local model learns through a stream of tasks, by one of the recipes."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+import typer.core
+
+from understudy import recipes
+from understudy.cli import options
+from understudy.cli.printing import print_table
+from understudy.errors import ConfigError
+
+if TYPE_CHECKING:
+    from understudy.config import Config
+    from understudy.run import RunDirectory
+
+
+class _TrainGroup(typer.core.TyperGroup):
+    """The recipes as commands; an unknown one is named with those that exist."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        recipes.check_name(cmd_name)
+        return super().get_command(ctx, cmd_name)
+
+
+class _TrainCommand(typer.core.TyperCommand):
+    """A recipe's command; its help ends with every setting, read from the code when asked for."""
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        from understudy.report.settings import settings_text
+
+        formatter.write("\n" + settings_text(recipes.defaults(str(self.name))))
+
+
+app = typer.Typer(
+    help="Train a local model through a stream of tasks, by one of the recipes.",
+    cls=_TrainGroup,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+def _add_recipe(name: str, summary: str) -> None:
+    @app.command(name=name, help=summary, cls=_TrainCommand)
+    def train(
+        out: options.Out,
+        config: options.Config = None,
+        set_: options.Set = None,
+        resume: options.Resume = False,
+        dry_run: options.DryRun = False,
+    ) -> None:
+        _train(name, out, config, set_ or [], resume, dry_run)
+
+
+for _name, _summary in recipes.NAMES.items():
+    _add_recipe(_name, _summary)
+
+
+def _train(
+    recipe: str, out: Path, file: Path | None, overrides: list[str], resume: bool, dry_run: bool
+) -> None:
+    from understudy.config import resolve_config
+    from understudy.run import RunDirectory
+
+    run = RunDirectory.open(out) if resume else None
+    base = recipes.defaults(recipe) if run is None else run.settings()
+    config = resolve_config(base, file, overrides)
+    if config.recipe != recipe:
+        raise ConfigError(
+            f"recipe={config.recipe}: the command says {recipe}; use train {config.recipe}"
+        )
+    if run is not None:
+        from understudy.offload.session import check_same
+
+        config = check_same(run, config)
+    if dry_run:
+        from understudy.offload.plan import plan_text
+
+        print(plan_text(config))
+        return
+    _run(run, out, config)
+
+
+def _run(run: RunDirectory | None, out: Path, config: Config) -> None:
+    from rich.console import Console
+
+    from understudy.offload.phases import total_steps
+    from understudy.offload.session import new_run, resume_run
+    from understudy.offload.team import join_team
+    from understudy.report.offload.live import LiveDisplay
+    from understudy.report.offload.page import write_report
+    from understudy.report.offload.tables import run_table
+
+    method = recipes.method(config.recipe)(config)
+    team = join_team(config.device)
+    console = Console(quiet=not team.leads)
+    try:
+        with LiveDisplay(console, total_steps(config)) as display:
+            if run is None:
+                run = new_run(out, config, method, display, team)
+            else:
+                run = resume_run(run, config, method, display, team)
+        if not team.leads:
+            return
+        write_report(run)
+    except KeyboardInterrupt:
+        sys.unraisablehook = lambda _: None  # what was only half built says nothing when it goes
+        print("interrupted; continue with --resume", file=sys.stderr)
+        raise typer.Exit(130) from None
+    print_table(run_table(run.read(run.summary), run.read(run.matrix)))
+    console.print(f"report: {run.report}", soft_wrap=True)
