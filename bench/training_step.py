@@ -39,7 +39,6 @@ import torch
 from roofline import peak_flops, peak_gigabytes, synchronise, training_flops
 from shapes import SHAPES, checkpoint
 
-from understudy.config import Config, resolve_config
 from understudy.environment import environment
 from understudy.models.checkpoint import read_shape, resolve
 from understudy.models.decoder import Decoder, Shape
@@ -47,6 +46,7 @@ from understudy.models.policy import Policy
 from understudy.models.sampling import Completions, Drawing, Prompts
 from understudy.models.tokens import Tokens
 from understudy.objectives import has_signal
+from understudy.offload.config import Config, resolve_config
 from understudy.offload.learn import Lesson
 from understudy.offload.loop import rollout, update
 from understudy.offload.measure import step_metrics

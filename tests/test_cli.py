@@ -24,7 +24,7 @@ from tests.offload.runs import (
     settings_of,
 )
 from understudy import cli
-from understudy.config import Config
+from understudy.offload.config import Config
 from understudy.recipes import NAMES
 from understudy.run import RunDirectory
 from understudy.settings import described_settings

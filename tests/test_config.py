@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 import understudy
-from understudy.config import Config, check_config, resolve_config
 from understudy.errors import ConfigError
+from understudy.offload.config import Config, check_config, resolve_config
 from understudy.offload.phases import settled, total_steps
 from understudy.recipes import NAMES, defaults
 from understudy.settings import described_settings

@@ -22,9 +22,9 @@ from tests.offload.runs import config_of, run_new, saved_model
 from tests.share.test_session import SMALL, Quiet
 from understudy import recipes
 from understudy.cli import app
-from understudy.config import check_config, resolve_config
 from understudy.errors import UnderstudyError
 from understudy.models.checkpoint import TINY
+from understudy.offload.config import check_config, resolve_config
 from understudy.report.settings import settings_page
 from understudy.run import RunDirectory
 from understudy.settings import check_settings, resolve_settings

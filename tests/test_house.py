@@ -24,7 +24,6 @@ ROOMS = [
     "report",  # a run directory becomes tables, plots and a page
     "offload",  # the loop: who answers, who asks, what is learned
     "share",  # agents on a graph: what they send each other, and learn
-    "config",  # what a run may be told
     "models",  # who answers
     "clouds",  # who helps
     "tasks",  # what is asked, and how an answer is checked
@@ -44,7 +43,6 @@ ROOMS = [
 
 # Rooms that may import less than the order allows them.
 ONLY = {
-    "config": {"tasks", "settings", "types", "errors"},
     "objectives": {"types"},
     "metrics": {"types"},
     "types": set(),

@@ -14,8 +14,8 @@ from tests.clouds.http_client import ask_one
 from understudy.clouds.endpoint import Endpoint, chat_url, read_key
 from understudy.clouds.http import HttpCloud
 from understudy.clouds.prices import Prices, load_prices
-from understudy.config import CloudConfig, check_config
 from understudy.errors import ConfigError
+from understudy.offload.config import CloudConfig, check_config
 from understudy.offload.start import build_cloud
 
 FREE = {"prompt": 0, "cached_prompt": 0, "completion": 0}

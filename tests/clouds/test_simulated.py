@@ -11,8 +11,8 @@ import pytest
 
 from tests.checks import is_right
 from understudy.clouds import FaultyCloud, SimulatedCloud
-from understudy.config import CloudConfig
 from understudy.errors import ConfigError
+from understudy.offload.config import CloudConfig
 from understudy.offload.start import build_cloud
 from understudy.tasks import FAMILIES, LEVELS, draw_problem
 from understudy.types import Cloud, Problem, Reply, Request

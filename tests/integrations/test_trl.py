@@ -29,10 +29,10 @@ from tests.checks import TASKS
 from tests.integrations.given import ASK, GIVEN, GivenCloud, correct, rows, trainer_of
 from tests.offload.runs import drawn_figures, saved_model
 from understudy.clouds import MeteredCloud, SimulatedCloud
-from understudy.config import RewardConfig, resolve_config
 from understudy.errors import CheckpointError, ConfigError
 from understudy.integrations.trl import STATE, DualAdvantageGRPOTrainer, query_of
 from understudy.objectives import dual_advantage, dual_step, reduce_loss, reinforce_loss
+from understudy.offload.config import RewardConfig, resolve_config
 from understudy.offload.loop import ask
 from understudy.offload.scores import Responses, Scores, Valuation, score_responses
 from understudy.recipes import defaults, method

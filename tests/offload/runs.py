@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
-from understudy.config import Config, resolve_config
 from understudy.models.checkpoint import save_decoder
 from understudy.models.decoder import Decoder
 from understudy.models.tokens import Tokens, build_tokenizer
+from understudy.offload.config import Config, resolve_config
 from understudy.offload.loop import train
 from understudy.offload.phases import settled
 from understudy.offload.session import new_run, resume_run

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.offload.runs import config_of, trajectory
-from understudy.config import Config
+from understudy.offload.config import Config
 from understudy.offload.learn import Lesson
 from understudy.offload.loop import reference_policy, rollout, update
 from understudy.offload.start import start

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 from transformers import LlamaForCausalLM
 
-from understudy.config import Config, resolve_config
 from understudy.models.checkpoint import checkpoint_tensors, save_decoder
 from understudy.models.decoder import Decoder, Shape
 from understudy.models.tokens import Tokens, build_tokenizer
+from understudy.offload.config import Config, resolve_config
 from understudy.offload.learn import Batch, Lesson
 from understudy.offload.loop import rollout, update
 from understudy.offload.method import Dual

@@ -10,7 +10,7 @@ import torch
 
 from tests.checks import TASKS, is_right
 from tests.offload.runs import config_of, drawn_figures, trajectory
-from understudy.config import Config, RewardConfig
+from understudy.offload.config import Config, RewardConfig
 from understudy.offload.method import Dual
 from understudy.offload.scores import Responses, Scores, Valuation, score_responses
 from understudy.recipes import method

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from tests.offload.processes import finished, killed, started_team
 from tests.offload.runs import config_of, results_of, run_new
-from understudy.config import Config
+from understudy.offload.config import Config
 from understudy.offload.team import Team
 from understudy.run import RunDirectory
 

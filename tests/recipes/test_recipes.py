@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 
 from tests.offload.runs import EVERYTHING, Lines, config_of, run_new, trajectory
 from understudy import recipes
-from understudy.config import check_config
 from understudy.errors import ConfigError, DivergedError
+from understudy.offload.config import check_config
 from understudy.offload.loop import train
 from understudy.offload.start import start
 from understudy.recipes import method

@@ -15,7 +15,7 @@ from understudy.cli.printing import print_table
 from understudy.errors import ConfigError
 
 if TYPE_CHECKING:
-    from understudy.config import Config
+    from understudy.offload.config import Config
     from understudy.run import RunDirectory
 
 
@@ -63,7 +63,7 @@ for _name, _summary in recipes.NAMES.items():
 def _train(
     recipe: str, out: Path, file: Path | None, overrides: list[str], resume: bool, dry_run: bool
 ) -> None:
-    from understudy.config import resolve_config
+    from understudy.offload.config import resolve_config
     from understudy.run import RunDirectory
 
     run = RunDirectory.open(out) if resume else None

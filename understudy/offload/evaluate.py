@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from understudy.clouds import MeteredCloud
-from understudy.config import Config
 from understudy.metrics import deferral_curve, quantile_threshold, random_offloading
 from understudy.models.policy import Policy
 from understudy.models.sampling import Drawing
+from understudy.offload.config import Config
 from understudy.offload.method import Serving
 from understudy.offload.phases import budget_of
 from understudy.offload.team import ALONE, Team

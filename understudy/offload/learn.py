@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from understudy.config import Config
 from understudy.models.policy import Policy
 from understudy.models.sampling import Completions, Drawing, Prompts
 from understudy.objectives import (
@@ -20,6 +19,7 @@ from understudy.objectives import (
     reinforce_loss,
     sequence_ask_probability,
 )
+from understudy.offload.config import Config
 from understudy.offload.method import Method
 from understudy.offload.scores import Scores
 from understudy.offload.state import State

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from understudy.clouds import MeteredCloud
-from understudy.config import Config
 from understudy.errors import DivergedError
 from understudy.models.policy import Policy
 from understudy.models.sampling import Completions, Drawing
 from understudy.objectives import sequence_ask_probability
+from understudy.offload.config import Config
 from understudy.offload.evaluate import Calibration, Candidate, examine_phase, pooled
 from understudy.offload.learn import Batch, Lesson, Tally, learn
 from understudy.offload.measure import step_metrics

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from understudy.config import Config
+from understudy.offload.config import Config
 from understudy.tasks import FAMILIES
 from understudy.tasks.stream import Phase, load_stream
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import yaml
 
-from understudy.config import Config
 from understudy.models.checkpoint import resolve
+from understudy.offload.config import Config
 from understudy.offload.phases import settled, total_steps
 from understudy.offload.start import build_cloud, check_device
 

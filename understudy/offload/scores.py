@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from understudy.config import RewardConfig
+from understudy.offload.config import RewardConfig
 from understudy.types import Problem, Reply
 
 

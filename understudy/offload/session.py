@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from understudy.clouds import MeteredCloud
-from understudy.config import Config, check_config
 from understudy.files import write_folder
 from understudy.link import ReplyLog
 from understudy.models.policy import Policy
 from understudy.offload.alarms import Alarms
+from understudy.offload.config import Config, check_config
 from understudy.offload.loop import train
 from understudy.offload.method import Method
 from understudy.offload.phases import ends, phases_of, settled

@@ -10,10 +10,10 @@ import torch
 from understudy.clouds import FaultyCloud, MeteredCloud, SimulatedCloud
 from understudy.clouds.endpoint import Endpoint, chat_url, read_key
 from understudy.clouds.prices import load_prices
-from understudy.config import CloudConfig, Config, Faults, RewardConfig
 from understudy.errors import ConfigError
 from understudy.models.policy import Policy
 from understudy.models.vllm import VllmEngine
+from understudy.offload.config import CloudConfig, Config, Faults, RewardConfig
 from understudy.offload.method import Method
 from understudy.offload.phases import phases_of
 from understudy.offload.scores import Reward, Valuation

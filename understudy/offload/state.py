@@ -12,9 +12,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from understudy.clouds import MeteredCloud
-from understudy.config import Config
 from understudy.errors import CheckpointError
 from understudy.models.policy import Policy
+from understudy.offload.config import Config
 from understudy.offload.evaluate import Examiner
 from understudy.offload.scores import Valuation
 from understudy.offload.team import ALONE, Team

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from understudy.errors import ConfigError
 
 if TYPE_CHECKING:
-    from understudy.config import Config
+    from understudy.offload.config import Config
     from understudy.offload.method import Method
 
 NAMES = {

@@ -17,8 +17,8 @@ from typing import Any
 
 from torch import Tensor
 
-from understudy.config import Config
 from understudy.objectives import scaled_advantage
+from understudy.offload.config import Config
 from understudy.offload.method import Dual, Method, Serving, Unregularised
 from understudy.offload.scores import Scores
 

@@ -21,7 +21,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from understudy.config import Config
 from understudy.objectives import (
     LARGEST_SHIFT,
     ask_guide,
@@ -32,6 +31,7 @@ from understudy.objectives import (
     proportional_integral_step,
     rate_anchor,
 )
+from understudy.offload.config import Config
 from understudy.offload.method import Method, Serving
 from understudy.offload.scores import Scores
 

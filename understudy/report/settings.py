@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from understudy.config import Config
+from understudy.offload.config import Config
 from understudy.settings import Section, described_settings
 
 
@@ -29,7 +29,7 @@ def settings_page() -> str:
     lines = [
         "# Settings",
         "",
-        "Generated from `understudy/config.py` by `python -m understudy.report.settings`.",
+        "Generated from `understudy/offload/config.py` by `python -m understudy.report.settings`.",
         "Set them with `--set key=value` (dots reach into sections) or in a YAML file given to",
         "`--config`. A recipe may start from other defaults: `understudy train RECIPE --help`.",
         "",
