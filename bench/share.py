@@ -45,9 +45,9 @@ from understudy.environment import environment
 from understudy.files import write_json
 from understudy.share.crew import Together
 from understudy.share.loop import run
+from understudy.share.partition import generated_instances
 from understudy.share.population import carriers_of, moments_of, populations_of
 from understudy.share.settings import ShareConfig
-from understudy.tasks.holdings import generated_instances
 
 OUT = Path(__file__).parent / "results" / "share.json"
 SIDES = ["together", "one seed", "plain"]

@@ -20,8 +20,8 @@ from torch.nn.utils.rnn import pad_sequence
 from understudy.errors import ConfigError
 from understudy.models.checkpoint import load_decoder, resolve
 from understudy.models.decoder import attention_mask
-from understudy.models.own import OwnNet
 from understudy.models.tokens import Tokens
+from understudy.share.nets.own import OwnNet
 
 OPENINGS = ("", "hi, ", "please help: ", "hello there, ", "sorry, ", "quick question: ")
 ENDINGS = ("", " today", " this week", " again", " from abroad", " with the app", " thanks")

@@ -16,10 +16,10 @@ import yaml
 
 from understudy.errors import ConfigError
 from understudy.settings import check_settings
-from understudy.share.population import check_dealing, shape_of
+from understudy.share.instances import load_instances
+from understudy.share.partition import Instances
+from understudy.share.population import check_partition, shape_of
 from understudy.share.variants import ShareRun, variants_of
-from understudy.tasks.holdings import Instances
-from understudy.tasks.instances import load_instances
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "examples" / "sharing"
@@ -56,7 +56,7 @@ def test_its_settings_fit_its_data_in_every_variant(
     run = ShareRun(**settings_of(name))
     data = load_instances(run.data, run.data_options)
     for config in variants_of(run).values():
-        check_dealing(config, data)
+        check_partition(config, data)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from understudy.models.own import OwnNet
+from understudy.share.nets.own import OwnNet
 
 
 class Plain(OwnNet):

@@ -14,11 +14,11 @@ import yaml
 
 from tests.share.alike import same
 from understudy.share.crew import Together
+from understudy.share.instances import load_instances
 from understudy.share.loop import run
 from understudy.share.population import begin_alike, carriers_of, moments_of, populations_of
 from understudy.share.saved import load_states
 from understudy.share.settings import ShareConfig
-from understudy.tasks.instances import load_instances
 
 pytest.importorskip("flwr")
 

@@ -19,11 +19,11 @@ from understudy.share.crew import Together
 from understudy.share.flower.crew import Arrival, FlowerCrew
 from understudy.share.flower.letters import answer_of, letter_of, written
 from understudy.share.flower.node import Node
+from understudy.share.instances import load_instances
 from understudy.share.loop import run
 from understudy.share.population import begin_alike, carriers_of, moments_of, populations_of
 from understudy.share.saved import load_states
 from understudy.share.settings import ShareConfig
-from understudy.tasks.instances import load_instances
 
 CONFIG = ShareConfig(
     data_options={"per_class": 50},

@@ -17,10 +17,10 @@ from understudy.share.crew import Together
 from understudy.share.engine import grant
 from understudy.share.loop import run
 from understudy.share.modes.parameters import travelling
+from understudy.share.partition import Instances, generated_instances
 from understudy.share.population import begin_alike, carriers_of, moments_of, populations_of
 from understudy.share.settings import ShareConfig
 from understudy.share.wishes import Tick
-from understudy.tasks.holdings import Instances, generated_instances
 
 SMALL: dict[str, Any] = {
     "agents": 3,

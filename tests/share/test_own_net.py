@@ -15,19 +15,19 @@ from torch.nn import functional as F
 
 from understudy.errors import ConfigError
 from understudy.link.carrier import Carrier, Inbox, Message, Parcel
-from understudy.models.own import Own, load_own
-from understudy.models.stacked import NetShape, entrance
 from understudy.share.agent import Agent
 from understudy.share.crew import Together
 from understudy.share.engine import grant
 from understudy.share.fisher import fisher_of
 from understudy.share.learner import Learner, add_candidate, new_learner
 from understudy.share.loop import run
+from understudy.share.nets.own import Own, load_own
+from understudy.share.nets.stacked import NetShape, entrance
+from understudy.share.partition import Instances, generated_instances
 from understudy.share.population import begin_alike, carriers_of, moments_of, populations_of
 from understudy.share.settings import ShareConfig
 from understudy.share.training import Examples, Job, Stack, train
 from understudy.share.wishes import Tick
-from understudy.tasks.holdings import Instances, generated_instances
 
 NETS = str(Path(__file__).with_name("nets.py"))
 DATA = generated_instances(per_class=50)

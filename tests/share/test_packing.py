@@ -21,12 +21,12 @@ from understudy.share.crew import Together
 from understudy.share.learner import Learner
 from understudy.share.loop import run
 from understudy.share.packing import PackingError, packed, unpacked
+from understudy.share.partition import Instances, generated_instances
 from understudy.share.penalties import Curvature, Proximal
 from understudy.share.population import begin_alike, carriers_of, moments_of, populations_of
 from understudy.share.saved import load_states, save_states
 from understudy.share.settings import ShareConfig
 from understudy.share.wishes import Tick
-from understudy.tasks.holdings import Instances, generated_instances
 
 SMALL: dict[str, Any] = {
     "agents": 2,

@@ -12,17 +12,17 @@ from torch import Tensor
 
 from understudy.errors import ConfigError
 from understudy.link.carrier import Carrier, Inbox, Message, Parcel
-from understudy.models.stacked import NetShape
 from understudy.settings import check_settings
 from understudy.share.agent import Agent
 from understudy.share.crew import Together
 from understudy.share.learner import Learner, new_learner
 from understudy.share.loop import run
+from understudy.share.nets.stacked import NetShape
+from understudy.share.partition import generated_instances
 from understudy.share.population import begin_alike, graph_of, moments_of, populations_of
 from understudy.share.privacy import leaving, messages_of_weights, reveals
 from understudy.share.settings import ShareConfig
 from understudy.share.wire import Wire
-from understudy.tasks.holdings import generated_instances
 
 SMALL: dict[str, Any] = {
     "agents": 2,

@@ -9,8 +9,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from understudy.models.chance import generator_of
-from understudy.models.stacked import NetShape, entrance
+from understudy.share.generators import generator_of
 from understudy.share.learner import (
     Learner,
     add_candidate,
@@ -18,6 +17,7 @@ from understudy.share.learner import (
     keep_candidate,
     new_learner,
 )
+from understudy.share.nets.stacked import NetShape, entrance
 from understudy.share.training import Examples, Job, Stack, accuracies, train
 
 MLP = NetShape("mlp", (6, 6), tasks=6, classes=2, modular=False, width=8)

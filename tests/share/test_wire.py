@@ -11,17 +11,17 @@ from torch import Tensor
 from understudy.errors import ConfigError
 from understudy.link.carrier import Carrier, Inbox, Message, Outcome, Parcel
 from understudy.link.graph import Edge, Graph
-from understudy.models.stacked import ABSENT, NetShape
 from understudy.settings import check_settings
 from understudy.share.agent import Agent
 from understudy.share.crew import Together
 from understudy.share.learner import new_learner
 from understudy.share.loop import run
+from understudy.share.nets.stacked import ABSENT, NetShape
 from understudy.share.packing import packed, unpacked
+from understudy.share.partition import generated_instances
 from understudy.share.population import begin_alike, carriers_of, moments_of, populations_of
 from understudy.share.settings import ShareConfig
 from understudy.share.wire import Wire
-from understudy.tasks.holdings import generated_instances
 
 FEDAVG = {"share_parameters": {"mode": "fedavg"}}
 LEARNER = new_learner(NetShape("mlp", (64,), 4, 2, modular=False, width=8), 0)

@@ -18,10 +18,10 @@ from understudy.link.carrier import Carrier
 from understudy.share.agent import Agent
 from understudy.share.crew import Together
 from understudy.share.loop import run
+from understudy.share.partition import Instances, generated_instances
 from understudy.share.population import begin_alike, carriers_of, moments_of, populations_of
 from understudy.share.settings import ShareConfig
 from understudy.share.workers import Workers
-from understudy.tasks.holdings import Instances, generated_instances
 
 CONFIG = ShareConfig(
     agents=3,

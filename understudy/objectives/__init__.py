@@ -13,14 +13,6 @@ from understudy.objectives.advantages import (
     has_signal,
     scaled_advantage,
 )
-from understudy.objectives.compression import (
-    dequantised,
-    largest_changes,
-    packed_places,
-    quantised,
-    replaced,
-    unpacked_places,
-)
 from understudy.objectives.dual import (
     LARGEST_SHIFT,
     ask_guide,
@@ -73,7 +65,6 @@ __all__ = [
     "clipped_policy_loss",
     "curvature_penalty",
     "curvature_target",
-    "dequantised",
     "dual_advantage",
     "dual_step",
     "epsilon",
@@ -83,7 +74,6 @@ __all__ = [
     "group_std_advantage",
     "has_signal",
     "k3_divergence",
-    "largest_changes",
     "largest_remainder",
     "leep",
     "logit_shift",
@@ -93,17 +83,13 @@ __all__ = [
     "mean_over_max_length",
     "nearest",
     "neighbourhood_mean",
-    "packed_places",
     "proportional_integral_step",
     "proximal_penalty",
-    "quantised",
     "query_scores",
     "rate_anchor",
     "reduce_loss",
     "reinforce_loss",
-    "replaced",
     "scaled_advantage",
     "sequence_ask_probability",
-    "unpacked_places",
     "zero_concentrated",
 ]

@@ -22,20 +22,20 @@ from torch import Tensor
 
 from understudy.errors import ConfigError
 from understudy.link.carrier import Inbox, Message, Parcel
-from understudy.models.chance import generator_of
-from understudy.models.stacked import NetShape, entrance
+from understudy.share.generators import generator_of
 from understudy.share.learner import (
     Learner,
     add_candidate,
     drop_candidate,
     keep_candidate,
 )
+from understudy.share.nets.stacked import NetShape, entrance
+from understudy.share.partition import Instances, Task
 from understudy.share.penalties import Penalty
 from understudy.share.settings import INITIAL_TASKS, ShareConfig
 from understudy.share.training import Examples, Lesson
 from understudy.share.wire import Wire
 from understudy.share.wishes import Examine, Tick, Train, Wish
-from understudy.tasks.holdings import Instances, Task
 
 _TRAINING, _REPLAY = 10, 11  # what a draw is for
 

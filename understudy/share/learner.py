@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from understudy.models.chance import generator_of
-from understudy.models.stacked import ABSENT, NetShape
+from understudy.share.generators import generator_of
+from understudy.share.nets.stacked import ABSENT, NetShape
 from understudy.share.settings import INITIAL_TASKS
 
 _INITIAL, _STRUCTURES, _CANDIDATE, _DECODERS = 1, 2, 3, 4  # what a draw is for

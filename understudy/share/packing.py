@@ -24,13 +24,12 @@ from torch import Tensor
 
 from understudy.errors import UnderstudyError
 from understudy.link import carrier
-from understudy.models import stacked
-from understudy.models.own import Own
-from understudy.share import crew, learner, penalties, training, wishes
+from understudy.share import crew, learner, partition, penalties, training, wishes
 from understudy.share.modes import modules
-from understudy.tasks import holdings
+from understudy.share.nets import stacked
+from understudy.share.nets.own import Own
 
-_HOMES = (carrier, stacked, holdings, learner, penalties, training, wishes, crew, modules)
+_HOMES = (carrier, stacked, partition, learner, penalties, training, wishes, crew, modules)
 RECORDS: dict[str, type] = {
     name: each
     for home in _HOMES

@@ -8,20 +8,20 @@ from itertools import product
 
 from understudy.link.carrier import Carrier
 from understudy.link.graph import Edge, Graph, make_graph, unequal
-from understudy.models.chance import generator_of
-from understudy.models.own import load_own
-from understudy.models.stacked import LAYERS, NetShape
 from understudy.share.agent import Agent, Mode, Place
 from understudy.share.crew import Moment, Together
+from understudy.share.generators import generator_of
 from understudy.share.learner import new_learner
 from understudy.share.loop import run
 from understudy.share.modes.data import Data
 from understudy.share.modes.modules import Modules
 from understudy.share.modes.parameters import Parameters
+from understudy.share.nets.own import load_own
+from understudy.share.nets.stacked import LAYERS, NetShape
+from understudy.share.partition import AGENT_SEED, Instances, Partition, partitioned
 from understudy.share.privacy import check_norms
 from understudy.share.settings import BUILT_IN, ShareConfig
 from understudy.share.wishes import Tick
-from understudy.tasks.holdings import AGENT_SEED, Dealing, Instances, deal
 
 _PACE = 40  # what a draw is for
 
@@ -79,16 +79,16 @@ def base_of(one: Agent) -> Agent:
     return Agent(Place(0, own, common, ()), one.config, one.tasks, learner, [])
 
 
-def check_dealing(config: ShareConfig, data: Instances) -> None:
+def check_partition(config: ShareConfig, data: Instances) -> None:
     """Refuse what no population can begin with."""
     check_norms(config.privacy, data.x)
     graph_of(config, config.seeds[0])
     shape_of(config, data)
-    deal(data, dealing_of(config), 1, config.seeds[0])
+    partitioned(data, partition_of(config), 1, config.seeds[0])
 
 
-def dealing_of(config: ShareConfig) -> Dealing:
-    return Dealing(
+def partition_of(config: ShareConfig) -> Partition:
+    return Partition(
         config.tasks,
         config.classes_per_task,
         config.train_per_class,
@@ -99,7 +99,7 @@ def dealing_of(config: ShareConfig) -> Dealing:
 
 def agents_of(config: ShareConfig, data: Instances, graph: Graph, seed: int) -> list[Agent]:
     """The population of one seed. All its agents begin with the same modules."""
-    tasks = deal(data, dealing_of(config), config.agents, seed, config.tasks_in_common)
+    tasks = partitioned(data, partition_of(config), config.agents, seed, config.tasks_in_common)
     shape = shape_of(config, data)
     return [
         Agent(

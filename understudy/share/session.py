@@ -19,11 +19,13 @@ from understudy.run import RunDirectory
 from understudy.settings import check_settings, check_unchanged
 from understudy.share.agent import Agent
 from understudy.share.crew import Crew, Together
+from understudy.share.instances import load_instances
 from understudy.share.loop import run as run_all
+from understudy.share.partition import Instances
 from understudy.share.population import (
     begin_alike,
     carriers_of,
-    check_dealing,
+    check_partition,
     moments_of,
     populations_of,
 )
@@ -31,8 +33,6 @@ from understudy.share.saved import load_states, save_states
 from understudy.share.settings import ShareConfig
 from understudy.share.summary import Record, seed_record, seen_mean, summarise
 from understudy.share.variants import ShareRun, variants_of
-from understudy.tasks.holdings import Instances
-from understudy.tasks.instances import load_instances
 
 _PROGRESS, _STATES = "progress.json", "states.safetensors"
 
@@ -110,7 +110,7 @@ class _Session:
             if source not in loaded:
                 loaded[source] = load_instances(each.data, each.data_options)
             self.data[name] = loaded[source]
-            check_dealing(each, self.data[name])
+            check_partition(each, self.data[name])
         self.moments = {name: moments_of(each) for name, each in self.variants.items()}
         self.started = time.monotonic()
         self.progress = Progress()

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from understudy.models.chance import generator_of
-from understudy.models.stacked import Group, Kept, NetShape, body, decoded, kept_shape, mixture
+from understudy.share.generators import generator_of
 from understudy.share.learner import Learner
+from understudy.share.nets.stacked import Group, Kept, NetShape, body, decoded, kept_shape, mixture
 
 # What is trained: all of a monolithic learner; the first tasks of a modular one, structures fixed;
 # a later task with its candidate in sight and out of it; the modules alone.

@@ -22,8 +22,7 @@ import torch
 from torch import Tensor
 
 from understudy.link.carrier import Inbox, Message, Outcome, Parcel
-from understudy.models.chance import generator_of
-from understudy.objectives import (
+from understudy.link.compression import (
     dequantised,
     largest_changes,
     packed_places,
@@ -31,6 +30,7 @@ from understudy.objectives import (
     replaced,
     unpacked_places,
 )
+from understudy.share.generators import generator_of
 from understudy.share.learner import Learner
 from understudy.share.privacy import guarded
 from understudy.share.settings import ShareConfig

@@ -28,11 +28,11 @@ from understudy.share.flower.letters import (
     refusal,
     written,
 )
+from understudy.share.instances import load_instances
+from understudy.share.partition import Instances
 from understudy.share.population import begin_alike, populations_of
 from understudy.share.saved import load_states, save_states
 from understudy.share.settings import ShareConfig
-from understudy.tasks.holdings import Instances
-from understudy.tasks.instances import load_instances
 
 
 class Node:

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 
 from understudy.link.carrier import Message, Parcel
-from understudy.models.chance import generator_of
 from understudy.objectives import largest_remainder, nearest, query_scores
 from understudy.share.agent import Agent
+from understudy.share.generators import generator_of
+from understudy.share.partition import Instances
 from understudy.share.settings import DataSharing
 from understudy.share.training import Examples, answers, embedded
 from understudy.share.wishes import Tick, Wish
-from understudy.tasks.holdings import Instances
 
 _SENDING, _ASKING = 20, 21  # what a draw is for
 

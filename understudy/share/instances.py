@@ -15,7 +15,7 @@ from torch import Tensor
 
 from understudy.errors import ConfigError, UnderstudyError
 from understudy.registry import named_function, reason_of
-from understudy.tasks.holdings import Instances, generated_instances
+from understudy.share.partition import Instances, generated_instances
 
 _HIGHEST_LABEL = 2**20
 _BYTES = 8  # the kind of numbers in an idx file: unsigned bytes

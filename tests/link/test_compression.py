@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from understudy.objectives import (
+from understudy.link.compression import (
     dequantised,
     largest_changes,
     packed_places,

@@ -3,7 +3,7 @@
 A network is a frozen entrance, `layers` layers made of modules, and a linear decoder per task.
 Monolithic: layer k is module k. Modular (soft ordering, arXiv:1711.00108): every layer is a
 mixture of all modules, h <- sum_m softmax_m(structure[task])[m, layer] * drop(relu(f_m(h))).
-In a network of the user's own (models/own.py) its modules stand in the place of relu(f_m).
+In a network of the user's own (share/nets/own.py) its modules stand in the place of relu(f_m).
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from understudy.errors import ConfigError
-from understudy.models.mixed_layer import mixed_layer
-from understudy.models.own import Own
+from understudy.share.nets.mixed_layer import mixed_layer
+from understudy.share.nets.own import Own
 
 LAYERS = 4  # of the nets that are built in
 ABSENT = -1e9  # the structure's logit of a module that a task does not use

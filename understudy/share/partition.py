@@ -43,7 +43,7 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
-class Dealing:
+class Partition:
     """How a set is dealt out. disjoint: an agent's tasks share no class."""
 
     tasks: int = 10
@@ -53,8 +53,8 @@ class Dealing:
     disjoint: bool = False
 
 
-def deal(
-    data: Instances, dealing: Dealing, agents: int, seed: int, common: int = 0
+def partitioned(
+    data: Instances, partition: Partition, agents: int, seed: int, common: int = 0
 ) -> list[list[Task]]:
     """Every agent's sequence of tasks. An agent's own are the same whoever else is there. common:
     how many of the first are those of one more, beyond the last.
@@ -63,33 +63,33 @@ def deal(
     draws from these without replacement. Agents may hold the same instance.
     """
     names, counts = data.label.unique(return_counts=True)
-    _check(dealing, len(names), counts.tolist())
+    _check(partition, len(names), counts.tolist())
     split = _split(data.label.numpy(), names.tolist(), seed)
 
     def sequence(agent: int, first: Sequence[Task] = ()) -> list[Task]:
         own = seed + AGENT_SEED * agent
-        return _sequence(data, dealing, names.tolist(), split, own, first)
+        return _sequence(data, partition, names.tolist(), split, own, first)
 
     first = sequence(agents)[:common] if common else []
     return [sequence(agent, first) for agent in range(agents)]
 
 
-def _check(dealing: Dealing, classes: int, counts: Sequence[int]) -> None:
-    needed = dealing.classes_per_task * (dealing.tasks if dealing.disjoint else 1)
+def _check(partition: Partition, classes: int, counts: Sequence[int]) -> None:
+    needed = partition.classes_per_task * (partition.tasks if partition.disjoint else 1)
     if needed > classes:
         raise ConfigError(
-            f"tasks={dealing.tasks} of classes_per_task={dealing.classes_per_task} need {needed} "
-            f"classes, but the data have {classes}; ask for fewer"
-            + (", or set disjoint=false" if dealing.disjoint else "")
+            f"tasks={partition.tasks} of classes_per_task={partition.classes_per_task} need "
+            f"{needed} classes, but the data have {classes}; ask for fewer"
+            + (", or set disjoint=false" if partition.disjoint else "")
         )
     for name, share in (
         ("train_per_class", 1 - _VALIDATION),
         ("validation_per_class", _VALIDATION),
     ):
         has = int(min(counts) * share)
-        if getattr(dealing, name) > has:
+        if getattr(partition, name) > has:
             raise ConfigError(
-                f"{name}={getattr(dealing, name)}, but the smallest class has {has} such "
+                f"{name}={getattr(partition, name)}, but the smallest class has {has} such "
                 f"instances; use {has} or fewer"
             )
 
@@ -109,7 +109,7 @@ def _split(
 
 def _sequence(
     data: Instances,
-    dealing: Dealing,
+    partition: Partition,
     names: Sequence[int],
     split: dict[int, tuple[np.ndarray, np.ndarray]],
     seed: int,
@@ -121,14 +121,14 @@ def _sequence(
     known = [name for task in first for name in task.classes]
     order = [*known, *(name for name in random.permutation(names) if name not in known)]
     sequence = []
-    for number in range(dealing.tasks):
-        if dealing.disjoint:
-            start = number * dealing.classes_per_task
-            classes = order[start : start + dealing.classes_per_task]
+    for number in range(partition.tasks):
+        if partition.disjoint:
+            start = number * partition.classes_per_task
+            classes = order[start : start + partition.classes_per_task]
         else:
-            classes = random.choice(names, dealing.classes_per_task, replace=False).tolist()
+            classes = random.choice(names, partition.classes_per_task, replace=False).tolist()
         parts = []
-        for side, count in enumerate((dealing.train_per_class, dealing.validation_per_class)):
+        for side, count in enumerate((partition.train_per_class, partition.validation_per_class)):
             drawn = [
                 random.choice(split[int(name)][side], count, replace=False) for name in classes
             ]

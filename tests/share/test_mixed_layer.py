@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from understudy.models.mixed_layer import mixed_layer
+from understudy.share.nets.mixed_layer import mixed_layer
 
 
 def plain(h: Tensor, weight: Tensor, bias: Tensor, share: Tensor, kept: Tensor) -> Tensor:

@@ -187,7 +187,7 @@ def _made(spec: str, options: str) -> OwnNet:
         net = function(**json.loads(options))
         if not isinstance(net, OwnNet):
             raise _RefusedError(
-                f"returned a {type(net).__name__}; return an understudy.models.own.OwnNet"
+                f"returned a {type(net).__name__}; return an understudy.share.nets.own.OwnNet"
             )
         if not isinstance(net.layers, int) or net.layers < 1:
             raise _RefusedError(f"layers={net.layers!r}; give a whole number of at least 1")

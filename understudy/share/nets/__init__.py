@@ -1,0 +1,1 @@
+"""The networks that agents learn: built in, or of the user's own."""
