@@ -113,9 +113,9 @@ class Block(nn.Module):
         from_prompt = (weights[..., :count].flatten(2, 3) @ prefix[1]).view(side_by_side.shape)
         own_weights = weights[..., count:].transpose(1, 2).reshape(rows, keys, heads // keys, -1)
         from_own = own_weights @ own[1]
-        return (
-            from_prompt.transpose(1, 2).reshape(q.shape).add_(from_own).view(rows, heads, 1, size)
-        )
+        attended = from_prompt.transpose(1, 2).reshape(q.shape).add_(from_own)
+        # Of one prompt the line above is no copy but a view, whose heads lie apart.
+        return attended.reshape(rows, heads, 1, size)
 
 
 def attention_mask(visible: Tensor, dtype: torch.dtype) -> Tensor:
