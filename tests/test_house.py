@@ -24,6 +24,7 @@ ROOMS = [
     "report",  # a run directory becomes tables, plots and a page
     "offload",  # the loop: who answers, who asks, what is learned
     "share",  # agents on a graph: what they send each other, and learn
+    "routing",  # who decides which question leaves
     "models",  # who answers
     "clouds",  # who helps
     "tasks",  # what is asked, and how an answer is checked

@@ -1,0 +1,101 @@
+"""The routers that ship, by hand: who is asked, and the threshold that a budget becomes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from pydantic_core import PydanticCustomError
+
+from understudy.errors import ConfigError
+from understudy.routing import ROUTERS
+from understudy.routing.evidence import Evidence, Outcomes
+from understudy.routing.router import Router, build_router, drafts_first
+from understudy.settings import Kinds
+from understudy.types import Question
+
+# Five questions; the local model is right on the first, third and fifth.
+LOCAL = np.array([1.0, 0.0, 1.0, 0.0, 1.0])
+MARGIN = np.array([-2.0, 1.0, 3.0, -0.5, -4.0])
+
+
+def evidence(margin: Any = MARGIN, own_threshold: float = 0.0) -> Evidence:
+    margin = np.asarray(margin, dtype=np.float64)
+    count, zeros = len(margin), np.zeros(len(margin))
+    lengths = np.full(count, 4)
+    questions = tuple(Question.of(f"question {i}") for i in range(count))
+    return Evidence(questions, ("",) * count, margin, zeros, lengths, lengths, own_threshold)
+
+
+def outcomes(local: Any = LOCAL) -> Outcomes:
+    local = np.asarray(local, dtype=np.float64)
+    return Outcomes(local, np.full(len(local), np.nan))
+
+
+def router(settings: Any) -> Router:
+    return build_router(Kinds(ROUTERS, "own").parse(settings))
+
+
+@pytest.mark.parametrize(
+    ("kind", "own_threshold", "budget", "asked"),
+    [
+        ("own", 0.0, 0.2, [False, True, True, False, False]),
+        ("own", -1.0, 0.2, [False, True, True, True, False]),  # shifted: the fourth asks too
+        ("own", np.inf, 0.2, [False] * 5),
+        ("own", 0.0, 0.0, [False] * 5),  # no budget, no asking
+        ("capped", 0.0, 0.2, [False, True, False, False, False]),  # the first that wants to
+        ("capped", 0.0, 0.0, [False] * 5),
+        ("capped", 0.0, 1.0, [False, True, True, False, False]),
+        ("random", 0.0, 0.4, [0.4] * 5),
+    ],
+)
+def test_each_router_decides(
+    kind: str, own_threshold: float, budget: float, asked: list[Any]
+) -> None:
+    given = evidence(own_threshold=own_threshold)
+    assert router(kind).fit(given, outcomes(), budget).decisions(given).tolist() == asked
+
+
+def test_a_cap_admits_all_that_it_allows_and_a_question_alone() -> None:
+    everyone = evidence(np.ones(100))
+    for percent in range(101):
+        fitted = router("capped").fit(everyone, outcomes(np.zeros(100)), percent / 100)
+        assert fitted.decisions(everyone).sum() == percent
+        assert fitted.decisions(evidence([1.0])).tolist() == [percent > 0]
+
+
+@pytest.mark.parametrize(
+    ("budget", "spare", "share"),
+    [(0.3, False, 0.3), (0.3, True, 0.3), (0.8, False, 0.8), (0.8, True, 0.4), (0.05, True, 0.05)],
+)
+def test_a_threshold_uses_its_share_and_no_more(budget: float, spare: bool, share: float) -> None:
+    given = evidence(np.random.default_rng(0).normal(size=10_000))
+    right = outcomes(np.arange(10_000) % 5 < 3)  # two in five fail
+    fitted = router({"kind": "calibrated", "spare": spare}).fit(given, right, budget)
+    # A standard error of the share may be kept in hand.
+    assert share - 0.0051 <= fitted.decisions(given).mean() <= share
+
+
+@pytest.mark.parametrize(("budget", "threshold"), [(0.0, 1e4), (1.0, -1e4)])
+def test_a_budget_of_nothing_or_of_everything_holds_for_any_question(
+    budget: float, threshold: float
+) -> None:
+    calibrated = router({"kind": "calibrated", "spare": False})
+    assert calibrated.fit(evidence(), outcomes(), budget).threshold == threshold
+
+
+def test_a_model_that_fails_nowhere_spares_every_call() -> None:
+    assert router("calibrated").fit(evidence(), outcomes(np.ones(5)), 1.0).threshold == 1e4
+
+
+def test_a_setting_of_another_router_is_refused() -> None:
+    assert router({"kind": "calibrated", "spare": False})
+    with pytest.raises(PydanticCustomError, match="Extra inputs"):
+        router({"kind": "own", "spare": False})
+    with pytest.raises(ConfigError, match="did you mean calibrated"):
+        router("calibrate")
+
+
+def test_only_random_needs_no_draft() -> None:
+    assert [name for name in ROUTERS if not drafts_first(router(name))] == ["random"]

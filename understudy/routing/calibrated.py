@@ -1,0 +1,19 @@
+"""The model's request above a threshold that is fitted to the budget."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from understudy.routing.router import ThresholdRouter
+
+if TYPE_CHECKING:
+    from understudy.routing.evidence import Evidence, FloatArray
+
+
+class Calibrated(ThresholdRouter):
+    """Scores by the lead of the request over every other token."""
+
+    score_name: ClassVar[str] = "its lead for asking"
+
+    def scores(self, evidence: Evidence) -> FloatArray:
+        return evidence.margin

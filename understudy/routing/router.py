@@ -1,0 +1,128 @@
+"""The seam: evidence in, decisions out; and what most routers share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar, Protocol, Self
+
+from pydantic import Field
+
+from understudy.routing import ROUTERS
+from understudy.routing.evidence import FREE, Evidence, Generate, Need, Outcomes
+from understudy.settings import KindSection
+
+if TYPE_CHECKING:
+    from understudy.routing.evidence import Decisions, FloatArray
+
+FARTHEST = 1e4  # beyond every score: never asks, or always; JSON has no infinity
+
+
+class Router(Protocol):
+    """Decides which questions leave for the cloud. It is built from its settings and never changes.
+
+    The order of events: `gather` on validation questions, then `fit`, which returns the router to
+    use; then, for a batch of questions or a single one, `gather` and `decisions`.
+    """
+
+    @property
+    def needs(self) -> Sequence[Need]:
+        """The evidence that it reads. What it takes to have it is charged to the router."""
+
+    @property
+    def threshold(self) -> float:
+        """Questions with a score above it are asked."""
+
+    def gather(self, evidence: Evidence, generate: Generate) -> Evidence:
+        """The evidence with this router's own signals, and what they cost, added."""
+
+    def fit(self, evidence: Evidence, outcomes: Outcomes, budget: float) -> Self:
+        """The router that keeps to a budget, learnt from validation questions."""
+
+    def scores(self, evidence: Evidence) -> FloatArray:
+        """The higher, the sooner a question is asked."""
+
+    def decisions(self, evidence: Evidence) -> Decisions:
+        """Which of these questions leave, or each with what chance."""
+
+    def why(self, evidence: Evidence) -> str:
+        """The reason for the decision on the first question, in words."""
+
+
+@dataclass(frozen=True)
+class RequestRouter:
+    """Goes by the model's own request: asks where its lead is above a threshold.
+
+    What most routers share is here. `settings` is an instance of the class's own `Settings`.
+    """
+
+    class Settings(KindSection):
+        """There is nothing to set."""
+
+    settings: KindSection
+    budget: float = 0.0
+    threshold: float = FARTHEST
+
+    needs: ClassVar[Sequence[Need]] = ("margin",)
+    score_name: ClassVar[str] = "its lead for asking"
+
+    def gather(self, evidence: Evidence, generate: Generate) -> Evidence:
+        return evidence
+
+    def fit(self, evidence: Evidence, outcomes: Outcomes, budget: float) -> Self:
+        """The threshold is the one in force in training; without a budget nobody asks."""
+        own = min(max(evidence.own_threshold, -FARTHEST), FARTHEST)
+        return replace(self, budget=budget, threshold=own if budget > 0 else FARTHEST)
+
+    def scores(self, evidence: Evidence) -> FloatArray:
+        return evidence.margin
+
+    def decisions(self, evidence: Evidence) -> Decisions:
+        return self.scores(evidence) > self.threshold
+
+    def why(self, evidence: Evidence) -> str:
+        score = float(self.scores(evidence)[0])
+        side = "above" if score > self.threshold else "not above"
+        return f"{self.score_name}, {score:.2f}, is {side} the threshold, {self.threshold:.2f}"
+
+
+@dataclass(frozen=True)
+class ThresholdRouter(RequestRouter):
+    """Asks above a threshold on its scores, fitted to the budget on validation questions.
+
+    A router of your own is a subclass with `needs`, `scores` and perhaps `gather`.
+    """
+
+    class Settings(RequestRouter.Settings):
+        spare: bool = Field(True, description="ask less than the budget where asking stops paying")
+
+    score_name: ClassVar[str] = "its score"
+
+    def fit(self, evidence: Evidence, outcomes: Outcomes, budget: float) -> Self:
+        """The share asked is one standard error less than the budget, since it must hold on
+        questions not yet seen. With `spare` no larger share is asked than fails locally: the
+        budget is a bound, not a goal.
+        """
+        import numpy as np
+
+        from understudy.metrics import quantile_threshold
+
+        share = budget - math.sqrt(budget * (1 - budget) / len(evidence))
+        assert isinstance(self.settings, ThresholdRouter.Settings)
+        if self.settings.spare:
+            share = min(share, 1.0 - float(outcomes.local_right.mean()))
+        threshold = quantile_threshold(self.scores(evidence), max(share, 0.0))
+        threshold = float(np.clip(threshold, -FARTHEST, FARTHEST))
+        return replace(self, budget=budget, threshold=threshold)
+
+
+def drafts_first(router: Router) -> bool:
+    """Whether the local model must answer before the router can decide."""
+    return not FREE.issuperset(router.needs)
+
+
+def build_router(section: KindSection) -> Router:
+    """The router that its settings describe."""
+    router: Router = ROUTERS.load(section.kind)(section)
+    return router
