@@ -1,4 +1,4 @@
-"""What a model can do before any run: the table in docs/tasks.md.
+"""What a model can do before any run: the table in docs/tiny-model.md.
 
     python bench/tiny_accuracy.py            the model in the package
     python bench/tiny_accuracy.py FOLDER     another checkpoint; a table only, no JSON
