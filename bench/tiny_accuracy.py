@@ -25,7 +25,7 @@ from understudy.environment import environment
 from understudy.models.policy import Policy
 from understudy.models.sampling import Drawing
 from understudy.offload.config import Config
-from understudy.offload.evaluate import greedy, right_answers
+from understudy.offload.examination import greedy, right_answers
 from understudy.tasks import FAMILIES, LEVELS, Family, Tasks, draw_problem, open_tasks
 from understudy.types import Problem
 

@@ -8,7 +8,7 @@ import torch
 from understudy.models.checkpoint import TINY
 from understudy.models.policy import Policy
 from understudy.models.sampling import Drawing
-from understudy.offload.evaluate import greedy, right_answers
+from understudy.offload.examination import greedy, right_answers
 from understudy.tasks import FAMILIES, LEVELS, draw_problem, open_tasks
 
 

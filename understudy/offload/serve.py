@@ -13,7 +13,7 @@ from understudy.errors import RunError
 from understudy.models.policy import Policy
 from understudy.models.tokens import ASK, END, PAD
 from understudy.offload.config import Config
-from understudy.offload.evaluate import Candidate, Examiner, examine_phase, greedy
+from understudy.offload.examination import Candidate, Examiner, examine_phase, greedy
 from understudy.offload.method import Serving
 from understudy.offload.phases import budget_of, phases_of
 from understudy.offload.session import saved_config, trained_policy

@@ -15,7 +15,7 @@ from understudy.clouds import MeteredCloud
 from understudy.errors import CheckpointError
 from understudy.models.policy import Policy
 from understudy.offload.config import Config
-from understudy.offload.evaluate import Examiner
+from understudy.offload.examination import Examiner
 from understudy.offload.scores import Valuation
 from understudy.offload.team import ALONE, Team
 from understudy.tasks import Tasks

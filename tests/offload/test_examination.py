@@ -10,7 +10,7 @@ import pytest
 
 from tests.offload.runs import Lines, config_of, trajectory
 from understudy.clouds import MeteredCloud
-from understudy.offload.evaluate import (
+from understudy.offload.examination import (
     Calibration,
     Exam,
     Examiner,
