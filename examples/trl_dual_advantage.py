@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -21,11 +22,12 @@ from trl import GRPOConfig
 from understudy.clouds import SimulatedCloud
 from understudy.integrations.trl import DualAdvantageGRPOTrainer
 from understudy.models.checkpoint import TINY
-from understudy.tasks import open_tasks
+from understudy.tasks import KeyOfDrawn, open_tasks
 from understudy.tasks.stream import Phase
 from understudy.types import Problem
 
 TASKS = open_tasks()
+KEY = KeyOfDrawn()  # what the simulated cloud answers from
 FIELDS = ("solution", "family", "level", "worked")
 
 
@@ -51,14 +53,13 @@ def correct(completions: list[str], **columns: Any) -> list[float | None]:
 
 
 def questions(number: int) -> Dataset:
-    """TRL's `prompt` column, and what the checker and the simulated cloud know about each."""
+    """TRL's `prompt` column, and what the checker knows about each."""
     phase = Phase(families=["stories", "strings", "calendar"])
-    return Dataset.from_list(
-        [
-            {"prompt": f"{problem.prompt}\n"} | {name: getattr(problem, name) for name in FIELDS}
-            for problem in TASKS.batch(phase, number, "train", "example")
-        ]
-    )
+    drawn = TASKS.batch(phase, number, "train", "example")
+    problems = [replace(problem, prompt=f"{problem.prompt}\n") for problem in drawn]
+    KEY.remember(problems)
+    columns = ("prompt", *FIELDS)
+    return Dataset.from_list([{name: getattr(p, name) for name in columns} for p in problems])
 
 
 def main() -> None:
@@ -97,6 +98,7 @@ def main() -> None:
                 dollars_per_million_prompt_tokens=0.5,
                 dollars_per_million_completion_tokens=2.0,
                 seed=0,
+                key=KEY,
             ),
             budget=lambda step: 0.33 if step < steps // 2 else 0.1,
             price_rate=0.05,

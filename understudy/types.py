@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, Protocol
 
@@ -39,6 +41,38 @@ class Question:
     def of(cls, prompt: str, instruction: str = "") -> Question:
         system = (Message("system", instruction),) if instruction else ()
         return cls((*system, Message("user", prompt)))
+
+    @property
+    def prompt(self) -> str:
+        """The text of the last turn."""
+        return self.messages[-1].content
+
+    @property
+    def chat(self) -> list[dict[str, str]]:
+        """The conversation in the form that chat models and endpoints read."""
+        return [{"role": each.role, "content": each.content} for each in self.messages]
+
+    def to_json(self) -> dict[str, Any]:
+        """The question in a file; options that are not given are left out."""
+        given = {
+            each.name: getattr(self.options, each.name)
+            for each in fields(Options)
+            if getattr(self.options, each.name) != each.default
+        }
+        return {"messages": self.chat} | ({"options": given} if given else {})
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Question:
+        options = dict(record.get("options", {}))
+        stop = tuple(options.pop("stop", ()))
+        messages = tuple(Message(**each) for each in record["messages"])
+        return cls(messages, Options(**options, stop=stop))
+
+    @property
+    def digest(self) -> str:
+        """Equal questions have equal digests, in every process and on every machine."""
+        content = json.dumps(self.to_json(), sort_keys=True).encode()
+        return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,16 +113,19 @@ class Problem:
     @property
     def messages(self) -> list[dict[str, str]]:
         """The problem as a conversation, in the form that chat models and endpoints read."""
-        system = [{"role": "system", "content": self.instruction}] if self.instruction else []
-        return [*system, {"role": "user", "content": self.prompt}]
+        return self.question.chat
+
+
+# Which problem a question was made of; None: of none that is known.
+AnswerKey = Callable[[Question], Problem | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A problem on its way over the link to a cloud."""
+    """A question on its way over the link to a cloud."""
 
-    problem: Problem
-    attempt: int = 0  # how many calls for this problem failed before
+    question: Question
+    attempt: int = 0  # how many calls for this question failed before
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,11 @@ from tests.clouds.endpoint_server import EndpointServer
 from understudy.clouds.endpoint import Endpoint, chat_url
 from understudy.clouds.http import HttpCloud
 from understudy.clouds.prices import Prices
-from understudy.types import Problem, Reply, Request
+from understudy.types import Question, Reply, Request
 
 PRICES = Prices(prompt=2.0, cached_prompt=0.5, completion=10.0)
 KEY = "sk-test-0123456789abcdef"
-QUERY = Problem("2 + 2 = ?", "4", "sums", 1, "", instruction="Answer with a number.")
+QUESTION = Question.of("2 + 2 = ?", "Answer with a number.")
 
 
 def cloud_of(
@@ -26,14 +26,14 @@ def cloud_of(
     return HttpCloud(Endpoint(url=chat_url(url), model="big", prices=PRICES, **settings), clock)
 
 
-def ask(cloud: HttpCloud, *problems: Problem) -> list[Reply]:
-    """A reply per problem, all in flight together."""
+def ask(cloud: HttpCloud, *questions: Question) -> list[Reply]:
+    """A reply per question, all in flight together."""
 
     async def answers() -> list[Reply]:
-        return await asyncio.gather(*(cloud.answer(Request(problem)) for problem in problems))
+        return await asyncio.gather(*(cloud.answer(Request(question)) for question in questions))
 
     return asyncio.run(answers())
 
 
 def ask_one(cloud: HttpCloud) -> Reply:
-    return ask(cloud, QUERY)[0]
+    return ask(cloud, QUESTION)[0]

@@ -17,6 +17,7 @@ from understudy.clouds.prices import Prices, load_prices
 from understudy.errors import ConfigError
 from understudy.offload.config import CloudConfig, check_config
 from understudy.offload.start import build_cloud
+from understudy.types import Question
 
 FREE = {"prompt": 0, "cached_prompt": 0, "completion": 0}
 TABLE = {"big": {"prompt": 2.0, "cached_prompt": 0.5, "completion": 10}, "local": FREE}
@@ -153,6 +154,10 @@ def test_what_cannot_be_passed_through_is_refused(extra: dict[str, Any]) -> None
         Endpoint("http://localhost/v1", "big", Prices(0, 0, 0), extra_body=extra)
 
 
+def nobody(question: Question) -> None:
+    """The answer key of a cloud that has none."""
+
+
 def settings(folder: Path, url: str, **http: Any) -> CloudConfig:
     given = {"base_url": url, "model": "big", "prices": str(table_file(folder, TABLE))} | http
     return check_config({"cloud": {"kind": "openai", "http": given}}).cloud
@@ -178,7 +183,7 @@ def test_the_settings_make_a_cloud_that_answers(
             extra_body={"reasoning_effort": "low"},
             max_concurrency=2,
         )
-        cloud = build_cloud(config)
+        cloud = build_cloud(config, nobody)
         assert isinstance(cloud, HttpCloud)
         reply = ask_one(cloud)
     (call,) = server.calls
@@ -203,7 +208,7 @@ def test_every_setting_reaches_the_endpoint(tmp_path: Path) -> None:
         "circuit_failures": 5,
         "circuit_pause_seconds": 1.5,
     }
-    cloud = build_cloud(settings(tmp_path, "http://localhost:8000/v1", **given))
+    cloud = build_cloud(settings(tmp_path, "http://localhost:8000/v1", **given), nobody)
     assert isinstance(cloud, HttpCloud)
     assert {name: getattr(cloud.endpoint, name) for name in given} == given
 
@@ -211,11 +216,11 @@ def test_every_setting_reaches_the_endpoint(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["base_url", "model", "prices"])
 def test_what_an_endpoint_needs_is_asked_for(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError, match=rf"cloud\.http\.{name} is empty"):
-        build_cloud(settings(tmp_path, "http://localhost:8000/v1", **{name: ""}))
+        build_cloud(settings(tmp_path, "http://localhost:8000/v1", **{name: ""}), nobody)
 
 
 def test_injected_faults_are_not_for_a_cloud_that_is_paid(tmp_path: Path) -> None:
     config = settings(tmp_path, "http://localhost:8000/v1")
     faulty = config.model_copy(update={"faults": {"failure_rate": 0.5}})
     with pytest.raises(ConfigError, match=r"cloud\.faults"):
-        build_cloud(CloudConfig.model_validate(faulty.model_dump()))
+        build_cloud(CloudConfig.model_validate(faulty.model_dump()), nobody)

@@ -23,8 +23,8 @@ from tests.clouds.endpoint_server import (
     sent,
     serving,
 )
-from tests.clouds.http_client import KEY, QUERY, ask, ask_one, cloud_of
-from understudy.types import Problem, Request
+from tests.clouds.http_client import KEY, QUESTION, ask, ask_one, cloud_of
+from understudy.types import Question, Request
 
 
 def json_of(content: Any) -> bytes:
@@ -60,7 +60,7 @@ def test_a_question_is_sent_as_a_chat_and_its_answer_counted_and_priced() -> Non
 
 def test_nothing_is_sent_that_was_not_set() -> None:
     with serving(answering(ok())) as server:
-        ask(cloud_of(server, api_key=None), Problem("hello", "", "", 1, ""))
+        ask(cloud_of(server, api_key=None), Question.of("hello"))
     (call,) = server.calls
     assert "authorization" not in call.headers
     assert call.body == {"model": "big", "messages": [{"role": "user", "content": "hello"}]}
@@ -240,9 +240,9 @@ def test_no_more_calls_are_in_flight_than_allowed() -> None:
         await asyncio.sleep(0.02)
         return web.json_response(completion())
 
-    problems = [Problem(f"question {i}", "", "", 1, "") for i in range(30)]
+    questions = [Question.of(f"question {i}") for i in range(30)]
     with serving(script) as server:
-        replies = ask(cloud_of(server, max_concurrency=3), *problems)
+        replies = ask(cloud_of(server, max_concurrency=3), *questions)
     assert [reply.error for reply in replies] == [None] * 30
     assert server.most_in_flight == 3
 
@@ -254,7 +254,7 @@ def test_every_event_loop_has_connections_of_its_own_and_closes_them(
         cloud = cloud_of(server)
 
         async def twice() -> list[str | None]:
-            return [(await cloud.answer(Request(QUERY))).text for _ in range(2)]
+            return [(await cloud.answer(Request(QUESTION))).text for _ in range(2)]
 
         assert [ask_one(cloud).text for _ in range(3)] == ["four"] * 3
         with asyncio.Runner() as runner, ThreadPoolExecutor(1) as another:

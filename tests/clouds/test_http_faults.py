@@ -27,7 +27,7 @@ from tests.clouds.endpoint_server import (
 from tests.clouds.http_client import ask_one, cloud_of
 from understudy.clouds import MeteredCloud, http
 from understudy.clouds.retries import Circuit, retry_after, wait_before
-from understudy.types import Problem
+from understudy.types import Question
 
 Response = Callable[[], web.Response]
 
@@ -233,13 +233,13 @@ def test_an_endpoint_that_is_down_is_left_alone_for_a_while() -> None:
         settings = {"max_retries": 0, "circuit_failures": 3, "circuit_pause_seconds": 1.5}
         now = 0.0
         cloud = MeteredCloud(cloud_of(server, lambda: now, **settings, max_concurrency=1))
-        problems = [Problem(f"question {i}", "", "", 1, "") for i in range(5)]
-        errors = [reply.error for reply in cloud.replies(problems)]
+        questions = [Question.of(f"question {i}") for i in range(5)]
+        errors = [reply.error for reply in cloud.replies(questions)]
         assert errors == ["HTTP 500: status 500"] * 3 + ["circuit open"] * 2
         assert (len(server.calls), cloud.spend.failed_calls) == (3, 5)
         down = False
         now = 1.6
-        assert [reply.error for reply in cloud.replies(problems)] == [None] * 5
+        assert [reply.error for reply in cloud.replies(questions)] == [None] * 5
         cloud.close()
 
 
@@ -289,16 +289,16 @@ class Weather:
 
 def test_a_thousand_calls_over_a_bad_line_cost_what_the_server_says_it_served() -> None:
     weather = Weather()
-    problems = [Problem(f"question {i}", "", "", 1, "") for i in range(1000)]
+    questions = [Question.of(f"question {i}") for i in range(1000)]
     with serving(weather) as server:
         http = cloud_of(
             server, max_concurrency=50, max_retries=2, circuit_failures=10**6, stream=True
         )
         cloud = MeteredCloud(http)
-        replies = cloud.replies(problems)
+        replies = cloud.replies(questions)
         cloud.close()
     spend = cloud.spend
-    answered = [(q, r) for q, r in zip(problems, replies, strict=True) if r.error is None]
+    answered = [(q, r) for q, r in zip(questions, replies, strict=True) if r.error is None]
     cut = sum(reply.error == "truncated" for reply in replies)
     assert all(reply.text == problem.prompt for problem, reply in answered)
     assert len(answered) + cut == weather.served

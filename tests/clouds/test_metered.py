@@ -7,11 +7,7 @@ import json
 from dataclasses import asdict
 
 from understudy.clouds import MeteredCloud
-from understudy.types import Problem, Reply, Request
-
-
-def problem(prompt: str) -> Problem:
-    return Problem(prompt, "1", "sums", 1, "#1")
+from understudy.types import Question, Reply, Request
 
 
 class Scripted:
@@ -24,7 +20,7 @@ class Scripted:
 
     async def answer(self, request: Request) -> Reply:
         self.requests.append(request)
-        prompt = request.problem.prompt
+        prompt = request.question.prompt
         for _ in range(10 - len(self.requests)):  # the first asked is the last to finish
             await asyncio.sleep(0)
         self.finished.append(prompt)
@@ -35,7 +31,7 @@ class Scripted:
 
 
 def ask(cloud: MeteredCloud, *prompts: str) -> list[Reply]:
-    return asyncio.run(cloud.answer_all([problem(prompt) for prompt in prompts]))
+    return asyncio.run(cloud.answer_all([Question.of(prompt) for prompt in prompts]))
 
 
 def test_a_question_crosses_once_however_often_it_is_asked() -> None:
@@ -43,7 +39,7 @@ def test_a_question_crosses_once_however_often_it_is_asked() -> None:
     cloud = MeteredCloud(far)
     first = ask(cloud, "a", "b", "a", "a")  # in one batch
     second = ask(cloud, "b", "a")  # and later
-    assert [request.problem.prompt for request in far.requests] == ["a", "b"]
+    assert [request.question.prompt for request in far.requests] == ["a", "b"]
     assert [reply.text for reply in first] == ["reply to a", "reply to b"] + ["reply to a"] * 2
     assert second == [first[1], first[0]]
     assert (cloud.spend.calls, cloud.spend.cache_hits, cloud.spend.failed_calls) == (2, 4, 0)
@@ -79,8 +75,8 @@ def test_replies_and_totals_keep_the_order_of_the_questions_whoever_finishes_fir
 def test_one_request_goes_through_the_same_meter() -> None:
     far = Scripted()
     cloud = MeteredCloud(far)
-    first = asyncio.run(cloud.answer(Request(problem("a"))))
-    assert asyncio.run(cloud.answer(Request(problem("a")))) == first
+    first = asyncio.run(cloud.answer(Request(Question.of("a"))))
+    assert asyncio.run(cloud.answer(Request(Question.of("a")))) == first
     assert (cloud.spend.calls, cloud.spend.cache_hits) == (1, 1)
 
 
@@ -92,7 +88,7 @@ def test_a_saved_meter_goes_on_where_it_stood() -> None:
     assert resumed.spend == cloud.spend
     for prompts in (("a", "b"), ("a", "c"), ("a",)):
         assert ask(resumed, *prompts) == ask(cloud, *prompts)
-    assert [request.attempt for request in far.requests if request.problem.prompt == "a"] == [1, 2]
+    assert [request.attempt for request in far.requests if request.question.prompt == "a"] == [1, 2]
     assert asdict(resumed.spend) == asdict(cloud.spend)
     assert resumed.state() == cloud.state()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from understudy.clouds import MeteredCloud
 from understudy.errors import CheckpointError, ConfigError
 from understudy.link import ReplyLog
-from understudy.types import Problem, Reply, Request
+from understudy.types import Options, Question, Reply, Request
 
 
 class Moody:
@@ -24,9 +25,9 @@ class Moody:
         self.requests: list[tuple[str, int]] = []
 
     async def answer(self, request: Request) -> Reply:
-        self.requests.append((request.problem.prompt, request.attempt))
+        self.requests.append((request.question.prompt, request.attempt))
         count = len(self.requests)
-        if request.problem.prompt.startswith("bad") and request.attempt == 0:
+        if request.question.prompt.startswith("bad") and request.attempt == 0:
             return Reply(None, count, 0, 0.001 * count, error="timeout")
         return Reply(f"{self.name} {count}", count, count, 0.01 * count, 0.1 * count)
 
@@ -39,14 +40,14 @@ class Raising:
         self.asked: list[str] = []
 
     async def answer(self, request: Request) -> Reply:
-        self.asked.append(request.problem.prompt)
-        if request.problem.prompt == "bad":
+        self.asked.append(request.question.prompt)
+        if request.question.prompt == "bad":
             raise self.error
         return Reply("good", 1, 1, 0.5)
 
 
-def problems(*prompts: str) -> list[Problem]:
-    return [Problem(prompt, "1", "sums", 1, "#1") for prompt in prompts]
+def questions(*prompts: str) -> list[Question]:
+    return [Question.of(prompt) for prompt in prompts]
 
 
 def saved(cloud: MeteredCloud) -> dict[str, Any]:
@@ -69,7 +70,7 @@ def test_a_killed_run_repeats_its_numbers_and_pays_only_what_is_new(
     for number, batch in enumerate(BATCHES[:killed]):
         if number == checkpoint and checkpoint > 0:
             state = saved(cloud)
-        seen.append((cloud.replies(problems(*batch)), cloud.spend))
+        seen.append((cloud.replies(questions(*batch)), cloud.spend))
     if checkpoint == killed:
         state = saved(cloud)
     cloud.close()
@@ -78,13 +79,13 @@ def test_a_killed_run_repeats_its_numbers_and_pays_only_what_is_new(
     again = Moody("second")
     resumed = MeteredCloud(again, state, ReplyLog(path))
     for number in range(checkpoint, killed):
-        assert (resumed.replies(problems(*BATCHES[number])), resumed.spend) == seen[number]
+        assert (resumed.replies(questions(*BATCHES[number])), resumed.spend) == seen[number]
     assert again.requests == []
     assert path.read_bytes() == paid
     assert saved(resumed) == saved(cloud)
 
     for batch in BATCHES[killed:]:  # and on from there
-        resumed.replies(problems(*batch))
+        resumed.replies(questions(*batch))
     resumed.close()
     assert set(far.requests).isdisjoint(again.requests)
     assert len(far.requests) + len(again.requests) == resumed.spend.calls == 8
@@ -95,18 +96,18 @@ def test_a_killed_run_repeats_its_numbers_and_pays_only_what_is_new(
 KILLED = """
 import os, sys
 from pathlib import Path
-from tests.clouds.test_metered_log import Moody, problems
+from tests.clouds.test_metered_log import Moody, questions
 from understudy.clouds import MeteredCloud
 from understudy.link import ReplyLog
 
 class Deadly(Moody):
     async def answer(self, request):
-        if request.problem.prompt == "deadly":
+        if request.question.prompt == "deadly":
             os._exit(9)
         return await super().answer(request)
 
 cloud = MeteredCloud(Deadly("killed"), log=ReplyLog(Path(sys.argv[1])))
-cloud.replies(problems("a", "bad b", "deadly", "c"))
+cloud.replies(questions("a", "bad b", "deadly", "c"))
 """
 
 
@@ -118,7 +119,7 @@ def test_replies_are_on_record_before_they_are_used_even_if_their_batch_is_kille
     assert done.returncode == 9, done.stderr.decode()
     far = Moody("resumed")
     cloud = MeteredCloud(far, log=ReplyLog(path))
-    replies = cloud.replies(problems("a", "bad b", "deadly", "c"))
+    replies = cloud.replies(questions("a", "bad b", "deadly", "c"))
     assert far.requests == [("deadly", 0), ("c", 0)]
     assert [reply.text for reply in replies] == ["killed 1", None, "resumed 1", "resumed 2"]
     assert (cloud.spend.calls, cloud.spend.failed_calls) == (4, 1)
@@ -127,30 +128,30 @@ def test_replies_are_on_record_before_they_are_used_even_if_their_batch_is_kille
 
 def test_a_state_with_a_log_does_not_grow_with_the_replies(tmp_path: Path) -> None:
     cloud = MeteredCloud(Moody("x"), log=ReplyLog(tmp_path / "replies.jsonl"))
-    cloud.replies(problems("bad a"))
+    cloud.replies(questions("bad a"))
     before = cloud.state()
-    cloud.replies(problems(*(f"question {i}" for i in range(100))))
+    cloud.replies(questions(*(f"question {i}" for i in range(100))))
     after = cloud.state()
     assert before.keys() == after.keys() == {"spend", "attempts", "lines", "uncounted"}
     assert (after["lines"], after["uncounted"]) == (101, [])
-    assert after["attempts"] == before["attempts"] == [["", "bad a", 1]]
+    assert after["attempts"] == before["attempts"] == [[Question.of("bad a").to_json(), 1]]
     cloud.close()
 
 
 def test_what_is_paid_but_not_asked_yet_stays_paid_over_a_checkpoint(tmp_path: Path) -> None:
     path = tmp_path / "replies.jsonl"
     first = MeteredCloud(Moody("first"), log=ReplyLog(path))
-    first.replies(problems("a", "b", "c"))
+    first.replies(questions("a", "b", "c"))
     first.close()
     second = MeteredCloud(Moody("second"), log=ReplyLog(path))
-    assert second.replies(problems("d", "b"))[1].text == "first 2"
+    assert second.replies(questions("d", "b"))[1].text == "first 2"
     state = saved(second)
     assert (state["lines"], state["uncounted"]) == (4, [0, 2])
     assert second.spend.calls == 2
     second.close()
     far = Moody("third")
     third = MeteredCloud(far, state, ReplyLog(path))
-    texts = [reply.text for reply in third.replies(problems("a", "b", "c", "d"))]
+    texts = [reply.text for reply in third.replies(questions("a", "b", "c", "d"))]
     assert texts == ["first 1", "first 2", "first 3", "second 1"]
     assert far.requests == []
     assert (third.spend.calls, third.spend.cache_hits) == (4, 2)
@@ -158,9 +159,12 @@ def test_what_is_paid_but_not_asked_yet_stays_paid_over_a_checkpoint(tmp_path: P
     third.close()
 
 
-def test_the_same_prompt_under_another_instruction_is_another_question(tmp_path: Path) -> None:
+def test_what_is_said_before_and_how_an_answer_is_wanted_make_another_question(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "replies.jsonl"
-    asked = [Problem("a", "1", "sums", 1, "", instruction) for instruction in ("brief", "long", "")]
+    plain = Question.of("a")
+    asked = [Question.of("a", "brief"), replace(plain, options=Options(max_tokens=5)), plain]
     cloud = MeteredCloud(Moody("x"), log=ReplyLog(path))
     first = cloud.replies([*asked, *asked])
     assert [reply.text for reply in first] == ["x 1", "x 2", "x 3"] * 2
@@ -171,7 +175,7 @@ def test_the_same_prompt_under_another_instruction_is_another_question(tmp_path:
 def test_a_checkpoint_that_counts_more_than_the_log_holds_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "replies.jsonl"
     cloud = MeteredCloud(Moody("x"), log=ReplyLog(path))
-    cloud.replies(problems("a", "b"))
+    cloud.replies(questions("a", "b"))
     state = saved(cloud)
     cloud.close()
     path.write_text(path.read_text().splitlines(keepends=True)[0])
@@ -186,7 +190,7 @@ def test_a_checkpoint_that_counts_more_than_the_log_holds_is_refused(tmp_path: P
 )
 def test_a_cloud_that_raises_fails_one_call_and_loses_no_batch(error: Exception) -> None:
     cloud = MeteredCloud(Raising(error))
-    replies = cloud.replies(problems("a", "bad", "c"))
+    replies = cloud.replies(questions("a", "bad", "c"))
     assert [reply.text for reply in replies] == ["good", None, "good"]
     assert type(error).__name__ in (replies[1].error or "")
     assert (cloud.spend.calls, cloud.spend.failed_calls, cloud.spend.dollars) == (3, 1, 1.0)
@@ -201,9 +205,9 @@ def test_a_defect_is_raised_and_what_was_paid_beside_it_is_kept(
     far = Raising(error)
     cloud = MeteredCloud(far, log=ReplyLog(tmp_path / "replies.jsonl") if logged else None)
     with pytest.raises(type(error)):
-        cloud.replies(problems("a", "bad", "c"))
+        cloud.replies(questions("a", "bad", "c"))
     assert cloud.spend.calls == 0
-    assert [reply.text for reply in cloud.replies(problems("a", "c"))] == ["good", "good"]
+    assert [reply.text for reply in cloud.replies(questions("a", "c"))] == ["good", "good"]
     assert far.asked == ["a", "bad", "c"]
     assert cloud.spend.calls == 2
     cloud.close()
@@ -213,6 +217,6 @@ def test_a_closed_meter_opens_again(tmp_path: Path) -> None:
     path = tmp_path / "replies.jsonl"
     cloud = MeteredCloud(Moody("x"), log=ReplyLog(path))
     for prompt in ("a", "b"):
-        cloud.replies(problems(prompt))
+        cloud.replies(questions(prompt))
         cloud.close()
     assert len(ReplyLog(path).entries) == 2

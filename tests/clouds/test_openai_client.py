@@ -16,7 +16,7 @@ from openai.types.chat.completion_create_params import (
 from pydantic import TypeAdapter
 
 from tests.clouds.endpoint_server import USAGE, Call, completion, send_stream, serving, streamed
-from tests.clouds.http_client import KEY, QUERY, ask_one, cloud_of
+from tests.clouds.http_client import KEY, QUESTION, ask_one, cloud_of
 
 
 def faults_of(body: dict[str, Any]) -> Iterator[str]:
@@ -68,8 +68,8 @@ def test_the_official_client_hears_and_sends_the_same(stream: bool) -> None:
             "model": "big",
             "max_tokens": 9,
             "messages": [
-                {"role": "system", "content": QUERY.instruction},
-                {"role": "user", "content": QUERY.prompt},
+                {"role": "system", "content": QUESTION.messages[0].content},
+                {"role": "user", "content": QUESTION.prompt},
             ],
         }
         if stream:

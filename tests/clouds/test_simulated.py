@@ -14,21 +14,25 @@ from understudy.clouds import FaultyCloud, SimulatedCloud
 from understudy.errors import ConfigError
 from understudy.offload.config import CloudConfig
 from understudy.offload.start import build_cloud
-from understudy.tasks import FAMILIES, LEVELS, draw_problem
-from understudy.types import Cloud, Problem, Reply, Request
+from understudy.tasks import FAMILIES, LEVELS, KeyOfDrawn, draw_problem
+from understudy.types import Cloud, Problem, Question, Reply, Request
+
+KEY = KeyOfDrawn()
 
 
-def cloud_of(accuracy: float = 0.5, seed: int = 0) -> SimulatedCloud:
-    return SimulatedCloud({}, (accuracy,) * 5, 0.8, 0.5, 2.0, seed)
+def cloud_of(accuracy: float = 0.5, seed: int = 0, **families: tuple[float, ...]) -> SimulatedCloud:
+    return SimulatedCloud(families, (accuracy,) * 5, 0.8, 0.5, 2.0, seed, KEY)
 
 
 def asked(cloud: Cloud, problem: Problem, attempt: int = 0) -> Reply:
-    return asyncio.run(cloud.answer(Request(problem, attempt)))
+    return asked_all(cloud, [problem], attempt)[0]
 
 
 def asked_all(cloud: Cloud, problems: list[Problem], attempt: int = 0) -> list[Reply]:
+    KEY.remember(problems)
+
     async def all_replies() -> list[Reply]:
-        return [await cloud.answer(Request(problem, attempt)) for problem in problems]
+        return [await cloud.answer(Request(each.question, attempt)) for each in problems]
 
     return asyncio.run(all_replies())
 
@@ -50,7 +54,7 @@ def spread(share: float, count: int) -> float:
 @pytest.mark.parametrize("family", ["sums", "stories", "sequences"])
 def test_it_is_as_often_right_as_stated_for_each_level(family: str) -> None:
     stated = (0.9, 0.7, 0.5, 0.3, 0.1)
-    cloud = SimulatedCloud({family: stated}, (1.0,) * 5, 0.8, 0.5, 2.0, 3)
+    cloud = cloud_of(1.0, 3, **{family: stated})
     for level in LEVELS:
         problems = questions(family, level, 200)
         replies = zip(problems, asked_all(cloud, problems), strict=True)
@@ -71,7 +75,7 @@ def test_right_answers_pass_the_checker_and_slips_do_not(family: str) -> None:
 
 
 def test_a_family_without_figures_of_its_own_has_the_general_ones() -> None:
-    cloud = SimulatedCloud({"sums": (0.0,) * 5}, (1.0,) * 5, 0.8, 0.5, 2.0, 0)
+    cloud = cloud_of(1.0, sums=(0.0,) * 5)
     for family, wanted in (("sums", False), ("products", True)):
         for problem in questions(family, 2, 10):
             assert is_right(problem, asked(cloud, problem).text or "") == wanted
@@ -86,7 +90,7 @@ def test_a_question_has_one_answer_for_ever_and_another_seed_another_luck() -> N
 
 
 def test_a_call_costs_what_its_tokens_cost() -> None:
-    cloud = SimulatedCloud({}, (1.0,) * 5, 0.8, 0.5, 2.0, 0)
+    cloud = cloud_of(1.0)
     problem = Problem("123456789", "12", "sums", 1, "12345#12")
     reply = asked(cloud, problem)
     # Nine characters are three tokens begun, eight are two.
@@ -105,6 +109,8 @@ def test_a_question_of_nobody_is_a_failed_call_without_a_price() -> None:
     reply = asked(cloud_of(), Problem("why?", "", "", 5, ""))
     assert (reply.text, reply.dollars) == (None, 0.0)
     assert reply.error
+    unknown = asyncio.run(cloud_of().answer(Request(Question.of("how?"))))
+    assert (unknown.text, unknown.error) == (None, reply.error)
 
 
 @pytest.mark.parametrize(
@@ -143,11 +149,13 @@ def test_a_timeout_is_free_and_slow_and_a_truncated_reply_is_paid_for() -> None:
 
 
 def test_settings_become_the_cloud_they_describe() -> None:
-    plain = build_cloud(CloudConfig(accuracy={"facts": 0.5, "sums": [1, 0.9, 0.8, 0.7, 0.6]}))
+    plain = build_cloud(CloudConfig(accuracy={"facts": 0.5, "sums": [1, 0.9, 0.8, 0.7, 0.6]}), KEY)
     assert isinstance(plain, SimulatedCloud)
     assert plain.accuracy == {"facts": (0.5,) * 5, "sums": (1, 0.9, 0.8, 0.7, 0.6)}
     assert plain.default_accuracy == (0.99, 0.98, 0.97, 0.95, 0.92)
-    faulty = build_cloud(CloudConfig.model_validate({"faults": {"failure_rate": 0.1}, "seed": 7}))
+    faulty = build_cloud(
+        CloudConfig.model_validate({"faults": {"failure_rate": 0.1}, "seed": 7}), KEY
+    )
     assert isinstance(faulty, FaultyCloud)
     assert (faulty.failure_rate, faulty.seed, faulty.cloud.seed) == (0.1, 7, 7)
 
@@ -155,9 +163,9 @@ def test_settings_become_the_cloud_they_describe() -> None:
 @pytest.mark.parametrize("accuracy", [1.5, [0.9], [0.5, 0.5, 0.5, 0.5, -0.1], {"sums": [1.0]}])
 def test_shares_that_are_none_are_refused(accuracy: object) -> None:
     with pytest.raises(ConfigError, match=r"\[0, 1\]"):
-        build_cloud(CloudConfig.model_validate({"accuracy": accuracy}))
+        build_cloud(CloudConfig.model_validate({"accuracy": accuracy}), KEY)
 
 
 def test_an_unknown_family_is_refused_with_those_that_exist() -> None:
     with pytest.raises(ConfigError, match=r"poems.*sums"):
-        build_cloud(CloudConfig(accuracy={"poems": 1.0}))
+        build_cloud(CloudConfig(accuracy={"poems": 1.0}), KEY)

@@ -35,8 +35,8 @@ class GivenCloud:
     seen: list[str] = field(default_factory=list)
 
     async def answer(self, request: Request) -> Reply:
-        self.seen.append(request.problem.prompt)
-        if request.problem.prompt == "dead":
+        self.seen.append(request.question.prompt)
+        if request.question.prompt == "dead":
             return Reply(text=None, dollars=0.0, error="unreachable")
         return Reply(text="right", prompt_tokens=1, completion_tokens=1, dollars=0.5)
 

@@ -10,6 +10,7 @@ import runpy
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +31,15 @@ from tests.integrations.given import ASK, GIVEN, GivenCloud, correct, rows, trai
 from tests.offload.runs import drawn_figures, saved_model
 from understudy.clouds import MeteredCloud, SimulatedCloud
 from understudy.errors import CheckpointError, ConfigError
-from understudy.integrations.trl import STATE, DualAdvantageGRPOTrainer, query_of
+from understudy.integrations.trl import STATE, DualAdvantageGRPOTrainer, question_of
 from understudy.objectives import dual_advantage, dual_step, reduce_loss, reinforce_loss
 from understudy.offload.config import RewardConfig, resolve_config
 from understudy.offload.loop import ask
 from understudy.offload.scores import Responses, Scores, Valuation, score_responses
 from understudy.recipes import defaults, method
+from understudy.tasks import KeyOfDrawn
 from understudy.tasks.stream import Phase
-from understudy.types import Problem
+from understudy.types import Problem, Question
 
 # Of GIVEN at a price of 0.5. easy: r = 1 0 1 1, c = 0 0 1 1. dead: the one that asked has no
 # reward, so r = 1 0 0 and c = 0. hard: r = c = 1, no signal.
@@ -184,16 +186,16 @@ def test_conversations_and_reward_functions_see_the_reply(tmp_path: Path) -> Non
     assert_close(batch["advantages"], tensor([0.25, -0.25]))  # -0.5 * (c - 1/2): both are right
 
 
-def test_a_row_becomes_a_query() -> None:
+def test_a_row_becomes_a_question_without_its_solution() -> None:
     row = {"prompt": "1+1", "solution": "2", "level": 3, "tests": ["a"], "asked": True}
-    problem = query_of(row)
-    assert (problem.prompt, problem.solution, problem.level, problem.worked) == ("1+1", "2", 3, "")
-    assert problem.columns == {"tests": ["a"], "asked": True}
-    told = [{"role": "system", "content": "s"}, {"role": "user", "content": "u"}]
-    assert query_of({"prompt": told}) == Problem("u", "", "", 1, "", "s")
-    for longer in (told * 2, [told[1], told[0]], [told[1], told[1]]):
-        with pytest.raises(ConfigError, match="problem="):
-            query_of({"prompt": longer})
+    assert question_of(row) == Question.of("1+1")
+    assert question_of(row | {"instruction": "brief"}) == Question.of("1+1", "brief")
+    turns = [{"role": "system", "content": "s"}, {"role": "user", "content": "u"}]
+    assert question_of({"prompt": turns}) == Question.of("u", "s")
+    longer = [*turns, {"role": "assistant", "content": "a"}, {"role": "user", "content": "v"}]
+    assert question_of({"prompt": longer}).chat == longer
+    with pytest.raises(ConfigError, match="question="):
+        question_of({"prompt": [{"role": "user", "content": [{"type": "image"}]}]})
 
 
 def test_it_works_within_a_running_event_loop(tmp_path: Path) -> None:
@@ -274,10 +276,10 @@ def solved(completions: list[str], **columns: Any) -> list[float | None]:
 def learner(model: Path, folder: Path, steps: int, **options: Any) -> DualAdvantageGRPOTrainer:
     """The real thing: TRL draws with transformers, `<ask>` ends a completion, a cloud helps."""
     problems = TASKS.batch(Phase(families=["facts"], levels=(1, 1)), 8, "train", "0")
-    data = [
-        {"prompt": problem.prompt + "\n"} | {name: getattr(problem, name) for name in FIELDS}
-        for problem in problems
-    ]
+    problems = [replace(problem, prompt=problem.prompt + "\n") for problem in problems]
+    data = [{name: getattr(each, name) for name in ("prompt", *FIELDS)} for each in problems]
+    key = KeyOfDrawn()
+    key.remember(problems)
     args = GRPOConfig(
         output_dir=str(folder),
         per_device_train_batch_size=8,
@@ -304,7 +306,7 @@ def learner(model: Path, folder: Path, steps: int, **options: Any) -> DualAdvant
         args=args,
         train_dataset=Dataset.from_list(data),
         processing_class=AutoTokenizer.from_pretrained(model),
-        cloud=SimulatedCloud({}, (0.9,) * 5, 0.0, 1.0, 1.0, seed=0),
+        cloud=SimulatedCloud({}, (0.9,) * 5, 0.0, 1.0, 1.0, seed=0, key=key),
         request="<ask>",
         price_rate=0.2,
         **{"budget": lambda step: 0.1 if step < 2 else 0.6} | options,

@@ -10,18 +10,14 @@ from pathlib import Path
 import pytest
 
 from understudy.errors import RunError
-from understudy.link import Entry, ReplyLog, question_of
-from understudy.types import Problem, Reply
+from understudy.link import Entry, ReplyLog
+from understudy.types import Message, Options, Question, Reply
 
-ANSWERED = Entry(("Be brief.", "2 + 2 = ?"), 0, Reply("fo\nur – \u2028四", 8, 2, 0.1, 0.7))
-FAILED = Entry(("", "3 + 3 = ?"), 2, Reply(None, seconds=30.0, error="timeout"))
-
-
-def test_a_question_is_its_instruction_and_its_prompt() -> None:
-    first = Problem("2 + 2 = ?", "4", "sums", 1, "#4", "Be brief.", {"tests": "x"})
-    same = Problem("2 + 2 = ?", "four", "facts", 2, "", "Be brief.")
-    other = Problem("2 + 2 = ?", "4", "sums", 1, "#4", "Explain.")
-    assert question_of(first) == question_of(same) != question_of(other)
+TURNS = (Message("user", "2 + 2 = ?"), Message("assistant", "5"), Message("user", "Sure?"))
+ANSWERED = Entry(
+    Question(TURNS, Options(9, stop=("#",))), 0, Reply("fo\nur – \u2028四", 8, 2, 0.1, 0.7)
+)
+FAILED = Entry(Question.of("3 + 3 = ?", "Be brief."), 2, Reply(None, seconds=30.0, error="timeout"))
 
 
 def test_what_was_written_is_read_again(tmp_path: Path) -> None:
@@ -30,7 +26,7 @@ def test_what_was_written_is_read_again(tmp_path: Path) -> None:
     assert not path.exists()  # until there is a reply
     assert [log.append(ANSWERED), log.append(FAILED)] == [0, 1]
     read = [json.loads(line) for line in path.read_text().split("\n")[:-1]]  # without closing
-    assert [line["prompt"] for line in read] == ["2 + 2 = ?", "3 + 3 = ?"]
+    assert [line["messages"][-1]["content"] for line in read] == ["Sure?", "3 + 3 = ?"]
     again = ReplyLog(path)
     assert again.entries == log.entries == [ANSWERED, FAILED]
     assert again.append(FAILED) == 2
@@ -58,7 +54,7 @@ def test_a_half_written_line_is_dropped_and_written_over(tmp_path: Path, kept: i
 
 
 @pytest.mark.parametrize(
-    "line", ["{oh", "[1]", '"x"', '{"prompt": "a"}', '{"instruction": "", "prompt": "a", "x": 1}']
+    "line", ["{oh", "[1]", '"x"', '{"messages": []}', '{"messages": [], "attempt": 0, "x": 1}']
 )
 def test_a_line_that_is_no_reply_is_refused_by_its_number(tmp_path: Path, line: str) -> None:
     path = tmp_path / "replies.jsonl"

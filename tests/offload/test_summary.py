@@ -10,6 +10,7 @@ import pytest
 from understudy.clouds import MeteredCloud, SimulatedCloud
 from understudy.link import Spend
 from understudy.offload.summary import summarise
+from understudy.tasks import KeyOfDrawn
 
 
 def line(step: int, phase: int, rate: float, system: float, correlation: Any) -> dict[str, Any]:
@@ -32,7 +33,7 @@ def row(after: int, *local: float) -> dict[str, Any]:
 
 
 def bill(spend: Spend) -> MeteredCloud:
-    cloud = MeteredCloud(SimulatedCloud({}, (1.0,) * 5, 0.8, 0.5, 2.0, 0))
+    cloud = MeteredCloud(SimulatedCloud({}, (1.0,) * 5, 0.8, 0.5, 2.0, 0, KeyOfDrawn()))
     cloud.spend = spend
     return cloud
 

@@ -28,7 +28,7 @@ from understudy.clouds.wire import (
     error_message,
     whole_answer,
 )
-from understudy.types import Problem, Reply, Request
+from understudy.types import Question, Reply, Request
 
 # Between batches nobody hears that the other side closed an idle connection, and common servers
 # do after 5 seconds: one that was idle for longer than this is not used again.
@@ -92,20 +92,20 @@ class HttpCloud:
             works: bool | None = None
             started = time.monotonic()
             try:
-                outcome = await self._outcome(line.session, request.problem)
+                outcome = await self._outcome(line.session, request.question)
                 works = outcome.works
             finally:
                 self._circuit.note(works)
-        return self._reply(request.problem, outcome.answer, time.monotonic() - started)
+        return self._reply(request.question, outcome.answer, time.monotonic() - started)
 
-    async def _outcome(self, session: aiohttp.ClientSession, problem: Problem) -> _Outcome:
+    async def _outcome(self, session: aiohttp.ClientSession, question: Question) -> _Outcome:
         """Of a call and its retries, within the deadline."""
         seconds = self.endpoint.timeout_seconds
         deadline = time.monotonic() + seconds
         try:
             async with asyncio.timeout(seconds):
                 for retry in range(self.endpoint.max_retries + 1):
-                    outcome = await self._called(session, problem)
+                    outcome = await self._called(session, question)
                     wait = wait_before(retry, outcome.after, self._luck)
                     last = retry == self.endpoint.max_retries
                     if last or not outcome.retried or time.monotonic() + wait >= deadline:
@@ -115,23 +115,23 @@ class HttpCloud:
             pass
         return _Outcome(Answer(error="timeout"), works=False)
 
-    async def _called(self, session: aiohttp.ClientSession, problem: Problem) -> _Outcome:
+    async def _called(self, session: aiohttp.ClientSession, question: Question) -> _Outcome:
         """One attempt. Until it is known that a stream can count its tokens, a refusal may be for
         asking that: then it is asked again without."""
         counted = self.endpoint.stream and self._counts_usage is not False
-        outcome = await self._posted(session, problem, counted)
+        outcome = await self._posted(session, question, counted)
         if not counted:
             return outcome
         if outcome.status == 200:
             self._counts_usage = True
         elif outcome.status in REFUSED_QUESTION and self._counts_usage is None:
-            outcome = await self._posted(session, problem, False)
+            outcome = await self._posted(session, question, False)
             if outcome.status == 200:
                 self._counts_usage = False
         return outcome
 
     async def _posted(
-        self, session: aiohttp.ClientSession, problem: Problem, counted: bool
+        self, session: aiohttp.ClientSession, question: Question, counted: bool
     ) -> _Outcome:
         headers = {"Content-Type": "application/json"}
         headers["Accept"] = "text/event-stream" if self.endpoint.stream else "application/json"
@@ -141,7 +141,7 @@ class HttpCloud:
         try:
             response = await session.post(
                 self.endpoint.url,
-                data=body_of(self.endpoint, problem, counted),
+                data=body_of(self.endpoint, question, counted),
                 headers=headers,
                 proxy=self._proxy,
                 allow_redirects=False,  # a key goes where its owner sent it
@@ -206,13 +206,13 @@ class HttpCloud:
     def _too_large(self) -> Answer:
         return Answer(error=f"reply over {self.endpoint.largest_reply} bytes")
 
-    def _reply(self, problem: Problem, answer: Answer, seconds: float) -> Reply:
+    def _reply(self, question: Question, answer: Answer, seconds: float) -> Reply:
         """Our record of it: counted, priced, and without the key."""
         prompt_tokens, completion_tokens = answer.prompt_tokens, answer.completion_tokens
         if answer.served and (prompt_tokens is None or completion_tokens is None):
             self.estimated += 1
             if prompt_tokens is None:
-                prompt_tokens = _estimate(sum(len(m["content"]) for m in problem.messages))
+                prompt_tokens = _estimate(sum(len(m.content) for m in question.messages))
             if completion_tokens is None:
                 completion_tokens = _estimate(answer.characters)
         prompt_tokens, completion_tokens = prompt_tokens or 0, completion_tokens or 0

@@ -8,8 +8,8 @@ from dataclasses import asdict
 from typing import Any
 
 from understudy.errors import CheckpointError, UnderstudyError
-from understudy.link import Entry, Question, ReplyLog, Spend, question_of
-from understudy.types import Cloud, Problem, Reply, Request
+from understudy.link import Entry, ReplyLog, Spend
+from understudy.types import Cloud, Question, Reply, Request
 
 # What a cloud raises for a fault of its program or its settings. All else is a failed call.
 _DEFECTS = (
@@ -26,8 +26,8 @@ _DEFECTS = (
 class MeteredCloud:
     """Answers each question once and remembers it; failures are counted, never remembered.
 
-    A question is an instruction and a prompt. Its attempt is the number of calls for it that
-    failed before.
+    Questions are equal where their messages and options are. A question's attempt is the number
+    of calls for it that failed before.
 
     MeteredCloud(cloud): all in memory; `state()` holds the replies too.
 
@@ -53,11 +53,11 @@ class MeteredCloud:
         state = state or {}
         self.spend = Spend(**state.get("spend", {}))
         self._attempts: dict[Question, int] = {
-            (instruction, prompt): count for instruction, prompt, count in state.get("attempts", [])
+            Question.from_json(question): count for question, count in state.get("attempts", [])
         }
         self._replies: dict[Question, Reply] = {
-            (instruction, prompt): Reply(**reply)
-            for instruction, prompt, reply in state.get("replies", [])
+            Question.from_json(question): Reply(**reply)
+            for question, reply in state.get("replies", [])
         }
         self.log = log
         # Replies that are here, but not counted: (line of the log, reply).
@@ -66,17 +66,12 @@ class MeteredCloud:
         self._recall(state.get("lines", 0), set(state.get("uncounted", [])))
 
     async def answer(self, request: Request) -> Reply:
-        return (await self.answer_all([request.problem]))[0]
+        return (await self.answer_all([request.question]))[0]
 
-    async def answer_all(self, problems: Sequence[Problem]) -> list[Reply]:
-        """A reply per problem, in order; equal questions cross the link once."""
-        asked = [question_of(problem) for problem in problems]
-        new = {
-            question: problem
-            for question, problem in zip(asked, problems, strict=True)
-            if question not in self._replies
-        }
-        requests = [Request(new[question], self._attempts.get(question, 0)) for question in new]
+    async def answer_all(self, questions: Sequence[Question]) -> list[Reply]:
+        """A reply per question, in order; equal questions cross the link once."""
+        new = [each for each in dict.fromkeys(questions) if each not in self._replies]
+        requests = [Request(question, self._attempts.get(question, 0)) for question in new]
         # Every call is waited for, so that a defect in one loses no reply of the others.
         outcomes = await asyncio.gather(*map(self._crossed, requests), return_exceptions=True)
         fresh: dict[Question, Reply] = {}
@@ -88,18 +83,18 @@ class MeteredCloud:
             self._count(question, request.attempt, fresh[question])  # in the order asked:
             # totals must not depend on timing
         answers, seen = [], set()
-        for question in asked:
+        for question in questions:
             if question not in fresh or question in seen:
                 self.spend = self.spend.with_cache_hit()
             seen.add(question)
             answers.append(fresh.get(question) or self._replies[question])
         return answers
 
-    def replies(self, problems: Sequence[Problem]) -> list[Reply]:
+    def replies(self, questions: Sequence[Question]) -> list[Reply]:
         """`answer_all`, waited for; not from within an event loop."""
         if self._runner is None:
             self._runner = asyncio.Runner()
-        return self._runner.run(self.answer_all(problems))
+        return self._runner.run(self.answer_all(questions))
 
     def close(self) -> None:
         """Close the connections and the log; both open again when they are needed."""
@@ -117,11 +112,11 @@ class MeteredCloud:
         """
         state: dict[str, Any] = {
             "spend": asdict(self.spend),
-            "attempts": [[*question, count] for question, count in self._attempts.items()],
+            "attempts": [[question.to_json(), count] for question, count in self._attempts.items()],
         }
         if self.log is None:
-            replies = [[*question, asdict(reply)] for question, reply in self._replies.items()]
-            return state | {"replies": replies}
+            replies = self._replies.items()
+            return state | {"replies": [[each.to_json(), asdict(reply)] for each, reply in replies]}
         self.log.flush_to_disk()
         uncounted = sorted(line for line, _ in self._paid.values())
         return state | {"lines": len(self.log.entries), "uncounted": uncounted}
@@ -143,7 +138,7 @@ class MeteredCloud:
 
     async def _crossed(self, request: Request) -> Reply:
         """The reply paid for before, or that of a call, on record before it is used."""
-        question, attempt = question_of(request.problem), request.attempt
+        question, attempt = request.question, request.attempt
         if (question, attempt) in self._paid:
             return self._paid[question, attempt][1]
         try:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from understudy.tasks import ANSWER_MARK
-from understudy.types import Problem, Reply, Request
+from understudy.types import AnswerKey, Problem, Reply, Request
 
 # A character is about a quarter of a token in the large models' own counting.
 _CHARACTERS_PER_TOKEN = 4
@@ -16,7 +16,11 @@ _CHARACTERS_PER_TOKEN = 4
 
 @dataclass(frozen=True, slots=True)
 class SimulatedCloud:
-    """Answers right with a stated probability; the same problem always gets the same answer."""
+    """Answers right with a stated probability; the same question always gets the same answer.
+
+    key: which problem a question was made of. A question without a problem, or of a problem
+    without a worked answer, is a failed call.
+    """
 
     accuracy: Mapping[str, tuple[float, ...]]  # per family, one figure per level
     default_accuracy: tuple[float, ...]
@@ -24,18 +28,19 @@ class SimulatedCloud:
     dollars_per_million_prompt_tokens: float
     dollars_per_million_completion_tokens: float
     seed: int
+    key: AnswerKey
 
     async def answer(self, request: Request) -> Reply:
-        problem = request.problem
-        if not problem.worked:
+        prompt, problem = request.question.prompt, self.key(request.question)
+        if problem is None or not problem.worked:
             return Reply(
                 text=None, error="the simulated cloud knows only the forms of docs/tasks.md"
             )
-        luck = _luck(self.seed, problem.prompt, "answer")
+        luck = _luck(self.seed, prompt, "answer")
         levels = self.accuracy.get(problem.family, self.default_accuracy)
         right = luck.random() < levels[problem.level - 1]
         text = problem.worked if right else _wrong(problem, luck)
-        prompt_tokens = -(-len(problem.prompt) // _CHARACTERS_PER_TOKEN)
+        prompt_tokens = -(-len(prompt) // _CHARACTERS_PER_TOKEN)
         completion_tokens = -(-len(text) // _CHARACTERS_PER_TOKEN)
         dollars = prompt_tokens * self.dollars_per_million_prompt_tokens
         dollars += completion_tokens * self.dollars_per_million_completion_tokens
@@ -60,7 +65,7 @@ class FaultyCloud:
 
     async def answer(self, request: Request) -> Reply:
         # A new attempt has new luck: a fault passes, an answer stays.
-        luck = _luck(self.seed, request.problem.prompt, f"fault {request.attempt}")
+        luck = _luck(self.seed, request.question.prompt, f"fault {request.attempt}")
         fate = luck.random()
         if fate < self.failure_rate:
             return Reply(text=None, seconds=self.timeout_seconds, error="timeout")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from understudy.clouds.endpoint import Endpoint
-from understudy.types import Problem
+from understudy.types import Question
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +24,9 @@ class Answer:
     served: bool = False  # the model ran: what came back is a completion, of whatever use
 
 
-def body_of(endpoint: Endpoint, problem: Problem, count_usage: bool) -> bytes:
+def body_of(endpoint: Endpoint, question: Question, count_usage: bool) -> bytes:
     """The request; with `count_usage` a stream is asked to end with the number of tokens."""
-    body: dict[str, Any] = {"model": endpoint.model, "messages": problem.messages}
+    body: dict[str, Any] = {"model": endpoint.model, "messages": question.chat}
     if endpoint.max_tokens is not None:
         body["max_tokens"] = endpoint.max_tokens
     if endpoint.temperature is not None:

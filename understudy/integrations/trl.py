@@ -24,12 +24,12 @@ from torch import Tensor
 from understudy.clouds import MeteredCloud
 from understudy.errors import CheckpointError, ConfigError
 from understudy.files import write_json
-from understudy.link import Question, Spend, question_of
+from understudy.link import Spend
 from understudy.models.tokens import REQUEST
 from understudy.objectives import dual_advantage, dual_step
 from understudy.tasks import asks_for_help
 from understudy.tasks.rewards import text_of
-from understudy.types import Cloud, Problem, Reply
+from understudy.types import Cloud, Message, Question, Reply
 
 try:
     from accelerate.utils import broadcast_object_list, gather_object
@@ -42,29 +42,22 @@ except ModuleNotFoundError as error:
     ) from error
 
 STATE = "dual_advantage.json"  # a file of every checkpoint
-_FIELDS = {"solution": "", "family": "", "level": 1, "worked": "", "instruction": ""}
 
 
-def query_of(row: Mapping[str, Any]) -> Problem:
-    """A row of the data set as the cloud is asked it. What no field of a problem holds goes along.
+def question_of(row: Mapping[str, Any]) -> Question:
+    """A row of the data set as the cloud is asked it: its prompt, a text or a conversation.
 
-    A conversation may be one question, with or without a system message: its instruction.
+    A text may have an instruction, in a column of that name.
     """
-    fields = {name: row.get(name, default) for name, default in _FIELDS.items()}
-    columns = {name: row[name] for name in row if name != "prompt" and name not in fields}
     prompt = row["prompt"]
-    if not isinstance(prompt, str):
-        *before, question = prompt
-        prompt = question["content"]
-        if before:
-            fields["instruction"] = before[0]["content"]
-        roles = [message["role"] for message in before]
-        if roles not in ([], ["system"]) or not isinstance(prompt, str):
-            raise ConfigError(
-                f"a prompt of {len(row['prompt'])} messages is more than one question in text; "
-                "pass problem=, a function from a row to an understudy.types.Problem"
-            )
-    return Problem(prompt, **fields, columns=columns)
+    if isinstance(prompt, str):
+        return Question.of(prompt, row.get("instruction") or "")
+    if not all(isinstance(message["content"], str) for message in prompt):
+        raise ConfigError(
+            "a prompt holds more than text; "
+            "pass question=, a function from a row to an understudy.types.Question"
+        )
+    return Question(tuple(Message(each["role"], each["content"]) for each in prompt))
 
 
 def asked(asked: list[bool], **_: Any) -> list[float]:
@@ -84,7 +77,7 @@ class DualAdvantageGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
     price, price_rate: the price before the first batch, and the step of its dual ascent.
     request: what a completion ends with to ask. A text is recognised with small misspellings;
         a single token of the tokenizer ends the completion by itself.
-    problem: what of a row of the data set the cloud is asked; `query_of` unless given.
+    question: what of a row of the data set the cloud is asked; `question_of` unless given.
 
     All else is GRPOTrainer's, which see.  args.scale_rewards must be "none".
     """
@@ -104,14 +97,14 @@ class DualAdvantageGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         price: float = 0.5,
         price_rate: float = 0.01,
         request: str = REQUEST,
-        problem: Callable[[Mapping[str, Any]], Problem] = query_of,
+        question: Callable[[Mapping[str, Any]], Question] = question_of,
         **options: Any,
     ) -> None:
         super().__init__(*args, **options)
         _check(self.args, price, price_rate)
         self.cloud = {"train": MeteredCloud(cloud), "eval": MeteredCloud(cloud)}
         self.budget, self.price, self.price_rate = budget, price, price_rate
-        self.request, self.problem = request, problem
+        self.request, self.question = request, question
         self._line = ThreadPoolExecutor(1)  # a notebook's own thread runs an event loop already
         self._advantages = torch.empty(0)
         self._request_token: int | None = self._tokenizer.get_vocab().get(request)
@@ -149,17 +142,16 @@ class DualAdvantageGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             return ids[-1] == self._request_token
         return asks_for_help(text_of(completion), self.request)
 
-    def _replies(self, problems: list[Problem], mode: str) -> tuple[dict[Question, Reply], Spend]:
-        """The replies to all processes' problems, and what has been spent; process 0 calls."""
-        wanted = gather_object(problems)
+    def _replies(self, questions: list[Question], mode: str) -> tuple[dict[Question, Reply], Spend]:
+        """The replies to all processes' questions, and what has been spent; process 0 calls."""
+        wanted = gather_object(questions)
         told: list[Any] = [None]
         if self.accelerator.is_main_process:
             meter = self.cloud[mode]
             replies = self._line.submit(meter.replies, wanted).result()
             told = [(replies, meter.spend)]
         replies, spend = broadcast_object_list(told)[0]
-        questions = [question_of(problem) for problem in wanted]
-        return dict(zip(questions, replies, strict=True)), spend
+        return dict(zip(wanted, replies, strict=True)), spend
 
     def _calculate_rewards(
         self,
@@ -176,11 +168,11 @@ class DualAdvantageGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         group = self.num_generations if self.model.training else self.num_generations_eval
         ends = zip(completions, completion_ids_list, strict=True)
         asks = [self._asks(completion, ids) for completion, ids in ends]
-        problems = {i: self.problem({**inputs[i], "prompt": prompts[i]}) for i in _where(asks)}
-        replies, spend = self._replies(list(problems.values()), mode)
+        questions = {i: self.question({**inputs[i], "prompt": prompts[i]}) for i in _where(asks)}
+        replies, spend = self._replies(list(questions.values()), mode)
         served, failed = list(completions), torch.zeros(len(asks), device=device)
-        for i, problem in problems.items():
-            reply = replies[question_of(problem)]
+        for i, question in questions.items():
+            reply = replies[question]
             failed[i] = reply.error is not None
             served[i] = _with_reply(completions[i], reply.text or "")
         rows = [{**row, "asked": ask} for row, ask in zip(inputs, asks, strict=True)]

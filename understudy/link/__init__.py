@@ -1,6 +1,6 @@
 """What crossing costs, and the record of what has crossed."""
 
-from understudy.link.log import Entry, Question, ReplyLog, question_of
+from understudy.link.log import Entry, ReplyLog
 from understudy.link.spend import Spend
 
-__all__ = ["Entry", "Question", "ReplyLog", "Spend", "question_of"]
+__all__ = ["Entry", "ReplyLog", "Spend"]

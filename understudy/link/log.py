@@ -11,14 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from understudy.errors import RunError
-from understudy.types import Problem, Reply
-
-# What makes two problems the same question to a cloud: (instruction, prompt).
-Question = tuple[str, str]
-
-
-def question_of(problem: Problem) -> Question:
-    return problem.instruction, problem.prompt
+from understudy.types import Question, Reply
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +50,7 @@ class ReplyLog:
         A process that is killed loses no line; a machine that loses its power may lose those
         since the last `flush_to_disk`.
         """
-        instruction, prompt = entry.question
-        asked = {"instruction": instruction, "prompt": prompt, "attempt": entry.attempt}
+        asked = entry.question.to_json() | {"attempt": entry.attempt}
         line = json.dumps(asked | asdict(entry.reply)).encode() + b"\n"
         try:
             if self._file is None:
@@ -94,8 +86,10 @@ class ReplyLog:
     def _entry(self, number: int, line: bytes) -> Entry:
         try:
             fields: dict[str, Any] = json.loads(line)
-            question = (fields.pop("instruction"), fields.pop("prompt"))
-            return Entry(question, fields.pop("attempt"), Reply(**fields))
+            question: dict[str, Any] = {
+                name: fields.pop(name) for name in ("messages", "options") if name in fields
+            }
+            return Entry(Question.from_json(question), fields.pop("attempt"), Reply(**fields))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise self._unusable(f"line {number} is no reply: {error!r}") from error
 

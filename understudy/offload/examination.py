@@ -63,7 +63,8 @@ def examine(
 ) -> Exam:
     """Answer every problem locally, noting on the way when asking would have come first."""
     local, margins, _ = local_answers(policy, examiner, problems, max_completion_length)
-    replies = examiner.team.from_leader(lambda: examiner.cloud.replies(problems))
+    questions = [problem.question for problem in problems]
+    replies = examiner.team.from_leader(lambda: examiner.cloud.replies(questions))
     came = [i for i, reply in enumerate(replies) if reply.error is None]
     helped, texts = np.zeros(len(problems), dtype=bool), [replies[i].text or "" for i in came]
     checked = examiner.team.from_leader(

@@ -115,7 +115,7 @@ def _drawn_figures(drawn: Completions, group: int) -> dict[str, Any]:
 def ask(cloud: MeteredCloud, problems: list[Problem], asked: Tensor) -> dict[int, Reply]:
     """One call for every prompt that any response of its group asks about."""
     wanted = [i for i, asks in enumerate(asked.any(dim=1).tolist()) if asks]
-    replies = cloud.replies([problems[i] for i in wanted])
+    replies = cloud.replies([problems[i].question for i in wanted])
     return dict(zip(wanted, replies, strict=True))
 
 

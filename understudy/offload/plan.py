@@ -8,13 +8,14 @@ from understudy.models.checkpoint import resolve
 from understudy.offload.config import Config
 from understudy.offload.phases import settled, total_steps
 from understudy.offload.start import build_cloud, check_device
+from understudy.tasks import KeyOfDrawn
 
 
 def plan_text(config: Config) -> str:
     """The resolved settings, then what they amount to; wrong ones are refused as in a run."""
     resolve(config.model)
     check_device(config.device)
-    build_cloud(config.cloud)
+    build_cloud(config.cloud, KeyOfDrawn())
     complete = settled(config)
     responses = total_steps(config) * config.batch_size * config.num_generations
     settings = yaml.safe_dump(complete.model_dump(mode="json"), sort_keys=False)

@@ -88,8 +88,8 @@ def _check_readable(policy: Policy, problem: Problem, config: Config) -> None:
 
 def _help(config: Config, tasks: Tasks, problem: Problem, lead: str) -> dict[str, Any]:
     """What the cloud adds to an answer; where it fails, the local one stands and says so."""
-    with closing(MeteredCloud(build_cloud(config.cloud))) as cloud:
-        (reply,) = cloud.replies([problem])
+    with closing(MeteredCloud(build_cloud(config.cloud, tasks.key))) as cloud:
+        (reply,) = cloud.replies([problem.question])
     cost: dict[str, Any] = {"dollars": reply.dollars, "seconds": reply.seconds}
     cost["cloud_tokens"] = reply.prompt_tokens + reply.completion_tokens
     if reply.error is not None or reply.text is None:
@@ -111,7 +111,7 @@ def examine_run(run: RunDirectory, serving: Serving, problems: int) -> list[dict
     cells = []
     with (
         closing(build_tasks(config, policy)) as tasks,
-        closing(MeteredCloud(build_cloud(config.cloud))) as cloud,
+        closing(MeteredCloud(build_cloud(config.cloud, tasks.key))) as cloud,
     ):
         examiner = Examiner(tasks, cloud, rows=config.batch_size * config.num_generations)
         for phase in phases_of(config):

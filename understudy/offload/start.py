@@ -21,7 +21,7 @@ from understudy.offload.state import State
 from understudy.offload.team import ALONE, Team, own_device
 from understudy.tasks import FAMILIES, LEVELS, Tasks, open_tasks
 from understudy.tasks.rewards import load_reward
-from understudy.types import Cloud
+from understudy.types import AnswerKey, Cloud
 
 
 def start(config: Config, method: Method, team: Team = ALONE) -> State:
@@ -38,7 +38,8 @@ def start(config: Config, method: Method, team: Team = ALONE) -> State:
         policy = replace(policy, engine=VllmEngine(policy, config.sampler_options))
     elif config.sampler_options:
         raise ConfigError("sampler_options are for sampler=vllm; leave them out, or set that")
-    cloud, tasks = build_cloud(config.cloud), build_tasks(config, policy)
+    tasks = build_tasks(config, policy)
+    cloud = build_cloud(config.cloud, tasks.key)
     rewards = build_rewards(config.reward)
     tasks.prepare(phases_of(config))  # before anything is paid for
     return State(
@@ -98,11 +99,14 @@ def check_device(name: str) -> None:
         raise ConfigError(f"device={name}: cannot be used here ({reason}); use cpu") from error
 
 
-def build_cloud(config: CloudConfig) -> Cloud:
-    """The cloud that the settings describe; what it cannot be is refused here, before any call."""
+def build_cloud(config: CloudConfig, key: AnswerKey) -> Cloud:
+    """The cloud that the settings describe; what it cannot be is refused here, before any call.
+
+    key: the answer key that a simulated cloud answers from.
+    """
     if config.kind == "openai":
         return _http_cloud(config)
-    return _simulated_cloud(config)
+    return _simulated_cloud(config, key)
 
 
 def _http_cloud(config: CloudConfig) -> Cloud:
@@ -135,7 +139,7 @@ def _http_cloud(config: CloudConfig) -> Cloud:
     )
 
 
-def _simulated_cloud(config: CloudConfig) -> Cloud:
+def _simulated_cloud(config: CloudConfig, key: AnswerKey) -> Cloud:
     given = config.accuracy if isinstance(config.accuracy, dict) else {}
     for name in given:
         if name not in FAMILIES:
@@ -149,6 +153,7 @@ def _simulated_cloud(config: CloudConfig) -> Cloud:
         dollars_per_million_prompt_tokens=config.dollars_per_million_prompt_tokens,
         dollars_per_million_completion_tokens=config.dollars_per_million_completion_tokens,
         seed=config.seed,
+        key=key,
     )
     faults = config.faults
     if faults.failure_rate == faults.truncation_rate == 0:

@@ -4,6 +4,7 @@ from understudy.tasks.answer import ANSWER_MARK, answer_of, asks_for_help
 from understudy.tasks.catalogue import FAMILIES
 from understudy.tasks.data import DataConfig, DataSet
 from understudy.tasks.family import LEVELS, Family, Split, draw_problem, split_of
+from understudy.tasks.key import KeyOfDrawn
 from understudy.tasks.work import Tasks, open_tasks
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "DataConfig",
     "DataSet",
     "Family",
+    "KeyOfDrawn",
     "Split",
     "Tasks",
     "answer_of",

@@ -6,7 +6,7 @@ import random
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 
 from understudy.errors import ConfigError
@@ -17,6 +17,7 @@ from understudy.tasks.checker import Checker
 from understudy.tasks.data import DataConfig, DataSet, load_data
 from understudy.tasks.family import Family, Split, draw_problem
 from understudy.tasks.judge import Judge
+from understudy.tasks.key import KeyOfDrawn
 from understudy.tasks.stream import Phase
 from understudy.types import Problem
 
@@ -26,11 +27,12 @@ class Tasks:
     """What is asked in a run and how it is checked.
 
     families: every family by name, generated ones and data sets. The judge's processes start when
-    first needed; `close()`, or leaving a `with`, ends them.
+    first needed; `close()`, or leaving a `with`, ends them. key: the answer key of what was drawn.
     """
 
     families: Mapping[str, Family | DataSet]
     judge: Judge
+    key: KeyOfDrawn = field(default_factory=KeyOfDrawn)
 
     @property
     def undecided(self) -> Counter[str]:
@@ -43,7 +45,7 @@ class Tasks:
         self.judge.prepare({each.checker.kind for each in used if isinstance(each, DataSet)})
 
     def batch(self, phase: Phase, size: int, split: Split, key: str) -> list[Problem]:
-        """Queries that depend on the key alone, so that a resumed run draws the same ones.
+        """Problems that depend on the key alone, so that a resumed run draws the same ones.
 
         A question of a data set comes twice only where the batch is larger than the data.
         """
@@ -60,6 +62,7 @@ class Tasks:
                 problems.append(pools[family.name][place])
             else:
                 problems.append(draw_problem(family, rng.randint(*phase.levels), split, rng))
+        self.key.remember(problems)
         return problems
 
     def exam(self, phase: Phase, size: int, split: Split, key: str) -> list[Problem]:
@@ -80,6 +83,7 @@ class Tasks:
                 continue
             for i in range(count):
                 problems.append(draw_problem(family, low + i % (high - low + 1), split, rng))
+        self.key.remember(problems)
         return problems
 
     def fitting(self, fits: Callable[[Problem], bool]) -> Tasks:
