@@ -1,7 +1,7 @@
 # Every target sets up what it needs. `rm -rf .venv` starts over.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench pretrain clean
+.PHONY: help demo test check format bench docs pretrain clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -13,9 +13,10 @@ unexport PYTHONDONTWRITEBYTECODE
 INSTALL := UV_FIND_LINKS="$${UV_FIND_LINKS:-$${PIP_FIND_LINKS:-}}" \
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt
 
-# Two stamps: what runs, and what also tests and checks.
+# Three stamps: what runs, what also tests and checks, and what builds the documentation's site.
 LEAN := .venv/.ready
 FULL := .venv/.ready-full
+SITE := .venv/.ready-docs
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -41,11 +42,15 @@ format: $(FULL)  ## rewrite the code in the house's format
 bench: $(FULL)  ## time a training step beside an outside reference
 	$(BIN)/python bench/training_step.py
 
+docs: $(SITE)  ## build the documentation as a site, in site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "Open site/index.html"
+
 pretrain: $(LEAN)  ## train the tiny model that ships in the package, anew
 	$(BIN)/python -m understudy.recipes.pretrain_tiny --out build/tiny
 
 clean:  ## remove what these targets made, but for .venv and your runs
-	rm -rf build dist *.egg-info runs/demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf build dist site *.egg-info runs/demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find understudy tests -name __pycache__ -prune -exec rm -rf {} +
 
 # Safe over an environment made by hand: venv adds pip where it is missing and removes nothing.
@@ -59,4 +64,8 @@ $(LEAN): pyproject.toml constraints.txt | $(BIN)/uv
 
 $(FULL): pyproject.toml constraints.txt | $(BIN)/uv
 	$(INSTALL) -e ".[test,check]"
+	touch $@
+
+$(SITE): pyproject.toml constraints.txt | $(BIN)/uv
+	$(INSTALL) mkdocs-material
 	touch $@

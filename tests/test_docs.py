@@ -88,6 +88,18 @@ def test_the_index_names_every_page() -> None:
     assert {path.name for path in DOCS.glob("*.md")} - {"README.md"} == linked - {"../README.md"}
 
 
+def navigated(entries: Any) -> Iterator[str]:
+    for entry in entries:
+        for value in entry.values():
+            yield from [value] if isinstance(value, str) else navigated(value)
+
+
+def test_the_sites_navigation_names_every_page() -> None:
+    named = sorted(navigated(yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]))
+    own = {"README.md": "pages.md"}  # docs/README.md there; index.md is the repository's README.md
+    assert named == sorted(["index.md", *(own.get(p.name, p.name) for p in DOCS.glob("*.md"))])
+
+
 def commands() -> Iterator[tuple[str, list[str], bool]]:
     """(page, arguments, whole) of every command line shown; one in running text may be a part."""
     for name, text in PAGES.items():
