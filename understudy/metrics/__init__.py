@@ -40,9 +40,17 @@ from understudy.metrics.sharing import (
     relative_gain,
     value_of_information,
 )
+from understudy.metrics.summary import (
+    Quality,
+    SummaryHead,
+    quality_over_questions,
+    quality_over_repeats,
+)
 from understudy.metrics.users import deciles, user_summary
 
 __all__ = [
+    "Quality",
+    "SummaryHead",
     "aiq",
     "apgr",
     "ask_difficulty_correlation",
@@ -69,6 +77,8 @@ __all__ = [
     "paired_difference",
     "performance_gap_recovered",
     "post_switch",
+    "quality_over_questions",
+    "quality_over_repeats",
     "quantile_threshold",
     "random_offloading",
     "relative_gain",

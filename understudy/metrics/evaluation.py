@@ -9,11 +9,11 @@ import numpy.typing as npt
 from understudy.metrics.measured import measured, measured_rows
 
 
-def wilson_interval(successes: int, n: int, z: float = 1.96) -> tuple[float, float]:
+def wilson_interval(successes: float, n: int, z: float = 1.96) -> tuple[float, float]:
     """Wilson's interval (low, high) for a share of successes among n trials; z=1.96 for 95 %.
 
     (p + z^2/2n -+ z * sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n) with p = successes / n. Without
-    trials the share may be anything: (0, 1).
+    trials the share may be anything: (0, 1). Expected successes need not be whole.
     """
     if not 0 <= successes <= n:
         raise ValueError(f"successes={successes} must lie between 0 and n={n}")
