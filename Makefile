@@ -43,7 +43,7 @@ bench: $(FULL)  ## time a training step beside an outside reference
 	$(BIN)/python bench/training_step.py
 
 docs: $(SITE)  ## build the documentation as a site, in site/
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	@echo "Open site/index.html"
 
 pretrain: $(LEAN)  ## train the tiny model that ships in the package, anew
