@@ -24,7 +24,7 @@ from tests.clouds.endpoint_server import (
     streamed,
 )
 from tests.clouds.http_client import PRICES, ask_one, cloud_of
-from understudy.clouds.wire import Answer, StreamedAnswer
+from understudy.clouds.completions import Answer, StreamedAnswer
 
 SPOKEN = b": OPENROUTER PROCESSING\n\nevent: message\r\n" + streamed(["fo", "ur – 四"], USAGE)
 

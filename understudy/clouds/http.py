@@ -13,6 +13,13 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+from understudy.clouds.completions import (
+    Answer,
+    StreamedAnswer,
+    body_of,
+    error_message,
+    whole_answer,
+)
 from understudy.clouds.endpoint import Endpoint
 from understudy.clouds.retries import (
     REFUSED_QUESTION,
@@ -20,13 +27,6 @@ from understudy.clouds.retries import (
     is_retried,
     retry_after,
     wait_before,
-)
-from understudy.clouds.wire import (
-    Answer,
-    StreamedAnswer,
-    body_of,
-    error_message,
-    whole_answer,
 )
 from understudy.types import Question, Reply, Request
 
