@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from understudy.cli import options
-from understudy.cli.opening import open_trained
+from understudy.cli.opening import open_run
 from understudy.cli.printing import print_json, print_table
 
 
@@ -17,10 +17,11 @@ def compare(
     as_json: options.Json = False,
 ) -> None:
     """Put finished runs side by side."""
-    from understudy.report.offload.tables import comparison, comparison_table
+    from understudy.report import comparison
+    from understudy.report.parts.tables import side_by_side
 
-    records = comparison([open_trained(run) for run in runs])
+    records = comparison([open_run(run) for run in runs])
     if as_json:
         print_json(records)
         return
-    print_table(comparison_table(records))
+    print_table(side_by_side(records))

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from understudy.cli import options
-from understudy.cli.opening import is_shared, open_run
+from understudy.cli.opening import open_run
 
 
 def report(run: options.Run) -> None:
     """Write a run's report page anew."""
+    from understudy.report import write
+
     opened = open_run(run)
-    if is_shared(opened):
-        from understudy.report.share.page import write_share_report as write
-    else:
-        from understudy.report.offload.page import write_report as write
     write(opened)
     print(opened.report)

@@ -54,9 +54,8 @@ def share(
 def _share(run: RunDirectory | None, out: Path, config: ShareRun) -> None:
     from rich.console import Console
 
+    from understudy import report
     from understudy.report.share.live import ShareDisplay
-    from understudy.report.share.page import write_share_report
-    from understudy.report.share.tables import fits_table, share_table
     from understudy.share.plan import rounds_of
     from understudy.share.session import check_same, new_share, resume_share
 
@@ -67,12 +66,10 @@ def _share(run: RunDirectory | None, out: Path, config: ShareRun) -> None:
                 run = new_share(out, config, display)
             else:
                 run = resume_share(run, check_same(run, config), display)
-        write_share_report(run)
+        report.write(run)
     except KeyboardInterrupt:
         print("interrupted; continue with --resume", file=sys.stderr)
         raise typer.Exit(130) from None
-    summary = run.read(run.summary)
-    print_table(share_table(summary))
-    if summary["fits"]:
-        print_table(fits_table(summary))
+    for table in report.tables(run):
+        print_table(table)
     console.print(f"report: {run.report}", soft_wrap=True)

@@ -88,12 +88,11 @@ def _train(
 def _run(run: RunDirectory | None, out: Path, config: Config) -> None:
     from rich.console import Console
 
+    from understudy import report
     from understudy.offload.phases import total_steps
     from understudy.offload.session import new_run, resume_run
     from understudy.offload.team import join_team
     from understudy.report.offload.live import LiveDisplay
-    from understudy.report.offload.page import write_report
-    from understudy.report.offload.tables import run_table
 
     method = recipes.method(config.recipe)(config)
     team = join_team(config.device)
@@ -106,10 +105,11 @@ def _run(run: RunDirectory | None, out: Path, config: Config) -> None:
                 run = resume_run(run, config, method, display, team)
         if not team.leads:
             return
-        write_report(run)
+        report.write(run)
     except KeyboardInterrupt:
         sys.unraisablehook = lambda _: None  # what was only half built says nothing when it goes
         print("interrupted; continue with --resume", file=sys.stderr)
         raise typer.Exit(130) from None
-    print_table(run_table(run.read(run.summary), run.read(run.matrix)))
+    for table in report.tables(run):
+        print_table(table)
     console.print(f"report: {run.report}", soft_wrap=True)

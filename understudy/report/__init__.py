@@ -1,1 +1,68 @@
-"""A run directory becomes tables, plots and one self-contained page."""
+"""A run directory becomes tables, plots and one self-contained page.
+
+Every loop registers how its runs are reported; the settings of a run name its loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from understudy.errors import RunError
+from understudy.files import write_text
+from understudy.registry import Registry
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from understudy.run import RunDirectory
+
+REPORTS = Registry(
+    "report",
+    {
+        "offload": ("understudy.report.offload:OffloadReport", "one model that may ask a cloud"),
+        "share": ("understudy.report.share:ShareReport", "agents that share with each other"),
+    },
+)
+
+Headline = Mapping[str, str | int | float | None]
+
+
+class Report(Protocol):
+    """How the finished runs of one loop are shown. It is made from a run: `MyReport(run)`."""
+
+    def page(self) -> str:
+        """The whole page as HTML, usually from `parts.page.render`."""
+
+    def tables(self) -> Sequence[Table]:
+        """The main figures, for a terminal."""
+
+    def headline(self) -> Headline:
+        """What to know first, by name: a column of `understudy compare`."""
+
+
+def report_of(run: RunDirectory) -> Report:
+    """By the setting `report`, else the recipe; every other recipe is one of `understudy train`."""
+    settings = run.settings()
+    recipe = settings.get("recipe")
+    name = settings.get("report", recipe if recipe in list(REPORTS) else "offload")
+    report: Report = REPORTS.load(str(name))(run)
+    return report
+
+
+def write(run: RunDirectory) -> None:
+    """Write report.html; the same run directory gives the same bytes."""
+    page = report_of(run).page()
+    try:
+        write_text(run.report, page)
+    except OSError as error:
+        raise RunError(f"{run.report}: cannot be written ({error.strerror})") from error
+
+
+def tables(run: RunDirectory) -> Sequence[Table]:
+    return report_of(run).tables()
+
+
+def comparison(runs: Sequence[RunDirectory]) -> list[dict[str, Any]]:
+    """The headline of every run, its path first."""
+    return [{"run": str(run.path), **report_of(run).headline()} for run in runs]

@@ -2,38 +2,30 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from rich.console import Console
-from rich.table import Table
 
+from tests.report.pages import change, terminal
 from understudy.errors import RunError
-from understudy.report.offload.tables import comparison, comparison_table, exam_table, run_table
+from understudy.report import comparison, tables
+from understudy.report.offload.tables import exam_table
+from understudy.report.parts.tables import side_by_side
 from understudy.run import RunDirectory
 
 MakeRun = Callable[..., RunDirectory]
 
 
-def shown(table: Table) -> str:
-    console = Console(file=io.StringIO(), width=240)
-    console.print(table)
-    assert isinstance(console.file, io.StringIO)
-    return console.file.getvalue()
-
-
 def test_a_run_has_a_row_per_phase(make_run: MakeRun) -> None:
     run = make_run()
-    summary = run.read(run.summary)
-    matrix = run.read(run.matrix)
-    table = run_table(summary, matrix)
+    (table,) = tables(run)
     assert table.row_count == 3 + 1
-    ends = [cell["system"] for cell in matrix[-1]["tasks"]]
-    assert f"{sum(ends) / len(ends):.3f}" in shown(table).splitlines()[-2]
-    for phase in summary["phases"]:
-        row = next(line for line in shown(table).splitlines() if phase["task"] in line)
+    lines = terminal(table).splitlines()
+    ends = [cell["system"] for cell in run.read(run.matrix)[-1]["tasks"]]
+    assert f"{sum(ends) / len(ends):.3f}" in lines[-2]
+    for phase in run.read(run.summary)["phases"]:
+        row = next(line for line in lines if phase["task"] in line)
         assert f"{phase['evaluation']['system']:.3f}" in row
         assert f"{phase['training']['settled_mean']:.3f}" in row
 
@@ -41,9 +33,11 @@ def test_a_run_has_a_row_per_phase(make_run: MakeRun) -> None:
 def test_an_exam_has_a_row_per_task() -> None:
     figures = ("budget", "ask_rate", "local", "system", "cloud", "own_ask_rate", "own_system")
     cell: dict[str, Any] = {name: 0.1 * n for n, name in enumerate(figures)}
-    table = exam_table([cell | {"task": task, "queries": 64} for task in ("sums", "facts")])
+    cells = [cell | {"task": task, "queries": 64} for task in ("sums", "facts[b]")]
+    cells[1]["cloud"] = None
+    table = exam_table(cells)
     assert table.row_count == 2
-    assert {"64", "sums", "facts", "0.600"} <= set(shown(table).split())
+    assert {"64", "sums", "facts[b]", "0.600", "–"} <= set(terminal(table).split())
 
 
 def test_runs_are_compared_by_their_own_figures(make_run: MakeRun) -> None:
@@ -61,13 +55,21 @@ def test_runs_are_compared_by_their_own_figures(make_run: MakeRun) -> None:
 
 
 def test_what_is_not_defined_is_a_dash(make_run: MakeRun) -> None:
-    records = comparison([make_run(tasks=("sums",))])
-    assert records[0]["local BWT"] is None
-    assert " - " in shown(comparison_table(records))
+    run = make_run(tasks=("sums",))
+    (record,) = comparison([run])
+    assert record["local BWT"] is None
+    assert " – " in terminal(side_by_side([record]))
 
 
 def test_an_unfinished_run_is_not_compared(make_run: MakeRun) -> None:
     run = make_run()
     run.summary.unlink()
     with pytest.raises(RunError, match="--resume"):
+        comparison([run])
+
+
+def test_a_summary_of_another_form_is_refused_by_the_key(make_run: MakeRun) -> None:
+    run = make_run()
+    change(run, "summary", lambda summary: summary.pop("spend"))
+    with pytest.raises(RunError, match=r"summary\.json: cannot be read \(spend: "):
         comparison([run])

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import io
 import math
-from pathlib import Path
 
-import pytest
 from rich.console import Console
 
-from tests.report.share.sharing import written_share_run
-from understudy.report.parts.numbers import size
 from understudy.report.share.live import ShareDisplay, agent_lines
-from understudy.report.share.tables import fits_table, share_table
 
 
 def written(console: Console) -> str:
@@ -71,32 +66,3 @@ def test_many_agents_share_one_line() -> None:
     (line,) = agent_lines([0.5] * 12 + [0.9])
     assert line.plain.strip() == "13 agents: 0.53 (0.50 to 0.90)"
     assert len(agent_lines([0.5] * 12)) == 12
-
-
-@pytest.mark.parametrize("seeds", [1, 2])
-def test_the_tables_of_a_terminal_hold_the_figures_of_the_summary(
-    tmp_path: Path, seeds: int
-) -> None:
-    told = (
-        ("[b]nothing", "modular", (), 0.0),
-        ("some modules", "modular", ("modules",), 0.03),
-        ("more modules", "modular", ("modules",), 0.04),
-    )
-    run = written_share_run(tmp_path / "run", told, seeds=seeds)
-    summary = run.read(run.summary)
-    console = Console(file=io.StringIO(), width=140)
-    console.print(share_table(summary))
-    console.print(fits_table(summary))
-    text = written(console)
-    for name, variant in summary["variants"].items():
-        line = next(line for line in text.splitlines() if name in line)
-        assert f"{variant['accuracy']['mean']:.3f}" in line
-        assert f"{variant['floats']:,.0f}" in line
-        assert size(variant["bytes"]) in line
-        assert f"{variant['users']['unweighted']['worst']:.3f}" in line
-        error = variant["accuracy"]["standard_error"]
-        assert ("±" in line) == (error is not None or variant["gain"] is not None)
-    (fit,) = summary["fits"]
-    line = next(line for line in text.splitlines() if "modular, modules" in line)
-    assert f"{fit['slope']:.2f}".replace("-", "−") in line
-    assert f"{fit['value_of_information']:.3g}".replace("-", "−") in line

@@ -1,1 +1,56 @@
-"""The report of a run that trains one model on a stream and asks a cloud."""
+"""The report of a run that trains one model on a stream and may ask a cloud."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from understudy.report import Headline
+    from understudy.run import RunDirectory
+
+_COMPARED = (
+    ("local", "average_accuracy", "local ACC"),
+    ("system", "average_accuracy", "system ACC"),
+    ("calibrated_system", "average_accuracy", "system ACC at budget"),
+    ("system", "during_task", "system, during task"),
+    ("system", "post_switch", "system, after switch"),
+    ("local", "backward_transfer", "local BWT"),
+    ("local", "forgetting", "local forgetting"),
+)
+
+
+class OffloadReport:
+    def __init__(self, run: RunDirectory) -> None:
+        self.run = run
+
+    def page(self) -> str:
+        from understudy.report.offload.page import page
+
+        return page(self.run)
+
+    def tables(self) -> list[Table]:
+        from understudy.report.offload.records import read_matrix, read_summary
+        from understudy.report.offload.tables import phase_table
+
+        phases = read_summary(self.run).phases
+        return [phase_table(phases, read_matrix(self.run)).for_terminal("phase by phase")]
+
+    def headline(self) -> Headline:
+        """Accuracies, the shares asked, and dollars."""
+        from understudy.report.offload.records import read_matrix, read_summary
+        from understudy.report.parts.numbers import mean_or_none
+
+        settings, summary = self.run.settings(), read_summary(self.run)
+        figures = {name: getattr(summary, which)[key] for which, key, name in _COMPARED}
+        served = [cell.ask_rate for cell in read_matrix(self.run)[-1].tasks]
+        asked = [phase.training.settled_mean for phase in summary.phases]
+        return {
+            "recipe": settings["recipe"],
+            "seed": settings["seed"],
+            **figures,
+            "asked as served": mean_or_none(served),
+            "asked in training": mean_or_none(asked),
+            "dollars": summary.spend.dollars,
+        }

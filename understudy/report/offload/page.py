@@ -1,187 +1,130 @@
-"""A finished run as one HTML page that needs nothing but itself."""
+"""The page of a finished run on a stream."""
 
 from __future__ import annotations
 
 import math
 import shlex
-from html import escape
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from understudy.metrics import wilson_interval
 from understudy.offload.alarms import Alarms
-from understudy.report.offload import plots
-from understudy.report.parts.html import facts, table, tiles, write_page
-from understudy.report.parts.numbers import mean, number, span
+from understudy.report.offload import plots, tables
+from understudy.report.offload.records import Bill, FinishedRun, Phase, Step, read_run
+from understudy.report.parts.numbers import dollars, mean, measured, number, span
+from understudy.report.parts.page import Tile, render
 from understudy.run import RunDirectory
 
-Record = dict[str, Any]
-
-_WHICH = ("local", "system", "calibrated_system")
-_METRICS = (
-    ("average_accuracy", "ACC", "accuracy at the end of the stream, mean over the tasks"),
-    ("learning_accuracy", "learning accuracy", "each task just after its phase, mean of R[j, j]"),
-    ("during_task", "during the task", "the current task at its end: the same mean of R[j, j]"),
-    ("post_switch", "after the switch", "tasks met earlier, after every later phase"),
-    (
-        "backward_transfer",
-        "BWT",
-        "end minus just after learning; negative where something was lost",
-    ),
-    ("forgetting", "forgetting", "best earlier accuracy minus the one at the end, all but task T"),
-    ("forward_transfer", "FWT", "just before a task's phase, minus before any training"),
-)
-_BILL = (
-    ("calls", "calls"),
-    ("failed_calls", "failed"),
-    ("cache_hits", "cache hits"),
-    ("tokens", "tokens"),
-    ("dollars", "dollars"),
-)
+_MANY_FAILED = 0.05  # share of the calls above which the page warns
 
 
-def write_report(run: RunDirectory) -> None:
-    """Write report.html; the same run directory gives the same bytes."""
-    settings, summary, matrix = run.settings(), run.read(run.summary), run.read(run.matrix)
-    lines = run.metric_lines()
-    parts = _header(settings, summary, matrix, lines) | _plots(summary, matrix, lines)
-    parts |= {
-        "phase_table": _phase_table(summary["phases"]),
-        "metric_table": _metric_table(summary),
-        "spend_table": _spend_table(summary),
-        "command": escape(
-            f"understudy train {shlex.quote(str(settings['recipe']))} --config config.yaml "
-            "--out runs/again"
-        ),
-    }
-    write_page(run, "offload/page.html", parts)
-
-
-def _header(
-    settings: Record, summary: Record, matrix: list[Record], lines: list[Record]
-) -> dict[str, str]:
-    phases = summary["phases"]
-    stream = _stream_in_words(phases, lines)
-    budget = span([phase["budget"] for phase in phases])
-    known = [("model", settings["model"]), ("seed", settings["seed"])]
-    known += [("budget", budget), ("steps", summary["steps"])]
-    return {
-        "title": escape(f"{settings['recipe']}: {stream}"),
-        "recipe": escape(str(settings["recipe"])),
-        "stream": escape(stream),
-        "facts": facts(known),
-        "tiles": _tiles(summary, matrix, budget),
-        "warnings": _warnings(lines),
-        "budget_words": _budget_words(lines, phases),
-        "matrix_words": _matrix_words(settings, phases),
-    }
-
-
-def _stream_in_words(phases: list[Record], lines: list[Record]) -> str:
-    steps = [sum(line["phase"] == phase["phase"] for line in lines) for phase in phases]
-    if len(set(steps)) == 1:
-        each = " each" if len(phases) > 1 else ""
-        tasks = " → ".join(phase["task"] for phase in phases)
-        return f"{tasks}, {steps[0]} steps{each}"
-    pairs = zip(phases, steps, strict=True)
-    return " → ".join(f"{phase['task']} ({count} steps)" for phase, count in pairs)
-
-
-def _tiles(summary: Record, matrix: list[Record], budget: str) -> str:
-    """What to know first. Every mean is over the tasks of the stream, at its end."""
-    local, system = summary["local"], summary["system"]
-    cloud, asked = (mean(plots.accuracies(matrix, key)[-1]) for key in ("cloud", "ask_rate"))
-    calls, dollars = summary["spend"]["calls"], _dollars(summary["spend"]["dollars"])
-    examined = _dollars(summary["evaluation_spend"]["dollars"])
-    lost = number(system["forgetting"])
-    return tiles(
-        (
-            (
-                "system accuracy",
-                number(system["average_accuracy"]),
-                f"the cloud alone: {number(cloud)}",
-            ),
-            ("local accuracy", number(local["average_accuracy"]), "without any help"),
-            ("asked, as served", number(asked), f"of the questions; budget: {budget}"),
-            ("forgetting", number(local["forgetting"]), f"local; of the system: {lost}"),
-            ("spent in training", dollars, f"on {calls:,} calls; examinations: {examined}"),
-        )
+def page(directory: RunDirectory) -> str:
+    run = read_run(directory)
+    settings, summary, matrix, steps = run.settings, run.summary, run.matrix, run.steps
+    phases, names = summary.phases, run.names
+    answered = plots.has_curve(matrix)
+    return render(
+        directory,
+        Path(__file__).with_name("page.html"),
+        recipe=settings["recipe"],
+        stream=_stream_in_words(phases, steps),
+        facts=_facts(run),
+        tiles=_tiles(run),
+        failures=_failures(summary.spend, "training")
+        + _failures(summary.evaluation_spend, "examinations"),
+        warnings=_warnings(directory.metric_lines()),
+        budget_words=_budget_words(steps, phases),
+        budget_plot=plots.budget_plot(steps, phases),
+        precision=_precision(settings),
+        matrix_plot=plots.matrix_plot(matrix, names),
+        kept_plot=plots.kept_plot(matrix, names),
+        training_plot=plots.training_plot(steps),
+        cost_plot=plots.cost_plot(matrix, names) if answered else None,
+        task_cost_plot=plots.task_cost_plot(matrix, names) if answered else None,
+        phase_table=tables.phase_table(phases, matrix),
+        metric_table=tables.metric_table(summary),
+        bill_table=tables.bill_table(summary),
+        command=f"understudy train {shlex.quote(str(settings['recipe']))} --config config.yaml "
+        "--out runs/again",
     )
 
 
-def _warnings(lines: list[Record]) -> str:
-    """What was said aloud in training, said again: the alarms depend on the lines alone."""
-    asking_is_possible = any(line["cloud/shift"] is not None for line in lines)
-    alarms = Alarms(asks=asking_is_possible)
-    texts = [text for line in lines for text in alarms.hear(line)]
-    if not texts:
-        return ""
-    items = "".join(f"<li>{escape(text)}</li>" for text in texts)
-    return f'<div class="warnings"><strong>Warnings in training</strong><ul>{items}</ul></div>'
+def _stream_in_words(phases: Sequence[Phase], steps: Sequence[Step]) -> str:
+    lengths = [sum(step.phase == phase.phase for step in steps) for phase in phases]
+    if len(set(lengths)) == 1:
+        each = " each" if len(phases) > 1 else ""
+        return f"{' → '.join(phase.task for phase in phases)}, {lengths[0]} steps{each}"
+    pairs = zip(phases, lengths, strict=True)
+    return " → ".join(f"{phase.task} ({length} steps)" for phase, length in pairs)
 
 
-def _budget_words(lines: list[Record], phases: list[Record]) -> str:
-    over = [line["cloud/ask_rate"] > line["cloud/budget"] + 1e-6 for line in lines]
+def _facts(run: FinishedRun) -> list[tuple[str, object]]:
+    return [
+        ("model", run.settings["model"]),
+        ("seed", run.settings["seed"]),
+        ("budget", _budget(run)),
+        ("steps", run.summary.steps),
+    ]
+
+
+def _budget(run: FinishedRun) -> str:
+    return span([phase.budget for phase in run.summary.phases])
+
+
+def _tiles(run: FinishedRun) -> list[Tile]:
+    """What to know first. Every mean is over the tasks of the stream, at its end."""
+    summary, end = run.summary, run.matrix[-1].tasks
+    local, system = summary.local, summary.system
+    asked = mean([cell.ask_rate for cell in end])
+    cloud = number(mean([cell.cloud for cell in end]))
+    spent = f"on {summary.spend.calls:,} calls; examinations: "
+    spent += dollars(summary.evaluation_spend.dollars)
+    lost = number(system["forgetting"])
+    return [
+        Tile("system accuracy", number(system["average_accuracy"]), f"the cloud alone: {cloud}"),
+        Tile("local accuracy", number(local["average_accuracy"]), "without any help"),
+        Tile("asked, as served", number(asked), f"of the questions; budget: {_budget(run)}"),
+        Tile("forgetting", number(local["forgetting"]), f"local; of the system: {lost}"),
+        Tile("spent in training", dollars(summary.spend.dollars), spent),
+    ]
+
+
+def _failures(bill: Bill, where: str) -> list[str]:
+    if bill.failed_calls <= _MANY_FAILED * bill.calls:
+        return []
+    words = f"{bill.failed_calls:,} of {bill.calls:,} calls failed in {where}: "
+    if bill.failed_calls < bill.calls:
+        return [words + "figures of the cloud and of the system are over fewer answers."]
+    return [words + "nothing is known of the cloud, and the system had only the local model."]
+
+
+def _warnings(lines: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The warnings given in training: they depend on the lines of metrics alone."""
+    alarms = Alarms(asks=any(line["cloud/shift"] is not None for line in lines))
+    return [text for line in lines for text in alarms.hear(dict(line))]
+
+
+def _budget_words(steps: Sequence[Step], phases: Sequence[Phase]) -> str:
+    over = [
+        step.ask_rate > step.budget + 1e-6
+        for step in steps
+        if step.ask_rate is not None and step.budget is not None
+    ]
     words = f"Of the single training steps {mean(over):.0%} ask above the budget."
-    served = plots.column([phase["evaluation"] for phase in phases], "ask_rate")
-    excess = [e for e in served - plots.column(phases, "budget") if math.isfinite(e)]
-    if not excess:
+    served = measured([phase.evaluation.ask_rate for phase in phases])
+    excess = served - measured([phase.budget for phase in phases])
+    known = excess[[math.isfinite(each) for each in excess]]
+    if not known.size:
         return words
-    worst = max(excess)
+    worst = float(known.max())
     most = f"a task asks up to {worst:.3f} above" if worst > 1e-6 else "no task asks above"
     return f"As served at the end of its phase, {most} its budget. {words}"
 
 
-def _matrix_words(settings: Record, phases: list[Record]) -> str:
-    words = "The outlined cell is the task that was just trained. "
+def _precision(settings: Mapping[str, Any]) -> str:
     questions = settings.get("eval_queries")
-    if isinstance(questions, int) and questions > 0:
-        low, high = wilson_interval(questions // 2, questions)
-        words += f"Each figure is over {questions} test questions: ±{(high - low) / 2:.2f} at most."
-    return words
-
-
-def _plots(summary: Record, matrix: list[Record], lines: list[Record]) -> dict[str, str]:
-    phases = summary["phases"]
-    names = [str(phase["task"]) for phase in phases]
-    return {
-        "budget_plot": plots.budget_plot(lines, phases),
-        "matrix_plot": plots.matrix_plot(matrix, names),
-        "kept_plot": plots.kept_plot(matrix, names),
-        "training_plot": plots.training_plot(lines),
-        "cost_plot": plots.cost_plot(matrix, names),
-        "task_cost_plot": plots.task_cost_plot(matrix, names),
-    }
-
-
-def _phase_table(phases: list[Record]) -> str:
-    heads = ("phase", "budget", "asked in training", "asked as served", "local", "system", "cloud")
-    rows = []
-    for phase in phases:
-        served = phase["evaluation"]
-        figures = [phase["budget"], phase["training"]["settled_mean"], served["ask_rate"]]
-        figures += [served["local"], served["system"], served["cloud"]]
-        name = escape(f"{phase['phase']} {phase['task']}")
-        rows.append([name, *(number(figure, 3) for figure in figures)])
-    return table(heads, rows)
-
-
-def _metric_table(summary: Record) -> str:
-    heads = ("metric", "local", "system as served", "system at the budget")
-    rows = [
-        [f"{name}<small>{meaning}</small>", *(number(summary[w].get(key), 3) for w in _WHICH)]
-        for key, name, meaning in _METRICS
-    ]
-    return table(heads, rows)
-
-
-def _spend_table(summary: Record) -> str:
-    bills = (("training", summary["spend"]), ("examinations", summary["evaluation_spend"]))
-    rows = [
-        [name, *(_dollars(bill[k]) if k == "dollars" else f"{bill[k]:,}" for k, _ in _BILL)]
-        for name, bill in bills
-    ]
-    return table(("", *(head for _, head in _BILL)), rows)
-
-
-def _dollars(value: float) -> str:
-    return f"${value:,.2f}" if value >= 1 or value == 0 else f"${value:.4f}"
+    if not isinstance(questions, int) or questions <= 0:
+        return ""
+    low, high = wilson_interval(questions // 2, questions)
+    return f"Each figure is over {questions} test questions: ±{(high - low) / 2:.2f} at most."

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from understudy.metrics import apgr, random_offloading
 from understudy.metrics.measured import FloatArray
+from understudy.report.offload.records import Cell, Phase, Row, Step
 from understudy.report.parts.numbers import last, mean, measured, number, span
 from understudy.report.parts.svg import (
     ASKED,
@@ -21,6 +22,7 @@ from understudy.report.parts.svg import (
     SYSTEM,
     TASKS,
     WIDTH,
+    Style,
     drawing,
     label_ends,
     panel_size,
@@ -33,28 +35,27 @@ from understudy.report.parts.svg import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Record = dict[str, Any]
+_SHARES = np.linspace(0.0, 1.0, 11)  # of the questions, at which a curve has its points
 
 
-def budget_plot(lines: list[Record], phases: list[Record]) -> str:
+def budget_plot(lines: Sequence[Step], phases: Sequence[Phase]) -> str:
     """Ask rate against its budget step by step, and below it what steers it."""
-    rate, budget = column(lines, "cloud/ask_rate"), column(lines, "cloud/budget")
-    shift = column(lines, "cloud/shift")
+    shift = column(lines, "shift")
     finite = shift[np.isfinite(shift)]
-    below = [("price λ", column(lines, "cloud/price"), PRICE)]
+    below = [("price λ", column(lines, "price"), PRICE)]
     if finite.size and finite.any():
         below.append(("logit shift", shift, QUIET))
     heights = [3.2] + [1.1] * len(below)
-    asked = span([phase["training"]["mean"] for phase in phases], "{:.0%}")
-    allowed = span([phase["budget"] for phase in phases], "{:.0%}")
+    asked = span([phase.training.mean for phase in phases], "{:.0%}")
+    allowed = span([phase.budget for phase in phases], "{:.0%}")
     title = f"Phase by phase, {asked} of the responses asked; the budget allows {allowed}"
     with drawing(WIDTH, sum(heights) + 0.8) as figure:
         rows = figure.subplots(len(heights), sharex=True, height_ratios=heights, squeeze=False)
         above, *others = rows[:, 0]
-        _ask_rates(above, lines, phases, rate, budget)
+        _ask_rates(above, lines, phases)
         above.set_title(title)
         for axes, (name, values, colour) in zip(others, below, strict=True):
-            axes.plot(_steps(lines), measured(values), color=colour, linewidth=1.6)
+            axes.plot(column(lines, "step"), values, color=colour, linewidth=1.6)
             axes.set_ylabel(name)
             axes.margins(y=0.15)
             _shade_phases(axes, lines)
@@ -63,35 +64,34 @@ def budget_plot(lines: list[Record], phases: list[Record]) -> str:
         return svg(figure, "budget", title)
 
 
-def _ask_rates(
-    axes: Axes, lines: list[Record], phases: list[Record], rate: FloatArray, budget: FloatArray
-) -> None:
-    steps, window = _steps(lines), _window(lines)
+def _ask_rates(axes: Axes, lines: Sequence[Step], phases: Sequence[Phase]) -> None:
+    steps, window = column(lines, "step"), _window(lines)
+    rate, budget = column(lines, "ask_rate"), column(lines, "budget")
     calm = smoothed(rate, column(lines, "phase"), window)
-    served = [phase["evaluation"]["ask_rate"] for phase in phases]
-    ends = [_steps_of(lines, phase["phase"])[-1] for phase in phases]
+    served = measured([phase.evaluation.ask_rate for phase in phases])
+    ends = [_steps_of(lines, phase.phase)[-1] for phase in phases]
     axes.plot(steps, rate, ".", color=ASKED, alpha=0.45, markersize=5, markeredgewidth=0)
     axes.plot(steps, calm, color=ASKED)
     axes.step(steps, budget, where="mid", color=INK, linewidth=1.4, linestyle=(0, (5, 2)))
     axes.plot(ends, served, "D", color=SYSTEM, markersize=5.5, zorder=4, markeredgecolor="white")
     axes.set_ylabel("share that asks")
-    top = np.nanmax([*rate, *budget, *measured(served), 0.1])
+    top = np.nanmax([*rate, *budget, *served, 0.1])
     axes.set_ylim(-0.03 * top, 1.08 * top)
     _frame(axes, lines)
     _name_phases(axes, lines)
     ends_of_lines = [
         (last(calm), f"mean of {window} steps", ASKED),
         (float(budget[-1]), "budget", INK),
-        (float(measured(served)[-1]), "as served", SYSTEM),
+        (float(served[-1]), "as served", SYSTEM),
     ]
     label_ends(axes, ends_of_lines, height=2.0)
 
 
-def training_plot(lines: list[Record]) -> str:
+def training_plot(lines: Sequence[Step]) -> str:
     """Accuracy of the responses drawn in training."""
     system, local = column(lines, "system_accuracy"), column(lines, "local_accuracy")
-    local[column(lines, "cloud/ask_rate") == 1.0] = np.nan  # nobody answered: no accuracy
-    window, phase = _window(lines), column(lines, "phase")
+    local[column(lines, "ask_rate") == 1.0] = np.nan  # no local answer
+    window, phase, steps = _window(lines), column(lines, "phase"), column(lines, "step")
     gain = mean(system - local)
     title = "In training, responses are drawn at random and asking is live"
     if math.isfinite(gain):
@@ -101,8 +101,8 @@ def training_plot(lines: list[Record]) -> str:
         ends = []
         for name, values, colour in (("system", system, SYSTEM), ("local", local, LOCAL)):
             calm = smoothed(values, phase, window)
-            axes.plot(_steps(lines), values, ".", color=colour, alpha=0.35, markersize=5, mew=0)
-            axes.plot(_steps(lines), calm, color=colour)
+            axes.plot(steps, values, ".", color=colour, alpha=0.35, markersize=5, mew=0)
+            axes.plot(steps, calm, color=colour)
             ends.append((last(calm), name, colour))
         axes.set_ylim(0, 1.02)
         axes.set_ylabel(f"accuracy, mean of {window} steps")
@@ -114,7 +114,7 @@ def training_plot(lines: list[Record]) -> str:
         return svg(figure, "training", title)
 
 
-def matrix_plot(matrix: list[Record], names: Sequence[str]) -> str:
+def matrix_plot(matrix: Sequence[Row], names: Sequence[str]) -> str:
     """Two heat maps: local and system accuracy on every task, before and after each phase."""
     across = max(3.5, min(4.3, 0.75 * len(names)))
     rows = ["before", *(f"after {n} {short(name)}" for n, name in enumerate(names, start=1))]
@@ -149,13 +149,13 @@ def _heat(axes: Axes, values: FloatArray, columns: list[str], cell_width: float)
     axes.set_xlim(-0.03, values.shape[1] + 0.03)
     axes.set_ylim(values.shape[0] + 0.05, -0.03)
     slanted = cell_width < 0.085 * max(len(name) for name in columns)
-    turn: Record = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if slanted else {}
+    turn: Style = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if slanted else {}
     axes.set_xticks(np.arange(len(columns)) + 0.5, columns, **turn)
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
 
 
-def kept_plot(matrix: list[Record], names: Sequence[str]) -> str:
+def kept_plot(matrix: Sequence[Row], names: Sequence[str]) -> str:
     """A panel per task: its accuracy after each phase, alone and with help."""
     panels = _tasks(matrix, names)
     local, system = accuracies(matrix, "local"), accuracies(matrix, "system")
@@ -176,25 +176,25 @@ def kept_plot(matrix: list[Record], names: Sequence[str]) -> str:
         return svg(figure, "kept", title)
 
 
-def cost_plot(matrix: list[Record], names: Sequence[str]) -> str:
+def cost_plot(matrix: Sequence[Row], names: Sequence[str]) -> str:
     """The mean deferral curve at the end over every task's own, with their APGR."""
-    cells = matrix[-1]["tasks"]
-    curves, shares = np.array([measured(cell["curve"]) for cell in cells]), _shares(cells[0])
+    cells = matrix[-1].tasks
+    curves = np.array([curve_of(cell) for cell in cells])
     middle = np.array([mean(points) for points in curves.T])
     areas = [area_recovered(cell) for cell in cells]
     title = f"Choosing what to ask: APGR {number(mean(areas))} on average (at random: 0.50)"
     panels = _tasks(matrix, names)
     with drawing(WIDTH, max(4.2, 1.8 + 0.22 * len(panels))) as figure:
         axes = figure.subplots()
-        chance = random_offloading(middle[0], middle[-1], shares)
-        axes.plot(shares, chance, "--", color=QUIET, linewidth=1.4)
+        chance = random_offloading(middle[0], middle[-1], _SHARES)
+        axes.plot(_SHARES, chance, "--", color=QUIET, linewidth=1.4)
         for turn, (task, phases) in enumerate(panels):
-            style: Record = {"color": TASKS[turn % len(TASKS)], "alpha": 0.9}
+            style: Style = {"color": TASKS[turn % len(TASKS)], "alpha": 0.9}
             label = f"{_phases_named(names[task], phases)}  {number(areas[task])}"
-            axes.plot(shares, curves[task], linewidth=1.2, label=label, **style)
+            axes.plot(_SHARES, curves[task], linewidth=1.2, label=label, **style)
             axes.plot(*_served(cells[task])[:, None], "D", ms=5, mec="white", mew=0.6, **style)
         label = f"mean of all  {number(mean(areas))}"
-        axes.plot(shares, middle, color=INK, linewidth=3, label=label)
+        axes.plot(_SHARES, middle, color=INK, linewidth=3, label=label)
         overall = np.mean([_served(cell) for cell in cells], axis=0)[:, None]
         axes.plot(*overall, "D", color=INK, ms=9, mec="white", zorder=5)
         axes.plot([], [], "--", color=QUIET, label="mean, asked at random  0.50")
@@ -203,23 +203,23 @@ def cost_plot(matrix: list[Record], names: Sequence[str]) -> str:
         axes.set_xlabel("share of the questions that is asked")
         axes.set_ylabel("accuracy of the system")
         axes.set_title(title)
-        place: Record = {"loc": "upper left", "bbox_to_anchor": (1.02, 1.02), "alignment": "left"}
+        place: Style = {"loc": "upper left", "bbox_to_anchor": (1.02, 1.02), "alignment": "left"}
         legend = axes.legend(frameon=False, title="Curve and its APGR", **place)
         legend.get_title().set_color(QUIET)
         return svg(figure, "cost", title)
 
 
-def task_cost_plot(matrix: list[Record], names: Sequence[str]) -> str:
+def task_cost_plot(matrix: Sequence[Row], names: Sequence[str]) -> str:
     """A panel per task: its deferral curve over the line of random choice, and as served."""
-    cells, panels = matrix[-1]["tasks"], _tasks(matrix, names)
+    cells, panels = matrix[-1].tasks, _tasks(matrix, names)
 
     def draw(axes: Axes, task: int, phases: list[int]) -> None:
         cell = cells[task]
-        curve, shares = measured(cell["curve"]), _shares(cell)
-        chance = random_offloading(curve[0], curve[-1], shares)
-        axes.fill_between(shares, chance, curve, color=SYSTEM, alpha=0.12, linewidth=0)
-        axes.plot(shares, chance, "--", color=QUIET, linewidth=1.1)
-        axes.plot(shares, curve, color=SYSTEM, linewidth=1.8)
+        curve = curve_of(cell)
+        chance = random_offloading(curve[0], curve[-1], _SHARES)
+        axes.fill_between(_SHARES, chance, curve, color=SYSTEM, alpha=0.12, linewidth=0)
+        axes.plot(_SHARES, chance, "--", color=QUIET, linewidth=1.1)
+        axes.plot(_SHARES, curve, color=SYSTEM, linewidth=1.8)
         axes.plot(*_served(cell)[:, None], "D", color=INK, ms=6, mec="white", zorder=4)
         axes.set_title(_phases_named(names[task], phases), fontsize=10)
         found = f"APGR {number(area_recovered(cell))}"
@@ -233,68 +233,69 @@ def task_cost_plot(matrix: list[Record], names: Sequence[str]) -> str:
         return svg(figure, "taskcost", title)
 
 
-def area_recovered(cell: Record) -> float:
+def area_recovered(cell: Cell) -> float:
     """APGR of a cell's curve; NaN where the cloud is no better or worse than the local model."""
-    curve = measured(cell["curve"])
+    curve = curve_of(cell)
     if not np.isfinite(curve[[0, -1]]).all():
         return math.nan
-    return apgr(_shares(cell), curve, float(curve[0]), float(curve[-1]))
+    return apgr(_SHARES, curve, float(curve[0]), float(curve[-1]))
 
 
-def column(lines: list[Record], name: str) -> FloatArray:
-    return measured([line[name] for line in lines])
+def has_curve(matrix: Sequence[Row]) -> bool:
+    """Whether the cloud answered for any task: without its answers there is no curve."""
+    return any(math.isfinite(curve_of(cell)[-1]) for cell in matrix[-1].tasks)
 
 
-def accuracies(matrix: list[Record], which: str) -> FloatArray:
+def curve_of(cell: Cell) -> FloatArray:
+    return measured(cell.curve or [None] * len(_SHARES))
+
+
+def column(lines: Sequence[Step], name: str) -> FloatArray:
+    return measured([getattr(line, name) for line in lines])
+
+
+def accuracies(matrix: Sequence[Row], which: str) -> FloatArray:
     """(1 + phases, tasks): the row before training first."""
-    return np.array([measured([cell[which] for cell in row["tasks"]]) for row in matrix])
+    return measured([[getattr(cell, which) for cell in row.tasks] for row in matrix])
 
 
-def _shares(cell: Record) -> FloatArray:
-    return np.linspace(0.0, 1.0, len(cell["curve"]))
-
-
-def _served(cell: Record) -> FloatArray:
+def _served(cell: Cell) -> FloatArray:
     """The share asked and the accuracy at the point at which the recipe serves."""
-    return measured([cell["ask_rate"], cell["system"]])
+    return measured([cell.ask_rate, cell.system])
 
 
-def _steps(lines: list[Record]) -> FloatArray:
-    return column(lines, "step")
+def _steps_of(lines: Sequence[Step], phase: int) -> list[int]:
+    return [line.step for line in lines if line.phase == phase]
 
 
-def _steps_of(lines: list[Record], phase: int) -> list[int]:
-    return [line["step"] for line in lines if line["phase"] == phase]
-
-
-def _window(lines: list[Record]) -> int:
+def _window(lines: Sequence[Step]) -> int:
     """How many steps are smoothed over: an odd number, more in a longer run."""
     return 2 * min(12, max(2, len(lines) // 80)) + 1
 
 
-def _frame(axes: Axes, lines: list[Record]) -> None:
-    first, last = lines[0]["step"], lines[-1]["step"]
+def _frame(axes: Axes, lines: Sequence[Step]) -> None:
+    first, last = lines[0].step, lines[-1].step
     axes.set_xlim(first - 0.5, last + 0.5)
     _shade_phases(axes, lines)
 
 
-def _shade_phases(axes: Axes, lines: list[Record]) -> None:
-    for phase in sorted({line["phase"] for line in lines}):
+def _shade_phases(axes: Axes, lines: Sequence[Step]) -> None:
+    for phase in sorted({line.phase for line in lines}):
         steps = _steps_of(lines, phase)
         if phase % 2:
             axes.axvspan(steps[0] - 0.5, steps[-1] + 0.5, color=SHADE, linewidth=0, zorder=0)
-        if steps[0] > lines[0]["step"]:
+        if steps[0] > lines[0].step:
             axes.axvline(steps[0] - 0.5, color="#aab2b9", linewidth=0.9, zorder=0.5)
 
 
-def _name_phases(axes: Axes, lines: list[Record]) -> None:
+def _name_phases(axes: Axes, lines: Sequence[Step]) -> None:
     """The task of every phase above its stretch; slanted where one has no room."""
-    names = {line["phase"]: f"{line['phase']} {short(line['task'])}" for line in lines}
+    names = {line.phase: f"{line.phase} {short(line.task)}" for line in lines}
     stretches = {phase: _steps_of(lines, phase) for phase in names}
     inch = 0.78 * WIDTH / len(lines)
     tight = any(0.088 * len(names[n]) > inch * len(steps) for n, steps in stretches.items())
     middles = [(steps[0] + steps[-1]) / 2 for steps in stretches.values()]
-    turn: Record = {"rotation": 30, "ha": "left", "rotation_mode": "anchor"} if tight else {}
+    turn: Style = {"rotation": 30, "ha": "left", "rotation_mode": "anchor"} if tight else {}
     top = axes.secondary_xaxis("top")
     top.set_xticks(middles, list(names.values()), **turn)
     top.tick_params(length=0, labelcolor=INK, pad=3)
@@ -306,11 +307,11 @@ def _share_axis(axes: Axes) -> None:
     axes.set_ylim(min(0.0, axes.get_ylim()[0]), 1.03)
 
 
-def _tasks(matrix: list[Record], names: Sequence[str]) -> list[tuple[int, list[int]]]:
+def _tasks(matrix: Sequence[Row], names: Sequence[str]) -> list[tuple[int, list[int]]]:
     """(column, the phases that train it): a task that comes back is shown once."""
     found: dict[str, tuple[int, list[int]]] = {}
     for task, name in enumerate(names):
-        key = repr((name, [row["tasks"][task] for row in matrix]))
+        key = repr((name, [row.tasks[task] for row in matrix]))
         found.setdefault(key, (task, []))[1].append(task + 1)
     return list(found.values())
 

@@ -23,6 +23,12 @@ def mean(values: Sequence[float | None] | FloatArray) -> float:
     return float(known.mean()) if known.size else math.nan
 
 
+def mean_or_none(values: Sequence[float | None]) -> float | None:
+    """As JSON has it."""
+    found = mean(values)
+    return found if math.isfinite(found) else None
+
+
 def mean_along(values: FloatArray, axis: int | tuple[int, ...]) -> FloatArray:
     """The mean of what was measured; NaN where nothing was."""
     known = np.isfinite(values)
@@ -46,6 +52,13 @@ def number(value: float | None, digits: int = 2, sign: str = "") -> str:
 def count(value: float | None) -> str:
     """59,904,000; a dash where there is no number."""
     return "–" if value is None or not math.isfinite(value) else f"{value:,.0f}"
+
+
+def dollars(value: float | None) -> str:
+    """Cents of a sum of a dollar and more; of less, a hundredth of a cent."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    return f"${value:,.2f}" if value >= 1 or value == 0 else f"${value:.4f}"
 
 
 def small(value: float | None) -> str:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+Style = dict[str, Any]  # arguments of matplotlib that say how something looks
+
 WIDTH = 10.0  # inches; the width of the page
 
 # Colours that the common kinds of colour blindness keep apart (Okabe and Ito; Tol's muted set).

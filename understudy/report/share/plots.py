@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from understudy.report.parts.svg import (
     SYSTEM,
     TASKS,
     WIDTH,
+    Style,
     drawing,
     label_ends,
     panel_size,
@@ -26,19 +27,21 @@ from understudy.report.parts.svg import (
 )
 from understudy.report.share.records import (
     Curve,
+    Fit,
     Mark,
-    Record,
+    Number,
+    Variant,
     agents_of,
     base_of,
     by_accuracy,
-    figure_of,
-    fit_name,
+    error_of,
+    mean_of,
 )
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Variants = Mapping[str, Record]
+Variants = Mapping[str, Variant]
 Marks = Mapping[str, Mark]
 
 _LONGEST = 32  # letters of a variant's name beside a plot
@@ -54,9 +57,9 @@ def agents_plot(variants: Variants, marks: Marks) -> str:
         axes = figure.subplots()
         for row, name in enumerate(names):
             accuracies, mark = agents_of(variants[name]).ravel(), marks[name]
-            look: Record = {"color": mark.colour, "markeredgewidth": 0}
+            look: Style = {"color": mark.colour, "markeredgewidth": 0}
             axes.plot(accuracies, np.full(accuracies.size, row), "o", ms=5.5, alpha=0.35, **look)
-            middle = figure_of(variants[name], "accuracy")
+            middle = mean_of(variants[name].accuracy)
             _error_bar(axes, middle, row, variants[name], mark, "x")
             axes.plot(middle, row, mark.point, color=mark.colour, ms=8, mec="white", zorder=4)
             axes.annotate(
@@ -84,7 +87,7 @@ def task_plot(curves: Mapping[str, Curve], marks: Marks) -> str:
         for name, curve in curves.items():
             epochs, accuracies = curve.within_a_task()
             mark = marks[name]
-            dots: Record = {"marker": mark.point, "ms": 3.5, "mew": 0} if len(epochs) < 30 else {}
+            dots: Style = {"marker": mark.point, "ms": 3.5, "mew": 0} if len(epochs) < 30 else {}
             axes.plot(
                 epochs,
                 accuracies,
@@ -160,44 +163,44 @@ def cost_plot(variants: Variants, marks: Marks) -> str:
             for name, variant in variants.items():
                 _cost_point(axes, name, variant, unit, marks[name])
             axes.set_xlabel(f"{unit} sent (log scale)")
-            _log_scale(axes, [variant[unit] for variant in variants.values()])
+            _log_scale(axes, [_sent(variant, unit) for variant in variants.values()])
         panels[0].set_ylabel("final accuracy")
         handles, labels = panels[0].get_legend_handles_labels()
         panels[0].set_title(title)
-        corner: Record = {"loc": "upper left", "bbox_to_anchor": (1.02, 1.02)}
+        corner: Style = {"loc": "upper left", "bbox_to_anchor": (1.02, 1.02)}
         panels[1].legend(handles, labels, frameon=False, **corner)
         return svg(figure, "cost", title)
 
 
-def fit_plot(variants: Variants, fits: list[Record], marks: Marks) -> str:
+def fit_plot(variants: Variants, fits: Sequence[Fit], marks: Marks) -> str:
     """Gain over the cost of an edge and task, with the line of each family of variants."""
     title = "What sharing more is worth: gain over ln(cost)"
     with drawing(WIDTH, max(4.0, 1.4 + 0.5 * len(fits))) as figure:
         axes = figure.subplots()
         for place, fit in enumerate(fits):
-            own = [variants[name] for name in fit["variants"] if name in variants]
-            costs = measured([variant["cost"] for variant in own])
-            gains = np.array([figure_of(variant, "gain") for variant in own])
+            own = [variants[name] for name in fit.variants if name in variants]
+            costs = measured([variant.cost for variant in own])
+            gains = np.array([mean_of(variant.gain) for variant in own])
             good = np.isfinite(gains) & (costs > 0)
             colour = TASKS[place % len(TASKS)]
-            point = marks[fit["variants"][0]].point if fit["variants"][0] in marks else "o"
-            label = f" {short(fit_name(fit), _LONGEST)}\n slope {number(fit['slope'])}"
+            point = marks[fit.variants[0]].point if fit.variants[0] in marks else "o"
+            label = f" {short(fit.name, _LONGEST)}\n slope {number(fit.slope)}"
             axes.plot(costs[good], gains[good], point, color=colour, ms=7, mec="white", zorder=3)
             axes.plot(*_line(costs[good], fit), color=colour, lw=1.6, label=label)
         axes.axhline(0, color=QUIET, lw=0.8)
-        _log_scale(axes, [variant["cost"] for variant in variants.values()])
+        _log_scale(axes, [variant.cost for variant in variants.values()])
         axes.set_xlabel("floats per edge and task (log scale)")
         axes.set_ylabel("gain over sharing nothing, percent")
         axes.set_title(title)
-        corner: Record = {"loc": "upper left", "bbox_to_anchor": (1.02, 1.02)}
+        corner: Style = {"loc": "upper left", "bbox_to_anchor": (1.02, 1.02)}
         axes.legend(frameon=False, labelspacing=0.9, **corner)
         return svg(figure, "fit", title)
 
 
-def _cost_point(axes: Axes, name: str, variant: Record, unit: str, mark: Mark) -> None:
-    accuracy, sent = figure_of(variant, "accuracy"), variant[unit]
+def _cost_point(axes: Axes, name: str, variant: Variant, unit: str, mark: Mark) -> None:
+    accuracy, sent = mean_of(variant.accuracy), _sent(variant, unit)
     # The space: a legend leaves out what begins with an underscore.
-    look: Record = {"color": mark.colour, "label": f" {short(name, _LONGEST)}"}
+    look: Style = {"color": mark.colour, "label": f" {short(name, _LONGEST)}"}
     if not sent:
         dashes = (5, 3) if mark.line == "-" else (1.5, 1.5)
         axes.axhline(accuracy, linestyle=(0, dashes), lw=1.3, **look)
@@ -206,10 +209,14 @@ def _cost_point(axes: Axes, name: str, variant: Record, unit: str, mark: Mark) -
     axes.plot(sent, accuracy, mark.point, linestyle="none", ms=8, mec="white", zorder=4, **look)
 
 
-def _error_bar(axes: Axes, x: float, y: float, variant: Record, mark: Mark, along: str) -> None:
-    error = figure_of(variant, "accuracy", "standard_error")
+def _sent(variant: Variant, unit: str) -> Number:
+    return variant.floats if unit == "floats" else variant.bytes
+
+
+def _error_bar(axes: Axes, x: float, y: float, variant: Variant, mark: Mark, along: str) -> None:
+    error = error_of(variant.accuracy)
     if math.isfinite(error):
-        errors: Record = {f"{along}err": error}
+        errors: Style = {f"{along}err": error}
         axes.errorbar(x, y, color=mark.colour, lw=2.2, zorder=3, **errors)
 
 
@@ -229,12 +236,12 @@ def _log_scale(axes: Axes, values: list[float | None]) -> None:
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
-def _line(costs: FloatArray, fit: Record) -> tuple[FloatArray, FloatArray]:
+def _line(costs: FloatArray, fit: Fit) -> tuple[FloatArray, FloatArray]:
     """The fitted line over the costs it was fitted to."""
-    if not costs.size or fit["slope"] is None or fit["intercept"] is None:
+    if not costs.size or fit.slope is None or fit.intercept is None:
         return np.array([]), np.array([])
     x = np.geomspace(costs.min(), costs.max(), 2)
-    return x, fit["slope"] * np.log(x) + fit["intercept"]
+    return x, fit.slope * np.log(x) + fit.intercept
 
 
 def _middle(curve: Curve) -> FloatArray:

@@ -4,18 +4,130 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field
 
 from understudy.metrics.measured import FloatArray
 from understudy.report.parts.numbers import mean_along, measured
+from understudy.report.parts.reading import read
 from understudy.report.parts.svg import TASKS
+from understudy.run import RunDirectory
 from understudy.share.settings import INITIAL_TASKS
 
-Record = dict[str, Any]
+Number = float | None  # null where it was not measured
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Over the seeds."""
+
+    mean: Number
+    standard_error: Number
+
+
+@dataclass(frozen=True)
+class Agent:
+    accuracy: Number
+    learning_speed: Number = None
+    tasks: list[Number] = field(default_factory=list)
+    modules: int | None = None
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What crossed one direction of a link, by kind of message, and what became of it."""
+
+    sender: Annotated[int, Field(alias="from")]
+    receiver: Annotated[int, Field(alias="to")]
+    floats: dict[str, float]
+    bytes: dict[str, float]
+    fates: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Population:
+    agents: list[Agent]
+    edges: list[Sent]
+    seed: int | None = None
+    events: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Users:
+    weighted: dict[str, Number]
+    unweighted: dict[str, Number]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """The figures of one setting; floats, bytes: of a population, mean over the seeds."""
+
+    learner: str
+    shares: list[str]
+    base: str | None  # the variant of the same learner that shares nothing
+    accuracy: Figure
+    learning_speed: Figure
+    gain: Figure | None
+    floats: Number
+    bytes: Number
+    cost: Number  # floats per edge and task
+    users: Users
+    reveals: list[str]
+    seeds: list[Population]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A line of gain on ln(cost) through the variants that share the same."""
+
+    learner: str
+    shares: str
+    variants: list[str]
+    slope: Number
+    intercept: Number
+    value_of_information: Number
+
+    @property
+    def name(self) -> str:
+        return f"{self.learner}, {self.shares}"
+
+
+@dataclass(frozen=True)
+class Summary:
+    variants: dict[str, Variant]
+    fits: list[Fit]
+
+
+@dataclass(frozen=True)
+class Examination:
+    """A line of metrics.jsonl: accuracies of every seed's agents."""
+
+    variant: str
+    task: int
+    epoch: int
+    accuracy: list[list[Number]]
+
+
+@dataclass(frozen=True)
+class SharedRun:
+    """All that a page shows."""
+
+    settings: Mapping[str, Any]
+    summary: Summary
+    examinations: list[Examination]
+
+
+def read_summary(run: RunDirectory) -> Summary:
+    return read(Summary, run.read(run.summary), run.summary)
+
+
+def read_run(run: RunDirectory) -> SharedRun:
+    lines = read(list[Examination], run.metric_lines(), run.metrics)
+    return SharedRun(run.settings(), read_summary(run), lines)
 
 
 @dataclass(frozen=True)
@@ -48,27 +160,27 @@ class Mark:
     line: Any
 
 
-def curves_of(lines: Iterable[Record]) -> dict[str, Curve]:
+def curves_of(lines: Iterable[Examination]) -> dict[str, Curve]:
     """By variant, those that were examined."""
-    own: dict[str, list[Record]] = {}
+    own: dict[str, list[Examination]] = {}
     for line in lines:
-        own.setdefault(line["variant"], []).append(line)
+        own.setdefault(line.variant, []).append(line)
     return {
         variant: Curve(
-            measured([line["task"] for line in each]),
-            measured([line["epoch"] for line in each]),
-            mean_along(measured([line["accuracy"] for line in each]), axis=1),
+            measured([line.task for line in each]),
+            measured([line.epoch for line in each]),
+            mean_along(measured([line.accuracy for line in each]), axis=1),
         )
         for variant, each in own.items()
     }
 
 
-def marks_of(variants: Mapping[str, Record]) -> dict[str, Mark]:
+def marks_of(variants: Mapping[str, Variant]) -> dict[str, Mark]:
     """A colour each within its learner; a learner has its own points and lines."""
     used: Counter[str] = Counter()
     marks = {}
     for name, variant in variants.items():
-        learner = variant["learner"]
+        learner = variant.learner
         colour = TASKS[used[learner] % len(TASKS)]
         used[learner] += 1
         modular = learner == "modular"
@@ -76,80 +188,76 @@ def marks_of(variants: Mapping[str, Record]) -> dict[str, Mark]:
     return marks
 
 
-def figure_of(variant: Record, key: str, part: str = "mean") -> float:
-    """A mean or a standard error; NaN where there is none."""
-    pair = variant.get(key) or {}
-    value = pair.get(part)
-    return math.nan if value is None or not math.isfinite(value) else float(value)
+def mean_of(figure: Figure | None) -> float:
+    """NaN where there is none."""
+    return _finite(figure.mean if figure else None)
 
 
-def user_figure(variant: Record, key: str, weights: str = "unweighted") -> float | None:
-    value: float | None = variant["users"][weights].get(key)
-    return value
+def error_of(figure: Figure | None) -> float:
+    return _finite(figure.standard_error if figure else None)
 
 
-def best_of(variants: Mapping[str, Record]) -> str:
+def _finite(value: Number) -> float:
+    return math.nan if value is None or not math.isfinite(value) else value
+
+
+def best_of(variants: Mapping[str, Variant]) -> str:
     """The name of the most accurate; the first of several, or of all where none has a figure."""
-    accuracies = {name: figure_of(each, "accuracy") for name, each in variants.items()}
+    accuracies = {name: mean_of(each.accuracy) for name, each in variants.items()}
     known = [name for name, accuracy in accuracies.items() if math.isfinite(accuracy)]
     return max(known or accuracies, key=lambda name: accuracies[name] if known else 0.0)
 
 
-def by_accuracy(variants: Mapping[str, Record]) -> list[str]:
+def by_accuracy(variants: Mapping[str, Variant]) -> list[str]:
     """The most accurate first; those without a figure last."""
-    return sorted(variants, key=lambda name: _downward(figure_of(variants[name], "accuracy")))
+    return sorted(variants, key=lambda name: _downward(mean_of(variants[name].accuracy)))
 
 
-def base_of(variants: Mapping[str, Record], name: str) -> str | None:
+def base_of(variants: Mapping[str, Variant], name: str) -> str | None:
     """The variant of the same learner that shares nothing, where it is another one."""
-    base: str | None = variants[name].get("base")
+    base = variants[name].base
     return base if base != name and base in variants else None
 
 
-def agents_of(variant: Record) -> FloatArray:
+def agents_of(variant: Variant) -> FloatArray:
     """(seeds, agents): final accuracies."""
-    return measured([[agent["accuracy"] for agent in seed["agents"]] for seed in variant["seeds"]])
+    return measured([[agent.accuracy for agent in seed.agents] for seed in variant.seeds])
 
 
-def by_kind(variant: Record, unit: str) -> Counter[str]:
-    """Bytes or floats by the kind of message, of a population on average over the seeds."""
-    total: Counter[str] = Counter()
+def bytes_by_kind(variant: Variant) -> dict[str, float]:
+    """By the kind of message, of a population on average over the seeds."""
+    total: dict[str, float] = {}
     for edge in _edges(variant):
-        total.update(edge[unit])
-    return Counter({kind: value / len(variant["seeds"]) for kind, value in total.items()})
+        for kind, sent in edge.bytes.items():
+            total[kind] = total.get(kind, 0.0) + sent / len(variant.seeds)
+    return total
 
 
-def fates_of(variant: Record) -> Counter[str]:
+def fates_of(variant: Variant) -> Counter[str]:
     """What became of the messages of all seeds."""
     total: Counter[str] = Counter()
     for edge in _edges(variant):
-        total.update(edge["fates"])
+        total.update(edge.fates)
     return total
 
 
-def events_of(variant: Record) -> Counter[str]:
+def events_of(variant: Variant) -> Counter[str]:
     """What agents could not use, over all seeds."""
     total: Counter[str] = Counter()
-    for seed in variant["seeds"]:
-        total.update(seed["events"])
+    for seed in variant.seeds:
+        total.update(seed.events)
     return total
 
 
-def words_of(variant: Record) -> str:
+def words_of(variant: Variant) -> str:
     """'modular, sends data and modules'."""
-    shares = [str(share) for share in variant["shares"]]
+    shares = variant.shares
     sends = " and ".join(filter(None, (", ".join(shares[:-1]), shares[-1]))) if shares else ""
-    return f"{variant['learner']}, " + (f"sends {sends}" if shares else "shares nothing")
+    return f"{variant.learner}, " + (f"sends {sends}" if shares else "shares nothing")
 
 
-def fit_name(fit: Record) -> str:
-    """'modular, modules': what is alike in the variants of a fit."""
-    shares = fit["shares"]
-    return f"{fit['learner']}, {shares if isinstance(shares, str) else ', '.join(shares)}"
-
-
-def _edges(variant: Record) -> Iterable[Record]:
-    return (edge for seed in variant["seeds"] for edge in seed["edges"])
+def _edges(variant: Variant) -> Iterator[Sent]:
+    return (edge for seed in variant.seeds for edge in seed.edges)
 
 
 def _downward(value: float) -> float:

@@ -1,53 +1,125 @@
-"""A run of agents that share as tables for a terminal."""
+"""The tables of a run of agents that share, for the page and for the terminal."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
-from rich.markup import escape
-from rich.table import Table
+from understudy.report.parts.numbers import count, mean_along, number, size, small
+from understudy.report.parts.tables import Cell, Table
+from understudy.report.share.records import (
+    Figure,
+    Fit,
+    Variant,
+    agents_of,
+    bytes_by_kind,
+    error_of,
+    mean_of,
+    words_of,
+)
 
-from understudy.report.parts.numbers import count, number, size, small
-from understudy.report.share.records import figure_of, fit_name, user_figure
-
-Record = dict[str, Any]
+Variants = Mapping[str, Variant]
+Counts = Mapping[str, Mapping[str, int]]
 
 
-def share_table(summary: Record) -> Table:
+def variant_table(variants: Variants) -> Table:
     """A row per variant, in the order of the settings; ± is the standard error over seeds."""
-    table = Table(title="what sharing brought")
-    table.add_column("variant", overflow="fold")
-    for name in ("accuracy", "learning speed", "gain %", "floats", "bytes", "worst", "std. dev."):
-        table.add_column(name, justify="right", no_wrap=True)
-    for name, variant in summary["variants"].items():
-        table.add_row(
-            escape(name),
-            _with_error(variant, "accuracy", 3),
-            _with_error(variant, "learning_speed", 3),
-            _with_error(variant, "gain", 2, sign="+"),
-            count(variant["floats"]),
-            size(variant["bytes"]),
-            number(user_figure(variant, "worst"), 3),
-            number(user_figure(variant, "std"), 3),
+    heads = ("variant", "accuracy", "learning speed", "gain, %", "floats", "bytes")
+    every = variants.values()
+    accuracy, speed, gain = (
+        _most(mean_of(figure) for figure in figures)
+        for figures in (
+            [each.accuracy for each in every],
+            [each.learning_speed for each in every],
+            [each.gain for each in every],
         )
-    return table
+    )
+    worst = _most(each.users.unweighted["worst"] for each in every)
+    rows = []
+    for name, each in variants.items():
+        least = each.users.unweighted["worst"]
+        row: list[str | Cell] = [
+            Cell(name, words_of(each)),
+            _with_error(each.accuracy, accuracy),
+            _with_error(each.learning_speed, speed),
+            _with_error(each.gain, gain, digits=2, sign="+"),
+            count(each.floats),
+            size(each.bytes),
+            Cell(number(least, 3), best=least == worst),
+            number(each.users.unweighted["std"], 3),
+        ]
+        rows.append(row)
+    return Table((*heads, "worst agent", "std. dev."), rows)
 
 
-def fits_table(summary: Record) -> Table:
+def fit_table(fits: Sequence[Fit]) -> Table:
     """A row per family of variants: the line of gain on ln(cost), and the gain per float."""
-    table = Table(title="gain on ln(floats per edge and task)")
-    table.add_column("shared")
-    for name in ("variants", "slope", "intercept", "% per float"):
-        table.add_column(name, justify="right")
-    for fit in summary["fits"]:
-        figures = (number(fit["slope"]), number(fit["intercept"]))
-        worth = small(fit["value_of_information"])
-        table.add_row(escape(fit_name(fit)), str(len(fit["variants"])), *figures, worth)
-    return table
+    heads = ("shared", "variants", "slope", "intercept", "value of information")
+    rows = [
+        [
+            fit.name,
+            str(len(fit.variants)),
+            number(fit.slope),
+            number(fit.intercept),
+            small(fit.value_of_information),
+        ]
+        for fit in fits
+    ]
+    return Table(heads, rows)
 
 
-def _with_error(variant: Record, key: str, digits: int, sign: str = "") -> str:
-    found, error = figure_of(variant, key), figure_of(variant, key, "standard_error")
-    text = number(found, digits, sign)
-    return text + (f" ± {number(error, digits)}" if math.isfinite(error) else "")
+def kind_table(variants: Variants) -> Table:
+    """Bytes by kind of message; without rows where nothing was sent."""
+    sent = {name: bytes_by_kind(each) for name, each in variants.items()}
+    kinds = sorted({kind for each in sent.values() for kind, total in each.items() if total})
+    rows = [
+        [name, *(size(each.get(kind) or None) for kind in kinds)]
+        for name, each in sent.items()
+        if any(each.values())
+    ]
+    return Table(("variant", *kinds), rows)
+
+
+def user_table(variants: Variants) -> Table:
+    deciles = [f"decile_{tenth}" for tenth in range(1, 10)]
+    heads = ["variant", "weighted mean", "mean", "std. dev.", "worst"]
+    heads += [*(f"{10 * tenth} %" for tenth in range(1, 10)), "best"]
+    rows = []
+    for name, each in variants.items():
+        keys = ("mean", "std", "worst", *deciles, "best")
+        figures = [each.users.weighted["mean"], *(each.users.unweighted[key] for key in keys)]
+        rows.append([name, *(number(figure, 3) for figure in figures)])
+    return Table(heads, rows)
+
+
+def agent_table(variant: Variant) -> Table:
+    """Each agent: its accuracy over all seeds, its tasks in the first."""
+    accuracy = mean_along(agents_of(variant), axis=0)
+    first = variant.seeds[0].agents
+    tasks = max(len(agent.tasks) for agent in first)
+    heads = ["agent", "accuracy, all seeds", "learning speed", "modules"]
+    rows = []
+    for place, agent in enumerate(first):
+        cells = [number(float(accuracy[place]), 3), number(agent.learning_speed, 3)]
+        cells += [count(agent.modules), *(number(found) for found in agent.tasks)]
+        rows.append([str(place), *cells])
+    return Table([*heads, *(f"task {task + 1}" for task in range(tasks))], rows)
+
+
+def count_table(counts: Counts, columns: Sequence[str]) -> Table:
+    rows = [
+        [name, *(count(each.get(column, 0)) for column in columns)] for name, each in counts.items()
+    ]
+    return Table(("variant", *columns), rows)
+
+
+def _with_error(figure: Figure | None, top: float, digits: int = 3, sign: str = "") -> Cell:
+    found, error = mean_of(figure), error_of(figure)
+    note = f"± {number(error, digits)}" if math.isfinite(error) else ""
+    return Cell(number(found, digits, sign), note, best=found == top)
+
+
+def _most(values: Iterable[float | None]) -> float:
+    """NaN where no value stands above another."""
+    known = [value for value in values if value is not None and math.isfinite(value)]
+    return max(known) if len(set(known)) > 1 else math.nan
