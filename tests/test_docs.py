@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import hashlib
+import importlib
+import importlib.util
 import io
 import json
 import re
@@ -41,6 +44,9 @@ SHARING = {f"docs/{name}.md" for name in ("share", "share-messages", "own-networ
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _COMMAND = re.compile(r"(?:\$ )?(?:\.venv/bin/)?understudy((?: .*)?)")
+_ROOMS = "|".join(path.name for path in (ROOT / "understudy").iterdir() if path.is_dir())
+_FUNCTION = re.compile(rf"(?:understudy\.)?((?:{_ROOMS})(?:\.[A-Za-z_]\w*)+)(?:\(.*\))?")
+_FILE = re.compile(r"(?:understudy|tests|bench|examples|docs)/[\w./-]+")
 _FIRST_CELL = re.compile(r"^\| (`[^|]+`) \|", re.MULTILINE)
 
 
@@ -197,7 +203,35 @@ def test_the_examples_of_the_tasks_are_what_their_command_prints() -> None:
 @pytest.mark.parametrize("name", PAGES)
 def test_python_shown_is_python(name: str) -> None:
     for block in fenced(PAGES[name], "python"):
-        compile(block, name, "exec")
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("understudy"):
+                module = importlib.import_module(node.module or "")
+                assert [each.name for each in node.names if not hasattr(module, each.name)] == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_functions_and_files_named_exist(name: str) -> None:
+    settings, missing = set(_FIRST_CELL.findall(PAGES["docs/config.md"])), []
+    for code in re.findall(r"`([^`\n]+)`", prose(PAGES[name])):
+        if f"`{code}`" in settings or code.endswith((".jsonl", ".html")):
+            continue
+        if match := _FUNCTION.fullmatch(code):
+            missing += [] if exists(match[1]) else [code]
+        elif _FILE.fullmatch(code):
+            missing += [] if (ROOT / code).exists() else [code]
+    assert missing == []
+
+
+def exists(dotted: str) -> bool:
+    """Whether a module of the package, or something in one, has this name."""
+    found: Any = importlib.import_module("understudy")
+    path = "understudy"
+    for part in dotted.split("."):
+        path = f"{path}.{part}"
+        if not hasattr(found, part) and importlib.util.find_spec(path) is None:
+            return False
+        found = getattr(found, part, None) or importlib.import_module(path)
+    return True
 
 
 @pytest.mark.parametrize("name", PAGES)
