@@ -46,13 +46,13 @@ from understudy.models.policy import Policy
 from understudy.models.sampling import Completions, Drawing, Prompts
 from understudy.models.tokens import Tokens
 from understudy.objectives import has_signal
-from understudy.offload.config import Config, resolve_config
+from understudy.offload.config import Config
 from understudy.offload.learn import Lesson
 from understudy.offload.loop import rollout, update
 from understudy.offload.measure import step_metrics
 from understudy.offload.method import Dual
 from understudy.offload.start import start
-from understudy.recipes import defaults, method
+from understudy.recipes import build_method, resolve_config
 from understudy.tasks import open_tasks
 from understudy.tasks.stream import Phase
 from understudy.types import Problem
@@ -88,7 +88,7 @@ class Ours:
     """This project's loop, a step at a time."""
 
     def __init__(self, config: Config, phase: Phase) -> None:
-        self.config, self.phase, self.method = config, phase, method("grpo")(config)
+        self.config, self.phase, self.method = config, phase, build_method(config)
         self.state = start(config, self.method)
         policy = self.state.policy
         self.policy = TimedPolicy(
@@ -274,7 +274,7 @@ def settings(size: str, args: argparse.Namespace) -> Config:
     if size in SHAPES:
         given["reward.functions"] = [f"{Path(__file__).with_name('shapes.py')}:checksum"]
     return resolve_config(
-        defaults("grpo"), None, [f"{key}={json.dumps(value)}" for key, value in given.items()]
+        "grpo", None, [f"{key}={json.dumps(value)}" for key, value in given.items()]
     )
 
 

@@ -24,8 +24,7 @@ from tests.offload.runs import (
     settings_of,
 )
 from understudy import cli
-from understudy.offload.config import Config
-from understudy.recipes import NAMES
+from understudy.recipes import RECIPES, load_method
 from understudy.run import RunDirectory
 from understudy.settings import described_settings
 
@@ -42,9 +41,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def finished(model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A finished run of each way of serving."""
     folder = tmp_path_factory.mktemp("runs")
-    for name in NAMES:
+    for name in RECIPES:
         run_new(folder / name, config_of(name, model, steps=1))
-    return {name: folder / name for name in NAMES}
+    return {name: folder / name for name in RECIPES}
 
 
 @pytest.fixture
@@ -88,7 +87,7 @@ def small(model: Path, *more: str) -> list[str]:
     return [part for setting in (*given, *more) for part in ("--set", setting)]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", list(RECIPES))
 def test_two_steps_from_the_command_line(
     name: str, model: Path, command: Command, tmp_path: Path
 ) -> None:
@@ -290,7 +289,7 @@ QUESTIONS = [
 ]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", list(RECIPES))
 def test_a_question_of_any_kind_gets_an_answer(
     name: str, finished: dict[str, Path], command: Command
 ) -> None:
@@ -385,14 +384,14 @@ def test_every_verb_has_help(verb: str, command: Command) -> None:
     assert verb in command("--help")[1]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", list(RECIPES))
 def test_a_recipe_s_help_lists_every_setting_with_its_meaning(name: str, command: Command) -> None:
     code, out, err = command("train", name, "--help")
     assert (code, err) == (0, "")
     words = " ".join(out.split())
-    for key, _, _, meaning in described_settings(Config):
-        assert f"\n  {key}\n" in out
-        assert meaning in words
+    for row in described_settings(load_method(name).Settings):
+        assert f"  {row.key}\n" in out
+        assert row.meaning in words
     for option in ("--out", "--config", "--set", "--resume", "--dry-run"):
         assert option in out
 

@@ -9,11 +9,20 @@ import pytest
 import yaml
 
 import understudy
-from understudy.errors import ConfigError
-from understudy.offload.config import Config, check_config, resolve_config
+from understudy.errors import ConfigError, UnderstudyError
 from understudy.offload.phases import settled, total_steps
-from understudy.recipes import NAMES, defaults
+from understudy.recipes import (
+    RECIPES,
+    build_method,
+    check_config,
+    load_method,
+    resolve_config,
+    saved_config,
+)
+from understudy.run import RunDirectory
 from understudy.settings import described_settings
+
+KINDS = ("router",)
 
 
 def written(folder: Path, text: str) -> Path:
@@ -22,26 +31,25 @@ def written(folder: Path, text: str) -> Path:
     return path
 
 
-def refused(*overrides: str, file: Path | None = None) -> str:
+def refused(*overrides: str, file: Path | None = None, recipe: str = "understudy") -> str:
     with pytest.raises(ConfigError) as caught:
-        resolve_config({}, file, list(overrides))
+        resolve_config(recipe, file, list(overrides))
     message = str(caught.value)
     assert message
     return message
 
 
 def test_an_override_wins_over_the_file_and_the_file_over_the_recipe(tmp_path: Path) -> None:
-    low = {"price": {"rate": 0.1, "gain": 0.2, "initial": 0.3}, "seed": 1, "budget": 0.6}
-    file = written(tmp_path, "price: {gain: 0.5, initial: 0.5}\nseed: 2\n")
-    config = resolve_config(low, file, ["price.initial=0.7", "seed=3", "seed=4"])
-    assert (config.price.rate, config.price.gain, config.price.initial) == (0.1, 0.5, 0.7)
-    assert (config.seed, config.budget) == (4, 0.6)
-    assert config.batch_size == Config().batch_size
-    assert low["price"] == {"rate": 0.1, "gain": 0.2, "initial": 0.3}  # nobody's input changes
+    file = written(tmp_path, "price: {maximum: 0.8, initial: 0.6}\nseed: 2\n")
+    config: Any = resolve_config("understudy", file, ["price.initial=0.7", "seed=3", "seed=4"])
+    price = config.price
+    assert (price.guide, price.maximum, price.initial) == (1.0, 0.8, 0.7)
+    assert (config.seed, config.budget) == (4, 0.3)
+    assert resolve_config("gapg", None, ["reward.format=0.1"]).reward.cloud == 0.3
 
 
 def test_dots_reach_into_sections() -> None:
-    config = resolve_config({}, None, ["cloud.faults.failure_rate=0.25", "cloud.seed=9"])
+    config = resolve_config(None, None, ["cloud.faults.failure_rate=0.25", "cloud.seed=9"])
     assert (config.cloud.faults.failure_rate, config.cloud.seed) == (0.25, 9)
     assert config.cloud.faults.truncation_rate == 0.0
 
@@ -50,8 +58,8 @@ def test_dots_reach_into_sections() -> None:
 def test_a_number_is_a_number_however_it_is_written(text: str, tmp_path: Path) -> None:
     file = written(tmp_path, f"learning_rate: {text}\n")
     for config in (
-        resolve_config({}, None, [f"learning_rate={text}"]),
-        resolve_config({}, file, []),
+        resolve_config(None, None, [f"learning_rate={text}"]),
+        resolve_config(None, file, []),
     ):
         assert config.learning_rate == pytest.approx(2e-4)
 
@@ -67,7 +75,7 @@ def test_a_number_is_a_number_however_it_is_written(text: str, tmp_path: Path) -
     ],
 )
 def test_values_are_yaml(override: str, key: str, value: Any) -> None:
-    assert getattr(resolve_config({}, None, [override]), key) == value
+    assert getattr(resolve_config(None, None, [override]), key) == value
 
 
 @pytest.mark.parametrize(
@@ -124,7 +132,7 @@ def test_settings_that_clash_are_both_named(overrides: list[str], names: list[st
 
 def test_what_would_clash_alone_may_come_together() -> None:
     given = ["epsilon=0.2", "epsilon_high=0.3", "num_iterations=2"]
-    assert resolve_config({}, None, given).num_iterations == 2
+    assert resolve_config(None, None, given).num_iterations == 2
 
 
 @pytest.mark.parametrize("content", [b"a: [1\nb: {", b"- 1\n", b"", b"\xff\xfe\x80", b"1: 2\n"])
@@ -139,11 +147,11 @@ def test_a_file_that_cannot_be_read_is_named(name: str, tmp_path: Path) -> None:
     assert str(tmp_path / name) in refused(file=tmp_path / name)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", list(RECIPES))
 def test_settings_written_out_read_back_the_same(name: str, tmp_path: Path) -> None:
-    config = settled(resolve_config(defaults(name), None, ["steps=7", "cloud.accuracy={sums: 1}"]))
+    config = settled(resolve_config(name, None, ["steps=7", "cloud.accuracy={sums: 1}"]))
     file = written(tmp_path, yaml.safe_dump(config.model_dump(mode="json")))
-    assert settled(resolve_config({}, file, [])) == config
+    assert settled(resolve_config(None, file, [])) == config
     assert total_steps(config) == 7 * len(config.stream)
 
 
@@ -158,11 +166,14 @@ def test_every_shipped_yaml_is_a_stream_that_runs_take() -> None:
         assert total_steps(by_name) > 0
 
 
-def test_every_setting_is_described_and_no_section_is_left_out() -> None:
-    rows = described_settings(Config)
-    assert all(all(cell.strip() for cell in row) for row in rows)
-    keys = {row[0] for row in rows}
-    assert len(keys) == len(rows)
+@pytest.mark.parametrize("name", list(RECIPES))
+def test_every_setting_is_described_and_no_section_is_left_out(name: str) -> None:
+    rows = described_settings(load_method(name).Settings)
+    assert all(row.key.strip() and row.type.strip() and row.meaning.strip() for row in rows)
+    config = resolve_config(name, None, [])
+    chosen = {"", *(f"{field} {getattr(config, field).kind}" for field in KINDS)}
+    keys = [row.key for row in rows if row.owner in chosen and row.key not in KINDS]
+    assert len(set(keys)) == len(keys)
 
     def leaves(values: dict[str, Any], prefix: str = "") -> set[str]:
         nested = [  # an empty mapping is a setting, not a section
@@ -173,7 +184,109 @@ def test_every_setting_is_described_and_no_section_is_left_out() -> None:
         ]
         return set().union(*nested)
 
-    assert keys == leaves(Config().model_dump())
+    assert set(keys) == leaves(config.model_dump()) - {f"{field}.kind" for field in KINDS}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "override", "words"),
+    [
+        ("grpo", "price.guide=5", ["price.guide", "is a setting of recipe understudy"]),
+        ("dagrpo", "scale_rewards=group", ["scale_rewards", "recipe grpo, recipe shaped"]),
+        ("dagrpo", "price.gain=1", ["price.gain", "recipe understudy"]),
+        ("shaped", "price.rate=1", ["price.rate", "recipe understudy, recipe dagrpo"]),
+        ("gapg", "price.initial=1", ["price.initial", "has no effect here"]),
+        ("understudy", "price.filter_ratio=1", ["recipe gapg"]),
+        ("understudy", "price.gain=3", ["gain=3.0", "rule=proportional-integral"]),
+        ("understudy", "router.spair=false", ["router.spair", "did you mean spare?"]),
+        ("dagrpo", "router.spare=false", ["router.spare", "router calibrated"]),
+        ("dagrpo", "router=mine", ["router=mine", "calibrated", "file.py:Name"]),
+        ("dagrpo", "router=7", ["router=7", "name of a kind"]),
+        ("my.py:Method", "seed=1", ["my.py:Method", "FileNotFoundError"]),
+    ],
+)
+def test_a_setting_without_effect_is_refused_with_its_owner(
+    recipe: str, override: str, words: list[str]
+) -> None:
+    message = refused(override, recipe=recipe)
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+
+
+def test_another_kind_starts_from_its_own_settings(tmp_path: Path) -> None:
+    file = written(tmp_path, "router: {kind: calibrated, spare: false}\n")
+    kept = resolve_config("dagrpo", file, []).router
+    assert kept.model_dump() == {"kind": "calibrated", "spare": False}
+    other = resolve_config("dagrpo", file, ["router.kind=random"]).router
+    assert other.model_dump() == {"kind": "random"}
+    file.write_text("router: calibrated\n")
+    more = resolve_config("dagrpo", file, ["router.spare=false"]).router
+    assert more.model_dump() == {"kind": "calibrated", "spare": False}
+
+
+OWN_METHOD = """
+from pydantic import Field
+
+from understudy.offload.config import Config
+from understudy.offload.method import Method
+
+
+class Mine(Method):
+    class Settings(Config):
+        pace: int = Field(3, ge=1, description="how fast")
+"""
+
+
+def test_a_stranger_s_method_has_its_own_settings(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(OWN_METHOD)
+    name = f"{path}:Mine"
+    file = written(tmp_path, f"recipe: {name}\npace: 4\n")
+    for config in (resolve_config(name, None, ["pace=4"]), resolve_config(None, file, [])):
+        assert (config.recipe, type(build_method(config)).__name__) == (name, "Mine")
+        assert config.model_dump()["pace"] == 4
+    assert "pace=0" in refused("pace=0", recipe=name)
+    assert "did you mean pace?" in refused("paec=1", recipe=name)
+
+
+@pytest.mark.parametrize(
+    ("override", "wanted"),
+    [
+        ("cloud.http.model=1e5", "1e5"),
+        ("cloud.http.max_tokens=12", 12),
+        ("cloud.http.max_tokens=null", None),
+        ("cloud.http.stream=true", True),
+        ("cloud.http.timeout_seconds=2e1", 20.0),
+        ("cloud.accuracy=[9e-1, 0.8, 0.7, 0.6, 1]", [0.9, 0.8, 0.7, 0.6, 1.0]),
+        ("cloud.accuracy={sums: 5e-1}", {"sums": 0.5}),
+        ("cloud.accuracy=1e-1", 0.1),
+        ("lora.targets=[1e5, q_proj]", ("1e5", "q_proj")),
+        ("steps=null", None),
+    ],
+)
+def test_text_becomes_a_number_where_one_is_wanted(override: str, wanted: Any) -> None:
+    found: Any = resolve_config("understudy", None, [override])
+    for part in override.partition("=")[0].split("."):
+        found = getattr(found, part)
+    assert found == wanted
+    assert type(found) is type(wanted)
+
+
+@pytest.mark.parametrize("override", ["batch_size=1e3", "batch_size=x", "bf16=3"])
+def test_text_that_is_no_number_is_refused(override: str) -> None:
+    assert override.split("=")[0] in refused(override)
+
+
+def test_a_run_s_settings_must_be_whole(tmp_path: Path) -> None:
+    config = settled(resolve_config("dagrpo", None, ["steps=1"]))
+    run = RunDirectory.create(tmp_path / "run", config.model_dump(mode="json"))
+    assert saved_config(run) == config
+    whole = run.config.read_text()
+    for end in range(0, len(whole) - 1, 7):
+        run.config.write_text(whole[:end])
+        with pytest.raises(UnderstudyError, match=r"\S") as caught:
+            saved_config(run)
+        assert "\n" not in str(caught.value)
 
 
 def test_a_checked_configuration_cannot_be_changed() -> None:

@@ -23,12 +23,11 @@ import yaml
 from bench.tables import RESULTS, filled, pages
 from tests.offload.runs import config_of, run_new, saved_model
 from tests.share.test_session import SMALL, Quiet
-from understudy import recipes
 from understudy.cli import app
+from understudy.cli.settings import settings_page
 from understudy.errors import UnderstudyError
 from understudy.models.checkpoint import TINY
-from understudy.offload.config import check_config, resolve_config
-from understudy.report.settings import settings_page
+from understudy.recipes import RECIPES, check_config, resolve_config
 from understudy.run import RunDirectory
 from understudy.settings import check_settings, resolve_settings
 from understudy.share.session import new_share
@@ -135,7 +134,7 @@ def parse(arguments: list[str], whole: bool) -> None:
     context = command.make_context(path[-1], given)
     if path[0] == "train":
         settings = [word for word in context.params["set_"] or [] if word != "KEY=VALUE"]
-        config = resolve_config(recipes.defaults(path[1]), None, settings)
+        config = resolve_config(path[1], None, settings)
         if not isinstance(config.stream, str) or "." not in config.stream:
             load_stream(config.stream)
     if path[0] == "share":
@@ -179,10 +178,10 @@ def test_yaml_shown_is_a_stream_or_settings(name: str) -> None:
             check_config(content)
 
 
-@pytest.mark.parametrize("recipe", recipes.NAMES)
+@pytest.mark.parametrize("recipe", list(RECIPES))
 def test_defaults_on_a_recipes_page_are_its_defaults(recipe: str) -> None:
     page = PAGES.get(f"docs/{recipe}.md", "")
-    config = resolve_config(recipes.defaults(recipe), None, []).model_dump()
+    config = resolve_config(recipe, None, []).model_dump()
     for key, shown in re.findall(
         r"^\| `([\w.]+)` \| `([^`]+)` \|", section(page, "Settings"), re.M
     ):

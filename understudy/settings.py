@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
@@ -60,41 +61,63 @@ class Kinds:
         if not isinstance(given, Mapping):
             raise ValueError(f"give the name of a kind, or its settings with kind: {value!r}")
         given = {"kind": self.default, **given}
-        settings: type[KindSection] = self.registry.load(str(given["kind"])).Settings
+        settings = self.settings(str(given["kind"]))
         try:
             return settings.model_validate(given)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
-            raise PydanticCustomError(
-                "kind", "{reason}", {"reason": first["msg"], "first": dict(first), "where": where}
-            ) from None
+            others = (
+                (f"{self.registry.what} {name}", self.settings(name)) for name in self.registry
+            )
+            context = {"reason": first["msg"], "first": dict(first), "where": where}
+            context["unknown"] = _unknown(settings, where, others)
+            raise PydanticCustomError("kind", "{reason}", context) from None
+
+    def settings(self, name: str) -> type[KindSection]:
+        found: type[KindSection] = self.registry.load(name).Settings
+        return found
 
 
-def resolve_settings(
-    kind: type[Kind], defaults: Mapping[str, Any], file: Path | None, overrides: list[str]
-) -> Kind:
-    """Defaults, then the YAML file, then `key=value` overrides, checked as one."""
-    settings: dict[str, Any] = merged({}, defaults)
-    if file is not None:
-        settings = merged(settings, _read(file))
+Others = Callable[[], Iterable[tuple[str, type[BaseModel]]]]
+
+
+def gathered_settings(
+    defaults: Mapping[str, Any], file: Path | None, overrides: Sequence[str]
+) -> dict[str, Any]:
+    """Defaults, then the YAML file, then `key=value` overrides, as one mapping; not yet checked."""
+    given: dict[str, Any] = {}
     for override in overrides:
         key, mark, value = override.partition("=")
         if not mark:
             raise ConfigError(f"--set {override}: write it as key=value")
         try:
-            parsed = _number(yaml.safe_load(value))
+            nested: Any = yaml.safe_load(value)
         except yaml.YAMLError:
             raise ConfigError(f"--set {override}: {value!r} is not a YAML value") from None
-        nested: Any = parsed
         for part in reversed(key.split(".")):
             nested = {part: nested}
-        settings = merged(settings, nested)
-    return check_settings(kind, settings)
+        given = merged(given, nested)
+    settings = merged({}, defaults)
+    if file is not None:
+        settings = merged(settings, _read(file))
+    return merged(settings, given)
 
 
-def check_settings(kind: type[Kind], settings: Mapping[str, Any]) -> Kind:
-    """The settings as a section, or one line that names the key, the value and the mend."""
+def resolve_settings(
+    kind: type[Kind], defaults: Mapping[str, Any], file: Path | None, overrides: Sequence[str]
+) -> Kind:
+    """Defaults, then the YAML file, then `key=value` overrides, checked as one."""
+    return check_settings(kind, gathered_settings(defaults, file, overrides))
+
+
+def check_settings(
+    kind: type[Kind], settings: Mapping[str, Any], others: Others = lambda: ()
+) -> Kind:
+    """The settings as a section, or one line that names the key, the value and the remedy.
+
+    others: (name, section) of whatever else may have a setting that this section has not.
+    """
     try:
         return kind.model_validate(settings)
     except ValidationError as error:
@@ -103,30 +126,65 @@ def check_settings(kind: type[Kind], settings: Mapping[str, Any]) -> Kind:
         if first["type"] == "kind":  # within the settings of a kind
             context = first["ctx"]
             first, key = context["first"], f"{key}.{context['where']}".rstrip(".")
+            if first["type"] == "extra_forbidden":
+                raise ConfigError(f"{key}: {context['unknown']}") from None
         reason = first["msg"].removeprefix("Value error, ")
         if first["type"] == "extra_forbidden":
-            raise ConfigError(f"{key}: there is no such setting{_nearest(kind, key)}") from None
+            key = _first_leaf(key, first["input"])
+            raise ConfigError(f"{key}: {_unknown(kind, key, others())}") from None
         where = f"{key}={first['input']}: " if key else ""
+        if isinstance(first["input"], Mapping) and first["type"] == "value_error":
+            where = f"{key}: " if key else ""  # the reason names the values that clash
         hint = "; an advantage needs at least two responses" if key == "num_generations" else ""
         raise ConfigError(f"{where}{reason}{hint}") from None
 
 
-def described_settings(section: type[BaseModel], prefix: str = "") -> list[list[str]]:
-    """[key, type, default, meaning] of every setting, nested keys with dots."""
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting for a reader; nested keys have dots."""
+
+    key: str
+    type: str
+    default: str
+    meaning: str
+    owner: str = ""  # the kind that has it, as 'router calibrated'; '': the section itself
+
+
+def described_settings(
+    section: type[BaseModel], prefix: str = "", owner: str = ""
+) -> list[Setting]:
+    """Every setting, those of the kinds that a field names included."""
     rows = []
-    for name, setting in section.model_fields.items():
-        kind = setting.annotation
-        if isinstance(kind, type) and issubclass(kind, Section):
-            rows += described_settings(kind, f"{prefix}{name}.")
+    for name, field in section.model_fields.items():
+        key, kind = f"{prefix}{name}", field.annotation
+        kinds = next((each for each in field.metadata if isinstance(each, Kinds)), None)
+        if kinds is None and isinstance(kind, type) and issubclass(kind, Section):
+            rows += described_settings(kind, f"{key}.", owner)
             continue
-        if words := _choices(kind):
+        if kinds is not None:
+            shown = " | ".join([*kinds.registry, "module:Name", "file.py:Name"])
+        elif words := _choices(kind):
             shown = " | ".join(words)
         else:
             shown = kind.__name__ if isinstance(kind, type) else str(kind)
             shown = shown.replace("typing.", "").replace("NoneType", "None")
-        default = yaml.safe_dump(setting.default, default_flow_style=True).split("\n")[0]
-        rows.append([f"{prefix}{name}", shown, default, setting.description or ""])
+        default = "" if field.is_required() else _in_yaml(field.default)
+        rows.append(Setting(key, shown, default, field.description or "", owner))
+        if kinds is not None:
+            rows += _settings_of_kinds(kinds, key)
     return rows
+
+
+def _settings_of_kinds(kinds: Kinds, key: str) -> Iterator[Setting]:
+    for name in kinds.registry:
+        owner = f"{kinds.registry.what} {name}"
+        for row in described_settings(kinds.settings(name), f"{key}.", owner):
+            if row.key != f"{key}.kind":
+                yield row
+
+
+def _in_yaml(value: Any) -> str:
+    return yaml.safe_dump(value, default_flow_style=True).split("\n")[0]
 
 
 def _choices(kind: Any) -> list[str]:
@@ -152,17 +210,36 @@ def differences(
 ) -> Iterator[tuple[str, Any, Any]]:
     """(key, first's value, second's value) of every setting in which two sections differ."""
     for name in type(first).model_fields:
-        one, other = getattr(first, name), getattr(second, name)
-        if isinstance(one, Section):
+        one, other = getattr(first, name), getattr(second, name, None)
+        if isinstance(one, KindSection) and type(one) is not type(other):
+            yield f"{prefix}{name}", one.kind, getattr(other, "kind", None)
+        elif isinstance(one, Section) and isinstance(other, Section):
             yield from differences(one, other, f"{prefix}{name}.")
         elif one != other:
             yield f"{prefix}{name}", one, other
 
 
-def _nearest(kind: type[Section], key: str) -> str:
-    known = [row[0] for row in described_settings(kind)]
+def _first_leaf(key: str, value: Any) -> str:
+    """The dotted key of the first setting within a section that is given."""
+    while isinstance(value, Mapping) and value:
+        name, value = next(iter(value.items()))
+        key = f"{key}.{name}"
+    return key
+
+
+def _unknown(
+    section: type[BaseModel], key: str, others: Iterable[tuple[str, type[BaseModel]]]
+) -> str:
+    """Why there is no such setting: it belongs elsewhere, or is written wrongly."""
+    known = [row.key for row in described_settings(section)]
+    owners = [
+        name for name, other in others if key in {row.key for row in described_settings(other)}
+    ]
+    if owners:
+        return f"is a setting of {', '.join(owners)}, and has no effect here; leave it out"
     found = difflib.get_close_matches(key, known, n=1)
-    return f"; did you mean {found[0]}?" if found else "; the command's --help lists all"
+    hint = f"did you mean {found[0]}?" if found else "the command's --help lists all"
+    return f"there is no such setting; {hint}"
 
 
 def _read(path: Path) -> Mapping[str, Any]:
@@ -178,20 +255,24 @@ def _read(path: Path) -> Mapping[str, Any]:
 
 
 def merged(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
-    """`high` over `low`, section by section."""
+    """`high` over `low`, section by section.
+
+    Where a kind is chosen anew, the settings of the one before go with it. `router: own` is
+    `router: {kind: own}`.
+    """
     result = dict(low)
     for key, value in high.items():
-        below = result.get(key)
-        both = isinstance(value, Mapping) and isinstance(below, Mapping)
-        result[key] = merged(below, value) if both else value  # type: ignore[arg-type]
+        if isinstance(value, Mapping):
+            value = merged(_section_below(result.get(key), value), value)
+        result[key] = value
     return result
 
 
-def _number(value: Any) -> Any:
-    """YAML reads 2e-4 as text; people write it as a number."""
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
+def _section_below(below: Any, value: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the settings of a section are laid over: nothing where they choose another kind."""
+    if isinstance(below, str):
+        below = {"kind": below}
+    if not isinstance(below, Mapping):
+        return {}
+    other = "kind" in value and value["kind"] != below.get("kind", value["kind"])
+    return {} if other else below

@@ -33,10 +33,10 @@ from understudy.clouds import MeteredCloud, SimulatedCloud
 from understudy.errors import CheckpointError, ConfigError
 from understudy.integrations.trl import STATE, DualAdvantageGRPOTrainer, question_of
 from understudy.objectives import dual_advantage, dual_step, reduce_loss, reinforce_loss
-from understudy.offload.config import RewardConfig, resolve_config
 from understudy.offload.loop import ask
+from understudy.offload.rewards import RewardConfig
 from understudy.offload.scores import Responses, Scores, Valuation, score_responses
-from understudy.recipes import defaults, method
+from understudy.recipes import build_method, resolve_config
 from understudy.tasks import KeyOfDrawn
 from understudy.tasks.stream import Phase
 from understudy.types import Problem, Question
@@ -110,7 +110,7 @@ def test_on_the_same_rollouts_advantages_and_price_are_those_of_our_loop(
     batch = trainer._generate_and_score_completions(rows(given))
 
     settings = ["price.initial=0.5", f"price.rate={rate}"]
-    recipe = method("dagrpo")(resolve_config(defaults("dagrpo"), None, settings))
+    recipe = build_method(resolve_config("dagrpo", None, settings))
     problems = [Problem(name, "", "", 1, "") for name in given]
     texts = [text for group_ in given.values() for text in group_]
     asked = tensor([text == ASK for text in texts]).view(-1, group)

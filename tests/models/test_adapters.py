@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from tests.models.small import TEXTS, network, write_checkpoint
 from understudy.errors import CheckpointError, ConfigError
-from understudy.models.adapters import Lora
 from understudy.models.ask_head import AskHead, head_pairs
 from understudy.models.decoder import Decoder
+from understudy.models.lora import Lora
 from understudy.models.policy import Policy
 from understudy.models.sampling import Drawing, shifted_logprobs
 
@@ -209,12 +209,12 @@ def test_settings_that_clash_are_refused(checkpoints: Path, tmp_path: Path) -> N
     with pytest.raises(ConfigError, match=r"lora.rank=2.*rank 4"):
         Policy.load(str(tmp_path / "saved"), lora=Lora(rank=2))
     with pytest.raises(ConfigError, match="targets"):
-        Policy.load(base, lora=Lora(2, targets=("q_proj",)))
-    strange = Lora(2, targets=("no_such_layer",))
+        Policy.load(base, lora=Lora(rank=2, targets=("q_proj",)))
+    strange = Lora(rank=2, targets=("no_such_layer",))
     with pytest.raises(ConfigError, match="no_such_layer"):
         Policy.load(base, lora=strange, backend="transformers")
     with pytest.raises(ConfigError, match="the head takes no adapter"):
-        Policy.load(base, lora=Lora(2, targets=("q_proj", "lm_head")), backend="transformers")
+        Policy.load(base, lora=Lora(rank=2, targets=("q_proj", "lm_head")), backend="transformers")
     with pytest.raises(ConfigError, match=r"lora.rank"):
         Policy.load(base, lora=Lora(rank=0)).save_adapter(tmp_path)
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from tests.models.small import TEXTS, write_checkpoint
 from understudy.errors import ConfigError, StaleSamplerError
-from understudy.models.adapters import Lora
+from understudy.models.lora import Lora
 from understudy.models.policy import Policy
 from understudy.models.sampling import Drawing
 from understudy.models.vllm import Vllm, VllmEngine
@@ -101,7 +101,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def policy(base: Path) -> Policy:
-    return served(Policy.load(str(base), lora=Lora(4, 8.0), train_row=False))
+    return served(Policy.load(str(base), lora=Lora(rank=4, alpha=8.0), train_row=False))
 
 
 def served(policy: Policy, **options: Any) -> Policy:
@@ -192,7 +192,7 @@ def test_what_is_served_is_the_base_with_the_request(
     base: Path, tmp_path: Path, backend: Any
 ) -> None:
     """A checkpoint that has it is served where it lies; else one is written, adapter left out."""
-    lora = Lora(12, 8.0)
+    lora = Lora(rank=12, alpha=8.0)
     bare = Policy.load(str(base), lora=lora, train_row=False, backend=backend)
     bare.merged(tmp_path / "whole")  # an adapter that was not trained changes nothing
     engines = [engine_of(served(bare))]  # one that is gone takes its folder along
@@ -213,12 +213,12 @@ def test_models_that_cannot_be_handed_over_are_refused(base: Path) -> None:
     with pytest.raises(ConfigError, match=r"lora\.rank"):
         VllmEngine(Policy.load(str(base)), vllm=LIBRARY)
     with pytest.raises(ConfigError, match="train_row=False"):
-        VllmEngine(Policy.load(str(base), lora=Lora(4, 8.0)), vllm=LIBRARY)
+        VllmEngine(Policy.load(str(base), lora=Lora(rank=4, alpha=8.0)), vllm=LIBRARY)
 
 
 @pytest.mark.skipif(find_spec("vllm") is not None, reason="vLLM is installed")
 def test_without_vllm_one_line_says_how_to_install_it(base: Path) -> None:
-    policy = Policy.load(str(base), lora=Lora(4, 8.0), train_row=False)
+    policy = Policy.load(str(base), lora=Lora(rank=4, alpha=8.0), train_row=False)
     with pytest.raises(ConfigError, match="pip install vllm") as caught:
         VllmEngine(policy)
     assert "\n" not in str(caught.value)

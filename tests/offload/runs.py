@@ -12,13 +12,13 @@ import torch
 from understudy.models.checkpoint import save_decoder
 from understudy.models.decoder import Decoder
 from understudy.models.tokens import Tokens, build_tokenizer
-from understudy.offload.config import Config, resolve_config
+from understudy.offload.config import Config
 from understudy.offload.loop import train
 from understudy.offload.phases import settled
 from understudy.offload.session import new_run, resume_run
 from understudy.offload.start import start
 from understudy.offload.state import State
-from understudy.recipes import defaults, method
+from understudy.recipes import build_method, resolve_config
 from understudy.recipes.pretrain_tiny import loss_of, pupil, write_tokenizer_config
 from understudy.run import RunDirectory
 from understudy.tasks import FAMILIES, draw_problem
@@ -38,13 +38,12 @@ SMALL: dict[str, Any] = {
     "checkpoint_every": 2,
     "learning_rate": 0.003,
 }
-# Everything that a resumed run must repeat: fallible calls, lessons from the cloud, a guide.
+# Everything that a resumed run must repeat: fallible calls, learning from the cloud.
 EVERYTHING: dict[str, Any] = {
     "cloud.accuracy": 0.7,
     "cloud.faults.failure_rate": 0.2,
     "cloud.faults.truncation_rate": 0.1,
     "distill": 0.5,
-    "price.guide": 0.5,
 }
 
 
@@ -90,7 +89,7 @@ def config_of(recipe: str, model: Path, **settings: Any) -> Config:
     """The small settings under these; a key's dots are written as double underscores."""
     given = {key.replace("__", "."): value for key, value in settings.items()}
     complete = SMALL | {"model": str(model)} | given
-    return settled(resolve_config(defaults(recipe), None, settings_of(complete)))
+    return settled(resolve_config(recipe, None, settings_of(complete)))
 
 
 def drawn_figures(asked: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -127,11 +126,11 @@ class StoppedError(Exception):
 
 
 def run_new(path: Path, config: Config, display: Silent | None = None) -> RunDirectory:
-    return new_run(path, config, method(config.recipe)(config), display or Silent())
+    return new_run(path, config, build_method(config), display or Silent())
 
 
 def run_on(run: RunDirectory, config: Config, display: Silent | None = None) -> RunDirectory:
-    return resume_run(run, config, method(config.recipe)(config), display or Silent())
+    return resume_run(run, config, build_method(config), display or Silent())
 
 
 def results_of(run: RunDirectory) -> dict[str, bytes]:
@@ -157,7 +156,7 @@ class Lines:
 
 def trajectory(config: Config) -> tuple[Lines, State]:
     """A run without a run directory: its lines, and the state it ends in."""
-    recipe, lines = method(config.recipe)(config), Lines()
+    recipe, lines = build_method(config), Lines()
     phases = load_stream(config.stream)
     state = train(start(config, recipe), recipe, phases, config, lines, lambda _: None)
     return lines, state

@@ -13,7 +13,7 @@ from understudy.offload.config import Config
 from understudy.offload.learn import Lesson
 from understudy.offload.loop import reference_policy, rollout, update
 from understudy.offload.start import start
-from understudy.recipes import method
+from understudy.recipes import build_method
 from understudy.tasks.stream import load_stream
 
 
@@ -36,7 +36,7 @@ def same(first: Config, second: Config) -> None:
 
 def gradient(config: Config) -> tuple[float, torch.Tensor]:
     """The first batch's loss, and its gradient as one vector."""
-    recipe = method(config.recipe)(config)
+    recipe = build_method(config)
     state = start(config, recipe)
     problems = state.tasks.batch(load_stream(config.stream)[0], config.batch_size, "train", "0")
     batch, scores = rollout(state, problems, config.budget, config)
@@ -98,7 +98,7 @@ def test_a_reference_that_is_the_model_itself_pulls_nowhere(model: Path) -> None
 def test_a_reference_pulls_back_once_the_model_has_moved(model: Path) -> None:
     free = trajectory(config_of("dagrpo", model))[1]
     held = trajectory(config_of("dagrpo", model, beta=100.0))[1]
-    origin = start(config_of("dagrpo", model), method("dagrpo")(config_of("dagrpo", model)))
+    origin = start(config_of("dagrpo", model), build_method(config_of("dagrpo", model)))
 
     def way(state: Any) -> float:
         pairs = zip(

@@ -21,7 +21,7 @@ from understudy.offload.examination import (
 )
 from understudy.offload.loop import evaluate
 from understudy.offload.start import start
-from understudy.recipes import method
+from understudy.recipes import build_method
 from understudy.tasks.stream import load_stream
 
 # Five questions; the local model is right on the first, third and fifth.
@@ -100,7 +100,7 @@ def test_tasks_are_pooled_question_by_question() -> None:
 def test_thresholds_are_fitted_to_validation_questions_of_the_tasks_met(model: Path) -> None:
     settings: dict[str, Any] = {"calibration_queries": 64, "eval_queries": 64, "seed": 3}
     config = config_of("understudy", model, **settings)
-    recipe, stream = method("understudy")(config), load_stream(config.stream)
+    recipe, stream = build_method(config), load_stream(config.stream)
     state = start(config, recipe)
     for after in (0, 1, 2):
         evaluate(state, recipe, stream, config, Lines(), after)
@@ -117,7 +117,7 @@ def test_thresholds_are_fitted_to_validation_questions_of_the_tasks_met(model: P
 
 def test_what_is_asked_does_not_depend_on_the_order_of_the_questions(model: Path) -> None:
     config = config_of("dagrpo", model)
-    state = start(config, method("dagrpo")(config))
+    state = start(config, build_method(config))
     phases = load_stream(config.stream)
     problems = [q for phase in phases for q in state.tasks.exam(phase, 12, "test", "k")]
     forward, backward = (

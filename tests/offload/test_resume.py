@@ -24,7 +24,7 @@ from tests.offload.runs import (
     run_on,
     settings_of,
 )
-from understudy.recipes import NAMES
+from understudy.recipes import RECIPES
 from understudy.run import RunDirectory
 
 FAULTY = {key.replace(".", "__"): value for key, value in EVERYTHING.items()}
@@ -34,7 +34,7 @@ EVENTS = 7  # four steps, and three examinations
 @pytest.mark.parametrize(
     ("recipe", "events"),
     # Recipes differ in what a checkpoint holds, not in when one is written.
-    [(recipe, range(1, EVENTS + 1) if recipe == "understudy" else [5]) for recipe in NAMES],
+    [(recipe, range(1, EVENTS + 1) if recipe == "understudy" else [5]) for recipe in RECIPES],
 )
 def test_a_run_stopped_at_any_event_resumes_bit_for_bit(
     recipe: str, events: Sequence[int], model: Path, tmp_path: Path

@@ -19,13 +19,13 @@ from transformers import LlamaForCausalLM
 from understudy.models.checkpoint import checkpoint_tensors, save_decoder
 from understudy.models.decoder import Decoder, Shape
 from understudy.models.tokens import Tokens, build_tokenizer
-from understudy.offload.config import Config, resolve_config
+from understudy.offload.config import Config
 from understudy.offload.learn import Batch, Lesson
 from understudy.offload.loop import rollout, update
 from understudy.offload.method import Dual
 from understudy.offload.start import start
 from understudy.offload.state import State
-from understudy.recipes import defaults, method
+from understudy.recipes import build_method, resolve_config
 from understudy.recipes.pretrain_tiny import write_tokenizer_config
 from understudy.tasks import FAMILIES
 from understudy.tasks.stream import Phase
@@ -80,8 +80,8 @@ def started(folder: Path, shift: float, **settings: Any) -> tuple[State, Any, Co
     given = {"model": str(folder), "num_generations": GROUP, "max_completion_length": LONGEST}
     given |= {"scale_rewards": "group", "max_grad_norm": 1e9, "cloud.latency_seconds": 0.0}
     overrides = [f"{key}={'null' if v is None else v}" for key, v in (given | settings).items()]
-    config = resolve_config(defaults("grpo"), None, overrides)
-    recipe = method("grpo")(config)
+    config = resolve_config("grpo", None, overrides)
+    recipe = build_method(config)
     state = start(config, recipe)
     state.dual = Dual(price=0.0, shift=shift)
     return state, recipe, config

@@ -10,10 +10,11 @@ import torch
 
 from tests.checks import TASKS, is_right
 from tests.offload.runs import config_of, drawn_figures, trajectory
-from understudy.offload.config import Config, RewardConfig
+from understudy.offload.config import Config
 from understudy.offload.method import Dual
+from understudy.offload.rewards import RewardConfig
 from understudy.offload.scores import Responses, Scores, Valuation, score_responses
-from understudy.recipes import method
+from understudy.recipes import build_method
 from understudy.types import Problem, Reply
 
 QUERIES = [Problem(f"{i}+{i}", str(2 * i), "sums", 1, f"#{2 * i}") for i in range(4)]
@@ -84,9 +85,9 @@ def config(recipe: str, **settings: Any) -> Config:
 
 @pytest.mark.parametrize("recipe", ["understudy", "dagrpo", "gapg", "grpo", "shaped"])
 def test_a_response_without_reward_is_pushed_nowhere(recipe: str, scores: Scores) -> None:
-    for scale in ("none", "group", "batch"):
-        settings = config(recipe, scale_rewards=scale)
-        recipe_method = method(recipe)(settings)
+    scales = ("none", "group", "batch") if recipe in ("grpo", "shaped") else ()
+    for settings in [{}, *({"scale_rewards": scale} for scale in scales)]:
+        recipe_method = build_method(config(recipe, **settings))
         advantage = recipe_method.advantage(scores, recipe_method.start())
         assert advantage.shape == (4, 3)
         assert advantage[2, 0] == 0.0
@@ -95,7 +96,7 @@ def test_a_response_without_reward_is_pushed_nowhere(recipe: str, scores: Scores
 
 
 def test_the_dual_advantage_by_hand(scores: Scores) -> None:
-    advantage = method("dagrpo")(config("dagrpo")).advantage(scores, Dual(price=0.3))
+    advantage = build_method(config("dagrpo")).advantage(scores, Dual(price=0.3))
     # Rewards less price, centred: 0.3, 1, 0.3 about 8/15; the failed asker leaves 1 and 0.1.
     assert advantage[1].tolist() == pytest.approx([0.3 - 8 / 15, 1 - 8 / 15, 0.3 - 8 / 15])
     assert advantage[2].tolist() == pytest.approx([0.0, 0.45, -0.45])
@@ -111,7 +112,7 @@ def test_gapg_keeps_local_successes_and_its_share_of_the_cloud_s() -> None:
         (2.0, [True, True, True, False]),
         (9.0, [True, True, True, False]),
     ):
-        recipe = method("gapg")(config("gapg", price__filter_ratio=ratio))
+        recipe = build_method(config("gapg", price__filter_ratio=ratio))
         pushed = recipe.advantage(found, Dual(0.0)).abs().sum(dim=1) > 0
         assert pushed.tolist() == kept
 

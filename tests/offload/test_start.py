@@ -18,7 +18,7 @@ from understudy.offload.learn import Lesson, regulariser_pull
 from understudy.offload.loop import rollout
 from understudy.offload.start import start
 from understudy.offload.team import Team
-from understudy.recipes import method
+from understudy.recipes import build_method
 from understudy.tasks.data import DataSet
 from understudy.tasks.stream import load_stream
 
@@ -32,7 +32,7 @@ def test_vllm_draws_every_step_by_the_adapter_that_the_last_one_left(
     small = {"calibration_queries": 2, "batch_size": 2, "num_generations": 2}
     config = config_of("understudy", model, sampler="vllm", lora__rank=2, **settings, **small)
     with pytest.raises(ConfigError, match="sampler=vllm"):
-        start(config, method("understudy")(config), Team(0, 2))
+        start(config, build_method(config), Team(0, 2))
     lines, state = trajectory(config)
     engine = state.policy.engine
     assert isinstance(engine, VllmEngine)
@@ -44,7 +44,7 @@ def test_vllm_draws_every_step_by_the_adapter_that_the_last_one_left(
 def test_weights_that_are_trained_are_kept_whole(model: Path) -> None:
     config = config_of("understudy", model, dtype="bfloat16")
     with pytest.raises(ConfigError, match="dtype=bfloat16"):
-        start(config, method("understudy")(config))
+        start(config, build_method(config))
 
 
 def test_rewards_of_one_name_are_refused(model: Path, tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_rewards_of_one_name_are_refused(model: Path, tmp_path: Path) -> None:
     functions = [f"{tmp_path / name}:worth" for name in ("a.py", "b.py")]
     config = config_of("understudy", model, reward__functions=functions)
     with pytest.raises(ConfigError, match=r"reward\.functions.*two are called worth"):
-        start(config, method("understudy")(config))
+        start(config, build_method(config))
 
 
 def test_programs_that_could_not_be_checked_are_refused_at_once(
@@ -64,7 +64,7 @@ def test_programs_that_could_not_be_checked_are_refused_at_once(
     phases = [{"families": "mbpp", "steps": 1}]
     config = config_of("understudy", model, stream=phases, data={"mbpp": {"path": str(path)}})
     with pytest.raises(SandboxError):
-        start(config, method("understudy")(config))
+        start(config, build_method(config))
 
 
 @pytest.mark.parametrize("settings", [{"sampler": "own"}, {"sampler": "vllm", "lora__rank": 2}])
@@ -75,7 +75,7 @@ def test_options_that_the_sampler_does_not_take_are_refused(
     options = {"max_lora_rank": 64}
     config = config_of("understudy", model, sampler_options=options, **settings)
     with pytest.raises(ConfigError, match="sampler_options"):
-        start(config, method("understudy")(config))
+        start(config, build_method(config))
 
 
 def test_questions_that_are_too_long_are_left_out_before_the_run(
@@ -88,7 +88,7 @@ def test_questions_that_are_too_long_are_left_out_before_the_run(
     phases = [{"families": "long", "steps": 1}]
     config = config_of("understudy", model, stream=phases, data={"long": data})
     with pytest.warns(UserWarning, match="1 questions are too long"):
-        state = start(config, method("understudy")(config))
+        state = start(config, build_method(config))
     family = state.tasks.families["long"]
     assert isinstance(family, DataSet)
     left = [problem.prompt.strip() for part in family.questions.values() for problem in part]
@@ -98,7 +98,7 @@ def test_questions_that_are_too_long_are_left_out_before_the_run(
 
 def test_the_guide_does_not_pull_at_responses_that_asked_in_words(model: Path) -> None:
     config = config_of("understudy", model, price__anchor=1.0)
-    recipe = method("understudy")(config)
+    recipe = build_method(config)
     state = start(config, recipe)
     problems = state.tasks.batch(load_stream(config.stream)[0], config.batch_size, "train", "0")
     batch, scores = rollout(state, problems, config.budget, config)

@@ -22,7 +22,7 @@ from understudy.errors import CheckpointError
 from understudy.offload.start import start
 from understudy.offload.state import load_state, save_state, saved_dual
 from understudy.offload.team import ALONE, Team
-from understudy.recipes import method
+from understudy.recipes import build_method
 from understudy.run import RunDirectory
 
 FAULTY = {key.replace(".", "__"): value for key, value in EVERYTHING.items()}
@@ -37,7 +37,7 @@ def test_a_state_comes_back_as_it_was(recipe: str, model: Path, tmp_path: Path) 
     config = config_of(recipe, model, **FAULTY)
     _, state = trajectory(config)
     save_state(state, tmp_path)
-    fresh = start(config.model_copy(update={"model": str(tmp_path)}), method(recipe)(config))
+    fresh = start(config.model_copy(update={"model": str(tmp_path)}), build_method(config))
     loaded = load_state(fresh, tmp_path)
     assert (loaded.step, loaded.matrix, loaded.dual) == (state.step, state.matrix, state.dual)
     assert loaded.cloud.state() == state.cloud.state()
@@ -59,7 +59,7 @@ def test_those_who_follow_resume_without_the_clouds_log(model: Path, tmp_path: P
     config = config_of("understudy", model)
     run = run_new(tmp_path / "run", config)
     given = config.model_copy(update={"model": str(run.last_checkpoint())})
-    fresh = start(given, method("understudy")(config), Team(rank=1, size=2))
+    fresh = start(given, build_method(config), Team(rank=1, size=2))
     assert load_state(fresh, run.last_checkpoint()).step == 4
     with pytest.raises(CheckpointError, match="no log"):  # as whoever leads would have to
         load_state(replace(fresh, team=ALONE), run.last_checkpoint())

@@ -14,10 +14,9 @@ from safetensors.torch import load_file, save_file
 from tests.offload.runs import EVERYTHING, Lines, config_of, run_new, trajectory
 from understudy import recipes
 from understudy.errors import ConfigError, DivergedError
-from understudy.offload.config import check_config
 from understudy.offload.loop import train
 from understudy.offload.start import start
-from understudy.recipes import method
+from understudy.recipes import RECIPES, build_method, resolve_config
 from understudy.run import RunDirectory
 from understudy.tasks.stream import load_stream
 
@@ -29,29 +28,29 @@ def mean(lines: list[dict[str, Any]], key: str) -> float:
     return statistics.mean(line[key] for line in lines)
 
 
-def test_the_names_are_those_of_the_files_that_define_a_method() -> None:
+def test_every_file_of_a_method_is_registered() -> None:
     folder = Path(recipes.__file__).parent
-    found = {path.stem for path in folder.glob("*.py") if "\nMETHOD: " in path.read_text()}
-    assert found == set(recipes.NAMES)
+    found = {path.stem for path in folder.glob("*.py") if "(Method):" in path.read_text()}
+    assert found == set(RECIPES)
 
 
-@pytest.mark.parametrize("name", recipes.NAMES)
-def test_the_defaults_of_a_recipe_are_settings(name: str) -> None:
-    config = check_config(recipes.defaults(name))
+@pytest.mark.parametrize("name", list(RECIPES))
+def test_a_recipe_starts_from_its_own_settings(name: str) -> None:
+    config = resolve_config(name, None, [])
     assert config.recipe == name
-    method = recipes.method(name)(config)
-    assert method.serving in ("own", "capped", "calibrated", "random")
+    method = build_method(config)
+    assert isinstance(config, method.Settings)
     assert math.isfinite(method.start().price)
 
 
 def test_an_unknown_recipe_is_named_with_those_that_exist() -> None:
-    for function in (recipes.defaults, recipes.method, recipes.check_name):
-        with pytest.raises(ConfigError, match=r"nonsense.*dagrpo"):
-            function("nonsense")
+    for unknown in ("nonsense", "dagpro"):
+        with pytest.raises(ConfigError, match=rf"recipe={unknown}: unknown; use .*dagrpo"):
+            resolve_config(unknown, None, [])
 
 
 @pytest.mark.parametrize("extra", [{}, FAULTY | {"epsilon": 0.2, "num_iterations": 2, "beta": 0.1}])
-@pytest.mark.parametrize("name", recipes.NAMES)
+@pytest.mark.parametrize("name", list(RECIPES))
 def test_two_steps(name: str, extra: dict[str, Any], model: Path) -> None:
     lines, state = trajectory(config_of(name, model, steps=1, **extra))
     assert [(line["step"], line["phase"]) for line in lines.steps] == [(1, 1), (2, 2)]
@@ -202,7 +201,7 @@ def test_training_that_diverges_keeps_its_last_checkpoint(model: Path, tmp_path:
 
 def test_weights_that_overflow_are_neither_examined_nor_saved(model: Path) -> None:
     config = config_of("dagrpo", model, checkpoint_every=50)
-    recipe, saved = method("dagrpo")(config), []
+    recipe, saved = build_method(config), []
     state = start(config, recipe)
 
     class Overflow(Lines):

@@ -10,6 +10,7 @@ import typer
 from understudy.cli import options
 from understudy.cli.opening import open_trained, serving
 from understudy.cli.printing import print_json
+from understudy.recipes import saved_config
 
 
 def ask(
@@ -24,7 +25,7 @@ def ask(
     from understudy.offload.serve import answer_question
 
     opened = open_trained(run)
-    answer = answer_question(opened, serving(opened), question, task)
+    answer = answer_question(opened, saved_config(opened), serving(opened), question, task)
     if as_json:
         print_json(answer)
         return

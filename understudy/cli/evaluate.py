@@ -9,6 +9,7 @@ import typer
 from understudy.cli import options
 from understudy.cli.opening import open_trained, serving
 from understudy.cli.printing import print_json, print_table
+from understudy.recipes import saved_config
 
 
 def evaluate(
@@ -21,7 +22,7 @@ def evaluate(
     from understudy.report.offload.tables import exam_table
 
     opened = open_trained(run)
-    cells = examine_run(opened, serving(opened), queries)
+    cells = examine_run(opened, saved_config(opened), serving(opened), queries)
     if as_json:
         print_json(cells)
         return

@@ -36,7 +36,5 @@ def open_trained(path: Path) -> RunDirectory:
 
 def serving(run: RunDirectory) -> Serving:
     """How the run's recipe decides to ask."""
-    from understudy.offload.session import saved_config
-
-    config = saved_config(run)
-    return recipes.method(config.recipe)(config).serving
+    config = recipes.saved_config(run)
+    return recipes.build_method(config).serving

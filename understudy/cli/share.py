@@ -24,7 +24,7 @@ class ShareCommand(typer.core.TyperCommand):
         from understudy.report.settings import settings_text
         from understudy.share.variants import ShareRun
 
-        formatter.write("\n" + settings_text({}, ShareRun))
+        formatter.write("\n" + settings_text(ShareRun))
 
 
 def share(

@@ -13,6 +13,7 @@ from understudy import recipes
 from understudy.cli import options
 from understudy.cli.printing import print_table
 from understudy.errors import ConfigError
+from understudy.recipes import RECIPES
 
 if TYPE_CHECKING:
     from understudy.offload.config import Config
@@ -20,11 +21,15 @@ if TYPE_CHECKING:
 
 
 class _TrainGroup(typer.core.TyperGroup):
-    """The recipes as commands; an unknown one is named with those that exist."""
+    """The recipes as commands, and a stranger's by its path."""
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        recipes.check_name(cmd_name)
-        return super().get_command(ctx, cmd_name)
+        if cmd_name in RECIPES:
+            return super().get_command(ctx, cmd_name)
+        recipe = recipes.load_method(cmd_name)  # an unknown one is named with those that exist
+        alone = typer.Typer(rich_markup_mode=None)
+        _add_recipe(alone, cmd_name, (recipe.__doc__ or cmd_name).partition("\n")[0])
+        return typer.main.get_command(alone)
 
 
 class _TrainCommand(typer.core.TyperCommand):
@@ -33,7 +38,7 @@ class _TrainCommand(typer.core.TyperCommand):
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         from understudy.report.settings import settings_text
 
-        formatter.write("\n" + settings_text(recipes.defaults(str(self.name))))
+        formatter.write("\n" + settings_text(recipes.load_method(str(self.name)).Settings))
 
 
 app = typer.Typer(
@@ -44,8 +49,8 @@ app = typer.Typer(
 )
 
 
-def _add_recipe(name: str, summary: str) -> None:
-    @app.command(name=name, help=summary, cls=_TrainCommand)
+def _add_recipe(group: typer.Typer, name: str, summary: str) -> None:
+    @group.command(name=name, help=summary, cls=_TrainCommand)
     def train(
         out: options.Out,
         config: options.Config = None,
@@ -56,27 +61,24 @@ def _add_recipe(name: str, summary: str) -> None:
         _train(name, out, config, set_ or [], resume, dry_run)
 
 
-for _name, _summary in recipes.NAMES.items():
-    _add_recipe(_name, _summary)
+for _name in RECIPES:
+    _add_recipe(app, _name, RECIPES.summary(_name))
 
 
 def _train(
     recipe: str, out: Path, file: Path | None, overrides: list[str], resume: bool, dry_run: bool
 ) -> None:
-    from understudy.offload.config import resolve_config
     from understudy.run import RunDirectory
 
     run = RunDirectory.open(out) if resume else None
-    base = recipes.defaults(recipe) if run is None else run.settings()
-    config = resolve_config(base, file, overrides)
+    if run is None:
+        config = recipes.resolve_config(recipe, file, overrides)
+    else:
+        config = recipes.resumed_config(run, file, overrides)
     if config.recipe != recipe:
         raise ConfigError(
             f"recipe={config.recipe}: the command says {recipe}; use train {config.recipe}"
         )
-    if run is not None:
-        from understudy.offload.session import check_same
-
-        config = check_same(run, config)
     if dry_run:
         from understudy.offload.plan import plan_text
 
@@ -94,7 +96,7 @@ def _run(run: RunDirectory | None, out: Path, config: Config) -> None:
     from understudy.offload.team import join_team
     from understudy.report.offload.live import LiveDisplay
 
-    method = recipes.method(config.recipe)(config)
+    method = recipes.build_method(config)
     team = join_team(config.device)
     console = Console(quiet=not team.leads)
     try:

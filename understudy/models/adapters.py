@@ -7,10 +7,9 @@ one per projection, with A shared and B taken apart, and peft reads it under tra
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -21,6 +20,7 @@ from understudy.errors import CheckpointError, ConfigError
 from understudy.models import names
 from understudy.models.ask_head import AskHead
 from understudy.models.decoder import Decoder
+from understudy.models.lora import Lora
 from understudy.models.request import ends
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -35,27 +35,7 @@ _CHANGE_BASE = ("pissa", "olora", "loftq", "corda")
 _PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
-class LoraSettings(Protocol):
-    """What a low-rank adapter is made with; rank 0 is none."""
-
-    @property
-    def rank(self) -> int: ...
-
-    @property
-    def alpha(self) -> float: ...
-
-    @property
-    def targets(self) -> Sequence[str]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Lora:
-    rank: int
-    alpha: float = 32.0
-    targets: tuple[str, ...] = ()  # names of linear layers; none: all of a block
-
-
-def adapt(model: nn.Module, lora: LoraSettings, ask: int, train_row: bool, seed: int) -> Lora:
+def adapt(model: nn.Module, lora: Lora, ask: int, train_row: bool, seed: int) -> Lora:
     """Freeze a model and give it adapters in float32, and its head a trainable row to ask.
 
     Returned are the settings with the layers' names as transformers has them.
@@ -92,7 +72,7 @@ def adapt(model: nn.Module, lora: LoraSettings, ask: int, train_row: bool, seed:
             parameter.data = parameter.data.float()
     if train_row and head.bias is None:  # peft leaves a bias out beside a trained row
         _set_head(model, AskHead(head, ask))
-    return Lora(lora.rank, lora.alpha, named)
+    return Lora(rank=lora.rank, alpha=lora.alpha, targets=named)
 
 
 def _linear_names(model: nn.Module) -> list[str]:
@@ -203,7 +183,7 @@ def read_config(folder: Path) -> tuple[str, Lora, bool]:
         raw = json.loads(path.read_text())
         base, revision = raw["base_model_name_or_path"], raw.get("revision")
         targets = raw["target_modules"] or ()
-        lora = Lora(raw["r"], raw["lora_alpha"], tuple(targets))
+        lora = Lora(rank=raw["r"], alpha=raw["lora_alpha"], targets=tuple(targets))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path}: cannot be read ({error}); copy it again") from error
     if raw.get("peft_type") != "LORA":

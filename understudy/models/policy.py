@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from understudy.errors import ConfigError
 from understudy.models import adapters
-from understudy.models.adapters import Lora, LoraSettings
 from understudy.models.checkpoint import (
     NotBuiltInError,
     load_decoder,
@@ -23,6 +22,7 @@ from understudy.models.checkpoint import (
 )
 from understudy.models.decoder import Decoder
 from understudy.models.hub import is_hub_name
+from understudy.models.lora import Lora
 from understudy.models.request import give_request
 from understudy.models.sampling import Completions, Drawing, Prompts, Stops, Written, sample
 from understudy.models.scoring import score
@@ -65,7 +65,7 @@ class Policy:
         device: str = "cpu",
         bf16: bool = False,
         *,
-        lora: LoraSettings | None = None,
+        lora: Lora | None = None,
         backend: Backend = "auto",
         dtype: Dtype = "float32",
         checkpointing: bool = False,

@@ -4,53 +4,59 @@ Pure functions over tensors.  No configuration, no state and no logging; the tra
 those and calls these.
 """
 
-from understudy.objectives.advantages import (
-    batch_std_advantage,
-    centre,
-    dual_advantage,
-    gapg_filter,
-    group_std_advantage,
-    has_signal,
-    scaled_advantage,
-)
-from understudy.objectives.dual import (
-    LARGEST_SHIFT,
-    ask_guide,
-    ask_targets,
-    clearing_price,
-    dual_step,
-    logit_shift,
-    proportional_integral_step,
-    rate_anchor,
-    sequence_ask_probability,
-)
-from understudy.objectives.policy_gradient import (
-    clip_fraction,
-    clipped_policy_loss,
-    k3_divergence,
-    mean_of_groups,
-    mean_of_sequence_means,
-    mean_of_tokens,
-    mean_over_max_length,
-    reduce_loss,
-    reinforce_loss,
-)
-from understudy.objectives.privacy import clip_factor, epsilon, zero_concentrated
-from understudy.objectives.sharing import (
-    curvature_penalty,
-    curvature_target,
-    fisher_diagonal,
-    fisher_interpolation,
-    neighbourhood_mean,
-    proximal_penalty,
-)
-from understudy.objectives.similarity import (
-    class_overlap,
-    largest_remainder,
-    leep,
-    nearest,
-    query_scores,
-)
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from understudy.objectives.advantages import (
+        batch_std_advantage,
+        centre,
+        dual_advantage,
+        gapg_filter,
+        group_std_advantage,
+        has_signal,
+        scaled_advantage,
+    )
+    from understudy.objectives.dual import (
+        LARGEST_SHIFT,
+        ask_guide,
+        ask_targets,
+        clearing_price,
+        dual_step,
+        logit_shift,
+        proportional_integral_step,
+        rate_anchor,
+        sequence_ask_probability,
+    )
+    from understudy.objectives.policy_gradient import (
+        clip_fraction,
+        clipped_policy_loss,
+        k3_divergence,
+        mean_of_groups,
+        mean_of_sequence_means,
+        mean_of_tokens,
+        mean_over_max_length,
+        reduce_loss,
+        reinforce_loss,
+    )
+    from understudy.objectives.privacy import clip_factor, epsilon, zero_concentrated
+    from understudy.objectives.sharing import (
+        curvature_penalty,
+        curvature_target,
+        fisher_diagonal,
+        fisher_interpolation,
+        neighbourhood_mean,
+        proximal_penalty,
+    )
+    from understudy.objectives.similarity import (
+        class_overlap,
+        largest_remainder,
+        leep,
+        nearest,
+        query_scores,
+    )
 
 __all__ = [
     "LARGEST_SHIFT",
@@ -93,3 +99,22 @@ __all__ = [
     "sequence_ask_probability",
     "zero_concentrated",
 ]
+
+_MODULES = (
+    "advantages",
+    "dual",
+    "policy_gradient",
+    "privacy",
+    "sharing",
+    "similarity",
+)
+
+
+def __getattr__(name: str) -> Any:
+    """Loaded when first used: a recipe's settings are read without torch."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    for module in _MODULES:
+        found = vars(import_module(f"{__name__}.{module}"))
+        globals().update({key: found[key] for key in __all__ if key in found})
+    return globals()[name]

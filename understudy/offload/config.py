@@ -1,18 +1,26 @@
-"""Every setting of a run, with its meaning where it stands.
+"""The settings that every recipe of the loop reads, each with its meaning.
 
 The command line's help, the YAML files and docs/config.md all derive from these models.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from understudy.settings import Section, check_settings, resolve_settings
+from understudy.models.lora import Lora
+from understudy.offload.rewards import RewardConfig
+from understudy.routing import ROUTERS
+from understudy.sandbox.settings import SandboxSettings
+from understudy.settings import Kinds, KindSection, Section
 from understudy.tasks.data import DataConfig
+
+LossType = Literal["dagrpo", "grpo", "dapo", "dr_grpo"]
+# Recipes with other defaults for these describe them in the same words.
+LOSS_TYPE = "how token losses are averaged; dagrpo: over prompts * (group - 1)"
+ROUTER = "who decides which question leaves when the model serves"
+DISTILL = "weight of learning from verified cloud answers"
 
 
 class Faults(Section):
@@ -75,67 +83,12 @@ class CloudConfig(Section):
     http: HttpConfig = Field(HttpConfig(), description="an OpenAI-compatible endpoint")
 
 
-class RewardConfig(Section):
-    """What a response is worth."""
-
-    local: float = Field(1.0, description="right by itself")
-    cloud: float = Field(1.0, description="right because the cloud was asked")
-    format: float = Field(0.0, description="wrong, but with an answer in the right form")
-    functions: list[str] = Field(
-        [], description="your own reward functions, TRL's signature: module:name or file.py:name"
-    )
-    weights: list[float] = Field([], description="their weights; none given: 1 each")
-
-    @model_validator(mode="after")
-    def _compatible(self) -> RewardConfig:
-        if self.weights and len(self.weights) != len(self.functions):
-            raise ValueError(
-                f"weights={self.weights}: give one for each of functions={self.functions}, or none"
-            )
-        return self
-
-
-class LoraSection(Section):
-    """Low-rank adapters beside frozen weights, in place of training all of them."""
-
-    rank: int = Field(0, ge=0, description="rank of the adapters; 0: all weights are trained")
-    alpha: float = Field(32.0, gt=0, description="their scale is alpha / rank")
-    targets: list[str] = Field([], description="names of linear layers; none given: all of a block")
-
-
-class SandboxConfig(Section):
-    """Where programs that a model wrote are run."""
-
-    allow_unsafe_code: bool = Field(
-        False, description="run them without bubblewrap, on your own responsibility"
-    )
-
-
-class PriceConfig(Section):
-    """The price of asking (lambda) and what holds the rate of asking to the budget."""
-
-    initial: float = Field(0.5, ge=0, description="the price before the first step (lambda_0)")
-    rate: float = Field(0.01, ge=0, description="step of the dual ascent (eta; Ki of a PI price)")
-    gain: float = Field(0.0, ge=0, description="proportional gain of a PI price (Kp)")
-    maximum: float = Field(1.2, gt=0, description="largest price of a PI or clearing price")
-    smoothing: float = Field(0.9, ge=0, lt=1, description="memory of the smoothed estimates")
-    rule: Literal["clearing", "proportional-integral"] = Field(
-        "clearing", description="how recipe understudy sets its price"
-    )
-    shift: bool = Field(True, description="hold the rate by a shift of the request's logit")
-    anchor: float = Field(0.0, ge=0, description="weight of the rate anchor (kappa)")
-    guide: float = Field(1.0, ge=0, description="weight of the guide, question by question")
-    guide_temperature: float = Field(
-        0.2, gt=0, description="softness of the guide: the gain of asking that doubles as noise"
-    )
-    spare: bool = Field(True, description="ask less than the budget where asking stops paying")
-    filter_ratio: float = Field(3 / 7, ge=0, description="rho of GAPG's prompt filter")
-
-
 class Config(Section):
-    """One run, complete: the same settings and seed give the same numbers."""
+    """What every recipe reads. A recipe's own settings are a subclass, beside its code."""
 
-    recipe: str = Field("understudy", description="the method")
+    recipe: str = Field(
+        "understudy", description="the method: a recipe, module:Name or path/to/file.py:Name"
+    )
     model: str = Field(
         "tiny", description="'tiny', a transformers checkpoint's folder, or a hub id"
     )
@@ -153,19 +106,21 @@ class Config(Section):
     sampler_options: dict[str, Any] = Field(
         {}, description="for vllm.LLM, such as max_model_len or gpu_memory_utilization"
     )
-    lora: LoraSection = Field(LoraSection(), description="adapters instead of all weights")
+    lora: Lora = Field(Lora(), description="adapters instead of all weights")
     data: dict[str, DataConfig] = Field(
         {}, description="data sets by name, for the phases of a stream; docs/tasks.md"
     )
-    sandbox: SandboxConfig = Field(SandboxConfig(), description="where programs are run")
+    sandbox: SandboxSettings = Field(SandboxSettings(), description="where programs are run")
     cloud: CloudConfig = Field(CloudConfig(), description="who is asked for help")
+    router: Annotated[KindSection, Kinds(ROUTERS, "own")] = Field(
+        "own", validate_default=True, description=ROUTER
+    )
     stream: str | list[Any] = Field(
         "switching", description="a shipped stream, a YAML file, or a list of phases"
     )
     budget: float = Field(
         0.3, ge=0, le=1, description="share allowed to ask (tau) where a phase sets none"
     )
-    price: PriceConfig = Field(PriceConfig(), description="the price of asking")
     reward: RewardConfig = Field(RewardConfig(), description="what a response is worth")
     steps: int | None = Field(None, ge=1, description="steps of every phase, instead of its own")
     batch_size: int = Field(32, ge=1, description="prompts in a step, of each process")
@@ -181,16 +136,11 @@ class Config(Section):
     )
     max_grad_norm: float = Field(1.0, gt=0, description="gradients are clipped to this norm")
     num_iterations: int = Field(1, ge=1, description="updates on each batch of responses")
-    loss_type: Literal["dagrpo", "grpo", "dapo", "dr_grpo"] = Field(
-        "dagrpo", description="how token losses are averaged; dagrpo: over prompts * (group - 1)"
-    )
-    scale_rewards: Literal["none", "group", "batch"] = Field(
-        "none", description="what the centred advantage is divided by, in recipes grpo and shaped"
-    )
+    loss_type: LossType = Field("dagrpo", description=LOSS_TYPE)
     epsilon: float | None = Field(None, gt=0, description="clip of the ratio; null: no ratio")
     epsilon_high: float | None = Field(None, gt=0, description="upper clip, if another (DAPO)")
     beta: float = Field(0.0, ge=0, description="weight of the KL to the model before training")
-    distill: float = Field(0.0, ge=0, description="weight of learning from verified cloud answers")
+    distill: float = Field(0.0, ge=0, description=DISTILL)
     eval_queries: int = Field(512, ge=1, description="test questions per task and evaluation")
     calibration_queries: int = Field(1024, ge=1, description="validation questions per threshold")
     checkpoint_every: int = Field(50, ge=1, description="steps between checkpoints")
@@ -208,11 +158,3 @@ class Config(Section):
         if self.num_iterations > 1 and self.epsilon is None:
             raise ValueError(f"num_iterations={self.num_iterations} needs epsilon, which is null")
         return self
-
-
-def resolve_config(defaults: Mapping[str, Any], file: Path | None, overrides: list[str]) -> Config:
-    return resolve_settings(Config, defaults, file, overrides)
-
-
-def check_config(settings: Mapping[str, Any]) -> Config:
-    return check_settings(Config, settings)

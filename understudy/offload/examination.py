@@ -181,6 +181,12 @@ def pooled(calibrations: Sequence[Calibration]) -> Calibration:
     return Calibration(right, np.concatenate([calibration.margin for calibration in calibrations]))
 
 
+def spares(config: Config) -> bool:
+    """Whether less than the budget may be asked."""
+    spare: bool = getattr(getattr(config, "price", None), "spare", True)
+    return spare
+
+
 def examine_phase(
     candidate: Candidate, examiner: Examiner, phase: Phase, config: Config, key: str
 ) -> tuple[Calibration, dict[str, Any]]:
@@ -195,7 +201,7 @@ def examine_phase(
     )
     validation = examiner.tasks.exam(phase, config.calibration_queries, "validation", key)
     calibration = calibrate(policy, examiner, validation, longest)
-    threshold = calibration.threshold(budget, config.price.spare)
+    threshold = calibration.threshold(budget, spares(config))
     test = examiner.tasks.exam(phase, config.eval_queries, "test", key)
     exam = examine(policy, examiner, test, longest)
     shift = candidate.shift * config.temperature

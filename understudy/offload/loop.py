@@ -17,7 +17,7 @@ from understudy.models.policy import Policy
 from understudy.models.sampling import Completions, Drawing
 from understudy.objectives import sequence_ask_probability
 from understudy.offload.config import Config
-from understudy.offload.examination import Calibration, Candidate, examine_phase, pooled
+from understudy.offload.examination import Calibration, Candidate, examine_phase, pooled, spares
 from understudy.offload.learn import Batch, Lesson, Tally, learn
 from understudy.offload.measure import step_metrics
 from understudy.offload.method import Method
@@ -197,7 +197,7 @@ def evaluate(
     row = {
         "after_phase": after,
         "step": state.step,
-        "threshold": pooled(known).threshold(budget, config.price.spare),
+        "threshold": pooled(known).threshold(budget, spares(config)),
         "tasks": [cell for _, cell in exams],
     }
     state.matrix.append(row)

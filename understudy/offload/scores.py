@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from understudy.offload.config import RewardConfig
+from understudy.offload.rewards import Reward, RewardConfig
 from understudy.types import Problem, Reply
 
 
@@ -62,17 +62,6 @@ class Checker(Protocol):
     ) -> Sequence[float | None]: ...
 
     def answer(self, problem: Problem, completion: str) -> str | None: ...
-
-
-class Reward(Protocol):
-    """A reward function of the user's own."""
-
-    @property
-    def name(self) -> str: ...
-
-    def values(
-        self, problems: Sequence[Problem], completions: Sequence[str]
-    ) -> Sequence[float | None]: ...
 
 
 @dataclass(frozen=True, slots=True)

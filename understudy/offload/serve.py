@@ -16,7 +16,7 @@ from understudy.offload.config import Config
 from understudy.offload.examination import Candidate, Examiner, examine_phase, greedy
 from understudy.offload.method import Serving
 from understudy.offload.phases import budget_of, phases_of
-from understudy.offload.session import saved_config, trained_policy
+from understudy.offload.session import trained_policy
 from understudy.offload.start import build_cloud, build_tasks
 from understudy.offload.state import saved_dual
 from understudy.run import RunDirectory
@@ -26,10 +26,9 @@ from understudy.types import Problem
 
 
 def answer_question(
-    run: RunDirectory, serving: Serving, question: str, task: str | None = None
+    run: RunDirectory, config: Config, serving: Serving, question: str, task: str | None = None
 ) -> dict[str, Any]:
     """Answer locally, or ask: who answered, why, and what it cost."""
-    config = saved_config(run)
     policy, folder = trained_policy(run, config)
     torch.set_num_threads(config.threads)
     with closing(build_tasks(config, policy)) as tasks:
@@ -98,12 +97,13 @@ def _help(config: Config, tasks: Tasks, problem: Problem, lead: str) -> dict[str
     return cost | {"answer": answer, "answered_by": "cloud", "why": lead}
 
 
-def examine_run(run: RunDirectory, serving: Serving, problems: int) -> list[dict[str, Any]]:
+def examine_run(
+    run: RunDirectory, config: Config, serving: Serving, problems: int
+) -> list[dict[str, Any]]:
     """A graded cell per task of the run's stream, thresholds fitted anew on as many questions.
 
     Unlike the rows of a matrix these questions are drawn apart from the run's own evaluations.
     """
-    config = saved_config(run)
     policy, folder = trained_policy(run, config)
     torch.set_num_threads(config.threads)
     examined = config.model_copy(update={"eval_queries": problems, "calibration_queries": problems})

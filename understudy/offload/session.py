@@ -13,7 +13,7 @@ from understudy.files import write_folder
 from understudy.link import ReplyLog
 from understudy.models.policy import Policy
 from understudy.offload.alarms import Alarms
-from understudy.offload.config import Config, check_config
+from understudy.offload.config import Config
 from understudy.offload.loop import train
 from understudy.offload.method import Method
 from understudy.offload.phases import ends, phases_of, settled
@@ -22,7 +22,6 @@ from understudy.offload.state import State, load_state, save_state
 from understudy.offload.summary import summarise
 from understudy.offload.team import ALONE, Team
 from understudy.run import RunDirectory
-from understudy.settings import check_unchanged
 
 
 class Display(Protocol):
@@ -71,17 +70,6 @@ def _logged(state: State, run: RunDirectory) -> State:
         cloud=MeteredCloud(cloud, log=ReplyLog(run.replies)),
         examiner=MeteredCloud(examiner, log=ReplyLog(run.examination_replies)),
     )
-
-
-def saved_config(run: RunDirectory) -> Config:
-    return check_config(run.settings())
-
-
-def check_same(run: RunDirectory, asked: Config) -> Config:
-    """The run's own settings, if those asked for are the same."""
-    kept = saved_config(run)
-    check_unchanged(kept, settled(asked), run.path)
-    return kept
 
 
 def trained_policy(run: RunDirectory, config: Config) -> tuple[Policy, Path]:

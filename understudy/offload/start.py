@@ -13,14 +13,14 @@ from understudy.clouds.prices import load_prices
 from understudy.errors import ConfigError
 from understudy.models.policy import Policy
 from understudy.models.vllm import VllmEngine
-from understudy.offload.config import CloudConfig, Config, Faults, RewardConfig
+from understudy.offload.config import CloudConfig, Config, Faults
 from understudy.offload.method import Method
 from understudy.offload.phases import phases_of
-from understudy.offload.scores import Reward, Valuation
+from understudy.offload.rewards import build_rewards
+from understudy.offload.scores import Valuation
 from understudy.offload.state import State
 from understudy.offload.team import ALONE, Team, own_device
 from understudy.tasks import FAMILIES, LEVELS, Tasks, open_tasks
-from understudy.tasks.rewards import load_reward
 from understudy.types import AnswerKey, Cloud
 
 
@@ -76,19 +76,6 @@ def build_tasks(config: Config, policy: Policy) -> Tasks:
     tasks = open_tasks(config.data, allow_unsafe_code=config.sandbox.allow_unsafe_code)
     length = config.max_completion_length
     return tasks.fitting(lambda problem: policy.fits(problem.prompt, problem.instruction, length))
-
-
-def build_rewards(config: RewardConfig) -> tuple[tuple[Reward, float], ...]:
-    """The user's own reward functions, with their weights."""
-    weights = config.weights or [1.0] * len(config.functions)
-    rewards = [load_reward(spec) for spec in config.functions]
-    names = [reward.name for reward in rewards]
-    if twice := {name for name in names if names.count(name) > 1}:
-        raise ConfigError(
-            f"reward.functions={config.functions}: two are called {min(twice)}; "
-            "their metrics go by name, so rename one"
-        )
-    return tuple(zip(rewards, weights, strict=True))
 
 
 def check_device(name: str) -> None:

@@ -1,42 +1,105 @@
-"""One readable method per file, by name. A recipe is loaded when it is used."""
+"""One readable method per file, found by name; settings of a run, checked by the recipe's own."""
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from understudy.errors import ConfigError
+from understudy.errors import RunError
+from understudy.registry import Registry
 
 if TYPE_CHECKING:
     from understudy.offload.config import Config
     from understudy.offload.method import Method
+    from understudy.run import RunDirectory
 
-NAMES = {
-    "understudy": "ours: a shifted request, a clearing price, a budget that is a bound",
-    "dagrpo": "DA-GRPO as published: dual advantage, integral price",
-    "gapg": "GAPG: a lower reward for help, prompts filtered",
-    "grpo": "GRPO on the task alone; help goes to random questions",
-    "shaped": "GRPO with a fixed price inside the reward",
-}
+DEFAULT = "understudy"
+RECIPES = Registry(
+    "recipe",
+    {
+        "understudy": (
+            "understudy.recipes.understudy:Understudy",
+            "ours: a shifted request, a clearing price, a budget that is a bound",
+        ),
+        "dagrpo": (
+            "understudy.recipes.dagrpo:DualAdvantage",
+            "DA-GRPO as published: dual advantage, integral price",
+        ),
+        "gapg": (
+            "understudy.recipes.gapg:FilteredPolicyGradient",
+            "GAPG: a lower reward for help, prompts filtered",
+        ),
+        "grpo": (
+            "understudy.recipes.grpo:TaskOnly",
+            "GRPO on the task alone; help goes to random questions",
+        ),
+        "shaped": (
+            "understudy.recipes.shaped:ShapedReward",
+            "GRPO with a fixed price inside the reward",
+        ),
+    },
+)
 
 
-def defaults(name: str) -> Mapping[str, Any]:
-    """The settings in which a recipe differs from the general defaults."""
-    return {**_module(name).DEFAULTS, "recipe": name}
+def load_method(recipe: str) -> type[Method]:
+    """The class of a recipe that ships, or of a stranger's, as file.py:Name."""
+    found: type[Method] = RECIPES.load(recipe)
+    return found
 
 
-def method(name: str) -> Callable[[Config], Method]:
-    """The recipe's class: called with a Config it gives a Method."""
-    made: Callable[[Config], Method] = _module(name).METHOD
-    return made
+def build_method(config: Config) -> Method:
+    return load_method(config.recipe)(config)
 
 
-def check_name(name: str) -> None:
-    if name not in NAMES:
-        raise ConfigError(f"recipe {name}: unknown; choose from {', '.join(NAMES)}")
+def resolve_config(recipe: str | None, file: Path | None, overrides: Sequence[str]) -> Config:
+    """A run's settings: the recipe's defaults, then a YAML file, then `key=value` overrides."""
+    from understudy.settings import gathered_settings
+
+    named = {} if recipe is None else {"recipe": recipe}
+    return check_config(gathered_settings(named, file, overrides))
 
 
-def _module(name: str) -> Any:
-    check_name(name)
-    return importlib.import_module(f"understudy.recipes.{name}")
+def check_config(settings: Mapping[str, Any]) -> Config:
+    """The settings as those of their recipe; one that would have no effect is refused."""
+    from understudy.settings import check_settings
+
+    recipe = str(settings.get("recipe", DEFAULT))
+    return check_settings(load_method(recipe).Settings, {"recipe": recipe, **settings}, _others)
+
+
+def saved_config(run: RunDirectory) -> Config:
+    """The settings of a run, all of which stand in its directory."""
+    settings = run.settings()
+    config = check_config(settings)
+    if missing := _missing(config.model_dump(mode="json"), settings):
+        raise RunError(f"{run.config}: {missing} is missing; restore the file, or start a new run")
+    return config
+
+
+def resumed_config(run: RunDirectory, file: Path | None, overrides: Sequence[str]) -> Config:
+    """The settings of a run that is to go on; others than it has are refused."""
+    from understudy.offload.phases import settled
+    from understudy.settings import check_unchanged, gathered_settings
+
+    kept = saved_config(run)
+    asked = check_config(gathered_settings(kept.model_dump(mode="json"), file, overrides))
+    check_unchanged(kept, settled(asked), run.path)
+    return kept
+
+
+def _others() -> Iterator[tuple[str, type[Config]]]:
+    """The settings of every recipe that ships, to say where one belongs."""
+    return ((f"recipe {name}", load_method(name).Settings) for name in RECIPES)
+
+
+def _missing(wanted: Mapping[str, Any], given: Mapping[str, Any], prefix: str = "") -> str:
+    """The first key of a whole configuration that a given one lacks; '' if there is none."""
+    for key, value in wanted.items():
+        if key not in given:
+            return f"{prefix}{key}"
+        below = given[key]
+        nested = isinstance(value, Mapping) and isinstance(below, Mapping)
+        if nested and (found := _missing(value, below, f"{prefix}{key}.")):
+            return found
+    return ""

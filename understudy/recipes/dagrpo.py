@@ -12,32 +12,41 @@ its likeliest next token.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, ClassVar
 
-from torch import Tensor
+from pydantic import Field
 
-from understudy.objectives import dual_advantage, dual_step
+from understudy import objectives
 from understudy.offload.config import Config
-from understudy.offload.method import Dual, Method, Serving, Unregularised
-from understudy.offload.scores import Scores
+from understudy.offload.method import Dual, Method, Serving
+from understudy.settings import Section
 
-DEFAULTS: dict[str, Any] = {}
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from understudy.offload.scores import Scores
 
 
-@dataclass(frozen=True)
-class DualAdvantage(Unregularised):
-    config: Config
-    serving: Serving = "own"
+class Price(Section):
+    """The price of asking (lambda)."""
+
+    initial: float = Field(0.5, ge=0, description="the price before the first step (lambda_0)")
+    rate: float = Field(0.01, ge=0, description="step of the dual ascent (eta)")
+
+
+class DualAdvantage(Method):
+    class Settings(Config):
+        price: Price = Field(Price(), description="the price of asking")
+
+    config: Settings
+    serving: ClassVar[Serving] = "own"
 
     def start(self) -> Dual:
         return Dual(price=self.config.price.initial)
 
     def advantage(self, scores: Scores, dual: Dual) -> Tensor:
-        return dual_advantage(scores.reward, scores.asked, dual.price, scores.valid)
+        return objectives.dual_advantage(scores.reward, scores.asked, dual.price, scores.valid)
 
     def next_dual(self, dual: Dual, scores: Scores, budget: float) -> Dual:
-        return Dual(dual_step(dual.price, scores.usage, budget, self.config.price.rate))
-
-
-METHOD: type[Method] = DualAdvantage
+        rate = self.config.price.rate
+        return Dual(objectives.dual_step(dual.price, scores.usage, budget, rate))

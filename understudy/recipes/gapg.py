@@ -13,36 +13,49 @@ allowed share are answered locally.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from torch import Tensor
+from pydantic import Field
 
-from understudy.objectives import centre, gapg_filter
-from understudy.offload.config import Config
-from understudy.offload.method import Dual, Method, Serving, Unregularised
-from understudy.offload.scores import Scores
+from understudy import objectives
+from understudy.offload.config import ROUTER, Config
+from understudy.offload.method import Dual, Method, Serving
+from understudy.offload.rewards import RewardConfig
+from understudy.routing import ROUTERS
+from understudy.settings import Kinds, KindSection, Section
 
-# alpha_c of the paper's 1.5B model.
-DEFAULTS: dict[str, Any] = {"reward": {"local": 1.0, "cloud": 0.3}}
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from understudy.offload.scores import Scores
 
 
-@dataclass(frozen=True)
-class FilteredPolicyGradient(Unregularised):
-    config: Config
-    serving: Serving = "capped"
+class Filter(Section):
+    """Which prompts are learnt from."""
 
-    def start(self) -> Dual:
-        return Dual(price=0.0)
+    filter_ratio: float = Field(3 / 7, ge=0, description="rho of GAPG's prompt filter")
+
+
+class Reward(RewardConfig):
+    """What a response is worth; help is worth alpha_c of the paper's 1.5B model."""
+
+    cloud: float = Field(0.3, description="right because the cloud was asked")
+
+
+class FilteredPolicyGradient(Method):
+    class Settings(Config):
+        router: Annotated[KindSection, Kinds(ROUTERS, "capped")] = Field(
+            "capped", validate_default=True, description=ROUTER
+        )
+        price: Filter = Field(Filter(), description="which prompts are learnt from")
+        reward: Reward = Field(Reward(), description="what a response is worth")
+
+    config: Settings
+    serving: ClassVar[Serving] = "capped"
 
     def advantage(self, scores: Scores, dual: Dual) -> Tensor:
         local_success = scores.local_right.any(dim=1)
         cloud_success = scores.asked.any(dim=1) & scores.cloud_right
-        kept = gapg_filter(local_success, cloud_success, self.config.price.filter_ratio)
-        return centre(scores.reward, scores.valid) * kept[:, None]
-
-    def next_dual(self, dual: Dual, scores: Scores, budget: float) -> Dual:
-        return dual
-
-
-METHOD: type[Method] = FilteredPolicyGradient
+        ratio = self.config.price.filter_ratio
+        kept = objectives.gapg_filter(local_success, cloud_success, ratio)
+        return objectives.centre(scores.reward, scores.valid) * kept[:, None]

@@ -11,33 +11,39 @@ every way of choosing must beat.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from torch import Tensor
+from pydantic import Field
 
-from understudy.objectives import scaled_advantage
-from understudy.offload.config import Config
-from understudy.offload.method import Dual, Method, Serving, Unregularised
-from understudy.offload.scores import Scores
+from understudy import objectives
+from understudy.offload.config import LOSS_TYPE, ROUTER, Config, LossType
+from understudy.offload.method import Dual, Method, Serving
+from understudy.routing import ROUTERS
+from understudy.settings import Kinds, KindSection
 
-DEFAULTS: dict[str, Any] = {"scale_rewards": "group", "loss_type": "grpo"}
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from understudy.offload.scores import Scores
+
 _NEVER = float("-inf")
 
 
-@dataclass(frozen=True)
-class TaskOnly(Unregularised):
-    config: Config
-    serving: Serving = "random"
+class TaskOnly(Method):
+    class Settings(Config):
+        router: Annotated[KindSection, Kinds(ROUTERS, "random")] = Field(
+            "random", validate_default=True, description=ROUTER
+        )
+        loss_type: LossType = Field("grpo", description=LOSS_TYPE)
+        scale_rewards: Literal["none", "group", "batch"] = Field(
+            "group", description="what the centred advantage is divided by"
+        )
+
+    config: Settings
+    serving: ClassVar[Serving] = "random"
 
     def start(self) -> Dual:
         return Dual(price=0.0, shift=_NEVER)
 
     def advantage(self, scores: Scores, dual: Dual) -> Tensor:
-        return scaled_advantage(scores.reward, self.config.scale_rewards, scores.valid)
-
-    def next_dual(self, dual: Dual, scores: Scores, budget: float) -> Dual:
-        return dual
-
-
-METHOD: type[Method] = TaskOnly
+        return objectives.scaled_advantage(scores.reward, self.config.scale_rewards, scores.valid)

@@ -12,33 +12,41 @@ cancels it wherever all rewards are equal.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from torch import Tensor
+from pydantic import Field
 
-from understudy.objectives import scaled_advantage
-from understudy.offload.config import Config
-from understudy.offload.method import Dual, Method, Serving, Unregularised
-from understudy.offload.scores import Scores
+from understudy import objectives
+from understudy.offload.config import LOSS_TYPE, Config, LossType
+from understudy.offload.method import Dual, Method, Serving
+from understudy.settings import Section
 
-DEFAULTS: dict[str, Any] = {"scale_rewards": "group", "loss_type": "grpo"}
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from understudy.offload.scores import Scores
 
 
-@dataclass(frozen=True)
-class ShapedReward(Unregularised):
-    config: Config
-    serving: Serving = "own"
+class Price(Section):
+    """The price of asking."""
+
+    initial: float = Field(0.5, ge=0, description="the price, which stays as it is")
+
+
+class ShapedReward(Method):
+    class Settings(Config):
+        price: Price = Field(Price(), description="the price of asking")
+        loss_type: LossType = Field("grpo", description=LOSS_TYPE)
+        scale_rewards: Literal["none", "group", "batch"] = Field(
+            "group", description="what the centred advantage is divided by"
+        )
+
+    config: Settings
+    serving: ClassVar[Serving] = "own"
 
     def start(self) -> Dual:
         return Dual(price=self.config.price.initial)
 
     def advantage(self, scores: Scores, dual: Dual) -> Tensor:
         shaped = scores.reward - dual.price * scores.asked
-        return scaled_advantage(shaped, self.config.scale_rewards, scores.valid)
-
-    def next_dual(self, dual: Dual, scores: Scores, budget: float) -> Dual:
-        return dual
-
-
-METHOD: type[Method] = ShapedReward
+        return objectives.scaled_advantage(shaped, self.config.scale_rewards, scores.valid)

@@ -16,28 +16,57 @@ docs/understudy.md derives each line; `price.rule`, `price.shift`, `price.guide`
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-import torch
-from torch import Tensor
+from pydantic import Field, model_validator
 
-from understudy.objectives import (
-    LARGEST_SHIFT,
-    ask_guide,
-    ask_targets,
-    clearing_price,
-    dual_advantage,
-    logit_shift,
-    proportional_integral_step,
-    rate_anchor,
-)
-from understudy.offload.config import Config
+from understudy import objectives
+from understudy.offload.config import DISTILL, ROUTER, Config
 from understudy.offload.method import Method, Serving
-from understudy.offload.scores import Scores
+from understudy.routing import ROUTERS
+from understudy.settings import Kinds, KindSection, Section
 
-DEFAULTS: dict[str, Any] = {"price": {"rate": 0.02, "gain": 1.0}, "distill": 0.5}
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from understudy.offload.scores import Scores
+
 # A batch's own estimate of the right shift is noisy; half of it is taken.
 _SHIFT_STEP = 0.5
+
+
+class MarketPrice(Section):
+    """The price of asking (lambda), what holds the rate of asking to the budget, and the guide."""
+
+    rule: Literal["clearing", "proportional-integral"] = Field(
+        "clearing", description="how the price is set"
+    )
+    initial: float = Field(0.5, ge=0, description="the price before the first step (lambda_0)")
+    maximum: float = Field(1.2, gt=0, description="largest price")
+    smoothing: float = Field(0.9, ge=0, lt=1, description="memory of the smoothed estimates")
+    rate: float = Field(0.02, ge=0, description="Ki of rule proportional-integral")
+    gain: float = Field(1.0, ge=0, description="Kp of rule proportional-integral")
+    shift: bool = Field(True, description="hold the rate by a shift of the request's logit")
+    anchor: float = Field(0.0, ge=0, description="weight of the rate anchor (kappa)")
+    guide: float = Field(1.0, ge=0, description="weight of the guide, question by question")
+    guide_temperature: float = Field(
+        0.2, gt=0, description="softness of the guide: the gain of asking that doubles as noise"
+    )
+    spare: bool = Field(True, description="ask less than the budget where asking stops paying")
+
+    @model_validator(mode="after")
+    def _has_effect(self) -> MarketPrice:
+        """Refuse what is set and is not read."""
+        general = type(self).model_fields
+        for name, read, where in (
+            ("rate", self.rule != "clearing", "rule=proportional-integral"),
+            ("gain", self.rule != "clearing", "rule=proportional-integral"),
+            ("guide_temperature", self.guide > 0, "guide above 0"),
+        ):
+            value = getattr(self, name)
+            if not read and value != general[name].default:
+                raise ValueError(f"{name}={value} has an effect with {where} only; leave it out")
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +82,23 @@ class Market:
     failures: float = 1.0
 
 
-@dataclass(frozen=True)
-class Understudy:
-    config: Config
-    serving: Serving = "calibrated"
+class Understudy(Method):
+    class Settings(Config):
+        router: Annotated[KindSection, Kinds(ROUTERS, "calibrated")] = Field(
+            "calibrated", validate_default=True, description=ROUTER
+        )
+        price: MarketPrice = Field(MarketPrice(), description="the price of asking")
+        distill: float = Field(0.5, ge=0, description=DISTILL)
+
+    config: Settings
+    serving: ClassVar[Serving] = "calibrated"
 
     def start(self) -> Market:
         initial = self.config.price.initial
         return Market(price=initial, integral=initial)
 
     def advantage(self, scores: Scores, dual: Market) -> Tensor:
-        return dual_advantage(scores.reward, scores.asked, dual.price, scores.valid)
+        return objectives.dual_advantage(scores.reward, scores.asked, dual.price, scores.valid)
 
     @property
     def regularises(self) -> bool:
@@ -73,13 +108,15 @@ class Understudy:
         self, ask_probability: Tensor, scores: Scores, dual: Market, budget: float
     ) -> Tensor:
         setting, target = self.config.price, self._target(dual.failures, budget)
+        import torch
+
         terms = []
         if setting.anchor > 0:
-            terms.append(setting.anchor * rate_anchor(ask_probability.mean(), target))
+            terms.append(setting.anchor * objectives.rate_anchor(ask_probability.mean(), target))
         if setting.guide > 0:
             gain, known = gain_of_asking(scores)
-            wanted = ask_targets(gain[known], target, setting.guide_temperature)
-            terms.append(setting.guide * ask_guide(ask_probability[known], wanted))
+            wanted = objectives.ask_targets(gain[known], target, setting.guide_temperature)
+            terms.append(setting.guide * objectives.ask_guide(ask_probability[known], wanted))
         return torch.stack(terms).sum()
 
     def next_dual(self, dual: Market, scores: Scores, budget: float) -> Market:
@@ -89,7 +126,7 @@ class Understudy:
         if dual.usage is not None:
             usage = keep * dual.usage + (1 - keep) * usage
         target = self._target(failures, budget)
-        gained, spread = clearing_price(scores.reward, scores.asked, scores.valid)
+        gained, spread = objectives.clearing_price(scores.reward, scores.asked, scores.valid)
         covariance = keep * dual.covariance + gained
         variance = keep * dual.variance + spread
         if setting.rule == "clearing":
@@ -97,17 +134,17 @@ class Understudy:
             slope = covariance / variance if variance > 0 else dual.price
             price = min(max(slope, 0.0), setting.maximum)
         else:
-            price, integral = proportional_integral_step(
+            price, integral = objectives.proportional_integral_step(
                 dual.integral, usage - target, setting.gain, setting.rate, setting.maximum
             )
         shift = dual.shift
         if setting.shift and budget > 0:  # without a budget nobody asks, whatever the shift
             # The mean over tokens at which every response asks `target` times.
             chances = scores.token_ask_probability
-            shift += _SHIFT_STEP * logit_shift(
+            shift += _SHIFT_STEP * objectives.logit_shift(
                 chances, target * scores.asked.numel() / len(chances)
             )
-            shift = min(max(shift, -LARGEST_SHIFT), LARGEST_SHIFT)
+            shift = min(max(shift, -objectives.LARGEST_SHIFT), objectives.LARGEST_SHIFT)
         return Market(price, shift, integral, usage, covariance, variance, failures)
 
     def _target(self, failures: float, budget: float) -> float:
@@ -135,6 +172,3 @@ def gain_of_asking(scores: Scores) -> tuple[Tensor, Tensor]:
     local = (scores.reward * answered).sum(dim=1) / answered.sum(dim=1).clamp(min=1)
     cloud = (scores.reward * helped).sum(dim=1) / helped.sum(dim=1).clamp(min=1)
     return cloud - local, answered.any(dim=1) & helped.any(dim=1)
-
-
-METHOD: type[Method] = Understudy

@@ -1,0 +1,48 @@
+"""docs/config.md, the settings by their owner: `python -m understudy.cli.settings`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import groupby
+
+from understudy import recipes
+from understudy.offload.config import Config
+from understudy.report.settings import settings_table
+from understudy.settings import described_settings
+from understudy.share.variants import ShareRun
+
+_HEAD = """# Settings
+
+Generated from the code by `python -m understudy.cli.settings`. Set them with `--set key=value`
+(dots reach into sections), or in a YAML file given to `--config`. A setting that would have no
+effect is refused. `understudy train RECIPE --help` lists the settings of one recipe.
+
+## Of every recipe
+"""
+
+
+def settings_page() -> str:
+    common = described_settings(Config)
+    lines = [_HEAD, *settings_table(row for row in common if not row.owner)]
+    for recipe in recipes.RECIPES:
+        lines += _of_recipe(recipe)
+    for owner, rows in groupby((row for row in common if row.owner), lambda row: row.owner):
+        field, _, kind = owner.partition(" ")
+        lines += ["", f"## Of {owner}", "", f"They apply where `{field}.kind={kind}`.", ""]
+        lines += settings_table(rows)
+    lines += ["", "## Of agents that share", "", "What a file for `understudy share` may say.", ""]
+    lines += settings_table(described_settings(ShareRun))
+    return "\n".join(lines) + "\n"
+
+
+def _of_recipe(recipe: str) -> Iterator[str]:
+    """A recipe's own settings, and those with another default than in general."""
+    common = set(described_settings(Config))
+    own = described_settings(recipes.load_method(recipe).Settings)
+    changed = [row for row in own if row not in common and not row.owner]
+    yield from ("", f"## Of recipe {recipe}", "")
+    yield from settings_table(changed) if changed else ("It has none of its own.",)
+
+
+if __name__ == "__main__":
+    print(settings_page(), end="")
