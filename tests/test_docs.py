@@ -32,6 +32,7 @@ from understudy.run import RunDirectory
 from understudy.settings import check_settings, resolve_settings
 from understudy.share.session import new_share
 from understudy.share.variants import ShareRun, variants_of
+from understudy.tasks import FAMILIES
 from understudy.tasks.stream import load_stream
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -136,7 +137,7 @@ def parse(arguments: list[str], whole: bool) -> None:
         settings = [word for word in context.params["set_"] or [] if word != "KEY=VALUE"]
         config = resolve_config(path[1], None, settings)
         if not isinstance(config.stream, str) or "." not in config.stream:
-            load_stream(config.stream)
+            load_stream(config.stream, (*FAMILIES, *config.data))
     if path[0] == "share":
         given = [word for word in context.params["set_"] or [] if word != "KEY=VALUE"]
         resolve_settings(ShareRun, {}, None, [w for w in given if not w.endswith("=FOLDER")])

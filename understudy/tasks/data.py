@@ -16,7 +16,7 @@ from understudy.tasks.checker import Checker, Kind
 from understudy.tasks.extract import plain
 from understudy.tasks.family import Split
 from understudy.tasks.forms import FORMS, FormError, NoTestsError, ParsedRow, read_columns
-from understudy.tasks.rows import WHOLE, Row, rows_of_hub, rows_of_path
+from understudy.tasks.rows import WHOLE, Row, rows_of_function, rows_of_hub, rows_of_path
 from understudy.types import Problem
 
 FormName = Literal["gsm8k", "math", "mbpp", "humaneval", "taco", "choice", "label", "columns"]
@@ -56,7 +56,9 @@ class DataConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    path: str | None = Field(None, description="a file or folder: jsonl, json, csv, tsv, parquet")
+    path: str | None = Field(
+        None, description="a file or folder (jsonl, json, csv, tsv, parquet), or file.py:function"
+    )
     hub: str | None = Field(None, description="or its name for datasets.load_dataset")
     subset: str | None = Field(None, description="the hub's configuration, such as main")
     revision: str | None = Field(None, description="the hub's commit or tag")
@@ -117,9 +119,10 @@ def load_data(name: str, config: DataConfig) -> DataSet:
     form = config.form or guess_form(name, config)
     if config.hub is not None:
         rows = rows_of_hub(config.hub, config.subset, config.revision)
+    elif ":" in (path := config.path or "") and not Path(path).expanduser().exists():
+        rows = rows_of_function(f"data.{name}.path", path)
     else:
-        assert config.path is not None
-        rows = rows_of_path(Path(config.path).expanduser(), header_of(name, config))
+        rows = rows_of_path(Path(path).expanduser(), header_of(name, config))
     parsed = _divided(name, config, _read(name, form, config, rows))
     kind = config.checker if form == "columns" else FORMS[form].kind
     assert kind is not None

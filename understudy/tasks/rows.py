@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from understudy.errors import ConfigError
+from understudy.registry import named_function, reason_of
 
 Row = Mapping[str, Any]
 WHOLE = "all"  # the split of a file that is not divided
@@ -72,6 +73,29 @@ def rows_of_hub(name: str, subset: str | None, revision: str | None) -> dict[str
     except Exception as error:  # it raises what its parts raise: network, disk, parsing
         reason = " ".join(str(error).split())[:300]
         raise ConfigError(f"data set {name!r} cannot be loaded: {reason}") from error
+
+
+def rows_of_function(what: str, spec: str) -> dict[str, list[Row]]:
+    """Split name -> rows, of a function at 'module:name' or 'path/to/file.py:name'.
+
+    It returns rows by the name of their split, or rows alone, which are then divided. what: the
+    setting that names it.
+    """
+    function = named_function(what, spec)
+    try:
+        returned = function()
+        splits = returned if isinstance(returned, Mapping) else {WHOLE: returned}
+        found = {str(split): list(rows) for split, rows in splits.items()}
+    except Exception as error:  # a function of the user's own may raise anything
+        raise ConfigError(f"{what} {spec!r}: {reason_of(error)}") from error
+    for split, rows in found.items():
+        for number, row in enumerate(rows, start=1):
+            if not isinstance(row, Mapping):
+                kind = type(row).__name__
+                raise ConfigError(
+                    f"{what} {spec!r}: row {number} of {split} is of type {kind}; return mappings"
+                )
+    return found
 
 
 def _datasets() -> Any:
