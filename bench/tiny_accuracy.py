@@ -53,13 +53,14 @@ def accuracy(policy: Policy, tasks: Tasks, problems: list[Problem]) -> float:
 def ask_share(policy: Policy, problems: list[Problem], seed: int) -> float:
     """The share of responses, one per question, that ask at temperature 1."""
     drawing = Drawing(LONGEST)
-    prompts = sorted((problem.prompt for problem in problems), key=len)  # less padding
+    ordered = sorted(problems, key=lambda problem: len(problem.prompt))  # less padding
     asked = 0
-    for start in range(0, len(prompts), _PROMPTS_AT_ONCE):
-        part = policy.prompts(prompts[start : start + _PROMPTS_AT_ONCE])
+    for start in range(0, len(ordered), _PROMPTS_AT_ONCE):
+        some = ordered[start : start + _PROMPTS_AT_ONCE]
+        part = policy.prompts([problem.question for problem in some])
         uniforms = drawing.uniforms(len(part.ids), seed + start)
         asked += int(policy.sample(part, 1, drawing, uniforms).asked.sum())
-    return asked / len(prompts)
+    return asked / len(ordered)
 
 
 def measure(policy: Policy, tasks: Tasks, draws: int, seed: int) -> dict[str, Any]:

@@ -229,7 +229,9 @@ def compare(size: str, args: argparse.Namespace) -> Row:
 
 
 def prompt_tokens(config: Config, problems: list[Problem]) -> int:
-    _, mask = Tokens(resolve(config.model)).encode_prompts([problem.prompt for problem in problems])
+    _, mask = Tokens(resolve(config.model)).encode_questions(
+        [problem.question for problem in problems]
+    )
     return int(mask.sum())
 
 

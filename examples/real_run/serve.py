@@ -19,6 +19,7 @@ from aiohttp import web
 
 from understudy.models.policy import Policy
 from understudy.models.sampling import Drawing
+from understudy.types import Message, Question
 
 _LONGEST = 512
 
@@ -27,8 +28,7 @@ _LONGEST = 512
 class Waiting:
     """A question on its way to an answer: (text, prompt tokens, completion tokens, finished)."""
 
-    prompt: str
-    instruction: str
+    question: Question
     longest: int
     answer: asyncio.Future[tuple[str, int, int, bool]]
 
@@ -42,12 +42,10 @@ class Endpoint:
 
     async def chat(self, request: web.Request) -> web.Response:
         asked = await request.json()
-        said = {message["role"]: message["content"] for message in asked["messages"]}
+        turns = tuple(Message(each["role"], each["content"]) for each in asked["messages"])
         longest = asked.get("max_completion_tokens") or asked.get("max_tokens") or _LONGEST
         future = asyncio.get_running_loop().create_future()
-        question = Waiting(
-            said["user"], said.get("system", ""), min(int(longest), _LONGEST), future
-        )
+        question = Waiting(Question(turns), min(int(longest), _LONGEST), future)
         if self.too_long(question):
             error = {"message": "the question and its answer are too long", "code": 400}
             return web.json_response({"error": error}, status=400)
@@ -82,10 +80,10 @@ class Endpoint:
                     waiting.answer.set_result(answer)
 
     def too_long(self, asked: Waiting) -> bool:
-        return not self.policy.fits(asked.prompt, asked.instruction, _LONGEST)
+        return not self.policy.fits(asked.question, _LONGEST)
 
     def answers(self, batch: list[Waiting]) -> list[tuple[str, int, int, bool]]:
-        prompts = self.policy.prompts([w.prompt for w in batch], [w.instruction for w in batch])
+        prompts = self.policy.prompts([each.question for each in batch])
         # It is the one who is asked: it never asks in its turn.
         drawing = Drawing(max(w.longest for w in batch), 0.0, float("-inf"))
         drawn = self.policy.sample(prompts, 1, drawing)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.models.small import questions
 from understudy.models.checkpoint import save_decoder
 from understudy.models.decoder import Decoder
 from understudy.models.sampling import Prompts, Stops
@@ -60,4 +61,4 @@ def stops(tokens: Tokens) -> Stops:
 
 @pytest.fixture(scope="session")
 def prompts(tokens: Tokens) -> Prompts:
-    return Prompts(*tokens.encode_prompts(TEXTS))
+    return Prompts(*tokens.encode_questions(questions(*TEXTS)))

@@ -10,6 +10,8 @@ import torch
 import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
+from understudy.types import Question
+
 LINES = [
     "Tom has 3 pens and buys 4. How many pens has he now? 3 + 4 = 7",
     "If you cannot solve it, write exactly this instead of an answer:",
@@ -95,3 +97,7 @@ def write_checkpoint(folder: Path, kind: str, chat: bool = False, **changes: Any
     network(kind, **changes).save_pretrained(folder)
     write_tokenizer(folder, chat)
     return folder
+
+
+def questions(*texts: str, instruction: str = "") -> list[Question]:
+    return [Question.of(text, instruction) for text in texts]

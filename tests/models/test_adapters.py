@@ -14,7 +14,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from tests.models.small import TEXTS, network, write_checkpoint
+from tests.models.small import TEXTS, network, questions, write_checkpoint
 from understudy.errors import CheckpointError, ConfigError
 from understudy.models.ask_head import AskHead, head_pairs
 from understudy.models.decoder import Decoder
@@ -37,7 +37,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def loss_of(policy: Policy) -> Tensor:
-    prompts = policy.prompts(TEXTS)
+    prompts = policy.prompts(questions(*TEXTS))
     drawn = policy.sample(prompts, 2, DRAWING, DRAWING.uniforms(2 * len(TEXTS), 3))
     taken, asking = policy.score(prompts, drawn, torch.arange(len(drawn.tokens)), DRAWING)
     return (taken + asking)[drawn.mask].sum()

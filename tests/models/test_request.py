@@ -11,7 +11,7 @@ import pytest
 import torch
 import transformers
 
-from tests.models.small import TEXTS, write_checkpoint
+from tests.models.small import TEXTS, questions, write_checkpoint
 from understudy.models.decoder import Decoder
 from understudy.models.policy import IN_WORDS, Policy
 from understudy.models.request import ends
@@ -45,7 +45,7 @@ def test_the_row_is_the_mean_of_the_words_that_ask(
         assert len(ours.weight) == max(rows, 321)
         assert torch.equal(ours.weight[kept], theirs.weight[kept])
         torch.testing.assert_close(ours.weight[320], theirs.weight[words].mean(dim=0))
-    prompts = policy.prompts(TEXTS)
+    prompts = policy.prompts(questions(*TEXTS))
     drawn = policy.sample(prompts, 1, Drawing(4, temperature=0.0))
     first = plain(prompts.ids[:1][prompts.mask[:1]][None]).logits[0, -1]
     others = first[:320].amax()
@@ -114,7 +114,7 @@ def test_a_request_in_words_counts_as_asking(policy: Policy) -> None:
         return drawn_as(policy, SAID)
 
     speaking = replace(policy, engine=engine)
-    prompts = policy.prompts(SAID)
+    prompts = policy.prompts(questions(*SAID))
     free = speaking.sample(prompts, 1, Drawing(40))
     assert free.asked.tolist() == [False, True, True, True, False]
     forbidden = speaking.sample(prompts, 1, Drawing(40, 0.0, ask_shift=float("-inf")))
@@ -151,7 +151,7 @@ def test_several_ends_end_a_completion(policy: Policy) -> None:
     several.tokens.ends = (several.tokens.end, *range(40, 200))
     drawing = Drawing(12)
     luck = drawing.uniforms(4 * len(TEXTS), 0)
-    drawn = several.sample(several.prompts(TEXTS), 4, drawing, luck)
+    drawn = several.sample(several.prompts(questions(*TEXTS)), 4, drawing, luck)
     for row, real, finished in zip(drawn.tokens, drawn.mask, drawn.finished, strict=True):
         before, last = row[real][:-1].tolist(), int(row[real][-1])
         stops = {*several.tokens.ends, several.tokens.ask}

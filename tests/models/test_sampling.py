@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from tests.models.small import questions
 from understudy.models import sampling
 from understudy.models.decoder import Decoder
 from understudy.models.sampling import (
@@ -297,7 +298,7 @@ def test_sampling_leaves_the_model_and_the_prompts_alone(
 def test_a_prompt_of_one_token_needs_no_prefix(
     model: Decoder, tokens: Tokens, stops: Stops
 ) -> None:
-    short = Prompts(*tokens.encode_prompts([""]))
+    short = Prompts(*tokens.encode_questions(questions("")))
     drawn = sample(model, short, 2, stops, GREEDY)
     naive = naive_greedy(model, bare(short, 0), stops, GREEDY)
     assert drawn.tokens[1][drawn.mask[1]].tolist() == naive

@@ -56,7 +56,7 @@ def test_every_family_is_partly_mastered(policy: Policy, family: str) -> None:
 
 def test_asking_is_neither_certain_nor_impossible(policy: Policy) -> None:
     problems = [q for family in FAMILIES for q in questions(family, 3, 8)]
-    prompts = policy.prompts([problem.prompt for problem in problems])
+    prompts = policy.prompts([problem.question for problem in problems])
     drawing = Drawing(24)
     drawn = policy.sample(prompts, 8, drawing, drawing.uniforms(8 * len(problems), 0))
     per_family = drawn.asked.view(len(FAMILIES), -1).float().mean(dim=1)

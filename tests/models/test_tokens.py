@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
+from tests.models.small import questions
 from understudy.errors import CheckpointError
 from understudy.models.tokens import ASK, END, PAD, PROMPT_END, Tokens, build_tokenizer
 from understudy.tasks import FAMILIES, LEVELS
@@ -95,7 +96,7 @@ def test_no_two_tokens_share_an_id() -> None:
 
 def test_prompts_are_padded_on_the_left_and_end_in_a_line_break(tokens: Tokens) -> None:
     texts = ["3+4", "", "next: 1 2 3 4"]
-    ids, mask = tokens.encode_prompts(texts)
+    ids, mask = tokens.encode_questions(questions(*texts))
     for row, real, text in zip(ids, mask, texts, strict=True):
         assert tokens.decode(row[real].tolist()) == text + PROMPT_END
         assert (row[~real] == tokens.pad).all()

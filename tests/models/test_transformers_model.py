@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.models.small import KINDS, TEXTS, write_checkpoint
+from tests.models.small import KINDS, TEXTS, questions, write_checkpoint
 from understudy.errors import CheckpointError
 from understudy.models.decoder import Decoder
 from understudy.models.policy import Policy
@@ -31,7 +31,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def draw(policy: Policy, group: int = 3) -> tuple[Prompts, Completions]:
-    prompts = policy.prompts(TEXTS)
+    prompts = policy.prompts(questions(*TEXTS))
     return prompts, policy.sample(prompts, group, DRAWN, DRAWN.uniforms(group * len(TEXTS), 3))
 
 
@@ -61,7 +61,7 @@ def test_both_backends_give_the_same_text_numbers_and_gradients(
     assert isinstance(theirs.decoder, TransformersModel)
     assert theirs.decoder.plain_head
     assert ours.tokens.ask == theirs.tokens.ask == 320
-    answers = [p.texts(p.sample(p.prompts(TEXTS), 2, GREEDY)) for p in (ours, theirs)]
+    answers = [p.texts(p.sample(p.prompts(questions(*TEXTS)), 2, GREEDY)) for p in (ours, theirs)]
     assert answers[0] == answers[1]
     assert len(set(answers[0])) > 1
     prompts, drawn = draw(ours)
@@ -141,7 +141,7 @@ def test_few_tokens_at_once_and_recomputed_blocks_change_nothing(
 @pytest.mark.parametrize("kind", ["llama", "gpt2", "gemma2"])
 def test_given_tokens_are_noted_as_if_they_had_been_drawn(kind: str, checkpoints: Path) -> None:
     policy = Policy.load(str(checkpoints / kind), request="")
-    prompts = policy.prompts(TEXTS)
+    prompts = policy.prompts(questions(*TEXTS))
     for drawing in (DRAWN, GREEDY, Drawing(10, 1.0, float("-inf"))):
         drawn = policy.sample(prompts, 2, drawing, drawing.uniforms(2 * len(TEXTS), 3))
         given = Written(drawn.tokens, drawn.mask)
@@ -167,7 +167,7 @@ def test_what_is_drawn_does_not_depend_on_the_rows_beside_it(checkpoints: Path) 
     _, drawn = draw(policy)
     uniforms = DRAWN.uniforms(len(drawn.tokens), 3)
     for i in range(len(TEXTS)):
-        alone = policy.prompts([TEXTS[i]])
+        alone = policy.prompts(questions(TEXTS[i]))
         apart = policy.sample(alone, 3, DRAWN, uniforms[3 * i : 3 * i + 3])
         for row in range(3):
             expected = apart.tokens[row][apart.mask[row]]

@@ -15,7 +15,7 @@ import torch
 import transformers
 from torch import Tensor
 
-from tests.models.small import TEXTS, write_checkpoint
+from tests.models.small import TEXTS, questions, write_checkpoint
 from understudy.errors import ConfigError, StaleSamplerError
 from understudy.models.lora import Lora
 from understudy.models.policy import Policy
@@ -125,7 +125,7 @@ def luck(seed: int = 3) -> Tensor:
 
 def test_its_tokens_come_with_our_numbers_at_every_version(policy: Policy) -> None:
     drawing = Drawing(LENGTH, 0.8, ask_shift=2.0)
-    prompts, engine = policy.prompts(ASKED), engine_of(policy)
+    prompts, engine = policy.prompts(questions(*ASKED)), engine_of(policy)
     for version in (1, 2):
         drawn = policy.sample(prompts, GROUP, drawing, luck())
         assert engine.version == version
@@ -143,7 +143,7 @@ def test_its_tokens_come_with_our_numbers_at_every_version(policy: Policy) -> No
 
 
 def test_what_it_goes_on_serving_is_noticed(policy: Policy) -> None:
-    prompts, engine = policy.prompts(ASKED), engine_of(policy)
+    prompts, engine = policy.prompts(questions(*ASKED)), engine_of(policy)
     policy.save_adapter(engine.folder / "old")
     policy.sample(prompts, GROUP, Drawing(LENGTH), luck())
     engine.llm.stuck = str(engine.folder / "old")
@@ -155,7 +155,7 @@ def test_what_it_goes_on_serving_is_noticed(policy: Policy) -> None:
 
 
 def test_the_shift_of_asking_is_a_bias_before_temperature(policy: Policy) -> None:
-    prompts, engine, ask = policy.prompts(ASKED), engine_of(policy), policy.tokens.ask
+    prompts, engine, ask = policy.prompts(questions(*ASKED)), engine_of(policy), policy.tokens.ask
     for drawing, bias in (
         (Drawing(LENGTH, 0.5, ask_shift=3.0), {ask: 1.5}),
         (Drawing(LENGTH, 0.0, ask_shift=3.0), {ask: 3.0}),
@@ -167,7 +167,7 @@ def test_the_shift_of_asking_is_a_bias_before_temperature(policy: Policy) -> Non
 
 def test_a_forbidden_request_is_never_drawn(policy: Policy) -> None:
     never = Drawing(LENGTH, 1.0, ask_shift=-math.inf)
-    prompts, engine = policy.prompts(ASKED), engine_of(policy)
+    prompts, engine = policy.prompts(questions(*ASKED)), engine_of(policy)
     drawn = policy.sample(prompts, GROUP, never, luck())
     assert not drawn.asked.any()
     assert math.isfinite(engine.llm.params[0].logit_bias[policy.tokens.ask])
@@ -177,7 +177,7 @@ def test_a_forbidden_request_is_never_drawn(policy: Policy) -> None:
 
 
 def test_equal_uniforms_draw_equal_texts_and_greedy_needs_none(policy: Policy) -> None:
-    prompts, hot = policy.prompts(ASKED), Drawing(LENGTH, 2.0)
+    prompts, hot = policy.prompts(questions(*ASKED)), Drawing(LENGTH, 2.0)
     first, again, other = (policy.sample(prompts, GROUP, hot, luck(i)) for i in (1, 1, 2))
     assert torch.equal(first.tokens, again.tokens)
     assert first.tokens.shape != other.tokens.shape or not torch.equal(first.tokens, other.tokens)

@@ -25,9 +25,9 @@ from understudy.clouds import MeteredCloud
 from understudy.errors import CheckpointError, ConfigError
 from understudy.files import write_json
 from understudy.link import Spend
+from understudy.models.asking import asks_for_help
 from understudy.models.tokens import REQUEST
 from understudy.objectives import dual_advantage, dual_step
-from understudy.tasks import asks_for_help
 from understudy.tasks.rewards import text_of
 from understudy.types import Cloud, Message, Question, Reply
 

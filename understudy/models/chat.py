@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from understudy.errors import CheckpointError
+from understudy.types import Message
 
 _PROBE = "0123456789"  # stands for an answer while looking for what ends one
 
@@ -23,27 +25,28 @@ def has_template(folder: Path) -> bool:
 
 
 class Chat:
-    """Renders one question as the template of its checkpoint wants it."""
+    """Renders a conversation as the template of its checkpoint wants it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.tokenizer = folder, load_tokenizer(folder)
 
-    def prompt(self, text: str, instruction: str) -> str:
+    def prompt(self, turns: Sequence[Message], system: str) -> str:
         """The conversation up to where the model answers.
 
-        A template without a system's part (it raises, or leaves it out) gets the instruction as
-        the beginning of the user's.
+        turns: the messages of user and assistant. A template without a system message (it raises,
+        or leaves the message out) gets its text at the beginning of the first turn.
         """
-        user = {"role": "user", "content": text}
-        if not instruction:
-            return self._rendered([user])
+        plain = [{"role": turn.role, "content": turn.content} for turn in turns]
+        if not system:
+            return self._rendered(plain)
         try:
-            shown = self._rendered([{"role": "system", "content": instruction}, user])
+            shown = self._rendered([{"role": "system", "content": system}, *plain])
         except CheckpointError:
             shown = ""
-        if instruction.strip() in shown:
+        if system.strip() in shown:
             return shown
-        return self._rendered([{"role": "user", "content": f"{instruction}\n\n{text}"}])
+        first = {"role": turns[0].role, "content": f"{system}\n\n{turns[0].content}"}
+        return self._rendered([first, *plain[1:]])
 
     def after_answer(self) -> str:
         """What the template writes after an answer: the token that ends a turn comes first."""

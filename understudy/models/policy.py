@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from understudy.errors import ConfigError
 from understudy.models import adapters
+from understudy.models.asking import asks_for_help
 from understudy.models.checkpoint import (
     NotBuiltInError,
     load_decoder,
@@ -32,7 +33,7 @@ from understudy.models.transformers_model import (
     load_transformers_model,
     save_transformers_model,
 )
-from understudy.tasks.answer import asks_for_help
+from understudy.types import Question
 
 Backend = Literal["auto", "builtin", "transformers"]
 Dtype = Literal["float32", "bfloat16"]
@@ -40,7 +41,7 @@ Dtype = Literal["float32", "bfloat16"]
 # Added to the margin of a response that asks in words: beyond every lead that logits have.
 IN_WORDS = 1e3
 
-_TEMPLATE = 512  # bytes: what a chat template and how to ask add to a prompt at most
+_TEMPLATE = 512  # bytes: what a chat template and how to ask add to a message at most
 
 Engine = Callable[["Policy", Prompts, int, Drawing, Tensor | None], Completions]
 
@@ -132,17 +133,18 @@ class Policy:
         """What an optimiser trains: every weight, or the adapter and the request's row."""
         return [weight for weight in self.decoder.parameters() if weight.requires_grad]
 
-    def prompts(self, texts: Sequence[str], instructions: Sequence[str] | None = None) -> Prompts:
-        """Texts as the checkpoint's chat template renders them, or as they are."""
-        ids, mask = self.tokens.encode_prompts(texts, instructions)
+    def prompts(self, questions: Sequence[Question]) -> Prompts:
+        """Questions as the checkpoint's chat template writes them, or as plain text."""
+        ids, mask = self.tokens.encode_questions(questions)
         return Prompts(ids.to(self.device), mask.to(self.device))
 
-    def fits(self, prompt: str, instruction: str, completion: int) -> bool:
-        """Whether the model has positions for a prompt and so many tokens of an answer."""
+    def fits(self, question: Question, completion: int) -> bool:
+        """Whether the model has positions for a question and so many tokens of an answer."""
         room = self.longest - completion
-        if len(prompt.encode()) + len(instruction.encode()) + _TEMPLATE <= room:
+        size = sum(len(message.content.encode()) + _TEMPLATE for message in question.messages)
+        if size <= room:
             return True  # a token is a byte of text at least
-        return int(self.prompts([prompt], [instruction]).mask.sum()) <= room
+        return int(self.prompts([question]).mask.sum()) <= room
 
     def written(self, texts: Sequence[str]) -> Written:
         """Given texts as completions that end; special tokens that they spell are spelt out."""

@@ -15,13 +15,14 @@ from torch import Tensor
 
 from understudy.errors import CheckpointError
 from understudy.models.chat import Chat, has_template, load_tokenizer
+from understudy.types import Message, Question
 
 PAD, END, ASK = "<pad>", "<eos>", "<ask>"  # of the tiny model; every model asks by <ask>
 PROMPT_END = "\n"  # the whole prompt format without a chat template: a question, a line break
 REQUEST = "<unknown> I need external assistance </unknown>"
 HOW_TO_ASK = "If you cannot solve it, write exactly this instead of an answer: {request}"
 _CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789 +-*%/=,.:;?#><[]()" + PROMPT_END
-_PLACE = "\ue000"  # of a question in a rendered chat; a character for private use
+_PLACE = "\ue000"  # of a message in a rendered chat; a character for private use
 FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -132,17 +133,15 @@ class Tokens:
         shown = [i for i in ids if i != self.pad and i not in self.ends]
         return str(self.tokenizer.decode(shown, skip_special_tokens=False))
 
-    def encode_prompts(
-        self, prompts: Sequence[str], instructions: Sequence[str] | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Left-padded ids and mask, each (prompts, positions).
+    def encode_questions(self, questions: Sequence[Question]) -> tuple[Tensor, Tensor]:
+        """Left-padded ids and mask, each (questions, positions).
 
-        With a chat template: the instruction and how to ask are the system's part, the prompt is
-        the user's. Without one: the instruction if any, the prompt, a line break. A special token
-        that a prompt spells is spelt out: no question ends its own turn.
+        With a chat template: the conversation as it writes one, with how to ask for help at the
+        end of the system message. Without one: the messages and a line break after each. Special
+        tokens in the messages of users and assistants are encoded as plain text, so that no
+        message can end its own turn.
         """
-        told = instructions or [""] * len(prompts)
-        rows = [self._prompt(text, told_) for text, told_ in zip(prompts, told, strict=True)]
+        rows = [self._question(question) for question in questions]
         width = max(len(row) for row in rows)
         ids = torch.full((len(rows), width), self.pad)
         mask = torch.zeros(len(rows), width, dtype=torch.bool)
@@ -151,18 +150,33 @@ class Tokens:
             mask[i, width - len(row) :] = True
         return ids, mask
 
-    def _prompt(self, text: str, instruction: str) -> list[int]:
+    def _question(self, question: Question) -> list[int]:
         if self.chat:
-            how = HOW_TO_ASK.format(request=self.request) if self.request else ""
-            told = "\n".join(part for part in (instruction, how) if part)
-            if not self.controls(text):
-                return self.encode(self.chat.prompt(text, told))  # it begins the text itself
-            before, _, after = self.chat.prompt(_PLACE, told).partition(_PLACE)
-            return [*self.encode(before), *self.encode_plain(text), *self.encode(after)]
-        shown = "\n".join(part for part in (instruction, text) if part) + PROMPT_END
-        ids = self.encode_plain(shown, begun=True)
+            return self._conversation(self.chat, question.messages)
+        contents = (message.content for message in question.messages)
+        ids = self.encode_plain("\n".join(filter(None, contents)) + PROMPT_END, begun=True)
         while ids and ids[-1] in self.ends:  # some tokenizers end what is yet to be continued
             ids.pop()
+        return ids
+
+    def _conversation(self, chat: Chat, messages: Sequence[Message]) -> list[int]:
+        told = [message.content for message in messages if message.role == "system"]
+        if self.request:
+            told.append(HOW_TO_ASK.format(request=self.request))
+        system = "\n".join(filter(None, told))
+        turns = [message for message in messages if message.role != "system"]
+        if not any(self.controls(turn.content) for turn in turns):
+            return self.encode(chat.prompt(turns, system))  # it begins the text itself
+        marked = chat.prompt([Message(turn.role, _PLACE) for turn in turns], system).split(_PLACE)
+        if len(marked) != len(turns) + 1:
+            raise CheckpointError(
+                f"{self.folder}: its chat template shows {len(marked) - 1} of {len(turns)} "
+                "messages, so special tokens in them cannot be told from its own; leave these "
+                "tokens out"
+            )
+        ids = self.encode(marked[0])
+        for turn, after in zip(turns, marked[1:], strict=True):
+            ids += [*self.encode_plain(turn.content), *self.encode(after)]
         return ids
 
     def encode_completions(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:

@@ -111,7 +111,7 @@ def greedy(
 ) -> tuple[list[str], NDArray[np.float64]]:
     """(completions, margins for asking), asking forbidden."""
     drawing = Drawing(max_completion_length, temperature=0.0, ask_shift=float("-inf"))
-    prompts = policy.prompts([q.prompt for q in problems], [q.instruction for q in problems])
+    prompts = policy.prompts([problem.question for problem in problems])
     drawn = policy.sample(prompts, 1, drawing)
     lead = drawn.ask_margins.masked_fill(~drawn.mask, float("-inf")).amax(dim=1)
     return policy.texts(drawn), lead.double().cpu().numpy()

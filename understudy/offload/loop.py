@@ -80,7 +80,7 @@ def rollout(
     drawing = Drawing(config.max_completion_length, config.temperature, shift)
     own = team.share(len(problems))
     mine = problems[own.start : own.stop]
-    prompts = policy.prompts([q.prompt for q in mine], [q.instruction for q in mine])
+    prompts = policy.prompts([problem.question for problem in mine])
     luck = drawing.uniforms(len(problems) * group, config.seed * 1_000_003 + state.step)
     luck = luck[own.start * group : own.stop * group].to(policy.device)
     drawn = policy.sample(prompts, group, drawing, luck)

@@ -75,7 +75,7 @@ def _problem(tasks: Tasks, config: Config, question: str, task: str | None) -> P
 
 
 def _check_readable(policy: Policy, problem: Problem, config: Config) -> None:
-    length = int(policy.prompts([problem.prompt], [problem.instruction]).mask.sum())
+    length = int(policy.prompts([problem.question]).mask.sum())
     longest = policy.longest - config.max_completion_length
     if length >= longest:
         raise RunError(f"the question has {length} tokens; the model reads fewer than {longest}")

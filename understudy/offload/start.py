@@ -75,7 +75,7 @@ def build_tasks(config: Config, policy: Policy) -> Tasks:
     """What the run asks, without questions that its model has no room for."""
     tasks = open_tasks(config.data, allow_unsafe_code=config.sandbox.allow_unsafe_code)
     length = config.max_completion_length
-    return tasks.fitting(lambda problem: policy.fits(problem.prompt, problem.instruction, length))
+    return tasks.fitting(lambda problem: policy.fits(problem.question, length))
 
 
 def check_device(name: str) -> None:

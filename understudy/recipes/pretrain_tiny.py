@@ -73,7 +73,7 @@ def completion(problem: Problem, rng: random.Random) -> str:
 
 def loss_of(model: Decoder, tokens: Tokens, batch: list[Problem], rng: random.Random) -> Tensor:
     """Mean cross-entropy of the completions' tokens."""
-    prompts, mask = tokens.encode_prompts([problem.prompt for problem in batch])
+    prompts, mask = tokens.encode_questions([problem.question for problem in batch])
     wanted, real = tokens.encode_completions([completion(problem, rng) for problem in batch])
     prefix = model.encode(prompts[:, :-1], mask[:, :-1])
     given = torch.cat((prompts[:, -1:], wanted[:, :-1]), dim=1)

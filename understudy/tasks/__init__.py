@@ -1,6 +1,6 @@
 """What is asked and how an answer is checked; streams that switch."""
 
-from understudy.tasks.answer import ANSWER_MARK, answer_of, asks_for_help
+from understudy.tasks.answer import ANSWER_MARK, answer_of
 from understudy.tasks.catalogue import FAMILIES
 from understudy.tasks.data import DataConfig, DataSet
 from understudy.tasks.family import LEVELS, Family, Split, draw_problem, split_of
@@ -18,7 +18,6 @@ __all__ = [
     "Split",
     "Tasks",
     "answer_of",
-    "asks_for_help",
     "draw_problem",
     "open_tasks",
     "split_of",
