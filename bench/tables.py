@@ -1,9 +1,10 @@
-"""Fill the marked sections of README.md and docs/ from the JSON in bench/results.
+"""Fill the marked sections of README.md and docs/ from the JSON in bench/results, and from files.
 
     python bench/tables.py
 
 A section begins at the comment `begin: NAME` and ends at `end: NAME`; what stands between them
-is built from a results file by the function that TABLES gives for the name.
+is built from a results file by the function that TABLES gives for the name. Section `file PATH`
+shows a Python file of the repository.
 """
 
 from __future__ import annotations
@@ -244,6 +245,9 @@ def filled(text: str) -> str:
     """A page with every marked section built anew."""
 
     def section(match: re.Match[str]) -> str:
+        if match[2].startswith("file "):
+            code = (ROOT / match[2].removeprefix("file ")).read_text(encoding="utf-8")
+            return f"{match[1]}\n```python\n{code}```\n\n{match[3]}"
         if match[2] not in TABLES:
             raise KeyError(f"section {match[2]!r} has no function; add it to TABLES")
         file, build = TABLES[match[2]]
