@@ -179,6 +179,35 @@ def test_resuming_what_is_not_there_or_another_is_refused(
     assert "state.json" in refused("train", "dagrpo", "--out", out, "--resume")
 
 
+def test_a_finished_run_whose_metrics_are_gone_is_refused_and_loses_nothing(
+    model: Path, refused: Any, tmp_path: Path
+) -> None:
+    run = run_new(tmp_path / "run", config_of("dagrpo", model, steps=1))
+    run.report.write_text("kept")
+    run.metrics.unlink()
+    assert "metrics.jsonl holds 0" in refused("train", "dagrpo", "--out", run.path, "--resume")
+
+
+VERBS_OF_A_RUN = [
+    ["train", "dagrpo", "--resume", "--out"],
+    ["report"],
+    ["compare"],
+    ["eval"],
+    ["ask", "3+4", "--run"],
+]
+
+
+@pytest.mark.parametrize("arguments", VERBS_OF_A_RUN, ids=lambda words: words[0])
+def test_settings_that_were_cut_short_are_refused(
+    arguments: list[str], finished: dict[str, Path], refused: Any, tmp_path: Path
+) -> None:
+    run = RunDirectory.open(Path(shutil.copytree(finished["dagrpo"], tmp_path / "run")))
+    lines = run.config.read_text().splitlines(keepends=True)
+    for kept in (0, 1, 2, len(lines) - 1):  # at the end of a line it is valid YAML still
+        run.config.write_text("".join(lines[:kept]))
+        assert "config.yaml" in refused(*arguments, run.path)
+
+
 @pytest.mark.parametrize("again", [True, False])
 def test_a_finished_run_may_be_resumed(
     again: bool, model: Path, command: Command, tmp_path: Path

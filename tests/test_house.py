@@ -39,6 +39,7 @@ ROOMS = [
     "settings",  # settings of any part: read, checked, described
     "registry",  # what is found by name, ours and a stranger's
     "types",  # plain frozen records
+    "interrupt",  # Ctrl-C
     "errors",  # what a user can mend
 ]
 
@@ -56,7 +57,7 @@ PURE = {"objectives", "metrics"}
 NUMERIC = {"torch", "numpy"}
 
 # Rooms that only these may import; everyone else is imported, never imports, from above.
-IMPORTERS = {"cli": {"__main__"}, "recipes": {"cli"}}
+IMPORTERS = {"cli": {"__main__"}, "recipes": {"cli"}, "interrupt": {"__main__", "cli"}}
 
 # `understudy --help` answers at once, so the command line loads these only when a verb needs them.
 HEAVY = {"torch", "transformers", "matplotlib", "numpy"}

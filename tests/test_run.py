@@ -99,6 +99,40 @@ def test_a_folder_that_holds_anything_is_left_as_it_is(name: str, tmp_path: Path
     assert (tmp_path / name).read_text() == "mine"
 
 
+def test_a_start_that_failed_gives_its_folder_to_the_next_one(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    failed = RunDirectory.create(path, {"seed": 3, "cloud": "a"})
+    failed.write(failed.matrix, [])
+    failed.replies.write_text("paid\n")
+    failed.metrics.touch()
+    (failed.checkpoints / ".step-000000.part").mkdir(parents=True)
+    with failed.held():
+        pass
+    again = RunDirectory.create(path, {"seed": 4, "cloud": "a"})
+    assert again.settings() == {"seed": 4, "cloud": "a"}
+    kept = [".lock", "config.yaml", "environment.json", "replies.jsonl"]
+    assert names(path) == kept
+    RunDirectory.create(path, {"seed": 4, "cloud": "b"})
+    assert names(path) == [name for name in kept if name != "replies.jsonl"]
+
+
+def test_a_start_that_is_under_way_keeps_its_folder(tmp_path: Path) -> None:
+    run = RunDirectory.create(tmp_path / "run", {"seed": 3})
+    with run.held(), pytest.raises(RunError, match="another process"):
+        RunDirectory.create(run.path, {"seed": 4})
+    assert run.settings() == {"seed": 3}
+
+
+@pytest.mark.parametrize("left", ["metrics.jsonl", "checkpoints/step-000001/a", "notes.txt"])
+def test_a_run_of_one_step_or_with_files_of_others_is_kept(left: str, tmp_path: Path) -> None:
+    run = RunDirectory.create(tmp_path / "run", {"seed": 3})
+    (run.path / left).parent.mkdir(parents=True, exist_ok=True)
+    (run.path / left).write_text("{}\n")
+    with pytest.raises(RunError, match="another run"):
+        RunDirectory.create(run.path, {"seed": 4})
+    assert (run.path / left).exists()
+
+
 @pytest.mark.parametrize("path", ["file/run", "file", "x" * 300])
 def test_a_path_that_cannot_be_a_folder_is_refused(path: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
@@ -137,6 +171,21 @@ def test_rewinding_forgets_the_later_lines_and_half_a_line(tmp_path: Path) -> No
     assert run.metric_lines() == [{"step": 1}, {"step": 2}]
     assert [line["step"] for line in run.timing_lines()] == [1, 2]
     assert not run.summary.exists()
+
+
+@pytest.mark.parametrize("content", [None, '{"step": 1}\n', '{"step": 1}\n{"st'])
+def test_rewinding_to_a_step_whose_lines_are_missing_changes_nothing(
+    content: str | None, tmp_path: Path
+) -> None:
+    run = RunDirectory.create(tmp_path / "run", {})
+    run.write(run.summary, {})
+    if content is not None:
+        run.metrics.write_text(content)
+    with pytest.raises(RunError, match=r"metrics\.jsonl") as caught:
+        run.rewind(2)
+    assert "\n" not in str(caught.value)
+    assert run.summary.exists()
+    assert not run.metrics.exists() or run.metrics.read_text() == content
 
 
 def test_the_last_two_checkpoints_are_kept_in_order(tmp_path: Path) -> None:

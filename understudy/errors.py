@@ -29,3 +29,7 @@ class SandboxError(UnderstudyError):
 
 class StaleSamplerError(UnderstudyError):
     """What another engine draws from is not the model that was just trained."""
+
+
+class TeamError(UnderstudyError):
+    """Another process that trains the same model has ended."""

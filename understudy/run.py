@@ -37,20 +37,26 @@ class RunDirectory:
         self.examination_replies = path / "examination_replies.jsonl"
         self.checkpoints = path / "checkpoints"
         self.adapters = path / "adapters"  # one per phase, where adapters are trained
+        self._lock = path / ".lock"
 
     @classmethod
     def create(cls, path: Path, settings: dict[str, Any]) -> RunDirectory:
-        """A new run; a folder that holds anything already is refused."""
+        """A new run in a new or empty folder, or in that of a run that ended before its first step.
+
+        Any other folder is refused.
+        """
         run = cls(path)
         try:
             if path.exists() and not path.is_dir():
                 raise RunError(f"{path} is a file; give a new --out")
-            if run.config.exists():
+            if run._is_failed_start():
+                run._clear(settings)
+            elif run.config.exists():
                 raise RunError(
                     f"{path} already holds another run; give a new --out, "
                     "or --resume to continue it"
                 )
-            if path.exists() and any(path.iterdir()):
+            elif path.exists() and any(path.iterdir()):
                 raise RunError(f"{path} already holds other files; give a new --out")
             path.mkdir(parents=True, exist_ok=True)
             # The settings first: what is there can then be resumed, whatever fails next.
@@ -67,11 +73,34 @@ class RunDirectory:
             raise RunError(f"{path}: no run there (config.yaml is missing)")
         return run
 
+    def _is_failed_start(self) -> bool:
+        """Whether a run began here and ended before its first step: only its first files exist."""
+        if not (self.config.is_file() and self.environment.is_file()):
+            return False
+        own = {self.config, self.environment, self.metrics, self.timings, self.matrix, self._lock}
+        own |= {self.replies, self.examination_replies, self.checkpoints}
+        others = {found for found in self.path.iterdir() if not found.name.endswith(".part")} - own
+        started = self.metrics.exists() and self.metrics.stat().st_size > 0
+        return not (others or started or self.has_checkpoint())
+
+    def _clear(self, settings: dict[str, Any]) -> None:
+        """Remove what a failed start left; replies of the same cloud are paid for and stay."""
+        with self.held():
+            try:
+                same_cloud = self.settings().get("cloud") == settings.get("cloud")
+            except RunError:
+                same_cloud = False
+            kept = {self._lock}
+            if same_cloud:
+                kept |= {self.replies, self.examination_replies}
+            for found in set(self.path.iterdir()) - kept:
+                shutil.rmtree(found) if found.is_dir() else found.unlink()
+
     @contextmanager
     def held(self) -> Iterator[None]:
         """Keep every other process from writing to this run."""
         try:
-            file = (self.path / ".lock").open("w")
+            file = self._lock.open("w")
         except OSError as error:
             raise RunError(f"{self.path}: cannot be written ({error.strerror})") from error
         with file:
@@ -110,7 +139,16 @@ class RunDirectory:
                 file.write(json.dumps(line) + "\n")
 
     def rewind(self, steps: int) -> None:
-        """Forget the lines after `steps`: the run continues from a checkpoint there."""
+        """Remove the lines after `steps`: the run continues from a checkpoint there.
+
+        Where lines before it are missing, nothing is changed.
+        """
+        known = len(_json_lines(self.metrics, steps)) if self.metrics.exists() else 0
+        if known < steps:
+            raise RunError(
+                f"{self.metrics} holds {known} steps, but the checkpoint was saved after step "
+                f"{steps}; restore the file, or start a new run"
+            )
         for path in (self.metrics, self.timings):
             lines = path.read_text().splitlines(keepends=True) if path.exists() else []
             write_text(path, "".join(lines[:steps]))
@@ -164,8 +202,9 @@ class RunDirectory:
         return sorted(found, key=lambda path: int(steps[path]))
 
 
-def _json_lines(path: Path) -> list[dict[str, Any]]:
+def _json_lines(path: Path, first: int | None = None) -> list[dict[str, Any]]:
+    """All lines, or only the first ones."""
     try:
-        return [json.loads(line) for line in path.read_text().splitlines()]
+        return [json.loads(line) for line in path.read_text().splitlines()[:first]]
     except (OSError, ValueError) as error:
         raise RunError(f"{path}: cannot be read ({error})") from error

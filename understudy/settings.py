@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import PydanticCustomError
 
-from understudy.errors import ConfigError
+from understudy.errors import ConfigError, RunError
 from understudy.registry import Registry
 
 
@@ -276,3 +276,23 @@ def _section_below(below: Any, value: Mapping[str, Any]) -> Mapping[str, Any]:
         return {}
     other = "kind" in value and value["kind"] != below.get("kind", value["kind"])
     return {} if other else below
+
+
+def check_complete(kept: Mapping[str, Any], section: Section, where: Path) -> None:
+    """Refuse saved settings that lack one: the file was cut short, or is older than the program.
+
+    kept: as they were read; section: what became of them, with today's defaults.
+    """
+    if missing := next(_missing(section.model_dump(mode="json"), kept), None):
+        raise RunError(f"{where}: {missing} is missing; restore the file, or start a new run")
+
+
+def _missing(
+    wanted: Mapping[str, Any], given: Mapping[str, Any], prefix: str = ""
+) -> Iterator[str]:
+    """The keys of a whole configuration that a given one lacks."""
+    for key, value in wanted.items():
+        if key not in given:
+            yield f"{prefix}{key}"
+        elif isinstance(value, Mapping) and isinstance(given[key], Mapping):
+            yield from _missing(value, given[key], f"{prefix}{key}.")

@@ -121,13 +121,13 @@ def test_other_settings_are_refused_on_resuming(finished: RunDirectory) -> None:
     assert check_same(finished, config_of(checkpoint_seconds=9)).checkpoint_seconds == 9
 
 
-def test_a_run_that_says_less_of_itself_than_today_is_refused(
+def test_a_run_whose_settings_are_not_all_there_is_refused(
     finished: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = finished.settings()
     del kept["jointly"]
     monkeypatch.setattr(RunDirectory, "settings", lambda _: kept)
-    with pytest.raises(RunError, match="before there were settings jointly; begin a new run"):
+    with pytest.raises(RunError, match=r"config\.yaml: jointly is missing"):
         check_same(finished, config_of())
 
 

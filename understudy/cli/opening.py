@@ -14,9 +14,17 @@ if TYPE_CHECKING:
 
 
 def open_run(path: Path) -> RunDirectory:
+    """A run whose settings are all there."""
     from understudy.run import RunDirectory
 
-    return RunDirectory.open(path)
+    run = RunDirectory.open(path)
+    if is_shared(run):
+        from understudy.share.session import saved_settings
+
+        saved_settings(run)
+    else:
+        recipes.saved_config(run)
+    return run
 
 
 def is_shared(run: RunDirectory) -> bool:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 from typing import Annotated
 
 import typer
 
-from understudy import __version__
+from understudy import __version__, interrupt
 from understudy.cli import train
 from understudy.cli.ask import ask
 from understudy.cli.compare import compare
 from understudy.cli.env import env
 from understudy.cli.evaluate import evaluate
+from understudy.cli.output import Output, OutputError, complain
 from understudy.cli.report import report
 from understudy.cli.share import ShareCommand, share
 from understudy.errors import UnderstudyError
+
+_CLOSED = 141  # what a shell reports of a command whose reader went away
 
 app = typer.Typer(
     help="Small local models that keep learning, and ask a large one within your budget.",
@@ -45,22 +50,35 @@ def options(
 
 def main() -> None:
     """Run a command; what the user can mend is one line on standard error and exit code 2."""
+    if sys.stdout is None:  # closed before the program began
+        sys.exit(_exit_code())
+    with contextlib.redirect_stdout(Output(sys.stdout)):
+        code = _exit_code()
+    sys.exit(code)
+
+
+def _exit_code() -> int:
     try:
         code = app(standalone_mode=False)
+        print(end="", flush=True)
+    except OutputError as error:
+        return _CLOSED if error.closed else _refused(str(error))
     except UnderstudyError as error:
-        _refuse(str(error))
+        return _refused(str(error))
     except typer.TyperException as error:
         message = getattr(error, "format_message", error.__str__)()
         if message.startswith("Usage:"):  # no verb was given: the message is the whole help
-            print(message, file=sys.stderr)
-            sys.exit(2)
-        _refuse(message)
+            complain(message)
+            return 2
+        return _refused(message)
     except (KeyboardInterrupt, typer.Abort):
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
-    sys.exit(code if isinstance(code, int) else 0)
+        complain("interrupted")
+        return interrupt.CODE
+    return code if isinstance(code, int) else 0
 
 
-def _refuse(reason: str) -> None:
-    print(f"error: {' '.join(reason.split())}", file=sys.stderr)
-    sys.exit(2)
+def _refused(reason: str) -> int:
+    """One line of every machine, however many processes of it a launcher started."""
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        complain(f"error: {' '.join(reason.split())}")
+    return 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +10,7 @@ import typer.core
 
 from understudy.cli import options
 from understudy.cli.printing import print_table
+from understudy.cli.work import long_work
 
 if TYPE_CHECKING:
     from understudy.run import RunDirectory
@@ -60,16 +60,13 @@ def _share(run: RunDirectory | None, out: Path, config: ShareRun) -> None:
     from understudy.share.session import check_same, new_share, resume_share
 
     console = Console()
-    try:
+    with long_work(out):
         with ShareDisplay(console, rounds_of(config)) as display:
             if run is None:
                 run = new_share(out, config, display)
             else:
                 run = resume_share(run, check_same(run, config), display)
         report.write(run)
-    except KeyboardInterrupt:
-        print("interrupted; continue with --resume", file=sys.stderr)
-        raise typer.Exit(130) from None
     for table in report.tables(run):
         print_table(table)
     console.print(f"report: {run.report}", soft_wrap=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ import typer.core
 from understudy import recipes
 from understudy.cli import options
 from understudy.cli.printing import print_table
+from understudy.cli.work import long_work
 from understudy.errors import ConfigError
 from understudy.recipes import RECIPES
 
@@ -97,9 +97,9 @@ def _run(run: RunDirectory | None, out: Path, config: Config) -> None:
     from understudy.report.offload.live import LiveDisplay
 
     method = recipes.build_method(config)
-    team = join_team(config.device)
-    console = Console(quiet=not team.leads)
-    try:
+    with long_work(out):
+        team = join_team(config.device)
+        console = Console(quiet=not team.leads)
         with LiveDisplay(console, total_steps(config)) as display:
             if run is None:
                 run = new_run(out, config, method, display, team)
@@ -108,10 +108,6 @@ def _run(run: RunDirectory | None, out: Path, config: Config) -> None:
         if not team.leads:
             return
         report.write(run)
-    except KeyboardInterrupt:
-        sys.unraisablehook = lambda _: None  # what was only half built says nothing when it goes
-        print("interrupted; continue with --resume", file=sys.stderr)
-        raise typer.Exit(130) from None
     for table in report.tables(run):
         print_table(table)
     console.print(f"report: {run.report}", soft_wrap=True)

@@ -25,7 +25,7 @@ from understudy.run import RunDirectory
 
 
 class Display(Protocol):
-    """Who shows a person how the run goes."""
+    """Shows a person how a run proceeds."""
 
     def step(self, metrics: dict[str, Any], seconds_left: float) -> None: ...
 
@@ -38,11 +38,13 @@ def new_run(
     path: Path, config: Config, method: Method, display: Display, team: Team = ALONE
 ) -> RunDirectory:
     config = settled(config)
-    state = start(config, method, team)  # bad settings fail before anything is written
+    # Wrong settings fail before anything is written.
+    state = team.together(lambda: start(config, method, team))
+    settings = config.model_dump(mode="json")
+    run = RunDirectory(team.from_leader(lambda: RunDirectory.create(path, settings).path))
     if not team.leads:
         _follow(state, config, method)
-        return RunDirectory(path)
-    run = RunDirectory.create(path, config.model_dump(mode="json"))
+        return run
     with run.held():
         return _go(run, _logged(state, run), config, method, display)
 
@@ -53,12 +55,12 @@ def resume_run(
     """Continue from the last whole checkpoint; a finished run ends with the same results."""
     saved = run.last_checkpoint() if run.has_checkpoint() else None  # None: killed before its first
     given = config.model_copy(update={"model": str(saved)}) if saved else config
+    state = team.together(lambda: start(given, method, team))
     if not team.leads:
-        state = start(given, method, team)
         _follow(load_state(state, saved) if saved else state, config, method)
         return run
     with run.held():
-        state = _logged(start(given, method, team), run)
+        state = _logged(state, run)
         return _go(run, load_state(state, saved) if saved else state, config, method, display)
 
 
@@ -108,14 +110,14 @@ def _go(
 
 
 def _follow(state: State, config: Config, method: Method) -> None:
-    """The part of a process that does not lead: the same steps, and nothing written."""
+    """A process that does not lead takes the same steps and writes nothing."""
     with closing(state):
         stream = phases_of(config)
-        train(state, method, stream, config, _Unheard(), lambda _: None)
+        train(state, method, stream, config, _NoWatcher(), lambda _: None)
 
 
-class _Unheard:
-    """A watcher of a process whose steps another one records."""
+class _NoWatcher:
+    """For a process that does not lead: the first process records what both do."""
 
     def on_step(self, metrics: dict[str, Any], timings: dict[str, Any]) -> None: ...
 
@@ -123,7 +125,7 @@ class _Unheard:
 
 
 class _Recorder:
-    """Writes the run directory, and tells the display."""
+    """Writes every step to the run directory and passes it to the display."""
 
     def __init__(self, run: RunDirectory, display: Display, steps: int, asks: bool) -> None:
         self.run, self.display, self.steps = run, display, steps
@@ -132,7 +134,7 @@ class _Recorder:
         self.started, self.done = time.monotonic(), 0
 
     def recall(self, state: State) -> None:
-        """Take up a resumed run where it stood: what was said is not said again."""
+        """Continue where a resumed run stopped: warnings given before are not repeated."""
         self.matrix = list(state.matrix)
         if state.step:
             for line in self.run.metric_lines():

@@ -10,15 +10,16 @@ process, and nothing here communicates.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
 
-from understudy.errors import ConfigError
+from understudy.errors import ConfigError, TeamError, UnderstudyError
 
 T = TypeVar("T")
 
@@ -41,17 +42,31 @@ class Team:
         if self.size == 1:
             return [own]
         found: list[Any] = [None] * self.size
-        torch.distributed.all_gather_object(found, own)
+        with _connected():
+            torch.distributed.all_gather_object(found, own)
         return found
 
     def from_leader(self, work: Callable[[], T]) -> T:
-        """What the first process makes of `work`; the others do none and are told."""
+        """What the first process makes of `work`; the others receive it, or the error it raised."""
         if self.size == 1:
             return work()
-        found: list[Any] = [work() if self.leads else None]
-        torch.distributed.broadcast_object_list(found)
-        result: T = found[0]
-        return result
+        found: list[Any] = [_outcome(work) if self.leads else None]
+        with _connected():
+            torch.distributed.broadcast_object_list(found)
+        result, error = found[0]
+        if error is not None:
+            raise error
+        return cast(T, result)
+
+    def together(self, work: Callable[[], T]) -> T:
+        """Each process's own result of `work`; where one of them fails, its error in all."""
+        if self.size == 1:
+            return work()
+        result, error = _outcome(work)
+        for each in self.all_gather(error):
+            if each is not None:
+                raise each
+        return cast(T, result)
 
     def sum_gradients(self, parameters: Iterable[Tensor]) -> None:
         """Each process computed its own prompts' part of one loss."""
@@ -61,7 +76,26 @@ class Team:
         for parameter in learning:
             if parameter.grad is None:  # nothing of this share had a signal
                 parameter.grad = torch.zeros_like(parameter)
-            torch.distributed.all_reduce(parameter.grad)
+            with _connected():
+                torch.distributed.all_reduce(parameter.grad)
+
+
+def _outcome(work: Callable[[], T]) -> tuple[T | None, UnderstudyError | None]:
+    """(result, None), or (None, the error that a user can mend)."""
+    try:
+        return work(), None
+    except UnderstudyError as error:
+        return None, error
+
+
+@contextmanager
+def _connected() -> Iterator[None]:
+    """Another process that has ended is one line: it has said itself why."""
+    try:
+        yield
+    except RuntimeError as error:
+        reason = str(error).partition("\n")[0]
+        raise TeamError(f"another process of this run has ended ({reason})") from error
 
 
 ALONE = Team()

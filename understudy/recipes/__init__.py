@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from understudy.errors import RunError
 from understudy.registry import Registry
 
 if TYPE_CHECKING:
@@ -70,10 +69,11 @@ def check_config(settings: Mapping[str, Any]) -> Config:
 
 def saved_config(run: RunDirectory) -> Config:
     """The settings of a run, all of which stand in its directory."""
+    from understudy.settings import check_complete
+
     settings = run.settings()
     config = check_config(settings)
-    if missing := _missing(config.model_dump(mode="json"), settings):
-        raise RunError(f"{run.config}: {missing} is missing; restore the file, or start a new run")
+    check_complete(settings, config, run.config)
     return config
 
 
@@ -91,15 +91,3 @@ def resumed_config(run: RunDirectory, file: Path | None, overrides: Sequence[str
 def _others() -> Iterator[tuple[str, type[Config]]]:
     """The settings of every recipe that ships, to say where one belongs."""
     return ((f"recipe {name}", load_method(name).Settings) for name in RECIPES)
-
-
-def _missing(wanted: Mapping[str, Any], given: Mapping[str, Any], prefix: str = "") -> str:
-    """The first key of a whole configuration that a given one lacks; '' if there is none."""
-    for key, value in wanted.items():
-        if key not in given:
-            return f"{prefix}{key}"
-        below = given[key]
-        nested = isinstance(value, Mapping) and isinstance(below, Mapping)
-        if nested and (found := _missing(value, below, f"{prefix}{key}.")):
-            return found
-    return ""

@@ -12,11 +12,10 @@ from typing import Any, Protocol
 
 import torch
 
-from understudy.errors import RunError
 from understudy.files import write_json
 from understudy.link.carrier import Carrier
 from understudy.run import RunDirectory
-from understudy.settings import check_settings, check_unchanged
+from understudy.settings import check_complete, check_settings, check_unchanged
 from understudy.share.agent import Agent
 from understudy.share.crew import Crew, Together
 from understudy.share.instances import load_instances
@@ -81,13 +80,11 @@ def resume_share(run: RunDirectory, config: ShareRun, display: Display) -> RunDi
 
 
 def saved_settings(run: RunDirectory) -> ShareRun:
-    """Those that a run was made with; a default of today would not be what it did."""
-    settings = run.settings()
-    if left := sorted(set(ShareRun.model_fields) - set(settings)):
-        raise RunError(
-            f"{run.path} was made before there were settings {', '.join(left)}; begin a new run"
-        )
-    return check_settings(ShareRun, settings)
+    """The settings that a run was made with, all of them."""
+    kept = run.settings()
+    config = check_settings(ShareRun, kept)
+    check_complete(kept, config, run.config)
+    return config
 
 
 def check_same(run: RunDirectory, asked: ShareRun) -> ShareRun:
