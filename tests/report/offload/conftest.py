@@ -1,4 +1,4 @@
-"""Finished runs that nobody trained: every file a report reads, with invented figures."""
+"""The files of finished runs, with invented figures."""
 
 from __future__ import annotations
 

@@ -139,9 +139,12 @@ def dead(run: RunDirectory) -> None:
 def test_of_a_cloud_that_never_answered_nothing_is_claimed(make_run: MakeRun) -> None:
     run = make_run()
     dead(run)
+    replies = ["no route: <b>", "circuit open", "circuit open", None]
+    run.replies.write_text("".join(json.dumps({"error": each}) + "\n" for each in replies))
     text = Elements(page(run)).text
-    assert "182 of 182 calls failed in training" in text
-    assert "182 of 182 calls failed in examinations" in text
+    reasons = "circuit open (2), no route: <b> (1)"
+    assert f"182 of 182 calls failed in training: {reasons}. " in text
+    assert "182 of 182 calls failed in the examinations. " in text
     assert "the cloud alone: –" in text
     assert "APGR –" not in text
     assert "there is nothing to draw" in text

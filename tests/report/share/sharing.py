@@ -1,4 +1,4 @@
-"""A finished run of agents that share which nobody ran: all its files, with invented figures."""
+"""The files of a finished run of agents that share, with invented figures."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from understudy.run import RunDirectory
 Record = dict[str, Any]
 
 # name, learner, what crosses, and what it adds to an accuracy
-Told = tuple[str, str, tuple[str, ...], float]
+Sketch = tuple[str, str, tuple[str, ...], float]
 
-THREE: tuple[Told, ...] = (
+THREE: tuple[Sketch, ...] = (
     ("modular, nothing", "modular", (), 0.0),
     ("modular, data", "modular", ("data",), 0.01),
     ("modular, modules", "modular", ("modules",), 0.03),
 )
-TWELVE: tuple[Told, ...] = (
+TWELVE: tuple[Sketch, ...] = (
     *THREE,
     ("modular, FedAvg", "modular", ("parameters",), 0.002),
     ("modular, FedProx", "modular", ("parameters",), 0.004),
@@ -40,7 +40,7 @@ _FATES = {"arrives": 40, "trimmed": 0, "waits": 0, "superseded": 0, "lost": 0}
 
 def written_share_run(
     path: Path,
-    told: Sequence[Told] = THREE,
+    sketches: Sequence[Sketch] = THREE,
     agents: int = 3,
     tasks: int = 6,
     seeds: int = 2,
@@ -51,10 +51,12 @@ def written_share_run(
     variants: Record = {}
     settings = {"recipe": "share", "data": "generated", "agents": agents, "tasks": tasks}
     settings |= {"epochs": 100, "graph": {"topology": "full"}, "net": "mlp"}
-    settings |= {"seeds": list(range(seeds)), "variants": {name: {} for name, *_ in told}}
+    settings |= {"seeds": list(range(seeds)), "variants": {name: {} for name, *_ in sketches}}
     run = RunDirectory.create(path, settings)
-    for each in told:
-        variants[each[0]] = _variant(each, told, agents, tasks, seeds, fates or {}, rng, variants)
+    for each in sketches:
+        variants[each[0]] = _variant(
+            each, sketches, agents, tasks, seeds, fates or {}, rng, variants
+        )
         _write_lines(run, each[0], variants[each[0]], rng)
     lines = _fits(variants) if fits else []
     run.write(run.summary, {"variants": variants, "fits": lines})
@@ -62,8 +64,8 @@ def written_share_run(
 
 
 def _variant(
-    each: Told,
-    told: Sequence[Told],
+    each: Sketch,
+    sketches: Sequence[Sketch],
     agents: int,
     tasks: int,
     seeds: int,
@@ -75,7 +77,7 @@ def _variant(
     populations = [_seed(n, agents, tasks, shares, lift, fates, rng) for n in range(seeds)]
     scores = [agent["accuracy"] for seed in populations for agent in seed["agents"]]
     speeds = [[agent["learning_speed"] for agent in seed["agents"]] for seed in populations]
-    alone = [n for n, kind, crosses, _ in told if kind == learner and not crosses and n != name]
+    alone = [n for n, kind, crosses, _ in sketches if kind == learner and not crosses and n != name]
     base = alone[0] if alone and shares else None
     floats, sent = (
         sum(sum(edge[unit].values()) for seed in populations for edge in seed["edges"]) / seeds
@@ -113,11 +115,11 @@ def _seed(
     fates: Record,
     rng: random.Random,
 ) -> Record:
-    people = []
+    records = []
     for agent in range(agents):
         found = [min(1.0, rng.gauss(0.9 + lift + 0.01 * (agent % 3), 0.03)) for _ in range(tasks)]
         record = {"accuracy": fmean(found), "learning_speed": fmean(found) - 0.01, "tasks": found}
-        people.append(record | {"modules": 4 + agent % 4})
+        records.append(record | {"modules": 4 + agent % 4})
     more = 1 + 500 * max(0.0, lift - 0.03)  # what is worth more costs more
     edges = [
         _edge(a, b, shares, fates, more * rng.uniform(0.5, 1.5))
@@ -126,7 +128,7 @@ def _seed(
         if a != b
     ]
     events = {"not finite parameters": 2} if fates else {}
-    return {"seed": number, "agents": people, "edges": edges, "events": events}
+    return {"seed": number, "agents": records, "edges": edges, "events": events}
 
 
 def _edge(
@@ -135,18 +137,18 @@ def _edge(
     kinds = [kind for kind in _FLOATS if kind.partition(".")[0] in shares]
     floats = {kind: int(_FLOATS[kind] * times) for kind in kinds}
     size = {kind: 4 * sent + 64 for kind, sent in floats.items()}
-    told = {"from": sender, "to": receiver, "floats": floats, "bytes": size}
-    return told | {"fates": _FATES | fates if shares else {}}
+    edge = {"from": sender, "to": receiver, "floats": floats, "bytes": size}
+    return edge | {"fates": _FATES | fates if shares else {}}
 
 
 def _write_lines(run: RunDirectory, name: str, variant: Record, rng: random.Random) -> None:
     """Accuracy rises towards its end within each task, and falls where the next one begins."""
     seeds = variant["seeds"]
     tasks = len(seeds[0]["agents"][0]["tasks"])
-    haste = 0.12 if "modules" in variant["shares"] else 0.05
+    speed = 0.12 if "modules" in variant["shares"] else 0.05
     for task in range(tasks):
         for epoch in range(0, 101, 10):
-            grown = 1 - math.exp(-haste * epoch)
+            grown = 1 - math.exp(-speed * epoch)
             current = [
                 [0.5 + (a["tasks"][task] - 0.5) * grown for a in seed["agents"]] for seed in seeds
             ]

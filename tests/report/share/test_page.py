@@ -76,7 +76,7 @@ def test_the_tiles_tell_of_the_most_accurate_variant(whole: RunDirectory) -> Non
     assert "over modular, nothing" in tiles[1]
 
 
-def test_users_reveals_and_links_are_told(whole: RunDirectory) -> None:
+def test_users_reveals_and_links_are_on_the_page(whole: RunDirectory) -> None:
     variants = whole.read(whole.summary)["variants"]
     data = variants["modular, data"]
     users = data["users"]
@@ -149,8 +149,8 @@ def test_what_was_not_measured_among_agents_is_a_dash(tmp_path: Path) -> None:
 
 
 def test_names_of_variants_cannot_become_markup(tmp_path: Path) -> None:
-    told = ((HOSTILE, "modular", (), 0.0), ("_<b>", "modular", ("data",), 0.01))
-    run = written_share_run(tmp_path / "run", told, agents=2, tasks=1, fates={"lost": 1})
+    sketches = ((HOSTILE, "modular", (), 0.0), ("_<b>", "modular", ("data",), 0.01))
+    run = written_share_run(tmp_path / "run", sketches, agents=2, tasks=1, fates={"lost": 1})
 
     def injure(summary: Any) -> None:
         for variant in summary["variants"].values():
@@ -178,11 +178,11 @@ def test_an_unfinished_run_of_agents_is_refused(tmp_path: Path) -> None:
 
 
 def lines_of(picture: str) -> dict[str, dict[str, str]]:
-    """The attributes of every edge's line, by what its reader is told."""
+    """The attributes of every edge's line, by its title."""
     found = re.findall(r"<path ([^>]*)><title>([^<]*)</title>", picture)
     return {
-        told.replace("\N{NO-BREAK SPACE}", " "): dict(re.findall(r'([\w-]+)="([^"]*)"', line))
-        for line, told in found
+        title.replace("\N{NO-BREAK SPACE}", " "): dict(re.findall(r'([\w-]+)="([^"]*)"', line))
+        for line, title in found
     }
 
 
@@ -227,7 +227,7 @@ def test_lines_go_from_the_sender_to_the_receiver_and_back_apart() -> None:
 
 def test_an_edge_that_carried_nothing_is_dashed() -> None:
     lines = lines_of(drawn(3, lambda a, b: 5 * a))
-    dashed = {told for told, line in lines.items() if "stroke-dasharray" in line}
+    dashed = {title for title, line in lines.items() if "stroke-dasharray" in line}
     assert dashed == {"0 → 1: 0 B", "0 → 2: 0 B"}
 
 
@@ -253,7 +253,7 @@ def test_curves_are_means_over_seeds_and_over_later_tasks() -> None:
     assert accuracies.tolist() == pytest.approx([0.475, 0.65])
 
 
-def test_numbers_are_told_in_few_letters() -> None:
+def test_numbers_are_written_in_few_letters() -> None:
     assert [size(value) for value in (0, 999, 11_000, 351_000_000, None)] == [
         "0\N{NO-BREAK SPACE}B",
         "999\N{NO-BREAK SPACE}B",

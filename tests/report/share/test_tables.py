@@ -16,12 +16,12 @@ from understudy.report.parts.numbers import size
 def test_the_tables_of_a_terminal_hold_the_figures_of_the_summary(
     tmp_path: Path, seeds: int
 ) -> None:
-    told = (
+    sketches = (
         ("[b]nothing", "modular", (), 0.0),
         ("some modules", "modular", ("modules",), 0.03),
         ("more modules", "modular", ("modules",), 0.04),
     )
-    run = written_share_run(tmp_path / "run", told, seeds=seeds)
+    run = written_share_run(tmp_path / "run", sketches, seeds=seeds)
     summary = run.read(run.summary)
     text = terminal(*tables(run))
     for name, variant in summary["variants"].items():

@@ -11,12 +11,13 @@ from typing import Any
 from understudy.metrics import wilson_interval
 from understudy.offload.alarms import Alarms
 from understudy.report.offload import plots, tables
-from understudy.report.offload.records import Bill, FinishedRun, Phase, Step, read_run
+from understudy.report.offload.records import FinishedRun, Phase, Step, Summary, errors_of, read_run
 from understudy.report.parts.numbers import dollars, mean, measured, number, span
 from understudy.report.parts.page import Tile, render
 from understudy.run import RunDirectory
 
 _MANY_FAILED = 0.05  # share of the calls above which the page warns
+_REASONS = 3  # of failures that are named
 
 
 def page(directory: RunDirectory) -> str:
@@ -31,8 +32,7 @@ def page(directory: RunDirectory) -> str:
         stream=_stream_in_words(phases, steps),
         facts=_facts(run),
         tiles=_tiles(run),
-        failures=_failures(summary.spend, "training")
-        + _failures(summary.evaluation_spend, "examinations"),
+        failures=_failures(directory, summary),
         warnings=_warnings(directory.metric_lines()),
         budget_words=_budget_words(steps, phases),
         budget_plot=plots.budget_plot(steps, phases),
@@ -90,13 +90,23 @@ def _tiles(run: FinishedRun) -> list[Tile]:
     ]
 
 
-def _failures(bill: Bill, where: str) -> list[str]:
-    if bill.failed_calls <= _MANY_FAILED * bill.calls:
-        return []
-    words = f"{bill.failed_calls:,} of {bill.calls:,} calls failed in {where}: "
-    if bill.failed_calls < bill.calls:
-        return [words + "figures of the cloud and of the system are over fewer answers."]
-    return [words + "nothing is known of the cloud, and the system had only the local model."]
+def _failures(run: RunDirectory, summary: Summary) -> list[str]:
+    """A sentence where many calls failed: how many, why, and what that means for the figures."""
+    found = []
+    for bill, log, where, then in (
+        (summary.spend, run.replies, "training", "The responses that made them have no reward."),
+        (
+            summary.evaluation_spend,
+            run.examination_replies,
+            "the examinations",
+            "The local answers stand in their place; the cloud's accuracy is over its answers.",
+        ),
+    ):
+        if bill.failed_calls > _MANY_FAILED * bill.calls:
+            counts = f"{bill.failed_calls:,} of {bill.calls:,} calls failed in {where}"
+            reasons = [f"{reason} ({n:,})" for reason, n in errors_of(log).most_common(_REASONS)]
+            found.append(": ".join(filter(None, (counts, ", ".join(reasons)))) + f". {then}")
+    return found
 
 
 def _warnings(lines: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -111,15 +121,15 @@ def _budget_words(steps: Sequence[Step], phases: Sequence[Phase]) -> str:
         for step in steps
         if step.ask_rate is not None and step.budget is not None
     ]
-    words = f"Of the single training steps {mean(over):.0%} ask above the budget."
+    words = f"{mean(over):.0%} of the training steps ask above the budget."
     served = measured([phase.evaluation.ask_rate for phase in phases])
     excess = served - measured([phase.budget for phase in phases])
     known = excess[[math.isfinite(each) for each in excess]]
     if not known.size:
         return words
     worst = float(known.max())
-    most = f"a task asks up to {worst:.3f} above" if worst > 1e-6 else "no task asks above"
-    return f"As served at the end of its phase, {most} its budget. {words}"
+    most = f"tasks ask up to {worst:.3f} above" if worst > 1e-6 else "no task asks above"
+    return f"As served at the end of their phase, {most} the budget. {words}"
 
 
 def _precision(settings: Mapping[str, Any]) -> str:

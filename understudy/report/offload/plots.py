@@ -67,11 +67,11 @@ def budget_plot(lines: Sequence[Step], phases: Sequence[Phase]) -> str:
 def _ask_rates(axes: Axes, lines: Sequence[Step], phases: Sequence[Phase]) -> None:
     steps, window = column(lines, "step"), _window(lines)
     rate, budget = column(lines, "ask_rate"), column(lines, "budget")
-    calm = smoothed(rate, column(lines, "phase"), window)
+    smooth = smoothed(rate, column(lines, "phase"), window)
     served = measured([phase.evaluation.ask_rate for phase in phases])
     ends = [_steps_of(lines, phase.phase)[-1] for phase in phases]
     axes.plot(steps, rate, ".", color=ASKED, alpha=0.45, markersize=5, markeredgewidth=0)
-    axes.plot(steps, calm, color=ASKED)
+    axes.plot(steps, smooth, color=ASKED)
     axes.step(steps, budget, where="mid", color=INK, linewidth=1.4, linestyle=(0, (5, 2)))
     axes.plot(ends, served, "D", color=SYSTEM, markersize=5.5, zorder=4, markeredgecolor="white")
     axes.set_ylabel("share that asks")
@@ -80,7 +80,7 @@ def _ask_rates(axes: Axes, lines: Sequence[Step], phases: Sequence[Phase]) -> No
     _frame(axes, lines)
     _name_phases(axes, lines)
     ends_of_lines = [
-        (last(calm), f"mean of {window} steps", ASKED),
+        (last(smooth), f"mean of {window} steps", ASKED),
         (float(budget[-1]), "budget", INK),
         (float(served[-1]), "as served", SYSTEM),
     ]
@@ -100,10 +100,10 @@ def training_plot(lines: Sequence[Step]) -> str:
         axes = figure.subplots()
         ends = []
         for name, values, colour in (("system", system, SYSTEM), ("local", local, LOCAL)):
-            calm = smoothed(values, phase, window)
+            smooth = smoothed(values, phase, window)
             axes.plot(steps, values, ".", color=colour, alpha=0.35, markersize=5, mew=0)
-            axes.plot(steps, calm, color=colour)
-            ends.append((last(calm), name, colour))
+            axes.plot(steps, smooth, color=colour)
+            ends.append((last(smooth), name, colour))
         axes.set_ylim(0, 1.02)
         axes.set_ylabel(f"accuracy, mean of {window} steps")
         axes.set_xlabel("training step")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -109,6 +112,15 @@ class FinishedRun:
     @property
     def names(self) -> list[str]:
         return [phase.task for phase in self.summary.phases]
+
+
+def errors_of(log: Path) -> Counter[str]:
+    """Why calls failed, of a log of replies."""
+    if not log.exists():
+        return Counter()
+    with log.open(encoding="utf-8") as lines:
+        errors = (json.loads(line).get("error") for line in lines)
+        return Counter(error for error in errors if error)
 
 
 def read_summary(run: RunDirectory) -> Summary:

@@ -1,4 +1,4 @@
-"""Numbers as a page shows them: what was not measured is null in a file, NaN here, a dash there."""
+"""Numbers as a page shows them. Not measured is null in a file, NaN in arrays, a dash on pages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from understudy.metrics.measured import FloatArray
 
 
 def measured(values: Any) -> FloatArray:
-    """Any nesting of numbers and nulls, with NaN for what is null or not finite."""
+    """An array of numbers and nulls, nested or not; NaN for what is null or not finite."""
     found = np.asarray(values, dtype=np.float64)
     return np.where(np.isfinite(found), found, np.nan)
 

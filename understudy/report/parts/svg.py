@@ -1,6 +1,6 @@
-"""One drawing style for every plot of a report, and figures as SVG text that repeats byte for byte.
+"""The style of every plot of a report, and figures as SVG that is the same bytes each time.
 
-matplotlib is imported where a figure is made: a command that draws nothing need not wait for it.
+matplotlib is imported where a figure is made: commands that draw nothing do not wait for it.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ _NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 
 @contextmanager
 def drawing(width: float, height: float) -> Iterator[Figure]:
-    """An empty figure, in inches, and the house's style for as long as it is drawn upon."""
+    """An empty figure, in inches; the style holds inside the `with` block."""
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -79,21 +79,21 @@ def drawing(width: float, height: float) -> Iterator[Figure]:
 
 
 def svg(figure: Figure, name: str, description: str) -> str:
-    """The figure as an <svg> element whose ids are its own among all of the page's."""
+    """The figure as an <svg> element. name: begins its ids, so that no two plots share one."""
     file = io.StringIO()
     figure.savefig(file, format="svg", metadata=_NO_METADATA)
     text = file.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{name}-", text)
     width = round(figure.get_figwidth() * _PIXELS_PER_INCH)
-    # Its own size gives way to the page's; the viewBox keeps its shape.
+    # The page decides the size; the viewBox keeps the shape.
     own = f' role="img" aria-label="{html.escape(description)}" style="width: min(100%, {width}px)"'
     return re.sub(r' width="[^"]*pt" height="[^"]*pt"', lambda _: own, text, count=1).strip()
 
 
-def panel_size(panels: int, abreast: int) -> tuple[float, float]:
+def panel_size(panels: int, per_row: int) -> tuple[float, float]:
     """Inches of a figure of small multiples."""
-    return WIDTH, 2.3 * math.ceil(panels / _columns(panels, abreast)) + 0.5
+    return WIDTH, 2.3 * math.ceil(panels / _columns(panels, per_row)) + 0.5
 
 
 def small_multiples(
@@ -102,10 +102,10 @@ def small_multiples(
     draw: Callable[..., None],
     title: str,
     labels: tuple[str, str],
-    abreast: int = 5,
+    per_row: int = 5,
 ) -> None:
-    """draw(axes, *panel) for each, on shared axes, row by row; places left over stay empty."""
-    columns = _columns(len(panels), abreast)
+    """draw(axes, *panel) for each panel, row by row, with the same limits for all."""
+    columns = _columns(len(panels), per_row)
     rows = math.ceil(len(panels) / columns)
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for place, axes in enumerate(grid.flat):
@@ -121,8 +121,8 @@ def small_multiples(
     figure.suptitle(title, x=0.01, ha="left", fontsize=11.5, fontweight="bold")
 
 
-def _columns(panels: int, abreast: int) -> int:
-    return min(abreast, max(panels, 3))
+def _columns(panels: int, per_row: int) -> int:
+    return min(per_row, max(panels, 3))
 
 
 def smoothed(values: FloatArray, phases: FloatArray, window: int) -> FloatArray:
@@ -139,9 +139,9 @@ def smoothed(values: FloatArray, phases: FloatArray, window: int) -> FloatArray:
 
 
 def label_ends(axes: Axes, ends: list[tuple[float, str, str]], height: float) -> None:
-    """Name lines at their right ends: (value, text, colour), moved apart where they would touch.
+    """Name lines at their right ends, moved apart where the names would touch.
 
-    height: of the axes, about, in inches.
+    ends: (value, text, colour) each; height: of the axes in inches, about.
     """
     low, high = axes.get_ylim()
     right = axes.get_xlim()[1]

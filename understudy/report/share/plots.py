@@ -45,7 +45,7 @@ Variants = Mapping[str, Variant]
 Marks = Mapping[str, Mark]
 
 _LONGEST = 32  # letters of a variant's name beside a plot
-_ABREAST = 3  # panels of variants
+_PER_ROW = 3  # panels of variants
 _MOST_PANELS = 40
 
 
@@ -125,9 +125,9 @@ def variant_panels(variants: Variants, curves: Mapping[str, Curve]) -> str:
         "Over the tasks: mean of the agents (blue), from the worst to the best (band), "
         "nothing shared (orange)"
     )
-    with drawing(*panel_size(len(shown), _ABREAST)) as figure:
+    with drawing(*panel_size(len(shown), _PER_ROW)) as figure:
         labels = ("tasks gone through", "accuracy")
-        small_multiples(figure, shown, draw, title, labels, _ABREAST)
+        small_multiples(figure, shown, draw, title, labels, _PER_ROW)
         return svg(figure, "variants", title)
 
 
@@ -148,9 +148,9 @@ def agent_panels(variants: Variants, curves: Mapping[str, Curve], best: str) -> 
     title = f"Agent by agent: {short(best, 40)} (blue)"
     title += f", {short(base or '', 40)} (orange)" if alone is not None else ""
     title += f"; the first {_MOST_PANELS} of {total}" if total > _MOST_PANELS else ""
-    abreast = 4 if total <= 8 else 5
-    with drawing(*panel_size(len(shown), abreast)) as figure:
-        small_multiples(figure, shown, draw, title, ("tasks gone through", "accuracy"), abreast)
+    per_row = 4 if total <= 8 else 5
+    with drawing(*panel_size(len(shown), per_row)) as figure:
+        small_multiples(figure, shown, draw, title, ("tasks gone through", "accuracy"), per_row)
         return svg(figure, "each", title)
 
 
