@@ -41,12 +41,13 @@ import yaml
 sys.path.insert(0, str(Path(__file__).parent))
 from plain_agents import accuracy_of, run_plain
 
+from understudy.actors.crew import Together
+from understudy.actors.loop import run
 from understudy.environment import environment
 from understudy.files import write_json
-from understudy.share.crew import Together
-from understudy.share.loop import run
+from understudy.share.clock import moments_of
 from understudy.share.partition import generated_instances
-from understudy.share.population import carriers_of, moments_of, populations_of
+from understudy.share.population import carriers_of, populations_of
 from understudy.share.settings import ShareConfig
 
 OUT = Path(__file__).parent / "results" / "share.json"

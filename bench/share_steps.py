@@ -35,7 +35,7 @@ from understudy.share.learner import INITIAL_TASKS, add_candidate
 from understudy.share.partition import generated_instances
 from understudy.share.population import populations_of
 from understudy.share.settings import ShareConfig
-from understudy.share.training import Examples, Job, Lesson, Weights, train
+from understudy.share.training import Examples, Lesson, Training, Weights, train
 
 OUT = Path(__file__).parent / "results" / "share_steps.json"
 EPOCHS = 4  # in a row, by either side
@@ -71,7 +71,7 @@ def together(agents: list[Agent], examples: list[Examples], lesson: Lesson, cloc
 
     train(
         [
-            Job(agent.learner, each, lesson, range(EPOCHS), (number,))
+            Training(agent.learner, each, lesson, range(EPOCHS), (number,))
             for number, (agent, each) in enumerate(zip(agents, examples, strict=True))
         ],
         tick,

@@ -24,6 +24,7 @@ ROOMS = [
     "report",  # a run directory becomes tables, plots and a page
     "offload",  # the loop: who answers, who asks, what is learned
     "share",  # agents on a graph: what they send each other, and learn
+    "actors",  # the engine of what exchanges messages in rounds: one process, workers, Flower
     "routing",  # who decides which question leaves
     "models",  # who answers
     "clouds",  # who helps

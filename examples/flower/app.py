@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from understudy.share.flower.apps import client_app, server_app
+from understudy.share.flower import client_app, server_app
 
 _SETTINGS = Path(__file__).with_name("settings.yaml")
 

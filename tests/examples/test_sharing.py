@@ -16,9 +16,8 @@ import yaml
 
 from understudy.errors import ConfigError
 from understudy.settings import check_settings
-from understudy.share.instances import load_instances
 from understudy.share.partition import Instances
-from understudy.share.population import check_partition, shape_of
+from understudy.share.population import Agents, shape_of
 from understudy.share.variants import ShareRun, variants_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,9 +53,8 @@ def test_its_settings_fit_its_data_in_every_variant(
         pytest.importorskip("sklearn")
     monkeypatch.chdir(ROOT)
     run = ShareRun(**settings_of(name))
-    data = load_instances(run.data, run.data_options)
     for config in variants_of(run).values():
-        check_partition(config, data)
+        Agents(config).check()
 
 
 @pytest.mark.parametrize(
@@ -102,7 +100,7 @@ def test_without_its_adapters_the_net_is_the_language_model(texts: ModuleType) -
     """Its features are of the decoder's own final states, however long the padding is."""
     config = ShareRun(net=f"{FOLDER / 'texts.py'}:language_model", learner="monolithic", tasks=2)
     tokens, labels = texts.questions()
-    own = shape_of(config, Instances(tokens, labels)).own
+    own = shape_of(config, Instances(tokens, labels), config.nets[0]).own
     assert own is not None
     modules = {name: weight[None, None] for name, weight in own.new_weights(0).items()}
     lengths = (tokens != own.net.pad).sum(dim=1)  # type: ignore[attr-defined]

@@ -9,18 +9,19 @@ from typing import Any
 import pytest
 import torch
 
+from understudy.actors.crew import Together
+from understudy.actors.jobs import run_steps
+from understudy.actors.loop import run
 from understudy.errors import ConfigError
 from understudy.link.carrier import Carrier, Inbox, Message, Parcel
 from understudy.settings import check_settings
 from understudy.share.agent import Agent
-from understudy.share.crew import Together
-from understudy.share.engine import grant
-from understudy.share.loop import run
-from understudy.share.modes.parameters import travelling
+from understudy.share.clock import moments_of
+from understudy.share.modes.parameters.mode import travelling
 from understudy.share.partition import Instances, generated_instances
-from understudy.share.population import begin_alike, carriers_of, moments_of, populations_of
+from understudy.share.population import begin_in_common, carriers_of, populations_of
 from understudy.share.settings import ShareConfig
-from understudy.share.wishes import Tick
+from understudy.share.tick import Tick
 
 SMALL: dict[str, Any] = {
     "agents": 3,
@@ -43,7 +44,7 @@ def data() -> Instances:
 def ran(data: Instances, **settings: Any) -> list[tuple[list[Agent], Carrier]]:
     config = ShareConfig(**SMALL | settings)
     populations, carriers = populations_of(config, data), carriers_of(config)
-    begin_alike(config, populations)
+    begin_in_common([agent for row in populations for agent in row])
     run(Together(populations), carriers, moments_of(config))
     return list(zip(populations, carriers, strict=True))
 
@@ -94,7 +95,7 @@ def test_one_agent_learns_the_first_tasks_for_all(data: Instances, learner: str)
     config = ShareConfig(**SMALL, learner=learner, share_parameters={"mode": "fedavg"})
     populations = populations_of(config, data)
     untrained = [weight.clone() for weight in weights_of(populations[0])]
-    begin_alike(config, populations)
+    begin_in_common([agent for row in populations for agent in row])
     one, other, _ = populations[0]
     assert min(tick.task for moment in moments_of(config) for tick in moment[0] if tick) == 4
     assert one.tasks[:4] == other.tasks[:4]  # the very same instances
@@ -127,7 +128,7 @@ def test_first_tasks_are_learnt_at_once_when_all_are_there(data: Instances) -> N
         agent = populations_of(config, data)[0][0]
         before = [weight.clone() for weight in weights_of([agent])]
         for number in range(task + 1):
-            grant([agent.step(Tick(number, 0, 0, 4, number), Inbox())])
+            run_steps([agent.step(Tick(number, 0, 0, 4, number), Inbox())])
         return not all(torch.equal(a, b) for a, b in zip(before, weights_of([agent]), strict=True))
 
     assert [moved(2), moved(3)] == [False, True]
@@ -171,7 +172,8 @@ def test_a_few_learners_at_a_time_are_all_of_them(
 ) -> None:
     settings: dict[str, Any] = {"agents": 5, "epochs": 2, "share_parameters": {"mode": "fedavg"}}
     whole = ran(data, **settings)[0][0]
-    monkeypatch.setattr("understudy.share.engine.TOGETHER", 2)
+    monkeypatch.setattr("understudy.share.jobs.Train.at_once", 2)
+    monkeypatch.setattr("understudy.share.jobs.Examine.at_once", 2)
     few = ran(data, **settings)[0][0]
     assert same(whole, few)
     for one, other in zip(whole, few, strict=True):
@@ -188,7 +190,7 @@ def test_after_a_mean_all_agents_of_a_full_graph_are_alike(data: Instances) -> N
     for now in (0, 1):
         tick = Tick(task=0, epoch=0, exchange=now, train=0, round=0)
         inboxes = carrier.deliver(now)
-        outboxes = grant([agent.step(tick, inboxes[agent.number]) for agent in agents])
+        outboxes = run_steps([agent.step(tick, inboxes[agent.number]) for agent in agents])
         carrier.carry(now, [message for outbox in outboxes for message in outbox])
     for agent in agents:
         list(agent.modes[0].settle(agent, tick))
@@ -252,7 +254,7 @@ def test_what_is_poisoned_is_refused_and_noted(data: Instances, fault: str) -> N
     before = [weight.clone() for weight in weights_of([agent])]
     poisoned = Message(1, 0, "parameters", (Parcel(arrays, 1),), 0)
     tick = Tick(0, 0, 1, 0, 0)
-    grant([agent.step(tick, Inbox((poisoned,)))])
+    run_steps([agent.step(tick, Inbox((poisoned,)))])
     list(agent.modes[0].settle(agent, tick))
     assert sum(agent.events.values()) == 1
     assert all(torch.equal(a, b) for a, b in zip(before, weights_of([agent]), strict=True))
@@ -280,7 +282,7 @@ def asking(data: Instances, **shared: Any) -> tuple[Agent, Agent, list[Message]]
     config = ShareConfig(**SMALL | {"agents": 2}, learner="monolithic", share_data=told)
     first, second = populations_of(config, data)[0]
     for agent in (first, second):
-        grant([agent.step(Tick(0, 0, 0, 1, 0), Inbox())])
+        run_steps([agent.step(Tick(0, 0, 0, 1, 0), Inbox())])
     opening = Tick(0, 1, 0, 0, 1)
     (query,) = first.modes[0].begin(first, opening)
     query = replace(query, receiver=1)
@@ -405,6 +407,6 @@ def test_messages_that_make_no_sense_are_refused_and_noted(
     if kind == "modules":
         agent.modes[0].asked = 0  # type: ignore[attr-defined]
     nonsense = Message(1, 0, kind, (Parcel(arrays, 1),), 0)
-    grant([agent.step(Tick(0, 0, 0, 0, 0), Inbox())])
-    assert grant([agent.step(tick, Inbox((nonsense,)))]) == [[]]
+    run_steps([agent.step(Tick(0, 0, 0, 0, 0), Inbox())])
+    assert run_steps([agent.step(tick, Inbox((nonsense,)))]) == [[]]
     assert list(agent.events.values()) == [1]

@@ -13,21 +13,22 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from understudy.actors.crew import Together
+from understudy.actors.jobs import run_steps
+from understudy.actors.loop import run
 from understudy.errors import ConfigError
 from understudy.link.carrier import Carrier, Inbox, Message, Parcel
 from understudy.share.agent import Agent
-from understudy.share.crew import Together
-from understudy.share.engine import grant
+from understudy.share.clock import moments_of
 from understudy.share.fisher import fisher_of
 from understudy.share.learner import Learner, add_candidate, new_learner
-from understudy.share.loop import run
 from understudy.share.nets.own import Own, load_own
 from understudy.share.nets.stacked import NetShape, entrance
 from understudy.share.partition import Instances, generated_instances
-from understudy.share.population import begin_alike, carriers_of, moments_of, populations_of
+from understudy.share.population import begin_in_common, carriers_of, populations_of
 from understudy.share.settings import ShareConfig
-from understudy.share.training import Examples, Job, Stack, train
-from understudy.share.wishes import Tick
+from understudy.share.tick import Tick
+from understudy.share.training import Examples, Stack, Training, train
 
 NETS = str(Path(__file__).with_name("nets.py"))
 DATA = generated_instances(per_class=50)
@@ -83,7 +84,7 @@ def test_the_mlp_written_with_torchs_layers_is_the_built_in_one(vmaps: bool, mod
         torch.testing.assert_close(other, fisher, rtol=1e-4, atol=1e-9)
     for learner in (built_in, own):
         lesson = "assimilate" if modular else "whole"
-        train([Job(learner, examples, lesson, range(2), (7,))])  # type: ignore[arg-type]
+        train([Training(learner, examples, lesson, range(2), (7,))])  # type: ignore[arg-type]
     for weight, other in zip(built_in.weights.values(), own.weights.values(), strict=True):
         torch.testing.assert_close(other, weight, rtol=1e-3, atol=1e-5)
 
@@ -97,9 +98,9 @@ def test_together_is_alone(name: str) -> None:
     alone = copy.deepcopy(learners)
     data = [examples_of(shape, count) for count in (30, 70)]
 
-    def jobs(of: list[Learner]) -> list[Job]:
+    def jobs(of: list[Learner]) -> list[Training]:
         pairs = enumerate(zip(of, data, strict=True))
-        return [Job(*pair, "assimilate", range(2), (number,)) for number, pair in pairs]
+        return [Training(*pair, "assimilate", range(2), (number,)) for number, pair in pairs]
 
     train(jobs(learners))
     for job in jobs(alone):
@@ -160,7 +161,7 @@ def ran(**settings: Any) -> tuple[list[Agent], Carrier]:
         }
     )
     populations, carriers = populations_of(config, DATA), carriers_of(config)
-    begin_alike(config, populations)
+    begin_in_common([agent for row in populations for agent in row])
     run(Together(populations), carriers, moments_of(config))
     return populations[0], carriers[0]
 
@@ -227,13 +228,13 @@ def test_words_that_it_does_not_know_are_refused(word: int) -> None:
         share_data={"mode": "receiver", "every": 2},  # type: ignore[arg-type]
     )
     agent = populations_of(config, data)[0][0]
-    grant([agent.step(Tick(0, 0, 0, 0, 0), Inbox())])
+    run_steps([agent.step(Tick(0, 0, 0, 0, 0), Inbox())])
     arrays = {"x": data.x[:2].clone(), "label": data.label[:2]}
     assert agent.holds_instances(arrays)
     arrays["x"] = arrays["x"].clone()  # what has entered is not looked at again
     arrays["x"][1, 0, 0] = word
     message = Message(1, 0, "data", (Parcel(arrays, 1),), 0)
-    grant([agent.step(Tick(0, 0, 1, 0, 0), Inbox((message,)))])
+    run_steps([agent.step(Tick(0, 0, 1, 0, 0), Inbox((message,)))])
     assert dict(agent.events) == {("other shapes", "data"): 1}
     wrong = Instances(data.x.clone(), data.label)
     wrong.x[2:] = word  # but for those that the net is tried with

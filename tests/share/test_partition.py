@@ -6,10 +6,24 @@ import pytest
 import torch
 
 from understudy.errors import ConfigError
-from understudy.share.partition import Instances, Partition, Task, generated_instances, partitioned
+from understudy.share.partition import (
+    Instances,
+    Partition,
+    Partitioner,
+    Task,
+    generated_instances,
+)
 
 DATA = Instances(torch.arange(500.0)[:, None], torch.arange(500) % 5)
 SMALL = Partition(tasks=6, classes_per_task=2, train_per_class=10, validation_per_class=5)
+
+
+def partitioned(
+    data: Instances, partition: Partition, agents: int, seed: int, common: int = 0
+) -> list[list[Task]]:
+    """Every agent's tasks."""
+    partitioner = Partitioner(data, partition, seed, common)
+    return [partitioner.tasks(agent, agents) for agent in range(agents)]
 
 
 def numbers(instances: Instances) -> set[float]:

@@ -10,19 +10,20 @@ import pytest
 import torch
 from torch import Tensor
 
+from understudy.actors.crew import Together
+from understudy.actors.loop import run
 from understudy.errors import ConfigError
 from understudy.link.carrier import Carrier, Inbox, Message, Parcel
 from understudy.settings import check_settings
 from understudy.share.agent import Agent
-from understudy.share.crew import Together
+from understudy.share.clock import moments_of
+from understudy.share.codec import Codec
 from understudy.share.learner import Learner, new_learner
-from understudy.share.loop import run
 from understudy.share.nets.stacked import NetShape
 from understudy.share.partition import generated_instances
-from understudy.share.population import begin_alike, graph_of, moments_of, populations_of
-from understudy.share.privacy import leaving, messages_of_weights, reveals
+from understudy.share.population import begin_in_common, graph_of, populations_of
+from understudy.share.reveals import leaving, messages_of_weights, reveals
 from understudy.share.settings import ShareConfig
-from understudy.share.wire import Wire
 
 SMALL: dict[str, Any] = {
     "agents": 2,
@@ -48,7 +49,7 @@ class Watched(Carrier):
 def ran(**settings: Any) -> tuple[ShareConfig, list[Agent], list[Message]]:
     config, data = ShareConfig(**SMALL | settings), generated_instances(per_class=50)
     populations, carrier = populations_of(config, data), Watched(graph_of(config, 0))
-    begin_alike(config, populations)
+    begin_in_common([agent for row in populations for agent in row])
     run(Together(populations), [carrier], moments_of(config))
     return config, populations[0], carrier.given
 
@@ -130,17 +131,17 @@ def test_words_say_how_much_noise_hides() -> None:
 SHAPE = NetShape("mlp", (64,), 4, 2, modular=False, width=8)
 
 
-def guarding(**privacy: Any) -> tuple[Wire, Learner]:
+def guarding(**privacy: Any) -> tuple[Codec, Learner]:
     config = ShareConfig(privacy=privacy, share_parameters={"mode": "fedavg"})
-    wire, learner = Wire(config, 7), new_learner(SHAPE, 0)
-    wire.arrived(Inbox(), learner, lambda *_: None)
-    return wire, learner
+    codec, learner = Codec(config, 7), new_learner(SHAPE, 0)
+    codec.decoded(Inbox(), learner, lambda *_: None)
+    return codec, learner
 
 
-def sent(wire: Wire, arrays: dict[str, Tensor], kind: str = "parameters") -> dict[str, Tensor]:
+def sent(codec: Codec, arrays: dict[str, Tensor], kind: str = "parameters") -> dict[str, Tensor]:
     parcel = Parcel(arrays, sum(array.numel() for array in arrays.values()))
     messages = [Message(0, other, kind, (parcel,), 0) for other in (1, 2)]
-    one, other = wire.leaving(messages)
+    one, other = codec.encoded(messages)
     assert one.parcels[0] is other.parcels[0]  # neighbours that compare notes learn no more
     return dict(one.parcels[0].arrays)
 
@@ -157,12 +158,12 @@ def distance(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
 
 
 def test_weights_are_told_in_steps_of_the_norm() -> None:
-    wire, learner = guarding(clip=2.0)
+    codec, learner = guarding(clip=2.0)
     far = moved(learner, 5.0)
     lengths, left = [], []
     known = moved(learner, 0.0)
     for _ in range(4):
-        told = sent(wire, far)
+        told = sent(codec, far)
         lengths.append(round(distance(told, known), 3))
         left.append(round(distance(told, far), 3))
         known = told
@@ -170,12 +171,12 @@ def test_weights_are_told_in_steps_of_the_norm() -> None:
 
 
 def test_noise_is_of_its_size_and_new_each_time() -> None:
-    wire, learner = guarding(clip=0.5, noise=3.0)
+    codec, learner = guarding(clip=0.5, noise=3.0)
     now = moved(learner, 0.0)
-    first = torch.cat([array.flatten() for array in sent(wire, now).values()])
+    first = torch.cat([array.flatten() for array in sent(codec, now).values()])
     plain = torch.cat([array.flatten() for array in now.values()])
     assert abs(float((first - plain).std()) / 1.5 - 1) < 0.17  # 288 numbers: four deviations
-    second = sent(wire, now)
+    second = sent(codec, now)
     assert not torch.equal(torch.cat([a.flatten() for a in second.values()]), first)
     again, _ = guarding(clip=0.5, noise=3.0)
     repeated = torch.cat([array.flatten() for array in sent(again, now).values()])
@@ -184,19 +185,19 @@ def test_noise_is_of_its_size_and_new_each_time() -> None:
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_weights_that_are_no_numbers_tell_nothing_and_are_forgotten(bad: float) -> None:
-    wire, learner = guarding(clip=0.5)
+    codec, learner = guarding(clip=0.5)
     known, broken = moved(learner, 0.0), moved(learner, 100.0)
     broken["modules.bias"][0, 0] = bad
-    told = sent(wire, broken)
+    told = sent(codec, broken)
     assert not bool(told["modules.bias"].isfinite().all())
     for name, array in told.items():
         finite = array.isfinite()
         assert torch.equal(array[finite], known[name][finite])
-    assert distance(sent(wire, moved(learner, 9.0)), known) == pytest.approx(0.5, abs=1e-3)
+    assert distance(sent(codec, moved(learner, 9.0)), known) == pytest.approx(0.5, abs=1e-3)
 
 
 def test_of_a_module_only_what_is_used_leaves() -> None:
-    wire, _ = guarding(clip=1.0)
+    codec, _ = guarding(clip=1.0)
     arrays = {
         "module.weight": torch.full((8, 8), 1.0),
         "module.bias": torch.full((8,), 1.0),
@@ -205,26 +206,26 @@ def test_of_a_module_only_what_is_used_leaves() -> None:
         "classes": torch.tensor([1, 2]),
         "similarity": torch.tensor(0.5),
     }
-    told = sent(wire, arrays, "modules")
+    told = sent(codec, arrays, "modules")
     assert told.keys() == {"module.weight", "module.bias", "similarity"}
     assert float(told["similarity"]) == 0.5
     assert float(told["module.weight"].norm()) == pytest.approx((64 / 72) ** 0.5)
 
 
 def test_every_instance_has_a_norm_of_its_own() -> None:
-    wire, _ = guarding(clip_instances=1.0)
+    codec, _ = guarding(clip_instances=1.0)
     x = torch.stack([torch.full((4,), 0.25), torch.full((4,), 3.0)])  # norms 0.5 and 6
-    told = sent(wire, {"x": x, "label": torch.tensor([0, 1])}, "data")
+    told = sent(codec, {"x": x, "label": torch.tensor([0, 1])}, "data")
     assert told["x"].tolist() == [[0.25] * 4, [0.5] * 4]
     assert told["label"].tolist() == [0, 1]
     weights = {"modules.weight": torch.full((4, 8, 8), 9.0)}
-    assert torch.equal(sent(wire, weights)["modules.weight"], weights["modules.weight"])
+    assert torch.equal(sent(codec, weights)["modules.weight"], weights["modules.weight"])
 
 
 def test_instances_without_a_norm_are_refused() -> None:
-    wire, _ = guarding(clip_instances=1.0)
+    codec, _ = guarding(clip_instances=1.0)
     with pytest.raises(ConfigError, match="clip_instances"):
-        sent(wire, {"x": torch.ones(2, 4, dtype=torch.long)}, "data")
+        sent(codec, {"x": torch.ones(2, 4, dtype=torch.long)}, "data")
 
 
 @pytest.mark.parametrize(

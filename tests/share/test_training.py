@@ -18,7 +18,7 @@ from understudy.share.learner import (
     new_learner,
 )
 from understudy.share.nets.stacked import NetShape, entrance
-from understudy.share.training import Examples, Job, Stack, accuracies, train
+from understudy.share.training import Examples, Stack, Training, accuracies, train
 
 MLP = NetShape("mlp", (6, 6), tasks=6, classes=2, modular=False, width=8)
 MODULAR = NetShape("mlp", (6, 6), tasks=6, classes=2, modular=True, width=8)
@@ -34,8 +34,8 @@ def examples_of(shape: NetShape, count: int, seed: int, tasks: tuple[int, ...] =
     return Examples(entrance(shape, x, 0), label, task)
 
 
-def job(learner: Learner, examples: Examples, lesson: str, seed: int, epochs: int = 2) -> Job:
-    return Job(learner, examples, lesson, range(epochs), (seed, 0))  # type: ignore[arg-type]
+def job(learner: Learner, examples: Examples, lesson: str, seed: int, epochs: int = 2) -> Training:
+    return Training(learner, examples, lesson, range(epochs), (seed, 0))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("shape", [MLP, MODULAR, CNN], ids=["mlp", "modular", "cnn"])
@@ -92,9 +92,9 @@ def test_dropout_leaves_its_share_and_makes_up_for_it(dropout: float) -> None:
 def test_in_pieces_is_in_one_go() -> None:
     whole, pieces = new_learner(MLP, 3), new_learner(MLP, 3)
     data = examples_of(MLP, 50, 0)
-    train([Job(whole, data, "whole", range(4), (7,))])
+    train([Training(whole, data, "whole", range(4), (7,))])
     for epochs in (range(1), range(1, 4)):
-        train([Job(pieces, data, "whole", epochs, (7,))])
+        train([Training(pieces, data, "whole", epochs, (7,))])
     for name, weight in whole.weights.items():
         assert torch.equal(weight, pieces.weights[name])
 
@@ -119,7 +119,7 @@ def test_without_dropout_a_step_is_that_of_torch() -> None:
         optimiser.zero_grad()
         F.cross_entropy(logits, data.label).backward()
         optimiser.step()
-    train([Job(learner, data, "whole", range(3), (0,))])
+    train([Training(learner, data, "whole", range(3), (0,))])
     for name, weight in zip(names, weights, strict=True):
         torch.testing.assert_close(learner.weights[name], weight.detach(), atol=2e-6, rtol=1e-4)
 

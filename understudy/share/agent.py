@@ -5,8 +5,8 @@
         on the first exchange of a round: begin the task if it is new; let modes that open send
         on the last exchange of a round: let modes settle what came; learn until the next round
 
-An engine sees nothing else of it. What is to be computed it yields as wishes, so that those of
-many agents are done together.
+The engine (understudy.actors) sees nothing else of it. What is to be computed it yields as jobs, so
+that alike ones of many agents are computed together.
 """
 
 from __future__ import annotations
@@ -15,31 +15,35 @@ import hashlib
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from understudy.actors.jobs import Job, Step
+from understudy.actors.records import registered
 from understudy.errors import ConfigError
 from understudy.link.carrier import Inbox, Message, Parcel
+from understudy.share.codec import Codec
 from understudy.share.generators import generator_of
+from understudy.share.jobs import Examine, Train
 from understudy.share.learner import (
     Learner,
     add_candidate,
     drop_candidate,
     keep_candidate,
 )
+from understudy.share.leaving import Leaving
+from understudy.share.modes import Schedule
 from understudy.share.nets.stacked import NetShape, entrance
 from understudy.share.partition import Instances, Task
 from understudy.share.penalties import Penalty
-from understudy.share.settings import INITIAL_TASKS, ShareConfig
+from understudy.share.settings import ShareConfig
+from understudy.share.tick import INITIAL_TASKS, Tick
 from understudy.share.training import Examples, Lesson
-from understudy.share.wire import Wire
-from understudy.share.wishes import Examine, Tick, Train, Wish
 
 _TRAINING, _REPLAY = 10, 11  # what a draw is for
 
-Step = Generator[Wish, Tensor | None, list[Message]]
 Point = tuple[int, int, list[float]]  # an examination: task, epoch, accuracy of each task
 
 # What it has become by the end of a round; all else it begins with.
@@ -49,24 +53,50 @@ _STATE = (
 )
 
 
-class Mode(Protocol):
-    """A kind of sharing, with what one agent remembers for it."""
+class Mode:
+    """A kind of sharing, with what one agent remembers for it: attributes of plain values, arrays
+    and registered records.
 
-    kind: str  # messages of this kind, or of kind.something, are its own
-    exchanges: int  # that one of its rounds takes
+    A mode declares its settings as `Settings`, which also say when its rounds are; see
+    understudy.share.modes. Messages of its `kind`, or of kind.something, are its own.
+    """
 
-    def opens(self, tick: Tick) -> bool: ...
+    Settings: ClassVar[type[Schedule]]
+    kind: ClassVar[str]
 
-    def begin(self, agent: Agent, tick: Tick) -> list[Message]: ...
+    def __init__(self, setting: Any) -> None:
+        self.setting = setting
 
-    def receive(self, agent: Agent, message: Message, tick: Tick) -> list[Message]: ...
+    def begin(self, agent: Agent, tick: Tick) -> list[Message]:
+        """What the agent sends as a round opens."""
+        return []
 
-    def settle(self, agent: Agent, tick: Tick) -> Generator[Wish, Tensor | None, None]: ...
+    def receive(self, agent: Agent, message: Message, tick: Tick) -> list[Message]:
+        """What it answers to a message of this mode."""
+        return []
+
+    def settle(self, agent: Agent, tick: Tick) -> Generator[Job, Any, None]:
+        """On the last exchange of a round, before it trains: use what came."""
+        yield from ()
+
+    def leaving(self, config: ShareConfig) -> Iterator[Leaving]:
+        """What may leave an agent by this mode."""
+        yield Leaving(self.kind, "*", f"Messages of {self.kind}, which its mode does not describe.")
+
+
+@registered
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What an agent says of itself in the end."""
+
+    accuracy: list[float]  # of each task, when last examined
+    modules: int
+    events: dict[str, int]  # what was wrong with messages, and how often
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Who an agent is: its number, its luck, its population's luck, and whom it can reach."""
+class Identity:
+    """Who an agent is: its number, its seed, its population's seed, and whom it can reach."""
 
     number: int
     seed: int
@@ -77,16 +107,20 @@ class Place:
 class Agent:
     def __init__(
         self,
-        place: Place,
+        identity: Identity,
         config: ShareConfig,
         tasks: Sequence[Task],
         learner: Learner,
         modes: Sequence[Mode],
     ) -> None:
-        self.place, self.config, self.tasks = place, config, tasks
+        self.identity, self.config, self.tasks = identity, config, tasks
         self.learner, self.modes = learner, modes
-        self.number, self.seed, self.neighbours = place.number, place.seed, place.neighbours
-        self.wire = Wire(config, place.seed)
+        self.number, self.seed, self.neighbours = (
+            identity.number,
+            identity.seed,
+            identity.neighbours,
+        )
+        self.codec = Codec(config, identity.seed)
         self.penalty: Penalty | None = None
         self.accuracy = torch.full((config.tasks,), torch.nan)  # when last examined
         self.curve: list[Point] = []
@@ -112,15 +146,23 @@ class Agent:
         self.curve, self.replay = [*other.curve], dict(other.replay)
         self._recall()
 
+    @property
+    def log(self) -> list[Point]:
+        return self.curve
+
+    def report(self) -> Report:
+        events = {f"{what}: {kind}": count for (what, kind), count in sorted(self.events.items())}
+        return Report(self.accuracy.tolist(), self.learner.modules, events)
+
     def state(self) -> dict[str, Any]:
         memories = [_memory(mode) for mode in self.modes]
-        more = {"modes": memories, "wire": self.wire.memory}
+        more = {"modes": memories, "codec": self.codec.memory}
         return {name: getattr(self, name) for name in _STATE} | more
 
     def restore(self, state: Mapping[str, Any]) -> None:
         for name in _STATE:
             setattr(self, name, state[name])
-        self.wire.memory = state["wire"]
+        self.codec.memory = state["codec"]
         for mode, memory in zip(self.modes, state["modes"], strict=True):
             vars(mode).update(memory)
         self._recall()
@@ -135,19 +177,19 @@ class Agent:
 
     def step(self, tick: Tick, inbox: Inbox) -> Step:
         outbox: list[Message] = []
-        for message in self.wire.arrived(inbox, self.learner, self.note):
+        for message in self.codec.decoded(inbox, self.learner, self.note):
             outbox += self._mode_of(message).receive(self, message, tick)
         if tick.exchange == 0:
             if tick.task != self.current:
                 self._begin(tick.task)
             for mode in self.modes:
-                if self._learns(tick.task) and mode.opens(tick):
+                if self._learns(tick.task) and mode.setting.opens(tick):
                     outbox += mode.begin(self, tick)
         if tick.train:
             for mode in self.modes:
                 yield from mode.settle(self, tick)
             yield from self._learn(tick)
-        return self.wire.leaving(outbox)
+        return self.codec.encoded(outbox)
 
     def _mode_of(self, message: Message) -> Mode:
         kind = message.kind.partition(".")[0]
@@ -173,7 +215,7 @@ class Agent:
 
     def entered(self, x: Tensor) -> Tensor:
         """Instances as its first layer takes them; the entrance is common to all agents."""
-        return entrance(self.shape, x, self.place.common)
+        return entrance(self.shape, x, self.identity.common)
 
     def receive(self, x: Tensor, label: Tensor, room: int) -> bool:
         """Keep what fits a task that it has seen, once, up to so many per task; whether any did."""
@@ -191,7 +233,7 @@ class Agent:
                     self.received[task.number] = _joined(buffer, one, name)
         return fits
 
-    # What it says and hears
+    # What it sends and accepts
 
     def to_neighbours(self, kind: str, parcel: Parcel, tick: Tick) -> list[Message]:
         return [
@@ -240,11 +282,11 @@ class Agent:
             add_candidate(self.learner, number, self.seed)
 
     def _remember(self, task: Task) -> None:
-        luck = generator_of(self.seed, _REPLAY, task.number)
-        chosen = torch.from_numpy(luck.permutation(len(task.train))[: self.config.replay])
+        random = generator_of(self.seed, _REPLAY, task.number)
+        chosen = torch.from_numpy(random.permutation(len(task.train))[: self.config.replay])
         self.replay[task.number] = Instances(task.train.x[chosen], task.train.label[chosen])
 
-    def _learn(self, tick: Tick) -> Generator[Wish, Tensor | None, None]:
+    def _learn(self, tick: Tick) -> Generator[Job, Any, None]:
         """The epochs up to the next round, and what is left to decide when a task ends."""
         end = tick.epoch + tick.train
         last = end == self.config.epochs
@@ -270,13 +312,11 @@ class Agent:
     ) -> Train:
         return Train(self.learner, examples, lesson, epochs, key, self.penalty)
 
-    def _decide(self, number: int) -> Generator[Wish, Tensor | None, None]:
+    def _decide(self, number: int) -> Generator[Job, Any, None]:
         """Keep the candidate only where the task is clearly better with it."""
         examples = self.examined[number]
         with_ = yield Examine(self.learner, examples)
         without = yield Examine(self.learner, examples, without=True)
-        assert with_ is not None
-        assert without is not None
         a, b = float(with_[number]), float(without[number])
         if b == 0 or (a - b) / b > self.config.keep_above:
             self.added[number] = self.learner.modules
@@ -284,16 +324,15 @@ class Agent:
         else:
             drop_candidate(self.learner, number)
 
-    def _examine(self, number: int, epoch: int) -> Generator[Wish, Tensor | None, None]:
+    def _examine(self, number: int, epoch: int) -> Generator[Job, Any, None]:
         if epoch % self.config.evaluate_every and epoch != self.config.epochs:
             return
         parts = [self.examined[task.number] for task in self.seen()]
         found = yield Examine(self.learner, _together(parts))
-        assert found is not None
         self.accuracy = found
         self.curve.append((number, epoch, found.tolist()))
 
-    # What it is taught with
+    # What it is trained on
 
     def examples_now(self) -> Examples:
         """The current task's, with what was received for it."""

@@ -7,13 +7,15 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from understudy.actors.records import registered
 from understudy.share.generators import generator_of
 from understudy.share.nets.stacked import ABSENT, NetShape
-from understudy.share.settings import INITIAL_TASKS
+from understudy.share.tick import INITIAL_TASKS
 
 _INITIAL, _STRUCTURES, _CANDIDATE, _DECODERS = 1, 2, 3, 4  # what a draw is for
 
 
+@registered
 @dataclass(slots=True)
 class Learner:
     """weights by name, without a dimension for rows:

@@ -1,4 +1,4 @@
-"""Who owns which data: labelled instances of one set dealt out to agents, task by task."""
+"""Which agent holds which data: the instances of one set, divided into tasks."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from understudy.actors.records import registered
 from understudy.errors import ConfigError
+from understudy.share.tick import AGENT_SEED
 
 _VALIDATION = 0.2  # of every class: no instance is trained by one agent and examined by another
-AGENT_SEED = 1000  # agent i draws by seed + 1000 * i
 
 
+@registered
 @dataclass(frozen=True, slots=True, eq=False)
 class Instances:
     """Inputs (n, ...), with labels (n,) of the whole set's classes."""
@@ -44,7 +46,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """How a set is dealt out. disjoint: an agent's tasks share no class."""
+    """How a set is divided. disjoint: an agent's tasks share no class."""
 
     tasks: int = 10
     classes_per_task: int = 2
@@ -53,25 +55,31 @@ class Partition:
     disjoint: bool = False
 
 
-def partitioned(
-    data: Instances, partition: Partition, agents: int, seed: int, common: int = 0
-) -> list[list[Task]]:
-    """Every agent's sequence of tasks. An agent's own are the same whoever else is there. common:
-    how many of the first are those of one more, beyond the last.
+class Partitioner:
+    """Gives every agent its sequence of tasks, which is the same whoever else is there.
 
-    Each class is split once for the whole set into training and validation instances; a task
-    draws from these without replacement. Agents may hold the same instance.
+    Each class is split once for the whole set into training and validation instances; a task draws
+    from these without replacement. Agents may hold the same instance. common: how many of the
+    first tasks are those of one more agent, beyond the last.
     """
-    names, counts = data.label.unique(return_counts=True)
-    _check(partition, len(names), counts.tolist())
-    split = _split(data.label.numpy(), names.tolist(), seed)
 
-    def sequence(agent: int, first: Sequence[Task] = ()) -> list[Task]:
-        own = seed + AGENT_SEED * agent
-        return _sequence(data, partition, names.tolist(), split, own, first)
+    def __init__(self, data: Instances, partition: Partition, seed: int, common: int = 0) -> None:
+        names, counts = data.label.unique(return_counts=True)
+        _check(partition, len(names), counts.tolist())
+        self.data, self.partition, self.seed, self.common = data, partition, seed, common
+        self._names: list[int] = names.tolist()
+        self._split = _split(data.label.numpy(), self._names, seed)
+        self._first: list[Task] | None = None
 
-    first = sequence(agents)[:common] if common else []
-    return [sequence(agent, first) for agent in range(agents)]
+    def tasks(self, agent: int, agents: int) -> list[Task]:
+        """Those of one agent of so many."""
+        if self._first is None:
+            self._first = self._sequence(agents, [])[: self.common] if self.common else []
+        return self._sequence(agent, self._first)
+
+    def _sequence(self, agent: int, first: Sequence[Task]) -> list[Task]:
+        own = self.seed + AGENT_SEED * agent
+        return _sequence(self.data, self.partition, self._names, self._split, own, first)
 
 
 def _check(partition: Partition, classes: int, counts: Sequence[int]) -> None:

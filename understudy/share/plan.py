@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import yaml
 
-from understudy.share.population import clock, modes_of, moments_of
+from understudy.share.clock import clock, moments_of
 from understudy.share.settings import ShareConfig
 from understudy.share.variants import ShareRun, crossing, variants_of
 
@@ -22,7 +22,7 @@ def plan_text(config: ShareRun) -> str:
 
 
 def _in_words(config: ShareConfig) -> str:
-    ticks = clock(config, modes_of(config))
+    ticks = clock(config, config.sections().values())
     what = " and ".join(crossing(config)) or "nothing"
     return (
         f"{config.agents} {config.learner} agents x {len(config.seeds)} seeds, "

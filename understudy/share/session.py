@@ -12,23 +12,16 @@ from typing import Any, Protocol
 
 import torch
 
+from understudy.actors.crew import Crew, together
+from understudy.actors.factory import Factory
+from understudy.actors.loop import run as run_all
+from understudy.actors.saved import load_states, save_states
 from understudy.files import write_json
 from understudy.link.carrier import Carrier
 from understudy.run import RunDirectory
 from understudy.settings import check_complete, check_settings, check_unchanged
-from understudy.share.agent import Agent
-from understudy.share.crew import Crew, Together
-from understudy.share.instances import load_instances
-from understudy.share.loop import run as run_all
-from understudy.share.partition import Instances
-from understudy.share.population import (
-    begin_alike,
-    carriers_of,
-    check_partition,
-    moments_of,
-    populations_of,
-)
-from understudy.share.saved import load_states, save_states
+from understudy.share.clock import moments_of
+from understudy.share.population import Agents, carriers_of
 from understudy.share.settings import ShareConfig
 from understudy.share.summary import Record, seed_record, seen_mean, summarise
 from understudy.share.variants import ShareRun, variants_of
@@ -100,14 +93,10 @@ class _Session:
         torch.set_num_threads(1)  # more would add in another order
         self.config, self.display = config, display
         self.variants = variants_of(config)
-        loaded: dict[str, Instances] = {}
-        self.data: dict[str, Instances] = {}
-        for name, each in self.variants.items():
-            source = f"{each.data} {each.data_options}"
-            if source not in loaded:
-                loaded[source] = load_instances(each.data, each.data_options)
-            self.data[name] = loaded[source]
-            check_partition(each, self.data[name])
+        loaded: dict[str, Any] = {}
+        self.factories = {name: Agents(each, loaded=loaded) for name, each in self.variants.items()}
+        for factory in self.factories.values():
+            factory.check()
         self.moments = {name: moments_of(each) for name, each in self.variants.items()}
         self.started = time.monotonic()
         self.progress = Progress()
@@ -132,20 +121,18 @@ class _Session:
         self, run: RunDirectory, name: str, config: ShareConfig, states: Mapping[str, Any] | None
     ) -> None:
         started = time.monotonic()
-        populations, carriers = populations_of(config, self.data[name]), carriers_of(config)
-        if states is None:
-            begin_alike(config, populations)
-        with closing(_crew(populations, self.config.workers)) as crew:
-            if states is not None:
-                crew.restore(states["agents"])
-                for carrier, state in zip(carriers, states["carriers"], strict=True):
-                    carrier.restore(state)
+        carriers = carriers_of(config)
+        if states is not None:
+            for carrier, state in zip(carriers, states["carriers"], strict=True):
+                carrier.restore(state)
+        agents = None if states is None else states["agents"]
+        with closing(_crew(self.factories[name], self.config.workers, agents)) as crew:
             recorder = _Recorder(self, run, name, config, crew, carriers, started)
             recorder.log()  # what was learnt before anything could be sent
             run_all(crew, carriers, self.moments[name], recorder.watch, self.progress.moment)
             records = [
                 seed_record(*each)
-                for each in zip(config.seeds, crew.reports(), crew.curves(), carriers, strict=True)
+                for each in zip(config.seeds, crew.reports(), crew.logs(), carriers, strict=True)
             ]
         progress = self.progress
         progress.records[name], progress.moment, progress.points = records, 0, 0
@@ -173,12 +160,12 @@ class _Session:
         return each * (whole - self.progress.done)
 
 
-def _crew(populations: list[list[Agent]], workers: int) -> Crew:
+def _crew(factory: Factory, workers: int, states: Any) -> Crew:
     if workers == 1:
-        return Together(populations)
-    from understudy.share.workers import Workers  # processes, which most runs do without
+        return together(factory, states)
+    from understudy.actors.workers import Workers  # processes, which most runs do without
 
-    return Workers(populations, workers)
+    return Workers(factory, workers, states)
 
 
 class _Recorder:
@@ -212,13 +199,13 @@ class _Recorder:
 
     def log(self) -> None:
         """The examinations that every agent has behind it, and that are not in the log."""
-        there = min(len(curve) for row in self.crew.curves() for curve in row)
+        there = min(len(curve) for row in self.crew.logs() for curve in row)
         for number in range(self.session.progress.points, there):
             self._log(number)
 
     def _log(self, number: int) -> None:
         progress = self.session.progress
-        points = [[curve[number] for curve in row] for row in self.crew.curves()]
+        points = [[curve[number] for curve in row] for row in self.crew.logs()]
         task, epoch, _ = points[0][0]
         means = [[seen_mean(accuracy) for _, _, accuracy in row] for row in points]
         totals = [carrier.totals() for carrier in self.carriers]

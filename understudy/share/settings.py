@@ -1,19 +1,20 @@
-"""What a run of agents may be told."""
+"""The settings of a run of agents. Imports nothing heavy."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field, model_validator
 
 from understudy.link.graph import Topology
-from understudy.settings import Section
-from understudy.types import QueryScore
+from understudy.settings import Kinds, KindSection, Section
+from understudy.share.modes import MODES, Schedule
+from understudy.share.modes.data.settings import Settings as DataSharing
+from understudy.share.modes.modules.settings import Settings as ModuleSharing
+from understudy.share.modes.parameters.settings import Settings as ParameterSharing
+from understudy.share.tick import INITIAL_TASKS
 
 BUILT_IN = ("mlp", "cnn")  # nets
-
-
-INITIAL_TASKS = 4  # learnt jointly; also a modular learner's first modules
 
 
 class GraphSettings(Section):
@@ -47,65 +48,6 @@ class GraphSettings(Section):
         return self
 
 
-class DataSharing(Section):
-    """Instances cross the edges."""
-
-    mode: Literal["none", "receiver", "simple"] = Field(
-        "none", description="receiver: neighbours answer with what is nearest; simple: by worth"
-    )
-    every: int = Field(20, ge=1, description="epochs from one exchange to the next")
-    queries: int = Field(20, ge=1, description="instances asked about, or sent for each neighbour")
-    neighbours: int = Field(5, ge=1, description="instances that answer a query")
-    score: QueryScore | Literal["random"] = Field(
-        "cross_entropy", description="which instances are asked about"
-    )
-    among: Literal["class", "task"] = Field(
-        "class", description="what may answer: instances of its class, or of a task that has it"
-    )
-    labels: Literal["owner", "query"] = Field(
-        "owner", description="whose label an answer comes with"
-    )
-    room: int = Field(32, ge=1, description="received instances kept for each task")
-
-    @model_validator(mode="after")
-    def _compatible(self) -> DataSharing:
-        told = {"among": self.among != "class", "labels": self.labels != "owner"}
-        for name in (name for name, is_told in told.items() if is_told):
-            if self.mode != "receiver":
-                raise ValueError(
-                    f"{name}={getattr(self, name)} is of the answers to queries of instances; "
-                    f"set mode=receiver, not {self.mode}"
-                )
-        return self
-
-
-class ParameterSharing(Section):
-    """Weights cross the edges."""
-
-    mode: Literal["none", "fedavg", "fedprox", "fedcurv", "fedfish"] = Field(
-        "none", description="what is done with the weights of neighbours"
-    )
-    every: int = Field(5, ge=1, description="epochs from one exchange to the next")
-    mu: float = Field(0.01, ge=0, description="weight of the penalty of fedprox or fedcurv")
-    squared: bool = Field(False, description="fedprox with the squared norm of its paper")
-    temperature: float = Field(1.0, gt=0, description="of fedfish's softmax")
-    max_age: int | None = Field(
-        None, ge=0, description="rounds after which weights are refused; null: never"
-    )
-
-
-class ModuleSharing(Section):
-    """Modules cross the edges, once at the beginning of each task."""
-
-    mode: Literal["none", "iou", "leep"] = Field(
-        "none", description="what finds the most similar task: shared classes, or LEEP"
-    )
-    candidates: int = Field(1, ge=1, description="modules that a neighbour sends")
-    points: int = Field(40, ge=1, description="validation points per class in a query by leep")
-    tryout: int = Field(0, ge=0, description="epochs that each is tried; 0: the most similar wins")
-    patience: int = Field(0, ge=0, description="further exchanges that an agent waits for offers")
-
-
 class Compression(Section):
     """How what crosses is made smaller."""
 
@@ -117,7 +59,7 @@ class Compression(Section):
         gt=0,
         le=1,
         description="share of the weights sent: those that changed most since a neighbour last "
-        "heard; null: all",
+        "got them; null: all",
     )
 
 
@@ -148,7 +90,8 @@ class ShareConfig(Section):
 
     data: str = Field(
         "generated",
-        description="'generated', an .npz file, a folder of idx files, or module:function",
+        description="'generated', an .npz file, a folder of idx files, or module:function; {agent} "
+        "in it, or in data_options, stands for the agent's number: then each has its own",
     )
     data_options: dict[str, Any] = Field({}, description="given to what makes the data")
     agents: int = Field(8, ge=1, description="how many")
@@ -158,7 +101,11 @@ class ShareConfig(Section):
     validation_per_class: int = Field(50, ge=1, description="instances of each to examine with")
     disjoint: bool = Field(False, description="no two tasks of an agent share a class")
     learner: Literal["modular", "monolithic"] = Field("modular", description="how it keeps tasks")
-    net: str = Field("mlp", description="'mlp', 'cnn', module:function or file.py:function")
+    net: str | list[str] = Field(
+        "mlp",
+        description="'mlp', 'cnn', module:function or file.py:function; a list: one for each "
+        "agent, from the first again where it ends",
+    )
     net_options: dict[str, Any] = Field({}, description="given to the function of net")
     width: int = Field(64, ge=1, description="hidden units, or channels")
     dropout: float = Field(
@@ -182,6 +129,9 @@ class ShareConfig(Section):
     share_data: DataSharing = Field(DataSharing(), description="instances")
     share_parameters: ParameterSharing = Field(ParameterSharing(), description="weights")
     share_modules: ModuleSharing = Field(ModuleSharing(), description="modules")
+    modes: list[Annotated[KindSection, Kinds(MODES, "")]] = Field(
+        [], description="modes of your own: kind (module:Name or file.py:Name) and its settings"
+    )
     messages: Compression = Field(Compression(), description="how large what crosses is")
     privacy: Privacy = Field(Privacy(), description="how much what crosses tells")
     slowest: float = Field(
@@ -197,9 +147,31 @@ class ShareConfig(Section):
     @property
     def tasks_in_common(self) -> int:
         """How many tasks one agent learns for all, in the beginning."""
-        shared = self.share_parameters.mode, self.share_modules.mode
-        common = {"always": True, "sharing": shared != ("none", "none"), "never": False}
+        shared = any(section.shares_weights for section in self.sections().values())
+        common = {"always": True, "sharing": shared, "never": False}
         return INITIAL_TASKS if common[self.common_start] else 0
+
+    @property
+    def own_data(self) -> bool:
+        """Whether every agent has a set of its own: {agent} is replaced by its number."""
+        return "{agent}" in f"{self.data} {self.data_options}"
+
+    @property
+    def nets(self) -> list[str]:
+        """The nets that agents have, by turns."""
+        return [self.net] if isinstance(self.net, str) else self.net
+
+    def sections(self) -> dict[str, Schedule]:
+        """The settings of every mode in use, by the name of the kind in MODES."""
+        data, parameters, modules = self.share_data, self.share_parameters, self.share_modules
+        found: dict[str, Schedule] = {}
+        if data.mode != "none":
+            found["data"] = data
+        if parameters.mode != "none":
+            found["parameters"] = parameters
+        if modules.mode != "none":
+            found["modules"] = modules
+        return found | {each.kind: cast(Schedule, each) for each in self.modes}
 
     @property
     def tasks_sharing(self) -> int:
@@ -215,6 +187,11 @@ class ShareConfig(Section):
                 f"tasks={self.tasks} leaves none after the first {INITIAL_TASKS}, which one agent "
                 f"learns for all where common_start={self.common_start}; give at least "
                 f"{INITIAL_TASKS + 1}, or common_start=never"
+            )
+        if self.own_data and self.tasks_in_common:
+            raise ValueError(
+                f"data={self.data} gives every agent data of its own, but with common_start="
+                f"{self.common_start} all learn their first tasks from one set; set never"
             )
         if min(self.seeds) < 0 or len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds={self.seeds}: give different whole numbers of at least 0")
@@ -245,12 +222,21 @@ class ShareConfig(Section):
                 f"privacy.clip={self.privacy.clip} with share_parameters.mode=fedcurv: noise "
                 "of the size of weights drowns a Fisher diagonal; use fedavg, fedprox or fedfish"
             )
-        if self.net in BUILT_IN and self.net_options:
+        self._check_nets()
+        return self
+
+    def _check_nets(self) -> None:
+        own = [net for net in self.nets if net not in BUILT_IN]
+        if not self.nets:
+            raise ValueError("net=[] names none; write one, or one for each agent")
+        if self.net_options and not own:
             raise ValueError(
                 f"net_options are for a net of your own, but net={self.net}; leave them out"
             )
-        if self.net not in BUILT_IN and ":" not in self.net:
-            raise ValueError(
-                f"net={self.net} is unknown; write mlp, cnn, module:function or file.py:function"
-            )
-        return self
+        for net in own:
+            if ":" not in net:
+                raise ValueError(
+                    f"net={net} is unknown; write mlp, cnn, module:function or file.py:function"
+                )
+        if len(self.nets) > self.agents:
+            raise ValueError(f"net={self.net} names more nets than there are agents={self.agents}")

@@ -18,10 +18,10 @@ from understudy.metrics import (
     user_summary,
     value_of_information,
 )
-from understudy.share.agent import Point
-from understudy.share.crew import Report
-from understudy.share.privacy import reveals
-from understudy.share.settings import INITIAL_TASKS, ShareConfig
+from understudy.share.agent import Point, Report
+from understudy.share.reveals import reveals
+from understudy.share.settings import ShareConfig
+from understudy.share.tick import INITIAL_TASKS
 from understudy.share.variants import base_among, crossing
 
 Record = dict[str, Any]

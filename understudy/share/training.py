@@ -1,4 +1,4 @@
-"""Learners of one shape trained together: their tensors stacked, each with its own data and luck.
+"""Learners of one shape trained together: their tensors stacked, each with its own data and random.
 
 A learner's numbers do not depend on who is trained beside it: every row has its own minibatches,
 dropout, loss and optimiser steps, drawn by (seed, task, epoch).
@@ -53,8 +53,8 @@ class Examples:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Job:
-    """Some epochs of one learner. key: what its luck is drawn by, beside the epoch."""
+class Training:
+    """Some epochs of one learner. key: what its random numbers are drawn by, beside the epoch."""
 
     learner: Learner
     examples: Examples
@@ -63,7 +63,7 @@ class Job:
     key: tuple[int, ...]
 
 
-def train(jobs: Sequence[Job], penalty: Penalty | None = None) -> None:
+def train(jobs: Sequence[Training], penalty: Penalty | None = None) -> None:
     """Train the learners of all jobs, in place. They have one shape, one lesson and the same
     epochs, and differ in all else. penalty: added to each one's loss."""
     stack = Stack([job.learner for job in jobs])
@@ -71,15 +71,15 @@ def train(jobs: Sequence[Job], penalty: Penalty | None = None) -> None:
     data = _padded([job.examples for job in jobs])
     counts = torch.tensor([len(job.examples) for job in jobs])
     for epoch in jobs[0].epochs:
-        luck = [generator_of(*job.key, epoch) for job in jobs]
-        order = _orders(luck, counts)
+        random = [generator_of(*job.key, epoch) for job in jobs]
+        order = _orders(random, counts)
         for first in range(0, int(counts.max()), BATCH):
             places = order[:, first : first + BATCH]
             batch = Examples(
                 *(each[torch.arange(len(jobs))[:, None], places.clamp(min=0)] for each in data)
             )
             for step in steps:
-                kept = stack.kept(luck, step)
+                kept = stack.kept(random, step)
                 _learn(stack, batch, places >= 0, step, kept, penalty)
     stack.hand_back()
 
@@ -240,7 +240,7 @@ class Stack:
             if name.startswith(f"{kind}.")
         }
 
-    def kept(self, luck: Sequence[np.random.Generator], step: str) -> Kept | None:
+    def kept(self, random: Sequence[np.random.Generator], step: str) -> Kept | None:
         """What dropout leaves in every layer, each row by its own generator."""
         dropped = round(self.shape.dropout * 256)
         if not dropped:
@@ -250,9 +250,9 @@ class Stack:
             modules = self.used + bool(self._candidate(step))
         shapes = [kept_shape(self.shape, k, BATCH, modules) for k in range(self.shape.layers)]
         sizes = [int(np.prod(shape)) for shape in shapes]
-        drawn = np.stack([_left(own, sum(sizes), dropped) for own in luck])
+        drawn = np.stack([_left(own, sum(sizes), dropped) for own in random])
         parts = torch.from_numpy(drawn).split(sizes, dim=1)
-        units = [p.view(len(luck), *shape) for p, shape in zip(parts, shapes, strict=True)]
+        units = [p.view(len(random), *shape) for p, shape in zip(parts, shapes, strict=True)]
         return Kept(units, 256 / (256 - dropped))
 
     def adam(self, names: Sequence[str], gradients: Sequence[Tensor], active: Tensor) -> None:
@@ -305,11 +305,11 @@ def _left(own: np.random.Generator, count: int, dropped: int) -> NDArray[np.uint
     return (drawn[:count] >= dropped).view(np.uint8)
 
 
-def _orders(luck: Sequence[np.random.Generator], counts: Tensor) -> Tensor:
+def _orders(random: Sequence[np.random.Generator], counts: Tensor) -> Tensor:
     """(rows, places): each row's examples in an order of its own, -1 beyond its last; whole
     minibatches, so that dropout draws as much whatever the others need."""
-    order = torch.full((len(luck), -(-int(counts.max()) // BATCH) * BATCH), -1)
-    for row, (own, count) in enumerate(zip(luck, counts.tolist(), strict=True)):
+    order = torch.full((len(random), -(-int(counts.max()) // BATCH) * BATCH), -1)
+    for row, (own, count) in enumerate(zip(random, counts.tolist(), strict=True)):
         order[row, :count] = torch.from_numpy(own.permutation(count))
     return order
 

@@ -12,7 +12,7 @@ from understudy.share.settings import ShareConfig
 
 _CROSSES = ("share_data", "share_parameters", "share_modules")
 # What an agent that is alone has no use for.
-_LINKS = (*_CROSSES, "common_start", "graph", "messages", "privacy")
+_LINKS = (*_CROSSES, "modes", "common_start", "graph", "messages", "privacy")
 
 
 class ShareRun(ShareConfig):
@@ -42,18 +42,14 @@ def variants_of(run: ShareRun) -> dict[str, ShareConfig]:
 
 
 def described(config: ShareConfig) -> str:
-    modes = [str(getattr(config, section).mode) for section in _CROSSES]
-    told = [mode for mode in modes if mode != "none"]
-    return f"{config.learner}, {' + '.join(told) or 'nothing shared'}"
+    built_in = [str(getattr(config, section).mode) for section in _CROSSES]
+    modes = [mode for mode in built_in if mode != "none"] + [mode.kind for mode in config.modes]
+    return f"{config.learner}, {' + '.join(modes) or 'nothing shared'}"
 
 
 def crossing(config: ShareConfig) -> list[str]:
-    """What crosses the edges: of data, parameters and modules."""
-    return [
-        section.removeprefix("share_")
-        for section in _CROSSES
-        if getattr(config, section).mode != "none"
-    ]
+    """What crosses the edges: data, parameters, modules, or modes of the user's own."""
+    return list(config.sections())
 
 
 def base_among(variants: dict[str, ShareConfig], name: str) -> str | None:

@@ -16,7 +16,7 @@ from understudy.report.parts.numbers import mean_along, measured
 from understudy.report.parts.reading import read
 from understudy.report.parts.svg import TASKS
 from understudy.run import RunDirectory
-from understudy.share.settings import INITIAL_TASKS
+from understudy.share.tick import INITIAL_TASKS
 
 Number = float | None  # null where it was not measured
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from understudy.actors.records import register_rebuilt
 from understudy.errors import ConfigError, UnderstudyError
 from understudy.registry import named_function, reason_of
 
@@ -168,6 +169,9 @@ class Own:
                 f"torch.func.vmap cannot compute its module ({reason_of(error)}); "
                 "set vmaps = False on the net"
             ) from error
+
+
+register_rebuilt(Own, lambda own: (own.spec, own.options, own.probe))
 
 
 def load_own(spec: str, options: Mapping[str, Any], x: Tensor) -> Own:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from understudy.actors.records import registered
 from understudy.errors import ConfigError
 from understudy.share.nets.mixed_layer import mixed_layer
 from understudy.share.nets.own import Own
@@ -25,6 +26,7 @@ LAYERS = 4  # of the nets that are built in
 ABSENT = -1e9  # the structure's logit of a module that a task does not use
 
 
+@registered
 @dataclass(frozen=True, slots=True)
 class NetShape:
     """What rows that are computed together have in common."""

@@ -1,0 +1,1 @@
+"""The same actors on machines apart, over Flower; see docs/flower.md."""

@@ -1,1 +1,0 @@
-"""The same agents on machines apart, over Flower; see docs/flower.md."""

@@ -1,0 +1,1 @@
+"""Instances cross the edges."""

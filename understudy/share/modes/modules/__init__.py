@@ -1,0 +1,1 @@
+"""Modules cross the edges."""
