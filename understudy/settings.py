@@ -163,6 +163,8 @@ def described_settings(
             continue
         if kinds is not None:
             shown = " | ".join([*kinds.registry, "module:Name", "file.py:Name"])
+        elif any(isinstance(each, Kinds) for part in get_args(kind) for each in _metadata(part)):
+            shown = "list of module:Name or file.py:Name"
         elif words := _choices(kind):
             shown = " | ".join(words)
         else:
@@ -173,6 +175,10 @@ def described_settings(
         if kinds is not None:
             rows += _settings_of_kinds(kinds, key)
     return rows
+
+
+def _metadata(kind: Any) -> tuple[Any, ...]:
+    return getattr(kind, "__metadata__", ())
 
 
 def _settings_of_kinds(kinds: Kinds, key: str) -> Iterator[Setting]:

@@ -26,7 +26,9 @@ pytest.importorskip("flwr")
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.serverapp import Grid
 from flwr.supercore.task_identity import TaskIdentity
-from understudy.share.flower.apps import GridPost, client_app, server_app
+
+from understudy.actors.flower.apps import GridTransport
+from understudy.share.flower import client_app, server_app
 
 SETTINGS: dict[str, Any] = {
     "data_options": {"per_class": 50},
@@ -43,8 +45,8 @@ SETTINGS: dict[str, Any] = {
 RUN = 5
 
 
-class Hall(Grid):  # type: ignore[misc]
-    """Both nodes are in this process. slow: a node whose answers wait for the next letter."""
+class FakeGrid(Grid):  # type: ignore[misc]
+    """Both nodes are in this process. slow: a node whose answers wait for the next request."""
 
     def __init__(self, settings: Path, place: Path) -> None:
         self.client, self.place = client_app(settings), place
@@ -70,12 +72,12 @@ class Hall(Grid):  # type: ignore[misc]
     def _handed(self, message: Message) -> str:
         node, name = message.metadata.dst_node_id, uuid4().hex
         message.metadata.__dict__["_message_id"] = name
-        told = {
+        said = {
             "partition-id": node - 100,
             "num-partitions": 2,
             "place": str(self.place / str(node)),
         }
-        context = Context(RUN, node, told, RecordDict(), {})
+        context = Context(RUN, node, said, RecordDict(), {})
         self.answers[name] = self.client(message, context)
         return name
 
@@ -94,17 +96,17 @@ class Hall(Grid):  # type: ignore[misc]
 
 
 @pytest.fixture
-def hall(tmp_path: Path) -> Hall:
+def grid(tmp_path: Path) -> FakeGrid:
     TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, RUN, 1  # as Flower does
     settings = tmp_path / "settings.yaml"
     settings.write_text(yaml.safe_dump(SETTINGS))
-    return Hall(settings, tmp_path)
+    return FakeGrid(settings, tmp_path)
 
 
-def test_the_apps_give_the_numbers_of_one_process(hall: Hall, tmp_path: Path) -> None:
+def test_the_apps_give_the_numbers_of_one_process(grid: FakeGrid, tmp_path: Path) -> None:
     out = tmp_path / "result.json"
-    told = {"nodes": 2, "seconds": 60.0, "wait": 60.0, "out": str(out)}
-    server_app(tmp_path / "settings.yaml")(hall, Context(RUN, 0, {}, RecordDict(), told))
+    said = {"nodes": 2, "seconds": 60.0, "wait": 60.0, "out": str(out)}
+    server_app(tmp_path / "settings.yaml")(grid, Context(RUN, 0, {}, RecordDict(), said))
     result, config = json.loads(out.read_text()), ShareConfig(**SETTINGS)
     data = load_instances(config.data, config.data_options)
     populations, carriers = populations_of(config, data), carriers_of(config)
@@ -112,7 +114,7 @@ def test_the_apps_give_the_numbers_of_one_process(hall: Hall, tmp_path: Path) ->
     run(Together(populations), carriers, moments_of(config))
     found: dict[tuple[int, int], Any] = {}
     for path in tmp_path.glob(f"*/run-{RUN}/states.safetensors"):
-        found |= load_states(path)["agents"]
+        found |= load_states(path)["actors"]
     assert same(
         [found[0, number] for number in range(2)], [agent.state() for agent in populations[0]]
     )
@@ -121,29 +123,29 @@ def test_the_apps_give_the_numbers_of_one_process(hall: Hall, tmp_path: Path) ->
     assert min(result["relay_bytes"].values()) > crossed > 0
 
 
-def test_a_letter_is_answered_late_or_with_an_error(hall: Hall) -> None:
-    post = GridPost(hall)
-    assert post.partitions([100, 101], 1.0) == {100: (0, 2), 101: (1, 2)}
-    push = hall.push_messages
+def test_a_request_is_answered_late_or_with_an_error(grid: FakeGrid) -> None:
+    transport = GridTransport(grid)
+    assert transport.partitions([100, 101], 1.0) == {100: (0, 2), 101: (1, 2)}
+    push = grid.push_messages
 
     def slowly(messages: Iterable[Message]) -> Iterable[str]:
         names = push(messages)
-        hall.slow = {101}
+        grid.slow = {101}
         return names
 
-    hall.push_messages = slowly  # type: ignore[method-assign]
+    grid.push_messages = slowly  # type: ignore[method-assign]
     started = time.monotonic()
-    first = list(post.exchange({100: b"?", 101: b"?"}, 0.5))
+    first = list(transport.exchange({100: b"?", 101: b"?"}, 0.5))
     assert time.monotonic() - started >= 0.5
     assert [(each.node, each.late) for each in first] == [(100, False)]
-    hall.push_messages = push  # type: ignore[method-assign]
-    again = {(each.node, each.late) for each in post.exchange({100: b"?", 101: b"?"}, 5.0)}
+    grid.push_messages = push  # type: ignore[method-assign]
+    again = {(each.node, each.late) for each in transport.exchange({100: b"?", 101: b"?"}, 5.0)}
     assert again == {(100, False), (101, True), (101, False)}
     assert all(each.answer for each in first)
 
 
-def test_a_message_without_a_blob_is_refused_as_unreadable(hall: Hall) -> None:
+def test_a_message_without_a_blob_is_refused_as_unreadable(grid: FakeGrid) -> None:
     record = RecordDict({"blob": ConfigRecord({"blob": 3})})
     message = Message(record, dst_node_id=100, message_type="query")
-    (reply,) = hall.send_and_receive([message])
+    (reply,) = grid.send_and_receive([message])
     assert not reply.has_error()

@@ -52,7 +52,7 @@ def test_flower_gives_the_numbers_of_one_process(tmp_path: Path) -> None:
     run(Together(populations), carriers, moments_of(config))
     found: dict[tuple[int, int], Any] = {}
     for path in place.glob("[0-9]/run-*/states.safetensors"):
-        found |= load_states(path)["agents"]
+        found |= load_states(path)["actors"]
     assert same(
         [found[0, agent] for agent in range(3)], [agent.state() for agent in populations[0]]
     )
