@@ -55,13 +55,14 @@ def _share(run: RunDirectory | None, out: Path, config: ShareRun) -> None:
     from rich.console import Console
 
     from understudy import report
+    from understudy.report.screen import screen_on
     from understudy.report.share.live import ShareDisplay
     from understudy.share.plan import rounds_of
     from understudy.share.session import check_same, new_share, resume_share
 
     console = Console()
     with long_work(out):
-        with ShareDisplay(console, rounds_of(config)) as display:
+        with ShareDisplay(screen_on(console), rounds_of(config)) as display:
             if run is None:
                 run = new_share(out, config, display)
             else:

@@ -95,12 +95,13 @@ def _run(run: RunDirectory | None, out: Path, config: Config) -> None:
     from understudy.offload.session import new_run, resume_run
     from understudy.offload.team import join_team
     from understudy.report.offload.live import LiveDisplay
+    from understudy.report.screen import screen_on
 
     method = recipes.build_method(config)
     with long_work(out):
         team = join_team(config.device)
         console = Console(quiet=not team.leads)
-        with LiveDisplay(console, total_steps(config)) as display:
+        with LiveDisplay(screen_on(console), total_steps(config)) as display:
             if run is None:
                 run = new_run(out, config, method, display, team)
             else:

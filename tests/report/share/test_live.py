@@ -7,6 +7,7 @@ import math
 
 from rich.console import Console
 
+from understudy.report.screen import screen_on
 from understudy.report.share.live import ShareDisplay, agent_lines
 
 
@@ -17,7 +18,7 @@ def written(console: Console) -> str:
 
 def test_a_log_has_a_line_each_ten_rounds_and_the_last() -> None:
     console = Console(file=io.StringIO(), width=80)
-    with ShareDisplay(console, 25) as display:
+    with ShareDisplay(screen_on(console), 25) as display:
         display.round("[b]modular", 0, "task 0", [0.5], 0, math.nan)  # nothing is done as yet
         for turn in range(1, 26):
             display.round("[b]modular", turn, f"task {turn // 5}", [0.5, 0.75], 41_600, 65)
@@ -36,7 +37,7 @@ def test_a_log_has_a_line_each_ten_rounds_and_the_last() -> None:
 
 def test_a_log_is_not_silent_where_only_some_rounds_are_told_of() -> None:
     console = Console(file=io.StringIO(), width=80)
-    with ShareDisplay(console, 40) as display:
+    with ShareDisplay(screen_on(console), 40) as display:
         for turn in (3, 6, 9, 12, 15, 21, 24, 40, 40, 5, 11):
             display.round("a", turn, "task 1", [0.5], 10, 1)
     told = [line.split("  ")[1] for line in written(console).splitlines()]
@@ -45,7 +46,7 @@ def test_a_log_is_not_silent_where_only_some_rounds_are_told_of() -> None:
 
 def test_a_terminal_shows_a_bar_and_every_agent() -> None:
     console = Console(file=io.StringIO(), width=160, force_terminal=True, color_system=None)
-    with ShareDisplay(console, 4) as display:
+    with ShareDisplay(screen_on(console), 4) as display:
         assert written(console) == ""  # a refused run shows none
         display.round("modular, FedAvg", 3, "task 2", [0.25, None, 1.0], 100, 3700)
         display.finished("modular, FedAvg", 0.5)

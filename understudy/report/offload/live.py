@@ -1,70 +1,66 @@
-"""How a run goes, while it goes: a live line in a terminal, plain log lines elsewhere."""
+"""How a run proceeds: a bar in a terminal, plain log lines elsewhere."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from understudy.report.screen import Screen, clock_time
 
 _EVERY = 10  # steps between plain log lines
 
 
 class LiveDisplay:
-    """Progress of a run: phase, accuracies, ask rate against its budget, price, time left."""
+    """Phase, accuracies, ask rate against its budget, price and time left."""
 
-    def __init__(self, console: Console, steps: int) -> None:
-        self.console, self.steps = console, steps
+    def __init__(self, screen: Screen, steps: int) -> None:
+        self.screen, self.steps = screen, steps
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TextColumn("{task.fields[figures]}"),
-            console=console,
-            disable=not console.is_terminal,
         )
-        self._shown = 0
         self._bar = self._progress.add_task("starting", total=steps, figures="")
+        self._has_steps = False
 
     def __enter__(self) -> LiveDisplay:
+        self.screen.__enter__()
         return self  # the bar appears with the first examination: a refused run shows none
 
     def __exit__(self, *_: object) -> None:
-        self._progress.stop()
+        self.screen.__exit__()
 
     def step(self, metrics: dict[str, Any], seconds_left: float) -> None:
-        self._progress.start()
-        if not self._shown and metrics["step"] > 1:
-            self.console.print(f"continuing after step {metrics['step'] - 1} of {self.steps}")
-        self._shown += 1
+        self.screen.show(self._progress)
+        step = metrics["step"]
+        if not self._has_steps and step > 1:
+            self.screen.print(f"continuing after step {step - 1} of {self.steps}")
+        self._has_steps = True
         name, figures = _described(metrics, seconds_left)
-        self._progress.update(
-            self._bar, completed=metrics["step"], description=name, figures=figures
-        )
-        last = metrics["step"] == self.steps
-        if not self.console.is_terminal and (metrics["step"] % _EVERY == 0 or last):
-            self.console.print(
-                f"step {metrics['step']}/{self.steps}  {name}  {figures}", soft_wrap=True
-            )
+        self._progress.update(self._bar, completed=step, description=name, figures=figures)
+        is_due = step % _EVERY == 0 or step == self.steps or self.screen.is_silent()
+        if is_due and not self.screen.moves:
+            self.screen.print(f"step {step}/{self.steps}  {name}  {figures}")
 
     def evaluation(self, row: dict[str, Any]) -> None:
-        self._progress.start()
+        self.screen.show(self._progress)
         cells = row["tasks"]
         when = f"after phase {row['after_phase']}" if row["after_phase"] else "before training"
         shown = "  ".join(f"{cell['local']:.2f}/{cell['system']:.2f}" for cell in cells)
-        self.console.print(f"{when}: local/system accuracy per task:  {shown}", soft_wrap=True)
+        self.screen.print(f"{when}: local/system accuracy per task:  {shown}")
 
     def warning(self, text: str) -> None:
-        self.console.print(f"[yellow]warning:[/] {text}", soft_wrap=True)
+        self.screen.print(f"[yellow]warning:[/] {text}")
 
 
 def _described(metrics: dict[str, Any], seconds_left: float) -> tuple[str, str]:
-    minutes, seconds = divmod(round(seconds_left), 60)
     right = metrics["local_accuracy"]
     local = "-" if right is None else f"{right:.2f}"
     figures = (
         f"local {local}  system {metrics['system_accuracy']:.2f}  "
         f"asks {metrics['cloud/ask_rate']:.2f} of {metrics['cloud/budget']:.2f}  "
-        f"price {metrics['cloud/price']:.2f}  left {minutes}:{seconds:02}"
+        f"price {metrics['cloud/price']:.2f}  left {clock_time(seconds_left)}"
     )
     return f"phase {metrics['phase']} {metrics['task']}", figures
