@@ -111,6 +111,15 @@ def test_a_log_has_a_line_each_ten_steps_or_ten_seconds(log: Log) -> None:
     )
 
 
+def test_a_step_that_lasts_says_what_it_does(log: Log) -> None:
+    with LiveDisplay(log.screen, 12) as display:
+        display.step(metrics(1), 130.0)
+        with task("drawing responses"):
+            log.pass_time(10)
+    words = "step 1/12 done, about 2:10 left; drawing responses: 0:10 so far"
+    assert log.lines == [words]
+
+
 def test_a_resumed_run_says_where_it_continues(log: Log) -> None:
     with LiveDisplay(log.screen, 12) as display:
         display.step(metrics(5), 65.0)

@@ -25,6 +25,7 @@ from understudy.offload.phases import budget_of, ends, remaining
 from understudy.offload.scores import Responses, Scores, joined, moved, score_responses
 from understudy.offload.start import load_policy
 from understudy.offload.state import State
+from understudy.progress import task
 from understudy.tasks.stream import Phase
 from understudy.types import Problem, Reply
 
@@ -83,16 +84,18 @@ def rollout(
     prompts = policy.prompts([problem.question for problem in mine])
     luck = drawing.uniforms(len(problems) * group, config.seed * 1_000_003 + state.step)
     luck = luck[own.start * group : own.stop * group].to(policy.device)
-    drawn = policy.sample(prompts, group, drawing, luck)
+    with task("drawing responses"):
+        drawn = policy.sample(prompts, group, drawing, luck)
     if drawn.logprobs.isnan().any():
         raise DivergedError(f"step {state.step + 1}: the model gives NaN; {_mend(config)}")
     asked = drawn.asked.view(-1, group)
     everyone = torch.cat(team.all_gather(asked.cpu()))
     replies = team.from_leader(lambda: ask(state.cloud, problems, everyone))
     near = {i - own.start: reply for i, reply in replies.items() if i in own}
-    judged = score_responses(
-        state.valuation, Responses(mine, policy.texts(drawn), asked.cpu(), near)
-    )
+    with task("checking answers"):
+        judged = score_responses(
+            state.valuation, Responses(mine, policy.texts(drawn), asked.cpu(), near)
+        )
     scores = Scores(**judged, **_drawn_figures(drawn, group))
     scores = moved(joined(team.all_gather(scores)), policy.device)
     return Batch(problems, own, prompts, drawn, drawing, replies), scores
@@ -112,6 +115,7 @@ def _drawn_figures(drawn: Completions, group: int) -> dict[str, Any]:
     return by_prompt | {"token_ask_probability": drawn.ask_chances.cpu()}
 
 
+@task("asking the cloud")
 def ask(cloud: MeteredCloud, problems: list[Problem], asked: Tensor) -> dict[int, Reply]:
     """One call for every prompt that any response of its group asks about."""
     wanted = [i for i, asks in enumerate(asked.any(dim=1).tolist()) if asks]
@@ -119,6 +123,7 @@ def ask(cloud: MeteredCloud, problems: list[Problem], asked: Tensor) -> dict[int
     return dict(zip(wanted, replies, strict=True))
 
 
+@task("learning")
 def update(
     state: State, method: Method, lesson: Lesson, config: Config, reference: Policy | None
 ) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from understudy.offload.rewards import build_rewards
 from understudy.offload.scores import Valuation
 from understudy.offload.state import State
 from understudy.offload.team import ALONE, Team, own_device
+from understudy.progress import task
 from understudy.tasks import FAMILIES, LEVELS, Tasks, open_tasks
 from understudy.types import AnswerKey, Cloud
 
@@ -57,18 +58,19 @@ def start(config: Config, method: Method, team: Team = ALONE) -> State:
 def load_policy(config: Config, model: str | None = None, adapted: bool = True) -> Policy:
     """The model that the settings describe, or another folder's in its stead."""
     check_device(config.device)
-    return Policy.load(
-        model or config.model,
-        own_device(config.device),
-        config.bf16,
-        lora=config.lora if adapted else None,
-        backend=config.backend,
-        dtype=config.dtype,
-        checkpointing=config.gradient_checkpointing,
-        request=config.request,
-        train_row=config.sampler != "vllm",  # it serves none
-        seed=config.seed,
-    )
+    with task(f"loading {model or config.model}"):
+        return Policy.load(
+            model or config.model,
+            own_device(config.device),
+            config.bf16,
+            lora=config.lora if adapted else None,
+            backend=config.backend,
+            dtype=config.dtype,
+            checkpointing=config.gradient_checkpointing,
+            request=config.request,
+            train_row=config.sampler != "vllm",  # it serves none
+            seed=config.seed,
+        )
 
 
 def build_tasks(config: Config, policy: Policy) -> Tasks:

@@ -46,8 +46,8 @@ class Screen(Protocol):
     def print(self, text: str) -> None:
         """A line that stays; rich's markup is read."""
 
-    def show(self, head: RenderableType) -> None:
-        """What stands above the bars, where anything can be redrawn."""
+    def show(self, head: RenderableType, words: str) -> None:
+        """How far the run is: above the bars; in a log, words before those of the work."""
 
     def is_silent(self) -> bool:
         """Whether nothing was printed for long."""
@@ -89,7 +89,7 @@ class TerminalScreen:
     def print(self, text: str) -> None:
         self.console.print(text, soft_wrap=True)
 
-    def show(self, head: RenderableType) -> None:
+    def show(self, head: RenderableType, words: str) -> None:
         self._head = head
         self._live.start()
 
@@ -133,6 +133,7 @@ class LogScreen:
     def __init__(self, console: Console, clock: Clock = time.monotonic) -> None:
         self.console, self._clock = console, clock
         self._printed = clock()
+        self._words = ""
         self._work: dict[int, _Work] = {}
         self._count = 0
         self._lock = threading.RLock()
@@ -154,8 +155,8 @@ class LogScreen:
             self.console.print(text, soft_wrap=True)
             self._printed = self._clock()
 
-    def show(self, head: RenderableType) -> None:
-        """A log cannot be redrawn."""
+    def show(self, head: RenderableType, words: str) -> None:
+        self._words = words
 
     def is_silent(self) -> bool:
         return self._clock() - self._printed >= SILENCE
@@ -178,7 +179,8 @@ class LogScreen:
         """Print what is being done, if nothing was printed for long."""
         with self._lock:
             if self._work and self.is_silent():
-                self.print(escape(_line(list(self._work.values()), self._clock())))
+                line = _line(list(self._work.values()), self._clock())
+                self.print(escape(f"{self._words}; {line}" if self._words else line))
 
     def _watch(self) -> None:
         while not self._left.wait(1.0):

@@ -18,6 +18,7 @@ from understudy.actors.loop import run as run_all
 from understudy.actors.saved import load_states, save_states
 from understudy.files import write_json
 from understudy.link.carrier import Carrier
+from understudy.progress import task
 from understudy.run import RunDirectory
 from understudy.settings import check_complete, check_settings, check_unchanged
 from understudy.share.clock import moments_of
@@ -30,7 +31,7 @@ _PROGRESS, _STATES = "progress.json", "states.safetensors"
 
 
 class Display(Protocol):
-    """Who shows a person how the run goes."""
+    """Shows a person how a run proceeds."""
 
     def round(
         self,
@@ -95,8 +96,10 @@ class _Session:
         self.variants = variants_of(config)
         loaded: dict[str, Any] = {}
         self.factories = {name: Agents(each, loaded=loaded) for name, each in self.variants.items()}
-        for factory in self.factories.values():
-            factory.check()
+        with task("reading data", len(self.factories)) as advance:
+            for factory in self.factories.values():
+                factory.check()
+                advance(1)
         self.moments = {name: moments_of(each) for name, each in self.variants.items()}
         self.started = time.monotonic()
         self.progress = Progress()
@@ -126,10 +129,19 @@ class _Session:
             for carrier, state in zip(carriers, states["carriers"], strict=True):
                 carrier.restore(state)
         agents = None if states is None else states["agents"]
-        with closing(_crew(self.factories[name], self.config.workers, agents)) as crew:
+        with task(f"beginning {name}"):
+            begun = _crew(self.factories[name], self.config.workers, agents)
+        with closing(begun) as crew:
             recorder = _Recorder(self, run, name, config, crew, carriers, started)
             recorder.log()  # what was learnt before anything could be sent
-            run_all(crew, carriers, self.moments[name], recorder.watch, self.progress.moment)
+            moments, first = self.moments[name], self.progress.moment
+            with task(f"rounds of {name}", len(moments) - first) as advance:
+
+                def watch(now: int) -> None:
+                    recorder.watch(now)
+                    advance(1)
+
+                run_all(crew, carriers, moments, watch, first)
             records = [
                 seed_record(*each)
                 for each in zip(config.seeds, crew.reports(), crew.logs(), carriers, strict=True)
@@ -169,7 +181,7 @@ def _crew(factory: Factory, workers: int, states: Any) -> Crew:
 
 
 class _Recorder:
-    """Watches one variant: writes its log and its checkpoints, and tells the display."""
+    """Writes one variant's log and checkpoints, and passes its figures to the display."""
 
     def __init__(
         self,

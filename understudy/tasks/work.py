@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from types import TracebackType
 
 from understudy.errors import ConfigError
+from understudy.progress import task
 from understudy.sandbox import Limits
 from understudy.tasks.answer import answer_of
 from understudy.tasks.catalogue import FAMILIES
@@ -186,5 +187,8 @@ def open_tasks(
     for name in data or {}:
         if name in FAMILIES:
             raise ConfigError(f"data.{name}: a generated family has that name; choose another")
-    sets = {name: load_data(name, config) for name, config in (data or {}).items()}
+    sets = {}
+    for name, config in (data or {}).items():
+        with task(f"reading data set {name}"):
+            sets[name] = load_data(name, config)
     return Tasks({**FAMILIES, **sets}, Judge(workers, limits, allow_unsafe_code))

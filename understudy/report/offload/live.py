@@ -33,8 +33,9 @@ class LiveDisplay:
         self.screen.__exit__()
 
     def step(self, metrics: dict[str, Any], seconds_left: float) -> None:
-        self.screen.show(self._progress)
         step = metrics["step"]
+        left = clock_time(seconds_left)
+        self.screen.show(self._progress, f"step {step}/{self.steps} done, about {left} left")
         if not self._has_steps and step > 1:
             self.screen.print(f"continuing after step {step - 1} of {self.steps}")
         self._has_steps = True
@@ -45,9 +46,9 @@ class LiveDisplay:
             self.screen.print(f"step {step}/{self.steps}  {name}  {figures}")
 
     def evaluation(self, row: dict[str, Any]) -> None:
-        self.screen.show(self._progress)
         cells = row["tasks"]
         when = f"after phase {row['after_phase']}" if row["after_phase"] else "before training"
+        self.screen.show(self._progress, f"examined {when}")
         shown = "  ".join(f"{cell['local']:.2f}/{cell['system']:.2f}" for cell in cells)
         self.screen.print(f"{when}: local/system accuracy per task:  {shown}")
 

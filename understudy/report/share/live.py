@@ -60,7 +60,7 @@ class ShareDisplay:
         self._progress.update(
             self._bar, completed=number, description=escape(variant), figures=escape(figures)
         )
-        self.screen.show(Group(self._progress, *agent_lines(accuracies)))
+        self.screen.show(Group(self._progress, *agent_lines(accuracies)), "")
 
     def _is_due(self, number: int) -> bool:
         """Whether the last line is long ago: not every round is passed to `round`."""
