@@ -8,7 +8,7 @@ from statistics import mean
 from typing import Any
 
 from understudy.metrics import apgr, mean_and_spread
-from understudy.offload.examination import SHARES
+from understudy.offload.grade import SHARES
 
 Run = dict[str, Any]
 Table = tuple[list[str], list[list[str]]]  # header and rows

@@ -25,7 +25,8 @@ from understudy.environment import environment
 from understudy.models.policy import Policy
 from understudy.models.sampling import Drawing
 from understudy.offload.config import Config
-from understudy.offload.examination import greedy, right_answers
+from understudy.offload.examination import right_answers
+from understudy.offload.local import greedy
 from understudy.tasks import FAMILIES, LEVELS, Family, Tasks, draw_problem, open_tasks
 from understudy.types import Problem
 
@@ -45,8 +46,8 @@ def accuracy(policy: Policy, tasks: Tasks, problems: list[Problem]) -> float:
     right = 0
     for start in range(0, len(ordered), _PROMPTS_AT_ONCE):
         part = ordered[start : start + _PROMPTS_AT_ONCE]
-        texts, _ = greedy(policy, part, LONGEST)
-        right += int(right_answers(tasks, part, texts).sum())
+        texts = [each.answer for each in greedy(policy, part, LONGEST)]
+        right += sum(right_answers(tasks, part, texts))
     return right / len(ordered)
 
 

@@ -6,7 +6,7 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ class RunDirectory:
         self.report = path / "report.html"
         self.replies = path / "replies.jsonl"  # what crossed the link, paid for once
         self.examination_replies = path / "examination_replies.jsonl"
+        self.examinations = path / "examinations"  # a file of examined questions for each
         self.checkpoints = path / "checkpoints"
         self.adapters = path / "adapters"  # one per phase, where adapters are trained
         self._lock = path / ".lock"
@@ -138,8 +139,9 @@ class RunDirectory:
             with path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
 
-    def rewind(self, steps: int) -> None:
-        """Remove the lines after `steps`: the run continues from a checkpoint there.
+    def rewind(self, steps: int, examinations: int = 0) -> None:
+        """Remove the lines after `steps`, and all but the first so many examinations: the run
+        continues from a checkpoint there.
 
         Where lines before it are missing, nothing is changed.
         """
@@ -152,6 +154,9 @@ class RunDirectory:
         for path in (self.metrics, self.timings):
             lines = path.read_text().splitlines(keepends=True) if path.exists() else []
             write_text(path, "".join(lines[:steps]))
+        for path in self.examinations.glob("phase-*.jsonl"):
+            if int(path.stem.partition("-")[2]) >= examinations:
+                path.unlink()
         for path in (self.summary, self.report):
             path.unlink(missing_ok=True)
 
@@ -160,6 +165,14 @@ class RunDirectory:
 
     def timing_lines(self) -> list[dict[str, Any]]:
         return _json_lines(self.timings)
+
+    def write_examination(self, name: str, rows: Sequence[dict[str, Any]]) -> None:
+        self.examinations.mkdir(exist_ok=True)
+        lines = "".join(json.dumps(row) + "\n" for row in rows)
+        write_text(self.examinations / f"{name}.jsonl", lines)
+
+    def read_examination(self, name: str) -> list[dict[str, Any]]:
+        return _json_lines(self.examinations / f"{name}.jsonl")
 
     def read(self, path: Path) -> Any:
         if not path.exists():

@@ -30,6 +30,16 @@ def test_gap_recovered_and_random_offloading_are_inverse_lines() -> None:
     assert math.isnan(metrics.performance_gap_recovered(0.7, weak=0.6, strong=0.6))
 
 
+def test_what_decisions_give_by_hand() -> None:
+    local, cloud = np.array(LOCAL, bool), np.array(CLOUD, bool)
+    assert metrics.served(local, cloud, np.array([True, False, True, False])) == (0.5, 0.5)
+    # One chance for all: the line from 2/4 to 3/4.
+    assert metrics.served(local, cloud, np.full(4, 0.5)) == pytest.approx((0.5, 0.625))
+    # The first surely, the third half the time: +1 and half of -1.
+    chances = np.array([1.0, 0.0, 0.5, 0.0])
+    assert metrics.served(local, cloud, chances) == pytest.approx((1.5 / 4, 2.5 / 4))
+
+
 def test_deferral_curve_by_hand() -> None:
     assert metrics.deferral_curve(SCORE, LOCAL, CLOUD, SHARES) == pytest.approx(CURVE)
     # A third query asked half the time: 3 right, or 2.

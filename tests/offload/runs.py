@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,13 @@ from understudy.models.tokens import Tokens, build_tokenizer
 from understudy.offload.config import Config
 from understudy.offload.loop import train
 from understudy.offload.phases import settled
+from understudy.offload.records import MatrixRow
 from understudy.offload.session import new_run, resume_run
 from understudy.offload.start import start
 from understudy.offload.state import State
 from understudy.recipes import build_method, resolve_config
 from understudy.recipes.pretrain_tiny import loss_of, pupil, write_tokenizer_config
+from understudy.routing.rows import ExaminedQuestion
 from understudy.run import RunDirectory
 from understudy.tasks import FAMILIES, draw_problem
 from understudy.tasks.stream import load_stream
@@ -109,7 +112,7 @@ class Silent:
     def step(self, metrics: dict[str, Any], seconds_left: float) -> None:
         self._event()
 
-    def evaluation(self, row: dict[str, Any]) -> None:
+    def evaluation(self, row: MatrixRow) -> None:
         self._event()
 
     def warning(self, text: str) -> None:
@@ -136,6 +139,7 @@ def run_on(run: RunDirectory, config: Config, display: Silent | None = None) -> 
 def results_of(run: RunDirectory) -> dict[str, bytes]:
     """Every byte that a resumed run must repeat."""
     files = [run.config, run.metrics, run.matrix, run.summary]
+    files += sorted(run.examinations.iterdir())
     files += sorted(run.last_checkpoint().iterdir())
     return {file.name: file.read_bytes() for file in files}
 
@@ -145,13 +149,15 @@ class Lines:
 
     def __init__(self) -> None:
         self.steps: list[dict[str, Any]] = []
-        self.rows: list[dict[str, Any]] = []
+        self.rows: list[MatrixRow] = []
+        self.questions: list[ExaminedQuestion] = []
 
     def on_step(self, metrics: dict[str, Any], timings: dict[str, Any]) -> None:
         self.steps.append(metrics)
 
-    def on_evaluation(self, row: dict[str, Any]) -> None:
+    def on_evaluation(self, row: MatrixRow, questions: Sequence[ExaminedQuestion]) -> None:
         self.rows.append(row)
+        self.questions += questions
 
 
 def trajectory(config: Config) -> tuple[Lines, State]:

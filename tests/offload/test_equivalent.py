@@ -28,10 +28,10 @@ def same(first: Config, second: Config) -> None:
             if isinstance(wanted, float):
                 wanted = pytest.approx(wanted, rel=1e-4, abs=1e-5)
             assert a[key] == wanted, (a["step"], key)
-    for a, b in zip(one.rows, other.rows, strict=True):
-        for ours, theirs in zip(a["tasks"], b["tasks"], strict=True):
+    for before, after in zip(one.rows, other.rows, strict=True):
+        for ours, theirs in zip(before.tasks, after.tasks, strict=True):
             for key in ("local", "cloud", "own_ask_rate"):
-                assert ours[key] == theirs[key]
+                assert getattr(ours, key) == getattr(theirs, key)
 
 
 def gradient(config: Config) -> tuple[float, torch.Tensor]:

@@ -1,8 +1,9 @@
-"""An examination by hand: who is asked under each way of serving, and what that gives."""
+"""An examination: who is asked under each router, what that gives, and the rows it leaves."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -10,29 +11,61 @@ import pytest
 
 from tests.offload.runs import Lines, config_of, trajectory
 from understudy.clouds import MeteredCloud
+from understudy.offload.config import Config
 from understudy.offload.examination import (
-    Calibration,
-    Exam,
     Examiner,
-    calibrate,
-    examine,
-    grade,
-    pooled,
+    Occasion,
+    ServedModel,
+    examine_stream,
+    rows_of,
 )
+from understudy.offload.grade import grade
 from understudy.offload.loop import evaluate
 from understudy.offload.start import start
+from understudy.offload.state import State
 from understudy.recipes import build_method
+from understudy.routing import ROUTERS
+from understudy.routing.evidence import Outcomes
+from understudy.routing.router import Router, build_router
+from understudy.routing.rows import Exam, ExaminedQuestion
 from understudy.tasks.stream import load_stream
+from understudy.types import Question
+
+
+def rows(
+    local: list[int], cloud: list[int | None], margin: list[float]
+) -> tuple[ExaminedQuestion, ...]:
+    return tuple(
+        ExaminedQuestion(
+            examination="phase-0",
+            column=0,
+            task="facts",
+            split="test",
+            digest=str(i),
+            level=1,
+            local_right=bool(right),
+            cloud_right=None if helped is None else bool(helped),
+            margin=lead,
+            mean_entropy=0.0,
+            prompt_tokens=3,
+            completion_tokens=2,
+            answer="",
+        )
+        for i, (right, helped, lead) in enumerate(zip(local, cloud, margin, strict=True))
+    )
+
+
+def router(kind: str) -> Router:
+    return build_router(ROUTERS.load(kind).Settings(kind=kind))
+
 
 # Five questions; the local model is right on the first, third and fifth.
-LOCAL = np.array([True, False, True, False, True])
-CLOUD = np.array([True, True, False, True, True])
-MARGIN = np.array([-2.0, 1.0, 3.0, -0.5, -4.0])
-EXAM = Exam(LOCAL, CLOUD, MARGIN)
+ROWS = rows([1, 0, 1, 0, 1], [1, 1, 0, 1, 1], [-2.0, 1.0, 3.0, -0.5, -4.0])
+EXAM = Exam(tuple(Question.of(row.digest) for row in ROWS), ROWS)
 
 
 @pytest.mark.parametrize(
-    ("serving", "shift", "budget", "rate", "system"),
+    ("kind", "shift", "budget", "rate", "system"),
     [
         ("own", 0.0, 0.2, 0.4, 3 / 5),  # the second gains, the third loses
         ("own", 1.0, 0.2, 0.6, 4 / 5),  # a shift of 1 lets the fourth ask
@@ -41,92 +74,146 @@ EXAM = Exam(LOCAL, CLOUD, MARGIN)
         ("capped", 0.0, 0.2, 0.2, 4 / 5),  # only the first to want it
         ("capped", 0.0, 0.0, 0.0, 3 / 5),
         ("capped", 0.0, 1.0, 0.4, 3 / 5),
-        ("calibrated", 0.0, 0.2, 0.2, 2 / 5),  # above 2: the third alone
         ("random", 0.0, 0.5, 0.5, 0.7),  # half way from 3/5 to 4/5
     ],
 )
-def test_each_way_of_serving(
-    serving: str, shift: float, budget: float, rate: float, system: float
+def test_each_router_graded(
+    kind: str, shift: float, budget: float, rate: float, system: float
 ) -> None:
-    cell = grade(EXAM, serving, shift, 2.0, budget)  # type: ignore[arg-type]
-    assert (cell["local"], cell["cloud"]) == pytest.approx((3 / 5, 4 / 5))
-    assert (cell["ask_rate"], cell["system"]) == pytest.approx((rate, system))
-    assert (cell["calibrated_ask_rate"], cell["calibrated_system"]) == pytest.approx((0.2, 0.4))
-    assert cell["curve"][0] == pytest.approx(3 / 5)
-    assert cell["curve"][2] == pytest.approx(2 / 5)
-    assert cell["curve"][10] == pytest.approx(4 / 5)
+    evidence = EXAM.evidence(-shift)
+    decisions = router(kind).fit(evidence, EXAM.outcomes(), budget).decisions(evidence)
+    cell = grade(ROWS, decisions, -shift, 2.0)
+    assert (cell.local, cell.cloud) == pytest.approx((3 / 5, 4 / 5))
+    assert (cell.ask_rate, cell.system) == pytest.approx((rate, system))
+    # Above 2: the third alone.
+    assert (cell.calibrated_ask_rate, cell.calibrated_system) == pytest.approx((0.2, 0.4))
+    assert (cell.curve[0], cell.curve[2], cell.curve[10]) == pytest.approx((3 / 5, 2 / 5, 4 / 5))
+    assert (cell.questions, cell.cloud_answers) == (5, 5)
 
 
-def test_a_cap_admits_all_that_it_allows() -> None:
-    everyone = Exam(np.zeros(100, bool), np.ones(100, bool), np.ones(100))
-    for percent in range(101):
-        cell = grade(everyone, "capped", 0.0, 0.0, percent / 100)
-        assert cell["ask_rate"] == pytest.approx(percent / 100)
+def test_where_a_call_failed_the_local_answer_stands() -> None:
+    given = rows([1, 0, 1, 0], [None, None, 0, 1], [1.0, 1.0, 1.0, -1.0])
+    cell = grade(given, np.array([True, True, True, True]), 0.0, 0.0)
+    assert cell.cloud == pytest.approx(1 / 2)  # over two answers that came
+    assert cell.cloud_answers == 2
+    assert cell.system == pytest.approx(2 / 4)  # right, wrong, wrong by the cloud, right by it
+    assert (cell.curve[0], cell.curve[10]) == pytest.approx((1 / 2, 1 / 2))
 
 
-@pytest.mark.parametrize(
-    ("budget", "spare", "share"),
-    [(0.3, False, 0.3), (0.3, True, 0.3), (0.8, False, 0.8), (0.8, True, 0.4), (0.05, True, 0.05)],
-)
-def test_a_threshold_uses_its_share_and_no_more(budget: float, spare: bool, share: float) -> None:
-    margin = np.random.default_rng(0).normal(size=10_000)
-    calibration = Calibration(np.arange(10_000) % 5 < 3, margin)  # two in five fail
-    asked = float((margin > calibration.threshold(budget, spare)).mean())
-    # A standard error of the share may be kept in hand.
-    assert share - 0.0051 <= asked <= share
-
-
-@pytest.mark.parametrize(("budget", "threshold"), [(0.0, 1e4), (1.0, -1e4)])
-def test_a_budget_of_nothing_or_of_everything_holds_for_any_question(
-    budget: float, threshold: float
-) -> None:
-    assert Calibration(LOCAL, MARGIN).threshold(budget, False) == threshold
-
-
-def test_a_model_that_fails_nowhere_spares_every_call() -> None:
-    assert Calibration(np.ones(5, bool), MARGIN).threshold(1.0, True) == 1e4
+def test_without_one_answer_there_is_no_figure_of_the_cloud() -> None:
+    cell = grade(rows([1, 0], [None, None], [1.0, -1.0]), np.array([True, False]), 0.0, 0.0)
+    assert cell.cloud is None
+    assert cell.cloud_answers == 0
+    assert (cell.local, cell.system, cell.ask_rate) == (0.5, 0.5, 0.5)
+    assert set(cell.curve) == {None}
 
 
 def test_tasks_are_pooled_question_by_question() -> None:
-    margin = np.random.default_rng(0).normal(size=5_000)
-    right = np.zeros(5_000, bool)
-    both = pooled([Calibration(right, margin), Calibration(~right, margin + 100)])
-    assert both.right.mean() == pytest.approx(0.5)
-    threshold = both.threshold(0.3, False)
-    assert threshold > 90  # the second task wants to ask most
-    assert (both.margin > threshold).mean() == pytest.approx(0.3, abs=0.006)
+    margin = np.random.default_rng(0).normal(size=500).tolist()
+    first = rows([0] * 500, [None] * 500, margin)
+    second = rows([1] * 500, [None] * 500, [value + 100 for value in margin])
+    asked = tuple(Question.of(str(i)) for i in range(500))
+    both = Exam(asked, first) + Exam(asked, second)
+    evidence, outcomes = both.evidence(0.0), both.outcomes()
+    assert isinstance(outcomes, Outcomes)
+    assert outcomes.local_right.mean() == pytest.approx(0.5)
+    fitted = router("calibrated").fit(evidence, outcomes, 0.3)
+    assert fitted.threshold > 90  # the second task wants to ask most
+    assert fitted.decisions(evidence).mean() == pytest.approx(0.3, abs=0.016)
+
+
+def served(state: State, kind: str = "own") -> ServedModel:
+    return ServedModel(state.policy, router(kind), -state.dual.shift)
+
+
+def examined(state: State, config: Config, name: str) -> list[ExaminedQuestion]:
+    stream = load_stream(config.stream)
+    examiner = state.examination(config)
+    return rows_of(examine_stream(served(state), examiner, stream, config, Occasion(name, "k")))
 
 
 def test_thresholds_are_fitted_to_validation_questions_of_the_tasks_met(model: Path) -> None:
     settings: dict[str, Any] = {"calibration_queries": 64, "eval_queries": 64, "seed": 3}
     config = config_of("understudy", model, **settings)
-    recipe, stream = build_method(config), load_stream(config.stream)
+    recipe, stream, lines = build_method(config), load_stream(config.stream), Lines()
     state = start(config, recipe)
     for after in (0, 1, 2):
-        evaluate(state, recipe, stream, config, Lines(), after)
-    examiner, longest = state.examination(config), config.max_completion_length
-    exams = [state.tasks.exam(phase, 64, "validation", "3") for phase in stream]
-    fitted = [calibrate(state.policy, examiner, exam, longest) for exam in exams]
-    thresholds = [calibration.threshold(config.budget, True) for calibration in fitted]
-    both = pooled(fitted).threshold(config.budget, True)
-    assert len({*thresholds, both}) == 3
-    assert [row["threshold"] for row in state.matrix] == [both, thresholds[0], both]
-    for row in state.matrix:
-        assert [cell["threshold"] for cell in row["tasks"]] == thresholds
-
-
-def test_what_is_asked_does_not_depend_on_the_order_of_the_questions(model: Path) -> None:
-    config = config_of("dagrpo", model)
-    state = start(config, build_method(config))
-    phases = load_stream(config.stream)
-    problems = [q for phase in phases for q in state.tasks.exam(phase, 12, "test", "k")]
-    forward, backward = (
-        examine(state.policy, Examiner(state.tasks, MeteredCloud(state.cloud.cloud)), asked, 8)
-        for asked in (problems, problems[::-1])
+        evaluate(state, stream, config, lines, after)
+    exams = []
+    for column in (0, 1):
+        kept = tuple(
+            row
+            for row in lines.questions
+            if (row.examination, row.column, row.split) == ("phase-0", column, "validation")
+        )
+        exams.append(Exam(tuple(Question.of(row.digest) for row in kept), kept))
+    exams.append(exams[0] + exams[1])
+    *thresholds, both = (
+        router("calibrated").fit(exam.evidence(0.0), exam.outcomes(), config.budget).threshold
+        for exam in exams
     )
-    assert np.array_equal(forward.local_right, backward.local_right[::-1])
-    assert np.array_equal(forward.cloud_right, backward.cloud_right[::-1])
-    assert forward.margin == pytest.approx(backward.margin[::-1], abs=1e-4)
+    assert len({*thresholds, both}) == 3
+    assert [row.threshold for row in state.matrix] == [both, thresholds[0], both]
+    for row in state.matrix:
+        assert [cell.threshold for cell in row.tasks] == thresholds
+
+
+def test_an_answer_does_not_depend_on_the_size_of_the_batch(model: Path) -> None:
+    config = config_of("dagrpo", model)
+    state, stream = start(config, build_method(config)), load_stream(config.stream)
+    alone, together = (
+        rows_of(
+            examine_stream(
+                served(state),
+                Examiner(state.tasks, MeteredCloud(state.cloud.cloud), rows=size),
+                stream,
+                config,
+                Occasion("phase-0", "k"),
+            )
+        )
+        for size in (1, 100)
+    )
+    assert [row.answer for row in alone] == [row.answer for row in together]
+    assert [row.cloud_right for row in alone] == [row.cloud_right for row in together]
+    for name in ("margin", "mean_entropy"):
+        one, other = ([getattr(row, name) for row in found] for found in (alone, together))
+        assert one == pytest.approx(other, abs=1e-4)
+
+
+def test_a_row_says_what_happened_to_its_question(model: Path) -> None:
+    config = config_of("dagrpo", model, cloud__faults__failure_rate=0.4)
+    state = start(config, build_method(config))
+    found = examined(state, config, "phase-0")
+    assert [row.split for row in found] == 2 * (["validation"] * 8 + ["test"] * 6)
+    assert [row.column for row in found] == [0] * 14 + [1] * 14
+    tests = [row for row in found if row.split == "test"]
+    assert all(row.cost is None and row.asked is None for row in found if row not in tests)
+    assert all(row.cost is not None and row.cost.calls == 1 for row in tests)
+    failed = [row for row in tests if row.cloud_right is None]
+    assert 0 < len(failed) < len(tests)
+    assert all(row.cost is not None and row.cost.completion_tokens == 0 for row in failed)
+    threshold = -state.dual.shift
+    assert [row.asked for row in tests] == [float(row.margin > threshold) for row in tests]
+    assert all(row.mean_entropy > 0 and row.completion_tokens > 0 for row in found)
+    drawn = state.tasks.exam(load_stream(config.stream)[0], 6, "test", "k")
+    assert [row.digest for row in found[8:14]] == [each.question.digest for each in drawn]
+    assert [ExaminedQuestion.from_json(row.to_json()) for row in found] == found
+
+
+def test_a_cell_is_what_its_rows_say(model: Path) -> None:
+    lines, state = trajectory(config_of("dagrpo", model))
+    for matrix_row in state.matrix:
+        name = f"phase-{matrix_row.after_phase}"
+        for column, cell in enumerate(matrix_row.tasks):
+            own = [
+                row for row in lines.questions if (row.examination, row.column) == (name, column)
+            ]
+            tests = [row for row in own if row.split == "test"]
+            right = [row.cloud_right if row.asked else row.local_right for row in tests]
+            assert cell.system == pytest.approx(fmean(map(float, map(bool, right))))
+            assert cell.ask_rate == pytest.approx(fmean(row.asked or 0.0 for row in tests))
+            read = sum(row.prompt_tokens + row.completion_tokens for row in tests)
+            assert cell.router_tokens == read
 
 
 def test_a_row_per_phase_and_a_cell_per_task(model: Path) -> None:
@@ -136,16 +223,18 @@ def test_a_row_per_phase_and_a_cell_per_task(model: Path) -> None:
         {"families": "facts", "levels": [1, 1], "steps": 1},
     ]
     lines, state = trajectory(config_of("dagrpo", model, stream=stream))
-    assert [(row["after_phase"], row["step"]) for row in lines.rows] == [
+    assert [(row.after_phase, row.step) for row in lines.rows] == [
         (0, 0),
         (1, 1),
         (2, 3),
         (3, 4),
     ]
     assert lines.rows == state.matrix
-    assert all(len(row["tasks"]) == 3 for row in lines.rows)
+    assert all(len(row.tasks) == 3 for row in lines.rows)
     # A task that comes back is one column twice.
-    assert all(row["tasks"][0] == row["tasks"][2] for row in lines.rows)
+    assert all(row.tasks[0] == row.tasks[2] for row in lines.rows)
+    # Its questions are kept once.
+    assert len(lines.questions) == 4 * 2 * (8 + 6)
     # Each question of an examination is paid for once in the whole run: six of two tasks.
     assert state.examiner.spend.calls <= 12
     assert state.examiner.spend.cache_hits >= 3 * state.examiner.spend.calls

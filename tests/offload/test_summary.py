@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from understudy.clouds import MeteredCloud, SimulatedCloud
 from understudy.link import Spend
+from understudy.metrics import wilson_interval
+from understudy.offload.records import Cell, MatrixRow
 from understudy.offload.summary import summarise
-from understudy.tasks import KeyOfDrawn
 
 
 def line(step: int, phase: int, rate: float, system: float, correlation: Any) -> dict[str, Any]:
@@ -25,17 +25,26 @@ def line(step: int, phase: int, rate: float, system: float, correlation: Any) ->
     }
 
 
-def row(after: int, *local: float) -> dict[str, Any]:
-    names = ("system", "calibrated_system", "cloud", "ask_rate")
-    names += ("own_ask_rate", "calibrated_ask_rate")
-    cells = [{"local": v, **dict.fromkeys(names, v + 0.1)} for v in local]
-    return {"after_phase": after, "tasks": cells}
-
-
-def bill(spend: Spend) -> MeteredCloud:
-    cloud = MeteredCloud(SimulatedCloud({}, (1.0,) * 5, 0.8, 0.5, 2.0, 0, KeyOfDrawn()))
-    cloud.spend = spend
-    return cloud
+def row(after: int, *local: float) -> MatrixRow:
+    cells = tuple(
+        Cell(
+            local=v,
+            system=v + 0.1,
+            ask_rate=v + 0.1,
+            cloud=v + 0.1,
+            own_ask_rate=v + 0.1,
+            own_system=v + 0.1,
+            calibrated_ask_rate=v + 0.1,
+            calibrated_system=v + 0.1,
+            threshold=0.0,
+            curve=(v, v + 0.1),
+            questions=30,
+            cloud_answers=30,
+            router_tokens=0,
+        )
+        for v in local
+    )
+    return MatrixRow(after, 2 * after, 0.0, cells, 50)
 
 
 @pytest.fixture
@@ -47,8 +56,7 @@ def summary() -> dict[str, Any]:
         line(4, 2, 1.0, 0.8, -0.1),
     ]
     matrix = [row(0, 0.1, 0.2), row(1, 0.7, 0.3), row(2, 0.4, 0.8)]
-    spent = bill(Spend(5, 1, 2, 30, 12, 0.25, 4.5))
-    return summarise(lines, matrix, spent, bill(Spend()))
+    return summarise(lines, matrix, Spend(5, 1, 2, 30, 12, 0.25, 4.5), Spend()).to_json()
 
 
 def test_continual_metrics_are_those_of_the_matrix(summary: dict[str, Any]) -> None:
@@ -75,6 +83,15 @@ def test_every_phase_has_its_own_asking_and_its_own_cell(summary: dict[str, Any]
     assert (second["training"]["longest_silent"], second["training"]["longest_saturated"]) == (1, 1)
 
 
+def test_it_begins_as_the_summary_of_every_loop(summary: dict[str, Any]) -> None:
+    assert list(summary)[:3] == ["quality", "cost", "per_user"]
+    low, high = wilson_interval(0.7 * 50, 50)  # the end: 0.5 and 0.9, on 50 different questions
+    assert summary["quality"] == pytest.approx({"mean": 0.7, "low": low, "high": high})
+    assert summary["per_user"] == pytest.approx([0.5, 0.9])
+    assert summary["cost"]["calls"] == 5
+    assert (summary["cost"]["prompt_tokens"], summary["cost"]["dollars"]) == (30, 0.25)
+
+
 def test_the_bill_and_the_rest(summary: dict[str, Any]) -> None:
     assert summary["steps"] == 4
     assert summary["ask_level_correlation"] == pytest.approx(0.2)
@@ -91,7 +108,7 @@ def test_the_bill_and_the_rest(summary: dict[str, Any]) -> None:
 
 def test_what_one_phase_leaves_undefined_is_null() -> None:
     lines = [line(1, 1, 0.3, 0.2, None)]
-    summary = summarise(lines, [row(0, 0.1), row(1, 0.7)], bill(Spend()), bill(Spend()))
+    summary = summarise(lines, [row(0, 0.1), row(1, 0.7)], Spend(), Spend()).to_json()
     assert summary["local"]["forgetting"] is None
     assert summary["local"]["average_accuracy"] == pytest.approx(0.7)
     assert summary["ask_level_correlation"] is None

@@ -67,9 +67,9 @@ def test_grpo_never_asks_and_is_served_at_random(model: Path) -> None:
     lines, state = trajectory(config_of("grpo", model, budget=0.4))
     assert state.cloud.spend.calls == 0
     assert mean(lines.steps, "cloud/ask_rate") == 0.0
-    for cell in lines.rows[-1]["tasks"]:
-        assert cell["ask_rate"] == pytest.approx(0.4)
-        assert cell["system"] == pytest.approx(0.6 * cell["local"] + 0.4 * cell["cloud"])
+    for cell in lines.rows[-1].tasks:
+        assert cell.ask_rate == pytest.approx(0.4)
+        assert cell.system == pytest.approx(0.6 * cell.local + 0.4 * (cell.cloud or 0))
 
 
 @pytest.mark.parametrize(("price", "rises"), [(0.0, True), (5.0, False)])
@@ -150,7 +150,7 @@ def test_a_budget_of_nothing_silences_understudy(model: Path) -> None:
     lines, _ = trajectory(config)
     assert mean(lines.steps, "cloud/ask_rate") == 0.0  # from the first step on
     for row in lines.rows:
-        assert all(cell["ask_rate"] == 0.0 for cell in row["tasks"])
+        assert all(cell.ask_rate == 0.0 for cell in row.tasks)
 
 
 @pytest.mark.parametrize("name", ["understudy", "dagrpo", "gapg", "shaped"])
@@ -163,7 +163,7 @@ def test_a_phase_without_a_budget_forbids_asking_and_leaves_the_rest_as_it_was(
     assert all(line["cloud/ask_rate"] == 0.0 and line["cloud/shift"] is None for line in silent)
     assert asking[0]["cloud/shift"] == 0.0  # nothing wound up meanwhile
     assert mean(asking, "cloud/ask_rate") > 0.0
-    assert all(row["tasks"][0]["ask_rate"] == 0.0 for row in lines.rows)
+    assert all(row.tasks[0].ask_rate == 0.0 for row in lines.rows)
 
 
 def test_a_whole_budget_may_be_used(model: Path) -> None:
@@ -171,19 +171,19 @@ def test_a_whole_budget_may_be_used(model: Path) -> None:
     settings: dict[str, Any] = {"stream": stream, "budget": 1.0, "price__spare": False}
     lines, _ = trajectory(config_of("understudy", model, **settings))
     assert mean(lines.steps[-3:], "cloud/ask_rate") > 0.8
-    assert lines.rows[-1]["tasks"][0]["ask_rate"] == 1.0
+    assert lines.rows[-1].tasks[0].ask_rate == 1.0
 
 
 @pytest.mark.parametrize("name", ["understudy", "dagrpo", "gapg"])
 def test_served_under_a_budget_no_more_is_asked_than_it_allows(name: str, model: Path) -> None:
     settings: dict[str, Any] = {"eval_queries": 64, "calibration_queries": 64, "steps": 1}
     lines, _ = trajectory(config_of(name, model, budget=0.25, **settings))
-    for cell in (cell for row in lines.rows for cell in row["tasks"]):
-        assert 0.0 <= cell["ask_rate"] <= 1.0
+    for cell in (cell for row in lines.rows for cell in row.tasks):
+        assert 0.0 <= cell.ask_rate <= 1.0
         if name != "dagrpo":  # which serves as it likes
-            assert cell["ask_rate"] <= 0.25 + 0.2  # a threshold fitted to 64 others
+            assert cell.ask_rate <= 0.25 + 0.2  # a threshold fitted to 64 others
         if name == "gapg":
-            assert cell["ask_rate"] <= 0.25
+            assert cell.ask_rate <= 0.25
 
 
 def test_training_that_diverges_keeps_its_last_checkpoint(model: Path, tmp_path: Path) -> None:
@@ -221,7 +221,7 @@ def test_weights_that_overflow_are_neither_examined_nor_saved(model: Path) -> No
             lambda state: saved.append(state.step),
         )
     assert saved == [0]
-    assert [row["after_phase"] for row in lines.rows] == [0]
+    assert [row.after_phase for row in lines.rows] == [0]
 
 
 def test_a_model_that_gives_nan_is_refused_by_name(model: Path, tmp_path: Path) -> None:

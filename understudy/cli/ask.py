@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from understudy.cli import options
-from understudy.cli.opening import open_trained, serving
+from understudy.cli.opening import open_model, open_trained
 from understudy.cli.printing import print_json
-from understudy.recipes import saved_config
 
 
 def ask(
@@ -19,16 +19,15 @@ def ask(
     task: Annotated[
         str | None, typer.Option(help="which of the run's tasks it belongs to; else the last")
     ] = None,
+    router: options.Router = None,
     as_json: options.Json = False,
 ) -> None:
     """Ask a trained model: who answered, why, and what it cost."""
-    from understudy.offload.serve import answer_question
-
-    opened = open_trained(run)
-    answer = answer_question(opened, saved_config(opened), serving(opened), question, task)
+    with open_model(open_trained(run), router) as model:
+        answer = model.answer(question, task)
     if as_json:
-        print_json(answer)
+        print_json(asdict(answer))
         return
-    print(answer["answer"])
-    print(f"  answered by {answer['answered_by']}: {answer['why']}")
-    print(f"  cost ${answer['dollars']:.6f}, {answer['cloud_tokens']} cloud tokens")
+    print(answer.answer)
+    print(f"  answered by {answer.answered_by}: {answer.why}")
+    print(f"  cost ${answer.dollars:.6f}, {answer.cloud_tokens} cloud tokens")

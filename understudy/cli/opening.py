@@ -9,7 +9,7 @@ from understudy import recipes
 from understudy.errors import ConfigError
 
 if TYPE_CHECKING:
-    from understudy.offload.method import Serving
+    from understudy.offload.serve import TrainedModel
     from understudy.run import RunDirectory
 
 
@@ -42,7 +42,8 @@ def open_trained(path: Path) -> RunDirectory:
     return run
 
 
-def serving(run: RunDirectory) -> Serving:
-    """How the run's recipe decides to ask."""
-    config = recipes.saved_config(run)
-    return recipes.build_method(config).serving
+def open_model(run: RunDirectory, router: str | None) -> TrainedModel:
+    """A run's newest model, with its own router or another, by name or file."""
+    from understudy.offload.serve import TrainedModel
+
+    return TrainedModel(run, recipes.saved_config(run), router)

@@ -14,3 +14,7 @@ Set = Annotated[list[str] | None, typer.Option("--set", help="one setting", meta
 Resume = Annotated[bool, typer.Option(help="continue the run that is there")]
 DryRun = Annotated[bool, typer.Option(help="print the settings and stop")]
 Json = Annotated[bool, typer.Option("--json", help="print JSON")]
+Router = Annotated[
+    str | None,
+    typer.Option(help="who decides what is asked, in the run's own stead: a name, or file.py:Name"),
+]

@@ -32,6 +32,7 @@ from understudy.metrics.routing import (
     performance_gap_recovered,
     quantile_threshold,
     random_offloading,
+    served,
 )
 from understudy.metrics.sharing import (
     gain_per_log_cost,
@@ -82,6 +83,7 @@ __all__ = [
     "quantile_threshold",
     "random_offloading",
     "relative_gain",
+    "served",
     "settling_steps",
     "switch_overshoot",
     "user_summary",

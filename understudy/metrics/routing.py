@@ -33,6 +33,26 @@ def random_offloading(weak: float, strong: float, share: Quantity) -> Quantity:
     return weak + share * (strong - weak)
 
 
+def served(
+    local_correct: npt.NDArray[np.bool_],
+    cloud_correct: npt.NDArray[np.bool_],
+    decisions: npt.NDArray[np.bool_] | FloatArray,
+) -> tuple[float, float]:
+    """(share asked, accuracy) where some queries are asked: yes or no, or each with a chance.
+
+    With chances both are expectations; with one chance for all it is `random_offloading`.
+    """
+    if decisions.dtype == np.bool_:
+        answers = np.where(decisions, cloud_correct, local_correct)
+        return float(decisions.mean()), float(answers.mean())
+    chance = float(decisions[0])
+    if (decisions == chance).all():
+        weak, strong = float(local_correct.mean()), float(cloud_correct.mean())
+        return chance, random_offloading(weak, strong, chance)
+    gain = cloud_correct.astype(np.float64) - local_correct
+    return float(decisions.mean()), float((local_correct + decisions * gain).mean())
+
+
 def deferral_curve(
     score: npt.ArrayLike,
     local_correct: npt.ArrayLike,

@@ -1,42 +1,27 @@
-"""Greedy examination: how good the local model is, when it would ask, and what that gives."""
+"""Greedy examination: every question becomes a row, a router decides, rows become a cell."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from dataclasses import dataclass, replace
 
 from understudy.clouds import MeteredCloud
-from understudy.metrics import deferral_curve, quantile_threshold, random_offloading
 from understudy.models.policy import Policy
-from understudy.models.sampling import Drawing
 from understudy.offload.config import Config
-from understudy.offload.method import Serving
+from understudy.offload.grade import grade
+from understudy.offload.local import Batches, LocalAnswer, LocalGenerator, greedy
 from understudy.offload.phases import budget_of
+from understudy.offload.records import Cell, MatrixRow
 from understudy.offload.team import ALONE, Team
+from understudy.progress import task
+from understudy.routing.calibrated import calibrated_beside
+from understudy.routing.router import Router, tokens_spent, with_signals
+from understudy.routing.rows import LONGEST_ANSWER, Exam, ExaminedQuestion, Split
 from understudy.tasks import Tasks
 from understudy.tasks.stream import Phase
-from understudy.types import Problem
+from understudy.types import Cost, Problem, Reply
 
-_FARTHEST = 1e4  # beyond every lead: asks never, or always; JSON has no infinity
-SHARES = tuple(round(0.1 * i, 1) for i in range(11))
-
-
-@dataclass(frozen=True, slots=True)
-class Exam:
-    """A row per question: was the local answer right, the cloud's, and how much it wants to ask.
-
-    margin is the largest lead of the request over every other token along the local answer:
-    the model would ask at a threshold t exactly when margin > t.
-    """
-
-    local_right: NDArray[np.bool_]
-    cloud_right: NDArray[np.bool_]
-    margin: NDArray[np.float64]
+_CALLS_AT_ONCE = 64  # then progress is shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,161 +33,197 @@ class Examiner:
     team: Team = ALONE
     rows: int = 512  # answered at once
 
+    @property
+    def batches(self) -> Batches:
+        return Batches(self.rows, self.team)
+
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
-    """A model as a recipe would serve it; shift is the one in force when responses are drawn."""
+class ServedModel:
+    """A model and the router that it is served with."""
 
     policy: Policy
-    serving: Serving
-    shift: float
+    router: Router
+    own_threshold: float  # the margin above which the model asks by itself, as in training
 
 
-def examine(
-    policy: Policy, examiner: Examiner, problems: Sequence[Problem], max_completion_length: int
+@dataclass(frozen=True, slots=True)
+class Occasion:
+    """Which examination it is: its name, the key by which its questions are drawn, and where it
+    stands in the stream."""
+
+    name: str
+    key: str
+    column: int = 0  # of the matrix
+
+
+@dataclass(frozen=True, slots=True)
+class ExaminedTask:
+    """A task of the stream: its questions with their rows, and what they come to."""
+
+    validation: Exam
+    test: Exam
+    cell: Cell
+
+
+def examine_stream(
+    served: ServedModel,
+    examiner: Examiner,
+    stream: Sequence[Phase],
+    config: Config,
+    occasion: Occasion,
+) -> list[ExaminedTask]:
+    """Every task of a stream, in its order; a task that comes back is examined once."""
+    seen: dict[str, ExaminedTask] = {}
+    for column, phase in enumerate(stream):
+        if task_key(phase) not in seen:
+            here = replace(occasion, column=column)
+            seen[task_key(phase)] = examine_task(served, examiner, phase, config, here)
+    return [seen[task_key(phase)] for phase in stream]
+
+
+def task_key(phase: Phase) -> str:
+    """What makes two phases one task: everything but their length."""
+    return phase.model_dump_json(exclude={"steps"})
+
+
+def examine_task(
+    served: ServedModel, examiner: Examiner, phase: Phase, config: Config, occasion: Occasion
+) -> ExaminedTask:
+    """The router is fitted on validation questions and graded on test questions."""
+    own, budget = served.own_threshold, budget_of(phase, config)
+    longest = config.max_completion_length
+    validation = _exam(served.policy, examiner, phase, config, occasion, "validation")
+    test = _exam(served.policy, examiner, phase, config, occasion, "test")
+    generate = LocalGenerator(served.policy, longest, examiner.batches)
+    evidence = with_signals(served.router, validation.evidence(own), generate)
+    outcomes = validation.outcomes()
+    router = served.router.fit(evidence, outcomes, budget)
+    calibrated = calibrated_beside(router).fit(evidence, outcomes, budget)
+    validation = validation.with_signals(evidence)
+    evidence = with_signals(router, test.evidence(own), generate)
+    decisions = router.decisions(evidence)
+    test = test.with_signals(evidence).with_decisions(decisions)
+    cell = grade(test.rows, decisions, own, calibrated.threshold, tokens_spent(router, evidence))
+    return ExaminedTask(validation, test, cell)
+
+
+def _exam(
+    policy: Policy,
+    examiner: Examiner,
+    phase: Phase,
+    config: Config,
+    occasion: Occasion,
+    split: Split,
 ) -> Exam:
-    """Answer every problem locally, noting on the way when asking would have come first."""
-    local, margins, _ = local_answers(policy, examiner, problems, max_completion_length)
-    questions = [problem.question for problem in problems]
-    replies = examiner.team.from_leader(lambda: examiner.cloud.replies(questions))
+    """The questions of one split, answered locally; test questions by the cloud too."""
+    size = config.eval_queries if split == "test" else config.calibration_queries
+    problems = examiner.tasks.exam(phase, size, split, occasion.key)
+    name = f"{phase.name}, {split} questions"
+    answers = local_answers(policy, examiner, problems, config.max_completion_length, name)
+    rows = [
+        ExaminedQuestion(
+            examination=occasion.name,
+            column=occasion.column,
+            task=phase.name,
+            split=split,
+            digest=problem.question.digest,
+            level=problem.level,
+            local_right=right,
+            margin=local.margin,
+            mean_entropy=local.mean_entropy,
+            prompt_tokens=local.prompt_tokens,
+            completion_tokens=local.completion_tokens,
+            answer=local.answer[:LONGEST_ANSWER],
+        )
+        for problem, (local, right) in zip(problems, answers, strict=True)
+    ]
+    if split == "test":
+        replies = examiner.team.from_leader(lambda: cloud_answers(examiner, problems, name))
+        rows = [
+            replace(row, cloud_right=right, cost=cost)
+            for row, (right, cost) in zip(rows, replies, strict=True)
+        ]
+    return Exam(tuple(problem.question for problem in problems), tuple(rows))
+
+
+def local_answers(
+    policy: Policy,
+    examiner: Examiner,
+    problems: Sequence[Problem],
+    max_completion_length: int,
+    name: str = "",
+) -> list[tuple[LocalAnswer, bool]]:
+    """The model's own greedy answers, asking forbidden, and whether they are right.
+
+    The team shares the work.
+    """
+
+    def work(places: list[int]) -> list[tuple[LocalAnswer, bool]]:
+        part = [problems[i] for i in places]
+        answers = greedy(policy, part, max_completion_length)
+        right = right_answers(examiner.tasks, part, [each.answer for each in answers])
+        return list(zip(answers, right, strict=True))
+
+    with task(f"examining {name}", len(problems)) as advance:
+        return examiner.batches.run([len(each.prompt) for each in problems], work, advance)
+
+
+def cloud_answers(
+    examiner: Examiner, problems: Sequence[Problem], name: str
+) -> list[tuple[bool | None, Cost]]:
+    """Whether the cloud's answers are right, None where a call failed; and what each cost."""
+    replies: list[Reply] = []
+    with task(f"asking the cloud about {name}", len(problems)) as advance:
+        for start in range(0, len(problems), _CALLS_AT_ONCE):
+            part = problems[start : start + _CALLS_AT_ONCE]
+            replies += examiner.cloud.replies([problem.question for problem in part])
+            advance(len(part))
     came = [i for i, reply in enumerate(replies) if reply.error is None]
-    helped, texts = np.zeros(len(problems), dtype=bool), [replies[i].text or "" for i in came]
-    checked = examiner.team.from_leader(
-        lambda: right_answers(examiner.tasks, [problems[i] for i in came], texts)
-    )
-    helped[came] = checked
-    return Exam(local, helped, margins)
+    texts = [replies[i].text or "" for i in came]
+    right = right_answers(examiner.tasks, [problems[i] for i in came], texts)
+    known = dict(zip(came, right, strict=True))
+    return [(known.get(i), _cost(reply)) for i, reply in enumerate(replies)]
 
 
 def right_answers(
     tasks: Tasks, problems: Sequence[Problem], completions: Sequence[str]
-) -> NDArray[np.bool_]:
+) -> list[bool]:
     """What cannot be decided is not right; `Tasks` counts such checks."""
     verdicts = tasks.check(problems, completions)
-    return np.array([verdict is not None and verdict >= 1 for verdict in verdicts], dtype=bool)
+    return [verdict is not None and verdict >= 1 for verdict in verdicts]
 
 
-def local_answers(
-    policy: Policy, examiner: Examiner, problems: Sequence[Problem], max_completion_length: int
-) -> tuple[NDArray[np.bool_], NDArray[np.float64], list[str]]:
-    """(right, margin for asking, text) of the model's own greedy answers, asking forbidden.
+def matrix_row(
+    examined: Sequence[ExaminedTask],
+    served: ServedModel,
+    stream: Sequence[Phase],
+    config: Config,
+    after: int,
+    step: int,
+) -> MatrixRow:
+    """The cells of an examination, with the calibrated threshold of a model that serves every
+    task so far, under the budget of the last."""
+    known = sum((each.validation for each in examined[: after or None]), Exam())
+    evidence = known.evidence(served.own_threshold)
+    budget = budget_of(stream[max(after, 1) - 1], config)
+    calibrated = calibrated_beside(served.router).fit(evidence, known.outcomes(), budget)
+    digests = {row.digest for each in examined for row in each.test.rows}
+    cells = tuple(each.cell for each in examined)
+    return MatrixRow(after, step, calibrated.threshold, cells, len(digests))
 
-    The team shares the work.
-    """
-    order = sorted(range(len(problems)), key=lambda i: len(problems[i].prompt))  # less padding
-    mine = order[examiner.team.rank :: examiner.team.size]
-    found: list[tuple[int, bool, float, str]] = []
-    for start in range(0, len(mine), examiner.rows):
-        places = mine[start : start + examiner.rows]
-        part = [problems[i] for i in places]
-        texts, margins = greedy(policy, part, max_completion_length)
-        right = right_answers(examiner.tasks, part, texts)
-        found += zip(places, right.tolist(), margins.tolist(), texts, strict=True)
-    everyone = sorted(row for rows in examiner.team.all_gather(found) for row in rows)
-    return (
-        np.array([right for _, right, _, _ in everyone], dtype=bool),
-        np.array([margin for _, _, margin, _ in everyone]),
-        [text for _, _, _, text in everyone],
+
+def rows_of(examined: Sequence[ExaminedTask]) -> list[ExaminedQuestion]:
+    """Every row of an examination once, task by task."""
+    once = {id(each): each for each in examined}.values()
+    return [row for each in once for exam in (each.validation, each.test) for row in exam.rows]
+
+
+def _cost(reply: Reply) -> Cost:
+    return Cost(
+        calls=1,
+        prompt_tokens=reply.prompt_tokens,
+        completion_tokens=reply.completion_tokens,
+        dollars=reply.dollars,
+        seconds=reply.seconds,
     )
-
-
-def greedy(
-    policy: Policy, problems: Sequence[Problem], max_completion_length: int
-) -> tuple[list[str], NDArray[np.float64]]:
-    """(completions, margins for asking), asking forbidden."""
-    drawing = Drawing(max_completion_length, temperature=0.0, ask_shift=float("-inf"))
-    prompts = policy.prompts([problem.question for problem in problems])
-    drawn = policy.sample(prompts, 1, drawing)
-    lead = drawn.ask_margins.masked_fill(~drawn.mask, float("-inf")).amax(dim=1)
-    return policy.texts(drawn), lead.double().cpu().numpy()
-
-
-def grade(
-    exam: Exam, serving: Serving, shift: float, threshold: float, budget: float
-) -> dict[str, Any]:
-    """One cell of the matrix: local and system accuracy and ask rate, as the recipe serves it.
-
-    Whatever the recipe, the calibrated figures stand beside its own: methods are compared at
-    the same share of calls, and `curve` gives the system's accuracy at every tenth of it.
-    """
-    local, cloud = exam.local_right, exam.cloud_right
-    own, fitted = exam.margin > -shift, exam.margin > threshold
-    if serving == "random":
-        rate, system = budget, random_offloading(local.mean(), cloud.mean(), budget)
-    else:
-        asks = fitted if serving == "calibrated" else own & (budget > 0)  # as in training
-        if serving == "capped":
-            asks = own & (np.cumsum(own) / len(own) <= budget)  # 0.29 * 100 is 28.999...
-        rate, system = asks.mean(), np.where(asks, cloud, local).mean()
-    return {
-        "local": float(local.mean()),
-        "system": float(system),
-        "ask_rate": float(rate),
-        "cloud": float(cloud.mean()),
-        "own_ask_rate": float(own.mean()),
-        "own_system": float(np.where(own, cloud, local).mean()),
-        "calibrated_ask_rate": float(fitted.mean()),
-        "calibrated_system": float(np.where(fitted, cloud, local).mean()),
-        "threshold": float(threshold),
-        "curve": [float(v) for v in deferral_curve(exam.margin, local, cloud, SHARES)],
-    }
-
-
-@dataclass(frozen=True, slots=True)
-class Calibration:
-    """Validation questions answered locally: what a threshold is fitted to. No call is needed."""
-
-    right: NDArray[np.bool_]
-    margin: NDArray[np.float64]
-
-    def threshold(self, budget: float, spare: bool) -> float:
-        """The threshold on the margin at which a share `budget` of these questions is asked.
-
-        One standard error less than the budget, since it must hold on questions not yet seen.
-        With `spare` no larger share than fails locally: the budget is a bound, not a goal.
-        """
-        share = budget - math.sqrt(budget * (1 - budget) / len(self.margin))
-        if spare:
-            share = min(share, 1.0 - float(self.right.mean()))
-        fitted = quantile_threshold(self.margin, max(share, 0.0))
-        return float(np.clip(fitted, -_FARTHEST, _FARTHEST))
-
-
-def calibrate(
-    policy: Policy, examiner: Examiner, problems: Sequence[Problem], max_completion_length: int
-) -> Calibration:
-    right, margin, _ = local_answers(policy, examiner, problems, max_completion_length)
-    return Calibration(right, margin)
-
-
-def pooled(calibrations: Sequence[Calibration]) -> Calibration:
-    """Several tasks' calibration as one: what a model that serves all of them is fitted to."""
-    right = np.concatenate([calibration.right for calibration in calibrations])
-    return Calibration(right, np.concatenate([calibration.margin for calibration in calibrations]))
-
-
-def spares(config: Config) -> bool:
-    """Whether less than the budget may be asked."""
-    spare: bool = getattr(getattr(config, "price", None), "spare", True)
-    return spare
-
-
-def examine_phase(
-    candidate: Candidate, examiner: Examiner, phase: Phase, config: Config, key: str
-) -> tuple[Calibration, dict[str, Any]]:
-    """A phase's calibration on validation questions, and its cell graded on test questions.
-
-    The shift is added after the temperature, while margins are taken before it.
-    """
-    longest, budget, policy = (
-        config.max_completion_length,
-        budget_of(phase, config),
-        candidate.policy,
-    )
-    validation = examiner.tasks.exam(phase, config.calibration_queries, "validation", key)
-    calibration = calibrate(policy, examiner, validation, longest)
-    threshold = calibration.threshold(budget, spares(config))
-    test = examiner.tasks.exam(phase, config.eval_queries, "test", key)
-    exam = examine(policy, examiner, test, longest)
-    shift = candidate.shift * config.temperature
-    return calibration, grade(exam, candidate.serving, shift, threshold, budget)

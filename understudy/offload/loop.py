@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -17,15 +17,24 @@ from understudy.models.policy import Policy
 from understudy.models.sampling import Completions, Drawing
 from understudy.objectives import sequence_ask_probability
 from understudy.offload.config import Config
-from understudy.offload.examination import Calibration, Candidate, examine_phase, pooled, spares
+from understudy.offload.examination import (
+    Occasion,
+    ServedModel,
+    examine_stream,
+    matrix_row,
+    rows_of,
+)
 from understudy.offload.learn import Batch, Lesson, Tally, learn
 from understudy.offload.measure import step_metrics
 from understudy.offload.method import Method
 from understudy.offload.phases import budget_of, ends, remaining
+from understudy.offload.records import MatrixRow, examination_name
 from understudy.offload.scores import Responses, Scores, joined, moved, score_responses
 from understudy.offload.start import load_policy
 from understudy.offload.state import State
 from understudy.progress import task
+from understudy.routing.router import build_router
+from understudy.routing.rows import ExaminedQuestion
 from understudy.tasks.stream import Phase
 from understudy.types import Problem, Reply
 
@@ -35,7 +44,7 @@ class Watcher(Protocol):
 
     def on_step(self, metrics: dict[str, Any], timings: dict[str, Any]) -> None: ...
 
-    def on_evaluation(self, row: dict[str, Any]) -> None: ...
+    def on_evaluation(self, row: MatrixRow, questions: Sequence[ExaminedQuestion]) -> None: ...
 
 
 def train(
@@ -49,7 +58,7 @@ def train(
     """Take a state through the rest of its stream."""
     reference = reference_policy(config, state.policy)
     if not state.matrix:
-        evaluate(state, method, stream, config, watcher, after=0)
+        evaluate(state, stream, config, watcher, after=0)
         save(state)
     for number, phase in remaining(stream, state.step):
         started = time.monotonic()
@@ -67,7 +76,7 @@ def train(
         if switches or state.step % config.checkpoint_every == 0:
             check_finite(state, config)
             if switches:
-                evaluate(state, method, stream, config, watcher, after=number)
+                evaluate(state, stream, config, watcher, after=number)
             save(state)
     return state
 
@@ -179,34 +188,19 @@ def check_finite(state: State, config: Config) -> None:
 
 def evaluate(
     state: State,
-    method: Method,
     stream: list[Phase],
     config: Config,
     watcher: Watcher,
     after: int,
 ) -> None:
-    """A row of the matrix: every task of the stream, as the recipe would serve it now."""
-    seen: dict[str, tuple[Calibration, dict[str, Any]]] = {}
-    exams = []
-    for phase in stream:
-        key = phase.model_dump_json(exclude={"steps"})
-        if key not in seen:  # a task that comes back is examined once
-            candidate = Candidate(state.policy, method.serving, state.dual.shift)
-            seen[key] = examine_phase(
-                candidate, state.examination(config), phase, config, str(config.seed)
-            )
-        exams.append(seen[key])
-    # The threshold of a model that serves every task so far, under the budget of the last.
-    known = [calibration for calibration, _ in exams[: after or None]]
-    budget = budget_of(stream[max(after, 1) - 1], config)
-    row = {
-        "after_phase": after,
-        "step": state.step,
-        "threshold": pooled(known).threshold(budget, spares(config)),
-        "tasks": [cell for _, cell in exams],
-    }
+    """A row of the matrix: every task of the stream, as the run would serve it now."""
+    own_threshold = -state.dual.shift * config.temperature  # margins are of raw logits
+    served = ServedModel(state.policy, build_router(config.router), own_threshold)
+    occasion = Occasion(examination_name(after), str(config.seed))
+    found = examine_stream(served, state.examination(config), stream, config, occasion)
+    row = matrix_row(found, served, stream, config, after, state.step)
     state.matrix.append(row)
-    watcher.on_evaluation(row)
+    watcher.on_evaluation(row, rows_of(found))
 
 
 def _mend(config: Config) -> str:

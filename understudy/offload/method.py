@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any
 
 from understudy.offload.config import Config
 
@@ -11,13 +11,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from understudy.offload.scores import Scores
-
-# How a trained model's margin for asking becomes a decision when it serves:
-#   own         it asks when asking is its likeliest next token, as in training
-#   capped      the same, but requests over the allowed share are answered locally
-#   calibrated  it asks above a threshold fitted to the budget on validation questions
-#   random      it never asks by itself; a share of questions is sent at random
-Serving = Literal["own", "capped", "calibrated", "random"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +30,6 @@ class Method:
 
     class Settings(Config):
         """A method without settings of its own."""
-
-    serving: ClassVar[Serving] = "own"
 
     def __init__(self, config: Config) -> None:
         self.config: Any = config

@@ -1,10 +1,12 @@
-"""A trained run at work: one question, or a whole examination."""
+"""A trained run at work: a question that a person asks, or an examination of every task."""
 
 from __future__ import annotations
 
 import random
-from contextlib import closing
-from typing import Any
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from functools import cached_property
+from typing import Self
 
 import torch
 
@@ -13,47 +15,153 @@ from understudy.errors import RunError
 from understudy.models.policy import Policy
 from understudy.models.tokens import ASK, END, PAD
 from understudy.offload.config import Config
-from understudy.offload.examination import Candidate, Examiner, examine_phase, greedy
-from understudy.offload.method import Serving
+from understudy.offload.examination import (
+    Examiner,
+    Occasion,
+    ServedModel,
+    examine_stream,
+    rows_of,
+    task_key,
+)
+from understudy.offload.local import LocalGenerator, greedy
 from understudy.offload.phases import budget_of, phases_of
+from understudy.offload.records import Answer, MatrixRow, TaskResult, examination_name
 from understudy.offload.session import trained_policy
 from understudy.offload.start import build_cloud, build_tasks
 from understudy.offload.state import saved_dual
+from understudy.routing import ROUTERS
+from understudy.routing.router import Router, build_router, with_signals
+from understudy.routing.rows import Exam, ExaminedQuestion, evidence_of
 from understudy.run import RunDirectory
+from understudy.settings import Kinds
 from understudy.tasks import DataSet, Tasks
 from understudy.tasks.recognise import recognise
 from understudy.types import Problem
 
 
-def answer_question(
-    run: RunDirectory, config: Config, serving: Serving, question: str, task: str | None = None
-) -> dict[str, Any]:
-    """Answer locally, or ask: who answered, why, and what it cost."""
-    policy, folder = trained_policy(run, config)
-    torch.set_num_threads(config.threads)
-    with closing(build_tasks(config, policy)) as tasks:
-        problem = _problem(tasks, config, question, task)
-        _check_readable(policy, problem, config)
-        texts, margins = greedy(policy, [problem], config.max_completion_length)
-        text, margin = texts[0], float(margins[0])
-        row = run.read(run.matrix)[-1]
-        budget = budget_of(phases_of(config)[max(row["after_phase"], 1) - 1], config)
-        threshold = float(row["threshold"])
-        if serving in ("own", "capped") and budget > 0:
-            threshold = -saved_dual(folder)["shift"] * config.temperature
-        side = "above" if margin > threshold else "not above"
-        lead = f"its lead for asking, {margin:.2f}, is {side} the threshold, {threshold:.2f}"
-        local: dict[str, Any] = {"answer": tasks.answer(problem, text) or "(no answer)"}
-        local |= {"answered_by": "local", "local_text": text}
-        local |= {"margin": margin, "threshold": threshold}
-        local |= {"dollars": 0.0, "cloud_tokens": 0, "seconds": 0.0}
-        if serving == "random":
-            luck = random.Random(f"{config.seed} {problem.prompt}").random()
-            lead = f"it never asks by itself; a share of {budget:.2f} is sent at random"
-            asks = luck < budget
-        else:
-            asks = margin > threshold
-        return local | (_help(config, tasks, problem, lead) if asks else {"why": lead})
+class TrainedModel:
+    """A run's newest model, opened to answer questions and to be examined.
+
+    Close it, or use it in a `with`. router: who decides in the stead of the run's own, by name or
+    as file.py:Name; it is fitted on the questions that the run has examined.
+    """
+
+    def __init__(self, run: RunDirectory, config: Config, router: str | None = None) -> None:
+        self.run, self.config = run, config
+        policy, folder = trained_policy(run, config)
+        torch.set_num_threads(config.threads)
+        own_threshold = -saved_dual(folder)["shift"] * config.temperature
+        settings = config.router
+        if router not in (None, settings.kind):
+            settings = Kinds(ROUTERS, "own").parse(router)
+        self.served = ServedModel(policy, build_router(settings), own_threshold)
+        self.stream = phases_of(config)
+        self.step = int(folder.name.rpartition("-")[2])
+        self._open = ExitStack()
+        self.tasks = self._open.enter_context(closing(build_tasks(config, policy)))
+        self.cloud = MeteredCloud(build_cloud(config.cloud, self.tasks.key))
+        self._open.enter_context(closing(self.cloud))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._open.close()
+
+    def answer(self, question: str, task: str | None = None) -> Answer:
+        """Answer locally, or ask. task: which of the run's; None: the last."""
+        problem = _problem(self.tasks, self.config, question, task)
+        _check_readable(self.served.policy, problem, self.config)
+        (local,) = greedy(self.served.policy, [problem], self.config.max_completion_length)
+        evidence = evidence_of([problem.question], [local], self.served.own_threshold)
+        evidence = with_signals(self.router, evidence, self._generate)
+        luck = random.Random(f"{self.config.seed} {problem.prompt}").random()
+        asks = luck < float(self.router.decisions(evidence)[0])
+        answer = Answer(
+            answer=self.tasks.answer(problem, local.answer) or "(no answer)",
+            answered_by="local",
+            local_text=local.answer,
+            margin=local.margin,
+            threshold=self.router.threshold,
+            dollars=0.0,
+            cloud_tokens=0,
+            seconds=0.0,
+            why=self.router.why(evidence),
+        )
+        return self._helped(problem, answer) if asks else answer
+
+    @cached_property
+    def router(self) -> Router:
+        """Fitted on the last examination: on validation questions of the tasks met so far."""
+        last = MatrixRow.from_json(self.run.read(self.run.matrix)[-1])
+        after = last.after_phase
+        exam = self._kept_exam(examination_name(after), after)
+        evidence = exam.evidence(self.served.own_threshold)
+        evidence = with_signals(self.served.router, evidence, self._generate)
+        budget = budget_of(self.stream[max(after, 1) - 1], self.config)
+        return self.served.router.fit(evidence, exam.outcomes(), budget)
+
+    def examine(self, queries: int) -> list[TaskResult]:
+        """Every task of the stream on so many test questions, the router fitted anew on as many.
+
+        Unlike those of a matrix these questions are drawn apart from the run's own examinations.
+        """
+        sizes = {"eval_queries": queries, "calibration_queries": queries}
+        config = self.config.model_copy(update=sizes)
+        rows = config.batch_size * config.num_generations
+        examiner = Examiner(self.tasks, self.cloud, rows=rows)
+        name = f"eval-{queries}-step-{self.step}"
+        occasion = Occasion(name, f"eval {config.seed}")
+        found = examine_stream(self.served, examiner, self.stream, config, occasion)
+        with self.run.writing():
+            self.run.write_examination(name, [row.to_json() for row in rows_of(found)])
+        return [
+            TaskResult(phase.name, budget_of(phase, config), queries, each.cell)
+            for phase, each in zip(self.stream, found, strict=True)
+        ]
+
+    @property
+    def _generate(self) -> LocalGenerator:
+        return LocalGenerator(self.served.policy, self.config.max_completion_length)
+
+    def _kept_exam(self, name: str, after: int) -> Exam:
+        """The validation questions that an examination has kept, of the first tasks."""
+        columns: dict[int, list[ExaminedQuestion]] = {}
+        for record in self.run.read_examination(name):
+            row = ExaminedQuestion.from_json(record)
+            if row.split == "validation":
+                columns.setdefault(row.column, []).append(row)
+        keys = [task_key(phase) for phase in self.stream]
+        exam = Exam()
+        for phase in self.stream[: after or None]:
+            rows = columns[keys.index(task_key(phase))]
+            size = self.config.calibration_queries
+            drawn = self.tasks.exam(phase, size, "validation", str(self.config.seed))
+            known = {problem.question.digest: problem.question for problem in drawn}
+            if lost := [row for row in rows if row.digest not in known]:
+                raise RunError(
+                    f"{self.run.path}: {len(lost)} questions of {phase.name} are not in the data "
+                    "any more; restore the data that the run was trained on"
+                )
+            exam += Exam(tuple(known[row.digest] for row in rows), tuple(rows))
+        return exam
+
+    def _helped(self, problem: Problem, local: Answer) -> Answer:
+        """The cloud's answer in its place; where the cloud fails, the local one stands."""
+        (reply,) = self.cloud.replies([problem.question])
+        paid = replace(
+            local,
+            dollars=reply.dollars,
+            cloud_tokens=reply.prompt_tokens + reply.completion_tokens,
+            seconds=reply.seconds,
+        )
+        if reply.error is not None or reply.text is None:
+            return replace(paid, why=f"{local.why}, but the cloud failed: {reply.error}")
+        answer = self.tasks.answer(problem, reply.text) or reply.text
+        return replace(paid, answer=answer, answered_by="cloud")
 
 
 def _problem(tasks: Tasks, config: Config, question: str, task: str | None) -> Problem:
@@ -83,39 +191,3 @@ def _check_readable(policy: Policy, problem: Problem, config: Config) -> None:
         raise RunError(
             f"the model has no token for {' '.join(unknown)!r}; see docs/tasks.md for what it reads"
         )
-
-
-def _help(config: Config, tasks: Tasks, problem: Problem, lead: str) -> dict[str, Any]:
-    """What the cloud adds to an answer; where it fails, the local one stands and says so."""
-    with closing(MeteredCloud(build_cloud(config.cloud, tasks.key))) as cloud:
-        (reply,) = cloud.replies([problem.question])
-    cost: dict[str, Any] = {"dollars": reply.dollars, "seconds": reply.seconds}
-    cost["cloud_tokens"] = reply.prompt_tokens + reply.completion_tokens
-    if reply.error is not None or reply.text is None:
-        return cost | {"why": f"{lead}, but the cloud failed: {reply.error}"}
-    answer = tasks.answer(problem, reply.text) or reply.text
-    return cost | {"answer": answer, "answered_by": "cloud", "why": lead}
-
-
-def examine_run(
-    run: RunDirectory, config: Config, serving: Serving, problems: int
-) -> list[dict[str, Any]]:
-    """A graded cell per task of the run's stream, thresholds fitted anew on as many questions.
-
-    Unlike the rows of a matrix these questions are drawn apart from the run's own evaluations.
-    """
-    policy, folder = trained_policy(run, config)
-    torch.set_num_threads(config.threads)
-    examined = config.model_copy(update={"eval_queries": problems, "calibration_queries": problems})
-    candidate = Candidate(policy, serving, saved_dual(folder)["shift"])
-    cells = []
-    with (
-        closing(build_tasks(config, policy)) as tasks,
-        closing(MeteredCloud(build_cloud(config.cloud, tasks.key))) as cloud,
-    ):
-        examiner = Examiner(tasks, cloud, rows=config.batch_size * config.num_generations)
-        for phase in phases_of(config):
-            _, cell = examine_phase(candidate, examiner, phase, examined, f"eval {config.seed}")
-            budget = budget_of(phase, config)
-            cells.append({"task": phase.name, "budget": budget, "queries": problems} | cell)
-    return cells

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -17,10 +19,12 @@ from understudy.offload.config import Config
 from understudy.offload.loop import train
 from understudy.offload.method import Method
 from understudy.offload.phases import ends, phases_of, settled
+from understudy.offload.records import MatrixRow, examination_name
 from understudy.offload.start import load_policy, start
 from understudy.offload.state import State, load_state, save_state
 from understudy.offload.summary import summarise
 from understudy.offload.team import ALONE, Team
+from understudy.routing.rows import ExaminedQuestion
 from understudy.run import RunDirectory
 
 
@@ -29,7 +33,7 @@ class Display(Protocol):
 
     def step(self, metrics: dict[str, Any], seconds_left: float) -> None: ...
 
-    def evaluation(self, row: dict[str, Any]) -> None: ...
+    def evaluation(self, row: MatrixRow) -> None: ...
 
     def warning(self, text: str) -> None: ...
 
@@ -84,10 +88,10 @@ def _go(
     run: RunDirectory, state: State, config: Config, method: Method, display: Display
 ) -> RunDirectory:
     stream = phases_of(config)
-    recorder = _Recorder(run, display, ends(stream)[-1], method.serving != "random")
+    recorder = _Recorder(run, display, ends(stream)[-1], math.isfinite(method.start().shift))
     with closing(state):
         with run.writing():
-            run.rewind(state.step)
+            run.rewind(state.step, len(state.matrix))
             recorder.recall(state)
 
         def save(state: State) -> None:
@@ -103,9 +107,10 @@ def _go(
 
         state = train(state, method, stream, config, recorder, save)
         with run.writing():
-            bills = state.cloud, state.examiner
-            run.write(run.matrix, state.matrix)
-            run.write(run.summary, summarise(run.metric_lines(), state.matrix, *bills))
+            run.write(run.matrix, [row.to_json() for row in state.matrix])
+            bills = state.cloud.spend, state.examiner.spend
+            summary = summarise(run.metric_lines(), state.matrix, *bills)
+            run.write(run.summary, summary.to_json())
     return run
 
 
@@ -121,7 +126,7 @@ class _NoWatcher:
 
     def on_step(self, metrics: dict[str, Any], timings: dict[str, Any]) -> None: ...
 
-    def on_evaluation(self, row: dict[str, Any]) -> None: ...
+    def on_evaluation(self, row: MatrixRow, questions: Sequence[ExaminedQuestion]) -> None: ...
 
 
 class _Recorder:
@@ -130,7 +135,7 @@ class _Recorder:
     def __init__(self, run: RunDirectory, display: Display, steps: int, asks: bool) -> None:
         self.run, self.display, self.steps = run, display, steps
         self.alarms = Alarms(asks)
-        self.matrix: list[dict[str, Any]] = []
+        self.matrix: list[MatrixRow] = []
         self.started, self.done = time.monotonic(), 0
 
     def recall(self, state: State) -> None:
@@ -149,8 +154,10 @@ class _Recorder:
         for text in self.alarms.hear(metrics):
             self.display.warning(text)
 
-    def on_evaluation(self, row: dict[str, Any]) -> None:
+    def on_evaluation(self, row: MatrixRow, questions: Sequence[ExaminedQuestion]) -> None:
         self.matrix.append(row)
         with self.run.writing():
-            self.run.write(self.run.matrix, self.matrix)
+            name = examination_name(row.after_phase)
+            self.run.write_examination(name, [question.to_json() for question in questions])
+            self.run.write(self.run.matrix, [row.to_json() for row in self.matrix])
         self.display.evaluation(row)

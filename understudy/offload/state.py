@@ -16,6 +16,7 @@ from understudy.errors import CheckpointError
 from understudy.models.policy import Policy
 from understudy.offload.config import Config
 from understudy.offload.examination import Examiner
+from understudy.offload.records import MatrixRow
 from understudy.offload.scores import Valuation
 from understudy.offload.team import ALONE, Team
 from understudy.tasks import Tasks
@@ -39,7 +40,7 @@ class State:
     valuation: Valuation
     team: Team = ALONE
     step: int = 0
-    matrix: list[dict[str, Any]] = field(default_factory=list)  # a row per evaluation
+    matrix: list[MatrixRow] = field(default_factory=list)  # a row per evaluation
 
     def examination(self, config: Config) -> Examiner:
         """No more answers at once than a step of training draws: what fits there fits here."""
@@ -62,7 +63,7 @@ def save_state(state: State, folder: Path) -> None:
     record = {
         "step": state.step,
         "dual": asdict(state.dual),
-        "matrix": state.matrix,
+        "matrix": [row.to_json() for row in state.matrix],
         "cloud": state.cloud.state(),
         "examiner": state.examiner.state(),
     }
@@ -89,7 +90,8 @@ def load_state(state: State, folder: Path) -> State:
         )
         state = replace(state, cloud=cloud, examiner=examiner)
     dual = type(state.dual)(**record["dual"])
-    return replace(state, dual=dual, step=record["step"], matrix=record["matrix"])
+    matrix = [MatrixRow.from_json(row) for row in record["matrix"]]
+    return replace(state, dual=dual, step=record["step"], matrix=matrix)
 
 
 def saved_dual(folder: Path) -> dict[str, Any]:

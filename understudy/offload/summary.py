@@ -2,86 +2,106 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from understudy.clouds import MeteredCloud
 from understudy.link import Spend
-from understudy.metrics import ask_rate_summary, continual_summary, switch_overshoot
+from understudy.metrics import (
+    SummaryHead,
+    ask_rate_summary,
+    continual_summary,
+    quality_over_questions,
+    switch_overshoot,
+)
+from understudy.metrics.measured import FloatArray
+from understudy.offload.records import (
+    Bill,
+    Figures,
+    MatrixRow,
+    PhaseSummary,
+    RunSummary,
+    ServedFigures,
+)
+from understudy.types import Cost
 
 _SWITCH_STEPS = 10
 
+Line = Mapping[str, Any]  # of metrics.jsonl
+
 
 def summarise(
-    lines: list[dict[str, Any]],
-    matrix: list[dict[str, Any]],
-    cloud: MeteredCloud,
-    examiner: MeteredCloud,
-) -> dict[str, Any]:
-    """Continual metrics of both accuracies, asking per phase, and the bill.
+    lines: Sequence[Line], matrix: Sequence[MatrixRow], training: Spend, examinations: Spend
+) -> RunSummary:
+    """Continual metrics of both accuracies, asking per phase, and the bills.
 
-    The matrix has a row before training and one after each phase. What is undefined, such as
-    the forgetting of a stream with one phase, is null.
+    The matrix has a row before training and one after each phase.
     """
-    summary: dict[str, Any] = {
-        which: continual_summary(*_accuracies(matrix, which))
-        for which in ("local", "system", "calibrated_system")
-    }
-    phases = sorted({line["phase"] for line in lines})
-    summary["phases"] = [_phase_summary(lines, matrix, phase) for phase in phases]
-    summary["steps"] = len(lines)
     correlations = [line["cloud/ask_level_correlation"] for line in lines]
     known = [value for value in correlations if value is not None]
-    summary["ask_level_correlation"] = float(np.mean(known)) if known else None
-    summary["spend"] = _bill(cloud.spend)
-    summary["evaluation_spend"] = _bill(examiner.spend)
-    finite: dict[str, Any] = _without_nan(summary)
-    return finite
+    phases = sorted({line["phase"] for line in lines})
+    return RunSummary(
+        head=head_of(matrix[-1], training),
+        local=_continual(matrix, "local"),
+        system=_continual(matrix, "system"),
+        calibrated_system=_continual(matrix, "calibrated_system"),
+        phases=tuple(_phase_summary(lines, matrix, phase) for phase in phases),
+        steps=len(lines),
+        ask_level_correlation=float(np.mean(known)) if known else None,
+        spend=_bill(training),
+        evaluation_spend=_bill(examinations),
+    )
 
 
-def _accuracies(matrix: list[dict[str, Any]], which: str) -> tuple[Any, Any]:
-    rows = [[cell[which] for cell in row["tasks"]] for row in matrix]
-    return np.array(rows[1:]), np.array(rows[0])
+def head_of(last: MatrixRow, spend: Spend) -> SummaryHead:
+    """System accuracy at the end, mean over tasks. A user is a task of the stream."""
+    scores = tuple(cell.system for cell in last.tasks)
+    cost = Cost(
+        calls=spend.calls,
+        prompt_tokens=spend.prompt_tokens,
+        completion_tokens=spend.completion_tokens,
+        dollars=spend.dollars,
+        seconds=spend.seconds,
+    )
+    quality = quality_over_questions(float(np.mean(scores)), last.distinct_questions)
+    return SummaryHead(quality, cost, scores)
 
 
-def _phase_summary(
-    lines: list[dict[str, Any]], matrix: list[dict[str, Any]], phase: int
-) -> dict[str, Any]:
+def _continual(matrix: Sequence[MatrixRow], which: str) -> Figures:
+    rows = [[getattr(cell, which) for cell in row.tasks] for row in matrix]
+    return continual_summary(np.array(rows[1:]), np.array(rows[0]))
+
+
+def _phase_summary(lines: Sequence[Line], matrix: Sequence[MatrixRow], phase: int) -> PhaseSummary:
     own = [line for line in lines if line["phase"] == phase]
-    rates = np.array([line["cloud/ask_rate"] for line in own])
+    rates: FloatArray = np.array([line["cloud/ask_rate"] for line in own])
     budget = own[0]["cloud/budget"]
-    cell = matrix[phase]["tasks"][phase - 1]
-    served = ("local", "system", "ask_rate", "own_ask_rate", "calibrated_ask_rate", "cloud")
-    return {
-        "phase": phase,
-        "task": own[0]["task"],
-        "budget": budget,
-        "training": ask_rate_summary(rates, budget)
+    cell = matrix[phase].tasks[phase - 1]
+    return PhaseSummary(
+        phase=phase,
+        task=own[0]["task"],
+        budget=budget,
+        training=ask_rate_summary(rates, budget)
         | {"switch_overshoot": switch_overshoot(rates, budget, _SWITCH_STEPS)},
-        "evaluation": {key: cell[key] for key in served},
-        "training_system_accuracy": float(np.mean([line["system_accuracy"] for line in own])),
-    }
+        evaluation=ServedFigures(
+            local=cell.local,
+            system=cell.system,
+            ask_rate=cell.ask_rate,
+            own_ask_rate=cell.own_ask_rate,
+            calibrated_ask_rate=cell.calibrated_ask_rate,
+            cloud=cell.cloud,
+        ),
+        training_system_accuracy=float(np.mean([line["system_accuracy"] for line in own])),
+    )
 
 
-def _bill(spend: Spend) -> dict[str, Any]:
-    return {
-        "calls": spend.calls,
-        "failed_calls": spend.failed_calls,
-        "cache_hits": spend.cache_hits,
-        "tokens": spend.prompt_tokens + spend.completion_tokens,
-        "dollars": spend.dollars,
-        "seconds": spend.seconds,
-    }
-
-
-def _without_nan(value: Any) -> Any:
-    """The same structure with null for NaN: JSON has none."""
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_without_nan(item) for item in value]
-    if isinstance(value, float | np.floating):
-        return None if math.isnan(value) else float(value)
-    return int(value) if isinstance(value, np.integer) else value
+def _bill(spend: Spend) -> Bill:
+    return Bill(
+        calls=spend.calls,
+        failed_calls=spend.failed_calls,
+        cache_hits=spend.cache_hits,
+        tokens=spend.prompt_tokens + spend.completion_tokens,
+        dollars=spend.dollars,
+        seconds=spend.seconds,
+    )

@@ -12,13 +12,13 @@ its likeliest next token.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from understudy import objectives
 from understudy.offload.config import Config
-from understudy.offload.method import Dual, Method, Serving
+from understudy.offload.method import Dual, Method
 from understudy.settings import Section
 
 if TYPE_CHECKING:
@@ -39,7 +39,6 @@ class DualAdvantage(Method):
         price: Price = Field(Price(), description="the price of asking")
 
     config: Settings
-    serving: ClassVar[Serving] = "own"
 
     def start(self) -> Dual:
         return Dual(price=self.config.price.initial)

@@ -13,13 +13,13 @@ allowed share are answered locally.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
 from understudy import objectives
 from understudy.offload.config import ROUTER, Config
-from understudy.offload.method import Dual, Method, Serving
+from understudy.offload.method import Dual, Method
 from understudy.offload.rewards import RewardConfig
 from understudy.routing import ROUTERS
 from understudy.settings import Kinds, KindSection, Section
@@ -51,7 +51,6 @@ class FilteredPolicyGradient(Method):
         reward: Reward = Field(Reward(), description="what a response is worth")
 
     config: Settings
-    serving: ClassVar[Serving] = "capped"
 
     def advantage(self, scores: Scores, dual: Dual) -> Tensor:
         local_success = scores.local_right.any(dim=1)

@@ -11,13 +11,13 @@ every way of choosing must beat.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
 from understudy import objectives
 from understudy.offload.config import LOSS_TYPE, ROUTER, Config, LossType
-from understudy.offload.method import Dual, Method, Serving
+from understudy.offload.method import Dual, Method
 from understudy.routing import ROUTERS
 from understudy.settings import Kinds, KindSection
 
@@ -40,7 +40,6 @@ class TaskOnly(Method):
         )
 
     config: Settings
-    serving: ClassVar[Serving] = "random"
 
     def start(self) -> Dual:
         return Dual(price=0.0, shift=_NEVER)

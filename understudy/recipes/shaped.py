@@ -12,13 +12,13 @@ cancels it wherever all rewards are equal.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from understudy import objectives
 from understudy.offload.config import LOSS_TYPE, Config, LossType
-from understudy.offload.method import Dual, Method, Serving
+from understudy.offload.method import Dual, Method
 from understudy.settings import Section
 
 if TYPE_CHECKING:
@@ -42,7 +42,6 @@ class ShapedReward(Method):
         )
 
     config: Settings
-    serving: ClassVar[Serving] = "own"
 
     def start(self) -> Dual:
         return Dual(price=self.config.price.initial)

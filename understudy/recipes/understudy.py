@@ -15,14 +15,15 @@ docs/understudy.md derives each line; `price.rule`, `price.shift`, `price.guide`
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from understudy import objectives
 from understudy.offload.config import DISTILL, ROUTER, Config
-from understudy.offload.method import Method, Serving
+from understudy.offload.method import Method
 from understudy.routing import ROUTERS
 from understudy.settings import Kinds, KindSection, Section
 
@@ -90,8 +91,17 @@ class Understudy(Method):
         price: MarketPrice = Field(MarketPrice(), description="the price of asking")
         distill: float = Field(0.5, ge=0, description=DISTILL)
 
+        @model_validator(mode="before")
+        @classmethod
+        def _spared_alike(cls, given: Any) -> Any:
+            """The router spares as training does, unless its own setting says otherwise."""
+            price, router = given.get("price"), given.get("router", "calibrated")
+            spare = price.get("spare") if isinstance(price, Mapping) else None
+            if isinstance(spare, bool) and router in ("calibrated", {"kind": "calibrated"}):
+                return {**given, "router": {"kind": "calibrated", "spare": spare}}
+            return given
+
     config: Settings
-    serving: ClassVar[Serving] = "calibrated"
 
     def start(self) -> Market:
         initial = self.config.price.initial

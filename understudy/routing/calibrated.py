@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from understudy.routing.router import ThresholdRouter
+from understudy.routing.router import Router, ThresholdRouter
 
 if TYPE_CHECKING:
     from understudy.routing.evidence import Evidence, FloatArray
@@ -17,3 +17,10 @@ class Calibrated(ThresholdRouter):
 
     def scores(self, evidence: Evidence) -> FloatArray:
         return evidence.margin
+
+
+def calibrated_beside(router: Router) -> Calibrated:
+    """The calibrated router that others are compared with: itself, if it is one."""
+    if isinstance(router, Calibrated):
+        return router
+    return Calibrated(Calibrated.Settings(kind="calibrated"))

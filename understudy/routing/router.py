@@ -31,11 +31,15 @@ class Router(Protocol):
         """The evidence that it reads. What it takes to have it is charged to the router."""
 
     @property
+    def gathers(self) -> Sequence[str]:
+        """The signals that `gather` adds, by name; an examination keeps them in its rows."""
+
+    @property
     def threshold(self) -> float:
         """Questions with a score above it are asked."""
 
     def gather(self, evidence: Evidence, generate: Generate) -> Evidence:
-        """The evidence with this router's own signals, and what they cost, added."""
+        """The evidence with the signals of `gathers`, and what they cost, added."""
 
     def fit(self, evidence: Evidence, outcomes: Outcomes, budget: float) -> Self:
         """The router that keeps to a budget, learnt from validation questions."""
@@ -65,6 +69,7 @@ class RequestRouter:
     threshold: float = FARTHEST
 
     needs: ClassVar[Sequence[Need]] = ("margin",)
+    gathers: ClassVar[Sequence[str]] = ()
     score_name: ClassVar[str] = "its lead for asking"
 
     def gather(self, evidence: Evidence, generate: Generate) -> Evidence:
@@ -117,9 +122,24 @@ class ThresholdRouter(RequestRouter):
         return replace(self, budget=budget, threshold=threshold)
 
 
+def with_signals(router: Router, evidence: Evidence, generate: Generate) -> Evidence:
+    """The evidence with what the router gathers; what was kept is not gathered again."""
+    if evidence.signals.keys() >= set(router.gathers):
+        return evidence
+    return router.gather(evidence, generate)
+
+
 def drafts_first(router: Router) -> bool:
     """Whether the local model must answer before the router can decide."""
     return not FREE.issuperset(router.needs)
+
+
+def tokens_spent(router: Router, evidence: Evidence) -> int:
+    """Tokens that the local model computed before the router could decide."""
+    spent = evidence.gathered.prompt_tokens + evidence.gathered.completion_tokens
+    if drafts_first(router):
+        spent += int(evidence.prompt_tokens.sum() + evidence.completion_tokens.sum())
+    return spent
 
 
 def build_router(section: KindSection) -> Router:

@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from understudy.offload.records import MatrixRow
 from understudy.report.screen import Screen, clock_time
 
 _EVERY = 10  # steps between plain log lines
@@ -45,11 +46,10 @@ class LiveDisplay:
         if is_due and not self.screen.moves:
             self.screen.print(f"step {step}/{self.steps}  {name}  {figures}")
 
-    def evaluation(self, row: dict[str, Any]) -> None:
-        cells = row["tasks"]
-        when = f"after phase {row['after_phase']}" if row["after_phase"] else "before training"
+    def evaluation(self, row: MatrixRow) -> None:
+        when = f"after phase {row.after_phase}" if row.after_phase else "before training"
         self.screen.show(self._progress, f"examined {when}")
-        shown = "  ".join(f"{cell['local']:.2f}/{cell['system']:.2f}" for cell in cells)
+        shown = "  ".join(f"{cell.local:.2f}/{cell.system:.2f}" for cell in row.tasks)
         self.screen.print(f"{when}: local/system accuracy per task:  {shown}")
 
     def warning(self, text: str) -> None:

@@ -1,0 +1,161 @@
+"""What a run leaves: cells and rows of its matrix, its summary, an answer. Nothing heavy here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from understudy.metrics import SummaryHead
+
+Figures = Mapping[str, float]  # of metrics, by their names; NaN where one is not defined
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """How a model does on one task's test questions. Accuracies and rates are shares in [0, 1].
+
+    Where a call failed the local answer stands. Whatever the router, the figures of the model's
+    own request and of the calibrated one stand beside its own: methods are compared at one share
+    of calls.
+    """
+
+    local: float
+    system: float  # as the router decides
+    ask_rate: float
+    cloud: float | None  # over the questions whose answer came; None where none came
+    own_ask_rate: float
+    own_system: float
+    calibrated_ask_rate: float
+    calibrated_system: float
+    threshold: float  # the calibrated one
+    curve: tuple[float | None, ...]  # the system's accuracy at every tenth of calls, by margin
+    questions: int
+    cloud_answers: int  # how many of them have an answer of the cloud
+    router_tokens: int  # that the local model computed before the router could decide
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Cell:
+        return cls(**{**record, "curve": tuple(record["curve"])})
+
+
+@dataclass(frozen=True, slots=True)
+class MatrixRow:
+    """Every task of the stream, examined after a phase; after_phase 0 is before training."""
+
+    after_phase: int
+    step: int
+    threshold: float  # the calibrated one of a model that serves every task so far
+    tasks: tuple[Cell, ...]
+    distinct_questions: int  # of all tasks' test questions
+
+    def to_json(self) -> dict[str, Any]:
+        record = asdict(self)
+        for cell in record["tasks"]:
+            cell["curve"] = list(cell["curve"])
+        return record | {"tasks": list(record["tasks"])}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> MatrixRow:
+        tasks = tuple(Cell.from_json(cell) for cell in record["tasks"])
+        return cls(**{**record, "tasks": tasks})
+
+
+def examination_name(after_phase: int) -> str:
+    """The name, and the file's, of the examination after a phase."""
+    return f"phase-{after_phase}"
+
+
+@dataclass(frozen=True, slots=True)
+class TaskResult:
+    """A task of `understudy eval`."""
+
+    task: str
+    budget: float
+    queries: int
+    cell: Cell
+
+    def to_json(self) -> dict[str, Any]:
+        cell = asdict(self.cell) | {"curve": list(self.cell.curve)}
+        return {"task": self.task, "budget": self.budget, "queries": self.queries} | cell
+
+
+@dataclass(frozen=True, slots=True)
+class ServedFigures:
+    """A task as it is served at the end of its own phase."""
+
+    local: float
+    system: float
+    ask_rate: float
+    own_ask_rate: float
+    calibrated_ask_rate: float
+    cloud: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseSummary:
+    phase: int
+    task: str
+    budget: float
+    training: Figures  # how the ask rate kept to the budget, step by step
+    evaluation: ServedFigures
+    training_system_accuracy: float
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """What crossed the link to the cloud, and what it cost."""
+
+    calls: int
+    failed_calls: int
+    cache_hits: int
+    tokens: int
+    dollars: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """summary.json. What is undefined, such as the forgetting of one phase, is null there."""
+
+    head: SummaryHead
+    local: Figures
+    system: Figures
+    calibrated_system: Figures
+    phases: tuple[PhaseSummary, ...]
+    steps: int
+    ask_level_correlation: float | None
+    spend: Bill
+    evaluation_spend: Bill
+
+    def to_json(self) -> dict[str, Any]:
+        record = asdict(self)
+        del record["head"]
+        finite: dict[str, Any] = _without_nan(self.head.to_json() | record)
+        return finite
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Who answered a question, why, and what it cost."""
+
+    answer: str
+    answered_by: str  # local, cloud
+    local_text: str
+    margin: float  # the local model's lead for asking
+    threshold: float
+    dollars: float
+    cloud_tokens: int
+    seconds: float
+    why: str
+
+
+def _without_nan(value: Any) -> Any:
+    """The same structure as JSON has it: lists, and null for NaN."""
+    if isinstance(value, Mapping):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
