@@ -6,11 +6,12 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Literal
-
-import numpy as np
+from typing import TYPE_CHECKING, Literal
 
 from understudy.errors import ConfigError
+
+if TYPE_CHECKING:  # heavy, and settings import this file
+    import numpy as np
 
 Pair = tuple[int, int]
 Topology = Literal["full", "ring", "tree", "star", "random"]
@@ -79,7 +80,7 @@ def make_graph(
         raise ConfigError(f"agents={size}: there must be at least one")
     if not 0 <= drop <= 1:
         raise ConfigError(f"drop={drop}: a share of links lies between 0 and 1")
-    random = np.random.default_rng([seed, size])
+    random = _random(seed, size)
     links = list(_links(topology, size, drop, random))
     one = edge or Edge()
     return Graph(size, {pair: one for a, b in links for pair in ((a, b), (b, a))})
@@ -97,13 +98,19 @@ def unequal(
         raise ConfigError(f"latency_spread={latency_spread}: nothing arrives earlier; use 0")
     edges = {}
     for pair, edge in graph.edges.items():
-        luck = np.random.default_rng([seed, _UNEQUAL, *pair])
+        luck = _random(seed, _UNEQUAL, *pair)
         wider = math.exp(bandwidth_spread * float(luck.standard_normal()))
         later = int(luck.integers(latency_spread + 1))
         edges[pair] = replace(
             edge, bandwidth=max(1.0, edge.bandwidth * wider), latency=edge.latency + later
         )
     return Graph(graph.size, edges)
+
+
+def _random(*seeds: int) -> np.random.Generator:
+    import numpy as np
+
+    return np.random.default_rng(seeds)
 
 
 def _links(

@@ -12,11 +12,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from understudy.errors import CheckpointError
-from understudy.models import adapters, hub, names
+from understudy.models import adapters, names
 from understudy.models.decoder import Decoder, Shape
+from understudy.models.hub import TINY, resolve
 from understudy.models.tokens import Tokens, copy_files
 
-TINY = Path(__file__).parent / "tiny"
+__all__ = ["TINY", "load_decoder", "read_shape", "resolve", "save_decoder"]
+
 _ARCHITECTURES = {"llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM"}
 _REQUIRED = {"vocab_size", "hidden_size", "intermediate_size"}
 _REQUIRED |= {"num_hidden_layers", "num_attention_heads"}
@@ -24,20 +26,6 @@ _REQUIRED |= {"num_hidden_layers", "num_attention_heads"}
 
 class NotBuiltInError(CheckpointError):
     """A whole checkpoint, but of a model that the built-in decoder does not compute."""
-
-
-def resolve(model: str) -> Path:
-    """The folder behind a `model` setting: `tiny` is the one inside the package, a name of the
-    form `org/name[@revision]` that is no folder here is one of the hub's."""
-    folder = TINY if model == "tiny" else Path(model)
-    if hub.is_hub_name(model) and not folder.exists():
-        folder = hub.snapshot(model)
-    if not any((folder / name).is_file() for name in ("config.json", adapters.CONFIG)):
-        raise CheckpointError(
-            f"model={model}: no checkpoint there (config.json is missing); give 'tiny', the path "
-            "of a transformers checkpoint folder, or a name of the hub"
-        )
-    return folder
 
 
 def load_decoder(folder: Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Decoder:

@@ -1,4 +1,7 @@
-"""Checkpoints by their name on the Hugging Face hub."""
+"""The folder of a checkpoint: inside the package, on disk, or by its name on the Hugging Face hub.
+
+Nothing heavy is imported, so a setting is checked at once.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,25 @@ from pathlib import Path
 
 from understudy.errors import CheckpointError
 
+TINY = Path(__file__).parent / "tiny"
+_CONFIGS = ("config.json", "adapter_config.json")  # of a whole model, of an adapter beside one
 _NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*(@[\w./-]+)?")
 _WANTED = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
 _UNWANTED = ["consolidated*", "original/*", "onnx/*"]  # the same weights once more
+
+
+def resolve(model: str) -> Path:
+    """The folder behind a `model` setting: `tiny` is the one inside the package, a name of the
+    form `org/name[@revision]` that is no folder here is one of the hub's."""
+    folder = TINY if model == "tiny" else Path(model)
+    if is_hub_name(model) and not folder.exists():
+        folder = snapshot(model)
+    if not any((folder / name).is_file() for name in _CONFIGS):
+        raise CheckpointError(
+            f"model={model}: no checkpoint there (config.json is missing); give 'tiny', the path "
+            "of a transformers checkpoint folder, or a name of the hub"
+        )
+    return folder
 
 
 def is_hub_name(model: str) -> bool:
