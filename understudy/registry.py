@@ -11,6 +11,7 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -65,16 +66,23 @@ def _module(what: str, spec: str, where: str) -> Any:
         if not where.endswith(".py"):
             return importlib.import_module(where)
         path = Path(where).expanduser().resolve()
-        name = f"understudy_{what}_{path.stem}"
-        found = importlib.util.spec_from_file_location(name, path)
-        assert found is not None
-        assert found.loader is not None
-        module = importlib.util.module_from_spec(found)
-        sys.modules[name] = module  # dataclasses and pickle look a class's module up there
-        found.loader.exec_module(module)
-        return module
+        written = path.stat()
+        return _loaded(what, path, written.st_mtime_ns, written.st_size)
     except Exception as error:  # a module of the user's own may raise anything
         raise ConfigError(f"{what} {spec!r}: {reason_of(error)}") from error
+
+
+@lru_cache(maxsize=64)
+def _loaded(what: str, path: Path, changed: int, size: int) -> Any:
+    """A file is run once as long as it is as it was: what it declares is the same each time."""
+    name = f"understudy_{what}_{path.stem}"
+    found = importlib.util.spec_from_file_location(name, path)
+    assert found is not None
+    assert found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    sys.modules[name] = module  # dataclasses and pickle look a class's module up there
+    found.loader.exec_module(module)
+    return module
 
 
 def reason_of(error: Exception) -> str:

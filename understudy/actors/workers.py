@@ -16,6 +16,7 @@ import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from copy import deepcopy
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -99,7 +100,7 @@ class Workers:
 
     def states(self) -> list[list[dict[str, Any]]]:
         found = self._ask("state", self._nothing(), list[dict[str, Any]])
-        return self._placed([[actor.state() for actor in self._here.actors], *found])
+        return self._placed([[deepcopy(actor.state()) for actor in self._here.actors], *found])
 
     def restore(self, states: States) -> None:
         parts = [packed(_of(states, part)) for part in self._parts]

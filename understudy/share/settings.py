@@ -222,6 +222,9 @@ class ShareConfig(Section):
                 f"privacy.clip={self.privacy.clip} with share_parameters.mode=fedcurv: noise "
                 "of the size of weights drowns a Fisher diagonal; use fedavg, fedprox or fedfish"
             )
+        own = [section.kind for section in self.modes]
+        if len(set(own)) < len(own):
+            raise ValueError(f"modes={own}: they must differ")
         self._check_nets()
         return self
 
