@@ -91,15 +91,7 @@ def main() -> None:
                 use_cpu=True,
                 bf16=False,
             ),
-            cloud=SimulatedCloud(
-                accuracy={},
-                default_accuracy=(0.99, 0.98, 0.97, 0.95, 0.92),  # per level of difficulty
-                latency_seconds=0.8,
-                dollars_per_million_prompt_tokens=0.5,
-                dollars_per_million_completion_tokens=2.0,
-                seed=0,
-                key=KEY,
-            ),
+            cloud=SimulatedCloud(SimulatedCloud.Settings(), KEY),
             budget=lambda step: 0.33 if step < steps // 2 else 0.1,
             price_rate=0.05,
             request="<ask>",

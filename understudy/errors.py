@@ -19,6 +19,10 @@ class CheckpointError(UnderstudyError):
     """A model or training state on disk that is missing, truncated or of another kind."""
 
 
+class CloudError(UnderstudyError):
+    """A cloud that does not answer, or of which too many calls fail."""
+
+
 class DivergedError(UnderstudyError):
     """Training produced NaN or infinity; the last good state is kept."""
 

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -127,7 +127,9 @@ def check_settings(
             context = first["ctx"]
             first, key = context["first"], f"{key}.{context['where']}".rstrip(".")
             if first["type"] == "extra_forbidden":
-                raise ConfigError(f"{key}: {context['unknown']}") from None
+                prefix = key.removesuffix(context["where"])
+                unknown = context["unknown"].replace("did you mean ", f"did you mean {prefix}")
+                raise ConfigError(f"{key}: {unknown}") from None
         reason = first["msg"].removeprefix("Value error, ")
         if first["type"] == "extra_forbidden":
             key = _first_leaf(key, first["input"])
@@ -168,8 +170,7 @@ def described_settings(
         elif words := _choices(kind):
             shown = " | ".join(words)
         else:
-            shown = kind.__name__ if isinstance(kind, type) else str(kind)
-            shown = shown.replace("typing.", "").replace("NoneType", "None")
+            shown = _type_name(kind)
         default = "" if field.is_required() else _in_yaml(field.default)
         rows.append(Setting(key, shown, default, field.description or "", owner))
         if kinds is not None:
@@ -187,6 +188,15 @@ def _settings_of_kinds(kinds: Kinds, key: str) -> Iterator[Setting]:
         for row in described_settings(kinds.settings(name), f"{key}.", owner):
             if row.key != f"{key}.kind":
                 yield row
+
+
+def _type_name(kind: Any) -> str:
+    if get_origin(kind) is Annotated:
+        return _type_name(get_args(kind)[0])
+    if get_origin(kind) is list:
+        return f"list[{_type_name(get_args(kind)[0])}]"
+    shown = kind.__name__ if isinstance(kind, type) else str(kind)
+    return shown.replace("typing.", "").replace("NoneType", "None")
 
 
 def _in_yaml(value: Any) -> str:
@@ -239,7 +249,9 @@ def _unknown(
     """Why there is no such setting: it belongs elsewhere, or is written wrongly."""
     known = [row.key for row in described_settings(section)]
     owners = [
-        name for name, other in others if key in {row.key for row in described_settings(other)}
+        name
+        for name, other in others
+        if any(f"{row.key}.".startswith(f"{key}.") for row in described_settings(other))
     ]
     if owners:
         return f"is a setting of {', '.join(owners)}, and has no effect here; leave it out"

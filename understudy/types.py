@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any, Literal, Protocol
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, Protocol, runtime_checkable
 
 # Which instances an agent asks others about.
 QueryScore = Literal["cross_entropy", "least_confidence", "margin", "entropy"]
@@ -89,7 +89,16 @@ class Cost:
     joules: float = 0.0
 
     def __add__(self, other: Cost) -> Cost:
-        return Cost(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(Cost)))
+        return Cost(
+            self.calls + other.calls,
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.floats + other.floats,
+            self.bytes + other.bytes,
+            self.dollars + other.dollars,
+            self.seconds + other.seconds,
+            self.joules + other.joules,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +147,52 @@ class Reply:
     dollars: float = 0.0
     seconds: float = 0.0
     error: str | None = None
+    cloud: str = ""  # which of several clouds it came from
+    tried: tuple[Reply, ...] = ()  # failed replies of the clouds that were asked before
+    called: bool = True  # false: refused here, so that nothing crossed the link
+
+    @property
+    def cost(self) -> Cost:
+        """Of this call and of those that were tried before."""
+        own = Cost(
+            calls=int(self.called),
+            prompt_tokens=self.prompt_tokens,
+            completion_tokens=self.completion_tokens,
+            dollars=self.dollars,
+            seconds=self.seconds,
+        )
+        return sum((each.cost for each in self.tried), own)
+
+    def to_json(self) -> dict[str, Any]:
+        """The reply in a file; what says nothing about the cloud is left out."""
+        record = asdict(self)
+        del record["called"]
+        return {name: each for name, each in record.items() if each or name not in _OF_SEVERAL}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Reply:
+        tried = tuple(map(cls.from_json, record.get("tried", ())))
+        return cls(**{**record, "tried": tried})
+
+
+_OF_SEVERAL = ("cloud", "tried")
 
 
 class Cloud(Protocol):
-    """Who helps. The one seam between our loops and every large model."""
+    """Who helps. The one seam between our loops and every large model.
+
+    A cloud may also have
+
+        address: str                                    where it is, for messages to a person
+        estimate(question) -> Cost                      what an answer costs at most
+        stream(request) -> AsyncIterator[str | Reply]   pieces of the answer, then the whole reply
+    """
 
     async def answer(self, request: Request) -> Reply: ...
+
+
+@runtime_checkable
+class StreamingCloud(Cloud, Protocol):
+    """A cloud that gives its answer piece by piece; the last item is the whole reply."""
+
+    def stream(self, request: Request) -> AsyncIterator[str | Reply]: ...

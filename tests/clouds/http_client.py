@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.clouds.endpoint_server import EndpointServer
-from understudy.clouds.endpoint import Endpoint, chat_url
+from understudy.clouds.endpoint import Endpoint
 from understudy.clouds.http import HttpCloud
 from understudy.clouds.prices import Prices
 from understudy.types import Question, Reply, Request
@@ -22,8 +22,13 @@ def cloud_of(
     server: EndpointServer | str, clock: Callable[[], float] = time.monotonic, **settings: Any
 ) -> HttpCloud:
     url = server if isinstance(server, str) else server.url
-    settings = {"timeout_seconds": 60.0, "api_key": KEY} | settings
-    return HttpCloud(Endpoint(url=chat_url(url), model="big", prices=PRICES, **settings), clock)
+    key = settings.pop("api_key", KEY)
+    largest = settings.pop("largest_reply", HttpCloud.largest_reply)
+    settings = {"timeout_seconds": 60.0, "max_tokens": None} | settings
+    endpoint = Endpoint(base_url=url, model="big", **settings)
+    cloud = HttpCloud(endpoint, key, PRICES, clock)
+    cloud.largest_reply = largest
+    return cloud
 
 
 def ask(cloud: HttpCloud, *questions: Question) -> list[Reply]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +13,14 @@ import yaml
 
 from tests.clouds.endpoint_server import completion, serving
 from tests.clouds.http_client import ask_one
+from understudy.clouds.building import build_cloud
 from understudy.clouds.endpoint import Endpoint, chat_url, read_key
-from understudy.clouds.http import HttpCloud
+from understudy.clouds.openai import OpenAICloud
 from understudy.clouds.prices import Prices, load_prices
+from understudy.clouds.settings import CloudSettings
 from understudy.errors import ConfigError
-from understudy.offload.config import CloudConfig
-from understudy.offload.start import build_cloud
+from understudy.offload.config import Config
+from understudy.settings import check_settings
 from understudy.types import Question
 
 FREE = {"prompt": 0, "cached_prompt": 0, "completion": 0}
@@ -151,16 +155,16 @@ def test_a_key_given_in_place_of_its_variable_is_not_repeated() -> None:
 )
 def test_what_cannot_be_passed_through_is_refused(extra: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="extra_body"):
-        Endpoint("http://localhost/v1", "big", Prices(0, 0, 0), extra_body=extra)
+        Endpoint(base_url="http://localhost/v1", model="big", prices="x", extra_body=extra).check()
 
 
 def nobody(question: Question) -> None:
     """The answer key of a cloud that has none."""
 
 
-def settings(folder: Path, url: str, **http: Any) -> CloudConfig:
+def settings(folder: Path, url: str, **http: Any) -> CloudSettings:
     given = {"base_url": url, "model": "big", "prices": str(table_file(folder, TABLE))} | http
-    return CloudConfig.model_validate({"kind": "openai", "http": given})
+    return check_settings(Config, {"cloud": {"kind": "openai", "http": given}}).cloud
 
 
 def test_the_settings_make_a_cloud_that_answers(
@@ -184,7 +188,7 @@ def test_the_settings_make_a_cloud_that_answers(
             max_concurrency=2,
         )
         cloud = build_cloud(config, nobody)
-        assert isinstance(cloud, HttpCloud)
+        assert isinstance(cloud, OpenAICloud)
         reply = ask_one(cloud)
     (call,) = server.calls
     assert (reply.text, reply.dollars) == ("four", pytest.approx(310 / 1e6))
@@ -192,7 +196,7 @@ def test_the_settings_make_a_cloud_that_answers(
     assert call.body["max_tokens"] == 1024
     assert (call.body["temperature"], call.body["reasoning_effort"]) == (0.5, "low")
     assert "stream" not in call.body
-    assert SECRET not in config.model_dump_json()
+    assert SECRET not in config.model_dump_json() + repr(config) + repr(vars(cloud))
 
 
 def test_every_setting_reaches_the_endpoint(tmp_path: Path) -> None:
@@ -209,8 +213,8 @@ def test_every_setting_reaches_the_endpoint(tmp_path: Path) -> None:
         "circuit_pause_seconds": 1.5,
     }
     cloud = build_cloud(settings(tmp_path, "http://localhost:8000/v1", **given), nobody)
-    assert isinstance(cloud, HttpCloud)
-    assert {name: getattr(cloud.endpoint, name) for name in given} == given
+    assert isinstance(cloud, OpenAICloud)
+    assert {name: getattr(cloud.http.endpoint, name) for name in given} == given
 
 
 @pytest.mark.parametrize("name", ["base_url", "model", "prices"])
@@ -219,8 +223,19 @@ def test_what_an_endpoint_needs_is_asked_for(tmp_path: Path, name: str) -> None:
         build_cloud(settings(tmp_path, "http://localhost:8000/v1", **{name: ""}), nobody)
 
 
-def test_injected_faults_are_not_for_a_cloud_that_is_paid(tmp_path: Path) -> None:
-    config = settings(tmp_path, "http://localhost:8000/v1")
-    faulty = config.model_copy(update={"faults": {"failure_rate": 0.5}})
-    with pytest.raises(ConfigError, match=r"cloud\.faults"):
-        build_cloud(CloudConfig.model_validate(faulty.model_dump()), nobody)
+@pytest.mark.parametrize("name", ["accuracy", "faults", "latency_seconds"])
+def test_settings_of_the_simulated_cloud_are_not_for_one_that_is_paid(name: str) -> None:
+    with pytest.raises(ConfigError, match=rf"cloud\.{name}: is a setting of cloud simulated"):
+        check_settings(Config, {"cloud": {"kind": "openai", name: 0.5}})
+
+
+def test_an_endpoint_is_described_without_what_loads_slowly() -> None:
+    done = subprocess.run([sys.executable, "-c", LIGHT], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+LIGHT = """
+import sys
+import understudy.clouds.openai, understudy.clouds.fallback, understudy.clouds.simulated
+print(sorted({"torch", "numpy", "aiohttp", "transformers", "matplotlib"} & {*sys.modules}))
+"""

@@ -10,18 +10,22 @@ import statistics
 import pytest
 
 from tests.checks import is_right
-from understudy.clouds import FaultyCloud, SimulatedCloud
+from understudy.clouds.building import build_cloud
+from understudy.clouds.calls import stream_of
+from understudy.clouds.settings import CloudSettings
+from understudy.clouds.simulated import Accuracy, SimulatedCloud
 from understudy.errors import ConfigError
-from understudy.offload.config import CloudConfig
-from understudy.offload.start import build_cloud
+from understudy.offload.config import Config
+from understudy.settings import check_settings
 from understudy.tasks import FAMILIES, LEVELS, KeyOfDrawn, draw_problem
 from understudy.types import Cloud, Problem, Question, Reply, Request
 
 KEY = KeyOfDrawn()
 
 
-def cloud_of(accuracy: float = 0.5, seed: int = 0, **families: tuple[float, ...]) -> SimulatedCloud:
-    return SimulatedCloud(families, (accuracy,) * 5, 0.8, 0.5, 2.0, seed, KEY)
+def cloud_of(accuracy: Accuracy = 0.5, seed: int = 0, **faults: float) -> SimulatedCloud:
+    settings = {"accuracy": accuracy, "seed": seed, "faults": faults}
+    return SimulatedCloud(SimulatedCloud.Settings.model_validate(settings), KEY)
 
 
 def asked(cloud: Cloud, problem: Problem, attempt: int = 0) -> Reply:
@@ -53,8 +57,8 @@ def spread(share: float, count: int) -> float:
 
 @pytest.mark.parametrize("family", ["sums", "stories", "sequences"])
 def test_it_is_as_often_right_as_stated_for_each_level(family: str) -> None:
-    stated = (0.9, 0.7, 0.5, 0.3, 0.1)
-    cloud = cloud_of(1.0, 3, **{family: stated})
+    stated = [0.9, 0.7, 0.5, 0.3, 0.1]
+    cloud = cloud_of({family: stated}, 3)
     for level in LEVELS:
         problems = questions(family, level, 200)
         replies = zip(problems, asked_all(cloud, problems), strict=True)
@@ -75,7 +79,7 @@ def test_right_answers_pass_the_checker_and_slips_do_not(family: str) -> None:
 
 
 def test_a_family_without_figures_of_its_own_has_the_general_ones() -> None:
-    cloud = cloud_of(1.0, sums=(0.0,) * 5)
+    cloud = cloud_of({"sums": 0.0})
     for family, wanted in (("sums", False), ("products", True)):
         for problem in questions(family, 2, 10):
             assert is_right(problem, asked(cloud, problem).text or "") == wanted
@@ -127,7 +131,7 @@ def test_a_wrong_answer_without_a_mark_holds_nothing_of_the_right_one(worked: st
 
 def test_faults_come_as_often_as_stated() -> None:
     problems = questions("sums", 5, 400)
-    cloud = FaultyCloud(cloud_of(1.0), 0.3, 0.2, 0)
+    cloud = cloud_of(1.0, failure_rate=0.3, truncation_rate=0.2)
     replies = asked_all(cloud, problems)
     for error, wanted in (("timeout", 0.3), ("truncated", 0.2), (None, 0.5)):
         share = statistics.mean(reply.error == error for reply in replies)
@@ -140,32 +144,57 @@ def test_faults_come_as_often_as_stated() -> None:
 def test_a_timeout_is_free_and_slow_and_a_truncated_reply_is_paid_for() -> None:
     problem = questions("stories", 3, 1)[0]
     whole = asked(cloud_of(1.0), problem)
-    lost = asked(FaultyCloud(cloud_of(1.0), 1.0, 0.0, 0), problem)
+    lost = asked(cloud_of(1.0, failure_rate=1.0), problem)
     assert (lost.text, lost.dollars, lost.seconds) == (None, 0.0, 30.0)
-    cut = asked(FaultyCloud(cloud_of(1.0), 0.0, 1.0, 0), problem)
+    cut = asked(cloud_of(1.0, truncation_rate=1.0), problem)
     assert (cut.dollars, cut.prompt_tokens) == (whole.dollars, whole.prompt_tokens)
     assert cut.error == "truncated"
     assert not is_right(problem, cut.text or "")
 
 
+def settings_of(cloud: object) -> CloudSettings:
+    return check_settings(Config, {"cloud": cloud}).cloud
+
+
 def test_settings_become_the_cloud_they_describe() -> None:
-    plain = build_cloud(CloudConfig(accuracy={"facts": 0.5, "sums": [1, 0.9, 0.8, 0.7, 0.6]}), KEY)
+    plain = build_cloud(settings_of("simulated"), KEY)
     assert isinstance(plain, SimulatedCloud)
-    assert plain.accuracy == {"facts": (0.5,) * 5, "sums": (1, 0.9, 0.8, 0.7, 0.6)}
-    assert plain.default_accuracy == (0.99, 0.98, 0.97, 0.95, 0.92)
-    faulty = build_cloud(
-        CloudConfig.model_validate({"faults": {"failure_rate": 0.1}, "seed": 7}), KEY
-    )
-    assert isinstance(faulty, FaultyCloud)
-    assert (faulty.failure_rate, faulty.seed, faulty.cloud.seed) == (0.1, 7, 7)
+    assert plain.settings == SimulatedCloud.Settings()
+    faulty = build_cloud(settings_of({"faults": {"failure_rate": 1.0}, "seed": 7}), KEY)
+    assert asked(faulty, questions("sums", 1, 1)[0]).error == "timeout"
 
 
 @pytest.mark.parametrize("accuracy", [1.5, [0.9], [0.5, 0.5, 0.5, 0.5, -0.1], {"sums": [1.0]}])
 def test_shares_that_are_none_are_refused(accuracy: object) -> None:
-    with pytest.raises(ConfigError, match=r"\[0, 1\]"):
-        build_cloud(CloudConfig.model_validate({"accuracy": accuracy}), KEY)
+    with pytest.raises(ConfigError, match=r"cloud\.accuracy.*\[0, 1\]"):
+        settings_of({"accuracy": accuracy})
 
 
 def test_an_unknown_family_is_refused_with_those_that_exist() -> None:
-    with pytest.raises(ConfigError, match=r"poems.*sums"):
-        build_cloud(CloudConfig(accuracy={"poems": 1.0}), KEY)
+    with pytest.raises(ConfigError, match=r"cloud\.accuracy.*poems.*sums"):
+        settings_of({"accuracy": {"poems": 1.0}})
+
+
+def test_an_answer_is_streamed_word_by_word_and_ends_whole() -> None:
+    problem = Problem("why?", "so", "mine", 1, "because  it is\nso")
+    whole = asked(cloud_of(1.0), problem)
+
+    async def parts() -> list[str | Reply]:
+        return [part async for part in stream_of(cloud_of(1.0), Request(problem.question))]
+
+    *words, last = asyncio.run(parts())
+    assert last == whole
+    assert len(words) == 4
+    assert "".join(map(str, words)) == whole.text
+
+
+@pytest.mark.parametrize("accuracy", [0.0, 1.0])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_no_answer_costs_more_than_its_estimate(family: str, accuracy: float) -> None:
+    cloud = cloud_of(accuracy)
+    problems = questions(family, 3, 20)
+    for problem, reply in zip(problems, asked_all(cloud, problems), strict=True):
+        most = cloud.estimate(problem.question)
+        assert reply.dollars <= most.dollars
+        assert reply.completion_tokens <= most.completion_tokens
+        assert reply.prompt_tokens == most.prompt_tokens

@@ -306,7 +306,7 @@ def learner(model: Path, folder: Path, steps: int, **options: Any) -> DualAdvant
         args=args,
         train_dataset=Dataset.from_list(data),
         processing_class=AutoTokenizer.from_pretrained(model),
-        cloud=SimulatedCloud({}, (0.9,) * 5, 0.0, 1.0, 1.0, seed=0, key=key),
+        cloud=SimulatedCloud(SimulatedCloud.Settings(accuracy=0.9), key),
         request="<ask>",
         price_rate=0.2,
         **{"budget": lambda step: 0.1 if step < 2 else 0.6} | options,

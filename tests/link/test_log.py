@@ -28,13 +28,13 @@ def test_what_was_written_is_read_again(tmp_path: Path) -> None:
     read = [json.loads(line) for line in path.read_text().split("\n")[:-1]]  # without closing
     assert [line["messages"][-1]["content"] for line in read] == ["Sure?", "3 + 3 = ?"]
     again = ReplyLog(path)
-    assert again.entries == log.entries == [ANSWERED, FAILED]
+    assert list(again.entries()) == list(log.entries()) == [ANSWERED, FAILED]
     assert again.append(FAILED) == 2
     log.close()
     again.close()
     again.append(ANSWERED)  # opens again
     again.close()
-    assert ReplyLog(path).entries == [ANSWERED, FAILED, FAILED, ANSWERED]
+    assert list(ReplyLog(path).entries()) == [ANSWERED, FAILED, FAILED, ANSWERED]
 
 
 @pytest.mark.parametrize("kept", range(0, 60, 7))
@@ -47,10 +47,10 @@ def test_a_half_written_line_is_dropped_and_written_over(tmp_path: Path, kept: i
     log.close()
     path.write_bytes(path.read_bytes()[: len(whole) + kept])
     log = ReplyLog(path)
-    assert log.entries == [ANSWERED]
+    assert list(log.entries()) == [ANSWERED]
     log.append(FAILED)
     log.close()
-    assert ReplyLog(path).entries == [ANSWERED, FAILED]
+    assert list(ReplyLog(path).entries()) == [ANSWERED, FAILED]
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_a_line_that_is_no_reply_is_refused_by_its_number(tmp_path: Path, line: 
     log.close()
     path.write_text(path.read_text() + line + "\n")
     with pytest.raises(RunError, match=r"replies\.jsonl: cannot be read \(line 2 "):
-        ReplyLog(path)
+        list(ReplyLog(path).entries())
 
 
 def test_a_path_that_is_no_file_is_refused(tmp_path: Path) -> None:
@@ -97,4 +97,4 @@ def test_a_full_disk_leaves_no_half_line_before_the_next(tmp_path: Path) -> None
         [sys.executable, "-c", FULL_DISK, str(path)], capture_output=True, text=True
     )
     assert (done.stdout, done.stderr) == ("refused\n", "")
-    assert ReplyLog(path).entries == [ANSWERED, FAILED]
+    assert list(ReplyLog(path).entries()) == [ANSWERED, FAILED]

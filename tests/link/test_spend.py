@@ -1,10 +1,9 @@
-"""The bill of a link: sums of replies, and nothing for what the cache answers."""
+"""The bill of a link: a view of its account, and back."""
 
 from __future__ import annotations
 
-import pytest
-
-from understudy.link import Spend
+from understudy.link import Meter, Spend
+from understudy.link.spend import CACHE_HIT, FAILED, REFUSED
 from understudy.types import Reply
 
 REPLIES = [
@@ -14,25 +13,31 @@ REPLIES = [
 ]
 
 
-def test_a_bill_is_the_sum_of_its_replies() -> None:
-    bill = Spend()
+def charged() -> Meter:
+    meter = Meter()
     for reply in REPLIES:
-        bill = bill.with_reply(reply)
-    assert bill == Spend(
+        meter.charge("cloud", "", reply.cost)
+    return meter
+
+
+def test_a_bill_is_the_sum_of_its_replies() -> None:
+    meter = charged()
+    meter.note("cloud", FAILED, 2)
+    meter.note("cloud", CACHE_HIT)
+    meter.note("cloud", REFUSED, 4)
+    meter.charge("elsewhere", "", REPLIES[0].cost)
+    assert Spend.of(meter.account("cloud")) == Spend(
         calls=3,
         failed_calls=2,
+        cache_hits=1,
         prompt_tokens=10,
         completion_tokens=6,
-        dollars=pytest.approx(0.75),
-        seconds=pytest.approx(32.0),
+        dollars=0.75,
+        seconds=32.0,
+        refused_calls=4,
     )
 
 
-def test_the_cache_is_counted_and_costs_nothing() -> None:
-    assert Spend(calls=2, dollars=0.5).with_cache_hit() == Spend(2, 0, 1, 0, 0, 0.5, 0.0)
-
-
-def test_a_bill_never_changes_in_place() -> None:
-    before = Spend()
-    before.with_reply(REPLIES[0])
-    assert before == Spend()
+def test_a_bill_goes_on_as_an_account() -> None:
+    bill = Spend(5, 1, 2, 30, 12, 0.25, 4.5, 3)
+    assert Spend.of(bill.account()) == bill

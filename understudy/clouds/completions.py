@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,18 +24,28 @@ class Answer:
     served: bool = False  # the model ran: what came back is a completion, of whatever use
 
 
-def body_of(endpoint: Endpoint, question: Question, count_usage: bool) -> bytes:
+def body_of(endpoint: Endpoint, question: Question, stream: bool, count_usage: bool) -> bytes:
     """The request; with `count_usage` a stream is asked to end with the number of tokens."""
+    asked = question.options
+    wanted: dict[str, Any] = {
+        "max_tokens": longest_answer(endpoint, question),
+        "temperature": endpoint.temperature if asked.temperature is None else asked.temperature,
+        "seed": asked.seed,
+        "stop": list(asked.stop) or None,
+    }
     body: dict[str, Any] = {"model": endpoint.model, "messages": question.chat}
-    if endpoint.max_tokens is not None:
-        body["max_tokens"] = endpoint.max_tokens
-    if endpoint.temperature is not None:
-        body["temperature"] = endpoint.temperature
-    if endpoint.stream:
+    body |= {name: value for name, value in wanted.items() if value is not None}
+    if stream:
         body["stream"] = True
         if count_usage:
             body["stream_options"] = {"include_usage": True}
-    return json.dumps(body | dict(endpoint.extra_body)).encode()
+    return json.dumps(body | endpoint.extra_body).encode()
+
+
+def longest_answer(endpoint: Endpoint, question: Question) -> int | None:
+    """In tokens: what the question asks for, else the endpoint's setting; None: as it likes."""
+    asked = question.options.max_tokens
+    return endpoint.max_tokens if asked is None else asked
 
 
 def whole_answer(content: bytes) -> Answer:
@@ -61,16 +71,19 @@ class StreamedAnswer:
         self._data: list[bytes] = []
         self._malformed = False
 
-    def feed(self, piece: bytes) -> None:
+    def feed(self, piece: bytes) -> str:
+        """Take the next bytes; returns the part of the answer that they complete."""
+        known = len(self._assembly.texts)
         *lines, self._rest = (self._rest + piece).split(b"\n")
         for line in lines:
-            self._hear(line.rstrip(b"\r"))
+            self._read_line(line.rstrip(b"\r"))
+        return _printable(self._assembly.texts[known:])
 
     def answer(self) -> Answer:
         """What has come: whole once the model said why it stopped, whatever else is missing."""
         malformed = self._malformed
-        self._hear(self._rest.rstrip(b"\r"))
-        self._hear(b"")  # an end of the connection ends the last event too, if only by a cut
+        self._read_line(self._rest.rstrip(b"\r"))
+        self._read_line(b"")  # an end of the connection ends the last event too, if only by a cut
         answer = self._assembly.answer()
         if malformed:
             return replace(answer, text=None, error="malformed reply: an event is not JSON")
@@ -78,7 +91,7 @@ class StreamedAnswer:
             return replace(answer, text=None, error="broken stream")
         return answer
 
-    def _hear(self, line: bytes) -> None:
+    def _read_line(self, line: bytes) -> None:
         if line.startswith(b"data:"):
             self._data.append(line[5:].removeprefix(b" "))
         elif not line and self._data:
@@ -104,7 +117,7 @@ class _Assembly:
 
     def __init__(self) -> None:
         self.finish_reason: str | None = None
-        self._text: list[str] = []
+        self.texts: list[str] = []
         self._refusal: list[str] = []
         self._reasoning = 0
         self._calls_tools = False
@@ -128,14 +141,14 @@ class _Assembly:
             self.finish_reason = first["finish_reason"]
         message = first.get("message") or first.get("delta")
         if isinstance(message, Mapping):
-            self._text += _texts(message.get("content"))
+            self.texts += _texts(message.get("content"))
             self._refusal += _texts(message.get("refusal"))
             reasoning = message.get("reasoning_content") or message.get("reasoning")
             self._reasoning += sum(map(len, _texts(reasoning)))
             self._calls_tools |= bool(message.get("tool_calls") or message.get("function_call"))
 
     def answer(self) -> Answer:
-        text = "".join(self._text).encode("utf-8", "replace").decode()  # no half characters
+        text = _printable(self.texts)
         prompt_tokens = _count(self._usage.get("prompt_tokens"))
         details = self._usage.get("prompt_tokens_details")
         cached = _count(details.get("cached_tokens")) if isinstance(details, Mapping) else None
@@ -165,6 +178,11 @@ class _Assembly:
         if self._calls_tools and not text.strip():
             return "tool calls instead of an answer"
         return None if text.strip() else "empty answer"
+
+
+def _printable(texts: Sequence[str]) -> str:
+    """As one text, without half characters."""
+    return "".join(texts).encode("utf-8", "replace").decode()
 
 
 def error_message(content: Any) -> str | None:

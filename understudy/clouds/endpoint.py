@@ -4,39 +4,59 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from understudy.clouds.prices import Prices
+from pydantic import Field
+
+from understudy.clouds.prices import Prices, load_prices
 from understudy.errors import ConfigError
+from understudy.settings import Section
 
 _OWN_SETTINGS = ("model", "messages", "stream", "stream_options", "max_tokens", "temperature")
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """An OpenAI-compatible endpoint: what is sent there, and how long it is waited for."""
+class Endpoint(Section):
+    """An OpenAI-compatible endpoint: where it is, what is sent there, how long it is waited for.
 
-    url: str  # of chat completions, as chat_url gives it
-    model: str
-    prices: Prices
-    api_key: str | None = field(default=None, repr=False)
-    max_tokens: int | None = None  # None: not sent, so the endpoint's own limit
-    temperature: float | None = None  # None: not sent
-    stream: bool = False
-    extra_body: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    max_concurrency: int = 8
-    timeout_seconds: float = 120.0  # of a call from its first byte sent, its retries included
-    connect_timeout_seconds: float = 10.0  # of one connection
-    max_retries: int = 4
-    circuit_failures: int = 10  # calls failed in a row that open the circuit
-    circuit_pause_seconds: float = 30.0
-    largest_reply: int = 16 * 2**20  # bytes; what is longer is no answer
+    It says where the key is found; the key itself is read when the cloud is built and kept nowhere
+    else.
+    """
 
-    def __post_init__(self) -> None:
+    base_url: str = Field("", description="its address up to /v1, as http://localhost:8000/v1")
+    model: str = Field("", description="the model's name there")
+    api_key_env: str | None = Field(
+        None, description="name of the environment variable that holds the key"
+    )
+    api_key_file: str | None = Field(
+        None, description="file that holds the key; neither: no key is sent"
+    )
+    prices: str = Field("", description="your price table, YAML or JSON; the model must be in it")
+    max_tokens: int | None = Field(1024, ge=1, description="longest answer; null: not sent")
+    temperature: float | None = Field(None, ge=0, description="of the answer; null: not sent")
+    stream: bool = Field(False, description="receive answers as server-sent events")
+    extra_body: dict[str, Any] = Field({}, description="more of the request, sent as it is")
+    max_concurrency: int = Field(8, ge=1, description="calls in flight at most")
+    timeout_seconds: float = Field(120.0, gt=0, description="of a call, its retries included")
+    connect_timeout_seconds: float = Field(10.0, gt=0, description="of one connection")
+    max_retries: int = Field(4, ge=0, description="of a call, where no answer can be on its way")
+    circuit_failures: int = Field(
+        10, ge=1, description="calls failed in a row after which none is made for a while"
+    )
+    circuit_pause_seconds: float = Field(30.0, ge=0, description="that while")
+
+    @property
+    def url(self) -> str:
+        """Of chat completions."""
+        return chat_url(self.base_url)
+
+    def check(self) -> None:
+        """Refuse what cannot be asked, in words that repeat no secret."""
+        for name in ("base_url", "model", "prices"):
+            if not getattr(self, name):
+                raise ConfigError(f"cloud.http.{name} is empty; cloud.kind=openai needs it")
+        chat_url(self.base_url)
         for name in _OWN_SETTINGS:
             if name in self.extra_body:
                 raise ConfigError(
@@ -47,6 +67,13 @@ class Endpoint:
             json.dumps(self.extra_body, allow_nan=False)
         except (TypeError, ValueError) as error:
             raise ConfigError(f"cloud.http.extra_body cannot be sent as JSON ({error})") from None
+
+    def read_key(self) -> str | None:
+        file = Path(self.api_key_file) if self.api_key_file is not None else None
+        return read_key(self.api_key_env, file)
+
+    def load_prices(self) -> Prices:
+        return load_prices(Path(self.prices), self.model)
 
 
 def chat_url(base_url: str) -> str:

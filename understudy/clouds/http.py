@@ -7,7 +7,7 @@ import json
 import random
 import time
 import urllib.request
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -18,9 +18,13 @@ from understudy.clouds.completions import (
     StreamedAnswer,
     body_of,
     error_message,
+    longest_answer,
     whole_answer,
 )
 from understudy.clouds.endpoint import Endpoint
+from understudy.clouds.estimates import UNKNOWN_LENGTH, prompt_tokens_at_most
+from understudy.clouds.pieces import Pieces
+from understudy.clouds.prices import Prices
 from understudy.clouds.retries import (
     REFUSED_QUESTION,
     Circuit,
@@ -28,9 +32,9 @@ from understudy.clouds.retries import (
     retry_after,
     wait_before,
 )
-from understudy.types import Question, Reply, Request
+from understudy.types import Cost, Question, Reply, Request
 
-# Between batches nobody hears that the other side closed an idle connection, and common servers
+# Between batches nobody notices that the other side closed an idle connection, and common servers
 # do after 5 seconds: one that was idle for longer than this is not used again.
 _KEEP_ALIVE_SECONDS = 4.0
 
@@ -43,7 +47,9 @@ _LONGEST_ERROR = 240  # characters of an error that are kept
 
 _CHARACTERS_PER_TOKEN = 4  # where an endpoint does not count: ceil(characters / 4)
 
-_SHORTEST_SECRET = 16  # characters; a local server's "EMPTY" may well be part of an answer
+_SHORTEST_SECRET = 16  # characters
+
+_CIRCUIT_OPEN = Reply(text=None, error="circuit open")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +64,16 @@ class _Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
+class _Call:
+    """One question on its way, and who takes the pieces of its answer."""
+
+    session: aiohttp.ClientSession
+    question: Question
+    pieces: Pieces | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Connections:
     """What calls in one event loop share."""
 
     session: aiohttp.ClientSession
@@ -75,37 +90,85 @@ class HttpCloud:
     event loops, one after the other; each closes its own connections when it ends.
     """
 
-    def __init__(self, endpoint: Endpoint, clock: Callable[[], float] = time.monotonic) -> None:
-        self.endpoint = endpoint
+    largest_reply = 16 * 2**20  # bytes; what is longer is no answer
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        key: str | None,
+        prices: Prices,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.endpoint, self.prices = endpoint, prices
+        self.url = endpoint.url
+        self.address = self.url.removesuffix("/chat/completions")
         self.estimated = 0  # replies whose tokens the endpoint did not count, so they are estimates
         self._circuit = Circuit(endpoint.circuit_failures, endpoint.circuit_pause_seconds, clock)
         self._luck = random.Random()
-        self._lines: dict[asyncio.AbstractEventLoop, _Line] = {}
+        self._by_loop: dict[asyncio.AbstractEventLoop, _Connections] = {}
         self._counts_usage: bool | None = None  # whether it takes stream_options; None: not known
-        self._proxy = _proxy(endpoint.url)
+        self._proxy = _proxy(self.url)
+        self._key = key
 
     async def answer(self, request: Request) -> Reply:
-        line = await self._line()
-        async with line.slots:
+        return await self._answered(request.question)
+
+    async def stream(self, request: Request) -> AsyncIterator[str | Reply]:
+        """The answer's pieces as the endpoint sends them, then the reply."""
+        parts: asyncio.Queue[str | None] = asyncio.Queue()
+        pieces = Pieces(parts.put_nowait, self._key if self._hides_key else None)
+        task = asyncio.create_task(self._answered(request.question, pieces))
+        task.add_done_callback(lambda _: parts.put_nowait(None))
+        came = False
+        try:
+            while (part := await parts.get()) is not None:
+                came = True
+                yield part
+            reply = await task
+            if reply.text and not came:  # from an endpoint that does not stream
+                yield reply.text
+            yield reply
+        finally:
+            task.cancel()
+
+    def estimate(self, question: Question) -> Cost:
+        """What an answer costs at most, where the length of answers is bounded."""
+        prompt = prompt_tokens_at_most(question)
+        longest = longest_answer(self.endpoint, question) or UNKNOWN_LENGTH
+        dollars = self.prices.dollars(prompt, 0, longest)
+        return Cost(1, prompt, longest, dollars=dollars)
+
+    @property
+    def _hides_key(self) -> bool:
+        """Whether the key is cut out of answers; a local server's "EMPTY" may be part of one."""
+        return self._key is not None and len(self._key) >= _SHORTEST_SECRET
+
+    async def _answered(self, question: Question, pieces: Pieces | None = None) -> Reply:
+        if self._circuit.pauses():  # said at once, though every slot may be taken
+            return _CIRCUIT_OPEN
+        shared = await self._connections()
+        async with shared.slots:
             if not self._circuit.admits():
-                return Reply(text=None, error="circuit open")
+                return _CIRCUIT_OPEN
             works: bool | None = None
             started = time.monotonic()
             try:
-                outcome = await self._outcome(line.session, request.question)
+                outcome = await self._outcome(_Call(shared.session, question, pieces))
                 works = outcome.works
             finally:
                 self._circuit.note(works)
-        return self._reply(request.question, outcome.answer, time.monotonic() - started)
+        if pieces is not None:
+            pieces.close()
+        return self._reply(question, outcome.answer, time.monotonic() - started)
 
-    async def _outcome(self, session: aiohttp.ClientSession, question: Question) -> _Outcome:
+    async def _outcome(self, call: _Call) -> _Outcome:
         """Of a call and its retries, within the deadline."""
         seconds = self.endpoint.timeout_seconds
         deadline = time.monotonic() + seconds
         try:
             async with asyncio.timeout(seconds):
                 for retry in range(self.endpoint.max_retries + 1):
-                    outcome = await self._called(session, question)
+                    outcome = await self._called(call)
                     wait = wait_before(retry, outcome.after, self._luck)
                     last = retry == self.endpoint.max_retries
                     if last or not outcome.retried or time.monotonic() + wait >= deadline:
@@ -115,33 +178,35 @@ class HttpCloud:
             pass
         return _Outcome(Answer(error="timeout"), works=False)
 
-    async def _called(self, session: aiohttp.ClientSession, question: Question) -> _Outcome:
+    async def _called(self, call: _Call) -> _Outcome:
         """One attempt. Until it is known that a stream can count its tokens, a refusal may be for
         asking that: then it is asked again without."""
-        counted = self.endpoint.stream and self._counts_usage is not False
-        outcome = await self._posted(session, question, counted)
+        counted = self._streams(call) and self._counts_usage is not False
+        outcome = await self._posted(call, counted)
         if not counted:
             return outcome
         if outcome.status == 200:
             self._counts_usage = True
         elif outcome.status in REFUSED_QUESTION and self._counts_usage is None:
-            outcome = await self._posted(session, question, False)
+            outcome = await self._posted(call, False)
             if outcome.status == 200:
                 self._counts_usage = False
         return outcome
 
-    async def _posted(
-        self, session: aiohttp.ClientSession, question: Question, counted: bool
-    ) -> _Outcome:
+    def _streams(self, call: _Call) -> bool:
+        return self.endpoint.stream or call.pieces is not None
+
+    async def _posted(self, call: _Call, counted: bool) -> _Outcome:
+        streams = self._streams(call)
         headers = {"Content-Type": "application/json"}
-        headers["Accept"] = "text/event-stream" if self.endpoint.stream else "application/json"
-        if self.endpoint.api_key is not None:
-            headers["Authorization"] = f"Bearer {self.endpoint.api_key}"
+        headers["Accept"] = "text/event-stream" if streams else "application/json"
+        if self._key is not None:
+            headers["Authorization"] = f"Bearer {self._key}"
         started = time.monotonic()
         try:
-            response = await session.post(
-                self.endpoint.url,
-                data=body_of(self.endpoint, question, counted),
+            response = await call.session.post(
+                self.url,
+                data=body_of(self.endpoint, call.question, streams, counted),
                 headers=headers,
                 proxy=self._proxy,
                 allow_redirects=False,  # a key goes where its owner sent it
@@ -157,9 +222,9 @@ class HttpCloud:
         except (aiohttp.ClientError, ValueError) as error:
             return _failed(f"no HTTP: {type(error).__name__}")
         async with response:
-            return await self._read(response)
+            return await self._read(call, response)
 
-    async def _read(self, response: aiohttp.ClientResponse) -> _Outcome:
+    async def _read(self, call: _Call, response: aiohttp.ClientResponse) -> _Outcome:
         status = response.status
         if not 200 <= status < 300:
             return _Outcome(
@@ -171,7 +236,7 @@ class HttpCloud:
             )
         kind = response.content_type
         if kind == "text/event-stream":
-            answer = await self._streamed(response)
+            answer = await self._streamed(call, response)
         elif kind == "application/json" or kind.endswith("+json"):
             answer = await self._whole(response)
         else:
@@ -183,20 +248,22 @@ class HttpCloud:
         try:
             async for piece in response.content.iter_any():
                 content += piece
-                if len(content) > self.endpoint.largest_reply:
+                if len(content) > self.largest_reply:
                     return self._too_large()
         except (aiohttp.ClientError, OSError):
             return Answer(error="broken reply")
         return whole_answer(bytes(content))
 
-    async def _streamed(self, response: aiohttp.ClientResponse) -> Answer:
+    async def _streamed(self, call: _Call, response: aiohttp.ClientResponse) -> Answer:
         stream, size = StreamedAnswer(), 0
         try:
             async for piece in response.content.iter_any():
                 size += len(piece)
-                if size > self.endpoint.largest_reply:
+                if size > self.largest_reply:
                     return self._too_large()
-                stream.feed(piece)
+                text = stream.feed(piece)
+                if call.pieces is not None:
+                    call.pieces.add(text)
                 if stream.done:
                     break
         except (aiohttp.ClientError, OSError):
@@ -204,7 +271,7 @@ class HttpCloud:
         return stream.answer()
 
     def _too_large(self) -> Answer:
-        return Answer(error=f"reply over {self.endpoint.largest_reply} bytes")
+        return Answer(error=f"reply over {self.largest_reply} bytes")
 
     def _reply(self, question: Question, answer: Answer, seconds: float) -> Reply:
         """Our record of it: counted, priced, and without the key."""
@@ -216,31 +283,31 @@ class HttpCloud:
             if completion_tokens is None:
                 completion_tokens = _estimate(answer.characters)
         prompt_tokens, completion_tokens = prompt_tokens or 0, completion_tokens or 0
-        text, error, key = answer.text, answer.error, self.endpoint.api_key
+        text, error, key = answer.text, answer.error, self._key
         if key and error:
             error = error.replace(key, "[key]")  # whole, so before it is cut
-        if key and text and len(key) >= _SHORTEST_SECRET:
+        if key and text and self._hides_key:
             text = text.replace(key, "[key]")
         return Reply(
             text=text,
             prompt_tokens=prompt_tokens,
             completion_tokens=completion_tokens,
-            dollars=self.endpoint.prices.dollars(
-                prompt_tokens, answer.cached_tokens, completion_tokens
-            ),
+            dollars=self.prices.dollars(prompt_tokens, answer.cached_tokens, completion_tokens),
             seconds=seconds,
             error=_cut(error) if error else None,
         )
 
-    async def _line(self) -> _Line:
+    async def _connections(self) -> _Connections:
         loop = asyncio.get_running_loop()
-        if loop not in self._lines:
-            self._lines = {each: line for each, line in self._lines.items() if not each.is_closed()}
+        if loop not in self._by_loop:
+            self._by_loop = {
+                each: kept for each, kept in self._by_loop.items() if not each.is_closed()
+            }
             owner = _session(self.endpoint.connect_timeout_seconds)
             session = await anext(owner)
             slots = asyncio.Semaphore(self.endpoint.max_concurrency)
-            self._lines[loop] = _Line(session, slots, owner)
-        return self._lines[loop]
+            self._by_loop[loop] = _Connections(session, slots, owner)
+        return self._by_loop[loop]
 
 
 async def _session(connect_seconds: float) -> AsyncGenerator[aiohttp.ClientSession, None]:

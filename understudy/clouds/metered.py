@@ -1,46 +1,51 @@
-"""A cloud behind a cache, a meter and a log: one question is paid for once, all is counted."""
+"""A cloud behind a cache, a meter, a log and a budget: one question is paid for once."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
-from understudy.errors import CheckpointError, UnderstudyError
-from understudy.link import Entry, ReplyLog, Spend
-from understudy.types import Cloud, Question, Reply, Request
+from understudy.clouds.calls import reply_of, stream_of
+from understudy.clouds.estimates import estimated_cost
+from understudy.clouds.failures import FailureWatch
+from understudy.clouds.flights import Flight, Turns
+from understudy.errors import CheckpointError
+from understudy.link import Budget, Entry, Meter, Refusal, ReplyLog, Spend
+from understudy.link.spend import CACHE_HIT, FAILED, REFUSED
+from understudy.types import Cloud, Cost, Question, Reply, Request
 
-# What a cloud raises for a fault of its program or its settings. All else is a failed call.
-_DEFECTS = (
-    UnderstudyError,
-    AssertionError,
-    AttributeError,
-    ImportError,
-    NameError,
-    NotImplementedError,
-    TypeError,
-)
+_EDGE = "cloud"  # what the meter calls this link
+
+# A reply that is here: in memory, or on this line of the log.
+_Kept = Reply | int
 
 
 class MeteredCloud:
     """Answers each question once and remembers it; failures are counted, never remembered.
 
-    Questions are equal where their messages and options are. A question's attempt is the number
-    of calls for it that failed before.
+    Questions are equal where their messages and options are. Equal questions that are asked while
+    a call for one is in flight share that call and its reply, a failed one too; whoever stops
+    waiting leaves the call to the others. A question's attempt is the number of calls for it that
+    failed before.
 
     MeteredCloud(cloud): all in memory; `state()` holds the replies too.
 
-    MeteredCloud(cloud, log=ReplyLog(path)): every reply is in the file before it is used, and
-    `state()` holds only totals and how much of the file they count. To resume, open the file again
-    and give the checkpoint's state: MeteredCloud(cloud, state, ReplyLog(path)). What the file holds
-    beyond that state is paid for already: when the same question comes up in the same attempt,
-    the logged reply is used and counted as if it came now, and no call is made. No state
-    (the run was killed before its first checkpoint) means that nothing is counted yet, and
-    everything in the file is paid for.
+    MeteredCloud(cloud, log=ReplyLog(path)): every reply is in the file before it is used, `state()`
+    holds only totals and how much of the file they count, and memory holds no reply. To resume,
+    open the file again and give the checkpoint's state: MeteredCloud(cloud, state, ReplyLog(path)).
+    What the file holds beyond that state is paid for already: when the same question comes up in
+    the same attempt, the logged reply is used and counted as if it came now, and no call is made.
+    No state (the run was killed before its first checkpoint) means that nothing is counted yet, and
+    everything in the file is paid for. A failed call that cost nothing is written when its batch
+    is counted: where the watch stops the run before, a resumed run makes that call again.
+
+    budget: caps on all calls; where one is reached a question gets a reply with an error that says
+    so, and nothing crosses. watch: names failed calls, and stops a run of which too many fail.
 
     `replies` is for a loop that is not asynchronous itself; its event loop, and with it a
-    cloud's connections, stay open until `close()`. One batch at a time.
+    cloud's connections, stay open until `close()`.
     """
 
     def __init__(
@@ -48,53 +53,94 @@ class MeteredCloud:
         cloud: Cloud,
         state: Mapping[str, Any] | None = None,
         log: ReplyLog | None = None,
+        budget: Budget | None = None,
+        watch: FailureWatch | None = None,
     ) -> None:
-        self.cloud = cloud
+        self.cloud, self.log, self.budget, self.watch = cloud, log, budget, watch
         state = state or {}
-        self.spend = Spend(**state.get("spend", {}))
-        self._attempts: dict[Question, int] = {
-            Question.from_json(question): count for question, count in state.get("attempts", [])
+        self.meter = Meter()
+        account = Spend(**state.get("spend", {})).account()
+        account.by_kind.update({name: Cost(**c) for name, c in state.get("clouds", {}).items()})
+        self.meter.accounts[_EDGE] = account
+        self._attempts: dict[str, int] = dict(state.get("attempts", []))  # by the question's digest
+        self._known: dict[str, _Kept] = {
+            digest: Reply.from_json(reply) for digest, reply in state.get("replies", [])
         }
-        self._replies: dict[Question, Reply] = {
-            Question.from_json(question): Reply(**reply)
-            for question, reply in state.get("replies", [])
-        }
-        self.log = log
-        # Replies that are here, but not counted: (line of the log, reply).
-        self._paid: dict[tuple[Question, int], tuple[int, Reply]] = {}
+        # Replies that are here, but not counted, by digest and attempt.
+        self._paid: dict[tuple[str, int], _Kept] = {}
+        self._flights: dict[str, Flight] = {}  # calls on their way
+        self._turns = Turns()
         self._runner: asyncio.Runner | None = None
         self._recall(state.get("lines", 0), set(state.get("uncounted", [])))
+
+    @property
+    def spend(self) -> Spend:
+        """The bill so far."""
+        return Spend.of(self.meter.account(_EDGE))
+
+    @property
+    def cost_by_cloud(self) -> dict[str, Cost]:
+        """What each of several clouds cost, by its name."""
+        return {name: cost for name, cost in self.meter.account(_EDGE).by_kind.items() if name}
 
     async def answer(self, request: Request) -> Reply:
         return (await self.answer_all([request.question]))[0]
 
     async def answer_all(self, questions: Sequence[Question]) -> list[Reply]:
         """A reply per question, in order; equal questions cross the link once."""
-        new = [each for each in dict.fromkeys(questions) if each not in self._replies]
-        requests = [Request(question, self._attempts.get(question, 0)) for question in new]
-        # Every call is waited for, so that a defect in one loses no reply of the others.
-        outcomes = await asyncio.gather(*map(self._crossed, requests), return_exceptions=True)
-        fresh: dict[Question, Reply] = {}
-        for question, outcome in zip(new, outcomes, strict=True):
-            if isinstance(outcome, BaseException):
-                raise outcome
-            fresh[question] = outcome
-        for question, request in zip(new, requests, strict=True):
-            self._count(question, request.attempt, fresh[question])  # in the order asked:
-            # totals must not depend on timing
-        answers, seen = [], set()
-        for question in questions:
-            if question not in fresh or question in seen:
-                self.spend = self.spend.with_cache_hit()
-            seen.add(question)
-            answers.append(fresh.get(question) or self._replies[question])
+        digests = [question.digest for question in questions]
+        flights: dict[str, Flight] = {}
+        for digest, question in zip(digests, questions, strict=True):
+            if digest not in self._known and digest not in flights:
+                flights[digest] = self._flight(digest, question)
+        if flights:  # each call is finished, so that a defect in one loses no reply of the others
+            await asyncio.wait([flight.task for flight in flights.values()])
+        arrived = {digest: flight.task.result() for digest, flight in flights.items()}
+        if self.watch is not None:
+            self.watch.check()
+        answers = []
+        for digest in digests:  # in the order asked: totals must not depend on timing
+            if digest in flights:
+                flight = flights.pop(digest)
+                self._count(digest, flight.request, arrived[digest])
+                answers.append(arrived[digest])
+            else:
+                self.meter.note(_EDGE, CACHE_HIT)
+                answers.append(arrived.get(digest) or self._read(self._known[digest]))
         return answers
+
+    async def stream(self, request: Request) -> AsyncIterator[str | Reply]:
+        """Pieces of the answer as they come, then the reply; what is known is one piece."""
+        question, digest = request.question, request.question.digest
+        if digest not in self._known:
+            flight = self._flight(digest, question, streams=True)
+            begun = False
+            async for piece in flight.pieces():
+                begun = True
+                yield piece
+            reply = flight.task.result()
+            if self.watch is not None:
+                self.watch.check()
+            self._count(digest, flight.request, reply)
+        else:
+            begun, reply = False, self._read(self._known[digest])
+            self.meter.note(_EDGE, CACHE_HIT)
+        if reply.text and not begun:
+            yield reply.text
+        yield reply
 
     def replies(self, questions: Sequence[Question]) -> list[Reply]:
         """`answer_all`, waited for; not from within an event loop."""
         if self._runner is None:
             self._runner = asyncio.Runner()
         return self._runner.run(self.answer_all(questions))
+
+    def adopt(self, question: Question, reply: Reply) -> None:
+        """Take a reply that was paid for elsewhere, as if its question had been asked here and the
+        run killed before it used the reply."""
+        digest = question.digest
+        attempt = self._attempts.get(digest, 0)
+        self._paid[digest, attempt] = self._logged(Request(question, attempt), reply)
 
     def close(self) -> None:
         """Close the connections and the log; both open again when they are needed."""
@@ -112,49 +158,118 @@ class MeteredCloud:
         """
         state: dict[str, Any] = {
             "spend": asdict(self.spend),
-            "attempts": [[question.to_json(), count] for question, count in self._attempts.items()],
+            "attempts": [[digest, count] for digest, count in self._attempts.items()],
         }
+        if by_cloud := self.cost_by_cloud:
+            state["clouds"] = {name: asdict(cost) for name, cost in by_cloud.items()}
         if self.log is None:
-            replies = self._replies.items()
-            return state | {"replies": [[each.to_json(), asdict(reply)] for each, reply in replies]}
+            replies = ((digest, self._read(kept)) for digest, kept in self._known.items())
+            return state | {"replies": [[digest, reply.to_json()] for digest, reply in replies]}
         self.log.flush_to_disk()
-        uncounted = sorted(line for line, _ in self._paid.values())
-        return state | {"lines": len(self.log.entries), "uncounted": uncounted}
+        uncounted = sorted(line for line in self._paid.values() if isinstance(line, int))
+        return state | {"lines": len(self.log), "uncounted": uncounted}
+
+    def restored(self, state: Mapping[str, Any]) -> MeteredCloud:
+        """The same cloud, log, budget and watch in the state of a checkpoint."""
+        return MeteredCloud(self.cloud, state, self.log, self.budget, self.watch)
 
     def _recall(self, lines: int, uncounted: set[int]) -> None:
         """Sort the log's lines into those that the state counts and those only paid for."""
-        entries = self.log.entries if self.log is not None else []
-        if len(entries) < lines:
-            where = f"{self.log.path} holds {len(entries)}" if self.log else "there is no log"
+        found = 0 if self.log is None else len(self.log)
+        if found < lines:
+            where = f"{self.log.path} holds {found}" if self.log else "there is no log"
             raise CheckpointError(
                 f"the checkpoint counts {lines} logged replies, but {where}; "
                 "restore the log, or start a new run"
             )
-        for line, entry in enumerate(entries):
+        for line, entry in enumerate(self.log.entries() if self.log is not None else ()):
+            digest = entry.question.digest
             if line >= lines or line in uncounted:
-                self._paid[entry.question, entry.attempt] = line, entry.reply
+                self._paid[digest, entry.attempt] = line
             elif entry.reply.error is None:
-                self._replies[entry.question] = entry.reply
+                self._known[digest] = line
 
-    async def _crossed(self, request: Request) -> Reply:
+    def _flight(self, digest: str, question: Question, streams: bool = False) -> Flight:
+        """The call for a question: one that is on its way, or a new one."""
+        flight = self._flights.get(digest)
+        if flight is None:
+            request = Request(question, self._attempts.get(digest, 0))
+            flight = Flight(request, lambda flight: self._fly(digest, flight, streams))
+            self._flights[digest] = flight
+        return flight
+
+    async def _fly(self, digest: str, flight: Flight, streams: bool) -> Reply:
         """The reply paid for before, or that of a call, on record before it is used."""
-        question, attempt = request.question, request.attempt
-        if (question, attempt) in self._paid:
-            return self._paid[question, attempt][1]
         try:
-            reply = await self.cloud.answer(request)
-        except _DEFECTS:
+            request = flight.request
+            paid = self._paid.get((digest, request.attempt))
+            if paid is not None:
+                return self._read(paid)
+            reply = await self._within_budget(flight, streams)
+            if reply.called:
+                if self.watch is not None:
+                    self.watch.note(reply)
+                free = reply.error is not None and not reply.cost.dollars
+                kept = reply if free else self._logged(request, reply)
+                self._paid[digest, request.attempt] = kept
+            return reply
+        finally:
+            del self._flights[digest]
+
+    async def _within_budget(self, flight: Flight, streams: bool) -> Reply:
+        request, budget = flight.request, self.budget
+        if budget is None:
+            return await self._crossed(flight, streams)
+        room = await self._turns.reserve(budget, estimated_cost(self.cloud, request.question))
+        if isinstance(room, Refusal):
+            error = f"not asked: cloud.max_{room.what} is reached ({room.reason})"
+            return Reply(text=None, error=error, called=False)
+        try:
+            reply = await self._crossed(flight, streams)
+        except asyncio.CancelledError:
+            budget.settle(room, room.cost)  # what it cost will not be known
             raise
-        except Exception as error:
-            reply = Reply(text=None, error=f"{type(error).__name__}: {error}")
-        line = self.log.append(Entry(question, attempt, reply)) if self.log is not None else 0
-        self._paid[question, attempt] = line, reply
+        except BaseException:
+            budget.release(room)
+            raise
+        budget.settle(room, reply.cost)
+        self._turns.changed()
         return reply
 
-    def _count(self, question: Question, attempt: int, reply: Reply) -> None:
-        self._paid.pop((question, attempt), None)
-        self.spend = self.spend.with_reply(reply)
+    async def _crossed(self, flight: Flight, streams: bool) -> Reply:
+        if not streams:
+            return await reply_of(self.cloud, flight.request)
+        async for part in stream_of(self.cloud, flight.request):
+            if isinstance(part, Reply):
+                return part
+            flight.add(part)
+        raise AssertionError("a stream ends with a reply")
+
+    def _logged(self, request: Request, reply: Reply) -> _Kept:
+        if self.log is None:
+            return reply
+        return self.log.append(Entry(request.question, request.attempt, reply))
+
+    def _read(self, kept: _Kept) -> Reply:
+        if isinstance(kept, Reply):
+            return kept
+        assert self.log is not None
+        return self.log.read(kept).reply
+
+    def _count(self, digest: str, request: Request, reply: Reply) -> None:
+        """Count a call once, whoever shared it."""
+        kept = self._paid.pop((digest, request.attempt), None)
+        if kept is None:
+            self.meter.note(_EDGE, CACHE_HIT if reply.called else REFUSED)
+            return
+        for each in (*reply.tried, reply):
+            own = replace(each, tried=())
+            self.meter.charge(_EDGE, each.cloud, own.cost)
+            if each.error is not None:
+                self.meter.note(_EDGE, FAILED)
         if reply.error is None:
-            self._replies[question] = reply
-        else:
-            self._attempts[question] = attempt + 1
+            self._known[digest] = kept
+            return
+        self._attempts[digest] = request.attempt + 1
+        if isinstance(kept, Reply):
+            self._logged(request, reply)

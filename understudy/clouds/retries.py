@@ -55,13 +55,15 @@ class Circuit:
         self._limit, self._pause, self._clock = failures, pause_seconds, clock
         self._failures, self._opens_at, self._probing = 0, 0.0, False
 
+    def pauses(self) -> bool:
+        """Whether no call is made now, not even one as a probe."""
+        return self._failures >= self._limit and self._clock() < self._opens_at
+
     def admits(self) -> bool:
         """Whether a call may be made now. One that may must be followed by `note`."""
-        if self._failures < self._limit:
-            return True
-        if self._probing or self._clock() < self._opens_at:
+        if self._probing or self.pauses():
             return False
-        self._probing = True
+        self._probing = self._failures >= self._limit
         return True
 
     def note(self, works: bool | None) -> None:

@@ -240,7 +240,7 @@ class DualAdvantageGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             ) from error
         self.price = saved["price"]
         for mode, meter in self.cloud.items():
-            self.cloud[mode] = MeteredCloud(meter.cloud, saved["cloud"][mode])
+            self.cloud[mode] = meter.restored(saved["cloud"][mode])
 
 
 def _check(args: Any, price: float, price_rate: float) -> None:

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 from torch import Tensor
 
 from understudy.link.graph import Graph, Pair
+from understudy.link.meter import Account, Meter
+from understudy.types import Cost
 
 _STATE = (
-    "traffic",
     "astray",
     "_waiting",
     "_arriving",
@@ -77,13 +78,36 @@ class Inbox:
     outcomes: tuple[Outcome, ...] = ()
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Traffic:
-    """What has crossed one edge: floats and bytes by kind, and how its messages fared."""
+    """What has crossed one edge, or several: a view of their accounts.
 
-    floats: Counter[str] = field(default_factory=Counter)
-    bytes: Counter[str] = field(default_factory=Counter)
-    fates: Counter[str] = field(default_factory=Counter)
+    floats, bytes: by kind of message; fates: how the messages fared.
+    """
+
+    floats: Counter[str]
+    bytes: Counter[str]
+    fates: Counter[str]
+
+    @classmethod
+    def of(cls, accounts: Iterable[Account]) -> Traffic:
+        floats: Counter[str] = Counter()
+        carried: Counter[str] = Counter()
+        fates: Counter[str] = Counter()
+        for account in accounts:
+            for kind, cost in account.by_kind.items():
+                floats[kind] += cost.floats
+                carried[kind] += cost.bytes
+            fates.update(account.events)
+        return cls(floats, carried, fates)
+
+    def account(self) -> Account:
+        """An account with these figures, to go on with."""
+        by_kind = {
+            kind: Cost(floats=floats, bytes=self.bytes[kind])
+            for kind, floats in self.floats.items()
+        }
+        return Account(sum(by_kind.values(), Cost()), by_kind, Counter(self.fates))
 
 
 @dataclass(slots=True)
@@ -105,7 +129,7 @@ class Carrier:
     def __init__(self, graph: Graph, seed: int = 0) -> None:
         self.graph = graph
         self.seed = seed
-        self.traffic: dict[Pair, Traffic] = {pair: Traffic() for pair in graph.edges}
+        self.meter = Meter()
         self.astray = 0  # messages that were meant for whom no edge leads to
         self._waiting: dict[Pair, list[_Waiting]] = {pair: [] for pair in graph.edges}
         self._arriving: list[tuple[int, Message]] = []  # (round in which it is there, message)
@@ -146,9 +170,11 @@ class Carrier:
         }
 
     def state(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in _STATE}
+        return {"traffic": self.traffic} | {name: getattr(self, name) for name in _STATE}
 
     def restore(self, state: Mapping[str, Any]) -> None:
+        for pair, traffic in state["traffic"].items():
+            self.meter.accounts[pair] = traffic.account()
         for name in _STATE:
             setattr(self, name, state[name])
 
@@ -158,14 +184,14 @@ class Carrier:
         found.update((message.sender, message.receiver) for _, message in self._arriving)
         return found
 
+    @property
+    def traffic(self) -> dict[Pair, Traffic]:
+        """What has crossed each edge so far."""
+        return {pair: Traffic.of([self.meter.account(pair)]) for pair in self.graph.edges}
+
     def totals(self) -> Traffic:
         """All edges together."""
-        total = Traffic()
-        for each in self.traffic.values():
-            total.floats += each.floats
-            total.bytes += each.bytes
-            total.fates += each.fates
-        return total
+        return Traffic.of([self.meter.account(pair) for pair in self.graph.edges])
 
     def _supersede(self, pair: Pair, newer: Message, round_: int) -> None:
         """A message of the same kind that has waited since an earlier round, and of which nothing
@@ -200,7 +226,7 @@ class Carrier:
                 self._waiting[pair].append(waiting)
             elif self._lost(pair):
                 # Its sender is not told: nobody on a real link would be.
-                self.traffic[pair].fates["lost"] += 1
+                self.meter.note(pair, "lost")
             else:
                 due = round_ + 1 + self.graph.edges[pair].latency
                 self._arriving.append((due, waiting.message))
@@ -221,25 +247,25 @@ class Carrier:
 
     def _charge(self, pair: Pair, waiting: _Waiting, floats: int) -> None:
         """Bytes cross in proportion to floats; over all pieces they add up to the message's."""
-        message, traffic = waiting.message, self.traffic[pair]
+        message = waiting.message
         whole, crossed = message.floats, message.floats - waiting.left
         before = message.bytes * crossed // whole if whole else 0
         after = message.bytes * (crossed + floats) // whole if whole else message.bytes
-        traffic.floats[message.kind] += floats
-        traffic.bytes[message.kind] += after - before
+        self.meter.charge(pair, message.kind, Cost(floats=floats, bytes=after - before))
 
     def _lost(self, pair: Pair) -> bool:
         """Each message by a luck of its own: how many went before it on this edge."""
         loss = self.graph.edges[pair].loss
         if not loss:
             return False
-        settled = self.traffic[pair].fates["arrives"] + self.traffic[pair].fates["lost"]
+        fates = self.meter.account(pair).events
+        settled = fates["arrives"] + fates["lost"]
         luck = np.random.default_rng([self.seed, *pair, settled])
         return bool(luck.random() < loss)
 
     def _tell(self, message: Message, fate: Fate) -> None:
         pair = (message.sender, message.receiver)
-        if pair in self.traffic:
-            self.traffic[pair].fates[fate] += 1
+        if pair in self.graph.edges:
+            self.meter.note(pair, fate)
         told = Outcome(message.receiver, message.kind, message.round, fate)
         self._outcomes.setdefault(message.sender, []).append(told)

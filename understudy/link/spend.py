@@ -1,15 +1,22 @@
-"""What has crossed a link so far, and what it cost."""
+"""The bill of a link to a cloud: a view of its account."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections import Counter
+from dataclasses import dataclass
 
-from understudy.types import Reply
+from understudy.link.meter import Account
+from understudy.types import Cost
+
+CACHE_HIT, FAILED, REFUSED = "cache hit", "failed call", "refused call"
 
 
 @dataclass(frozen=True, slots=True)
 class Spend:
-    """Running totals of one link. What the cache answers costs nothing and is counted apart."""
+    """Running totals of one link. What the cache answers costs nothing and is counted apart.
+
+    refused_calls: not made, since a cap was reached; they are among neither calls nor failures.
+    """
 
     calls: int = 0
     failed_calls: int = 0
@@ -18,17 +25,34 @@ class Spend:
     completion_tokens: int = 0
     dollars: float = 0.0
     seconds: float = 0.0
+    refused_calls: int = 0
 
-    def with_reply(self, reply: Reply) -> Spend:
-        return replace(
-            self,
-            calls=self.calls + 1,
-            failed_calls=self.failed_calls + (reply.error is not None),
-            prompt_tokens=self.prompt_tokens + reply.prompt_tokens,
-            completion_tokens=self.completion_tokens + reply.completion_tokens,
-            dollars=self.dollars + reply.dollars,
-            seconds=self.seconds + reply.seconds,
+    @classmethod
+    def of(cls, account: Account) -> Spend:
+        cost, events = account.total, account.events
+        return cls(
+            calls=cost.calls,
+            failed_calls=events[FAILED],
+            cache_hits=events[CACHE_HIT],
+            prompt_tokens=cost.prompt_tokens,
+            completion_tokens=cost.completion_tokens,
+            dollars=cost.dollars,
+            seconds=cost.seconds,
+            refused_calls=events[REFUSED],
         )
 
-    def with_cache_hit(self) -> Spend:
-        return replace(self, cache_hits=self.cache_hits + 1)
+    def account(self) -> Account:
+        """An account with these totals, to go on with."""
+        total = Cost(
+            calls=self.calls,
+            prompt_tokens=self.prompt_tokens,
+            completion_tokens=self.completion_tokens,
+            dollars=self.dollars,
+            seconds=self.seconds,
+        )
+        events = {
+            FAILED: self.failed_calls,
+            CACHE_HIT: self.cache_hits,
+            REFUSED: self.refused_calls,
+        }
+        return Account(total, events=Counter(events))

@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from understudy.clouds import CLOUDS
+from understudy.clouds.settings import CloudSettings
 from understudy.models.lora import Lora
 from understudy.offload.rewards import RewardConfig
 from understudy.routing import ROUTERS
@@ -21,66 +23,6 @@ LossType = Literal["dagrpo", "grpo", "dapo", "dr_grpo"]
 LOSS_TYPE = "how token losses are averaged; dagrpo: over prompts * (group - 1)"
 ROUTER = "who decides which question leaves when the model serves"
 DISTILL = "weight of learning from verified cloud answers"
-
-
-class Faults(Section):
-    """What goes wrong on the way to the simulated cloud."""
-
-    failure_rate: float = Field(0.0, ge=0, le=1, description="share of calls that time out")
-    truncation_rate: float = Field(0.0, ge=0, le=1, description="share of replies cut short")
-
-    @model_validator(mode="after")
-    def _compatible(self) -> Faults:
-        if self.failure_rate + self.truncation_rate > 1:
-            raise ValueError(
-                f"failure_rate={self.failure_rate} and truncation_rate={self.truncation_rate} "
-                "add up to more than 1; a call either fails or is cut short"
-            )
-        return self
-
-
-class HttpConfig(Section):
-    """An OpenAI-compatible endpoint, for cloud.kind=openai."""
-
-    base_url: str = Field("", description="its address up to /v1, as http://localhost:8000/v1")
-    model: str = Field("", description="the model's name there")
-    api_key_env: str | None = Field(
-        None, description="name of the environment variable that holds the key"
-    )
-    api_key_file: str | None = Field(
-        None, description="file that holds the key; neither: no key is sent"
-    )
-    prices: str = Field("", description="your price table, YAML or JSON; the model must be in it")
-    max_tokens: int | None = Field(1024, ge=1, description="longest answer; null: not sent")
-    temperature: float | None = Field(None, ge=0, description="of the answer; null: not sent")
-    stream: bool = Field(False, description="receive answers as server-sent events")
-    extra_body: dict[str, Any] = Field({}, description="more of the request, sent as it is")
-    max_concurrency: int = Field(8, ge=1, description="calls in flight at most")
-    timeout_seconds: float = Field(120.0, gt=0, description="of a call, its retries included")
-    connect_timeout_seconds: float = Field(10.0, gt=0, description="of one connection")
-    max_retries: int = Field(4, ge=0, description="of a call, where no answer can be on its way")
-    circuit_failures: int = Field(
-        10, ge=1, description="calls failed in a row after which none is made for a while"
-    )
-    circuit_pause_seconds: float = Field(30.0, ge=0, description="that while")
-
-
-class CloudConfig(Section):
-    """Who is asked for help."""
-
-    kind: Literal["simulated", "openai"] = Field(
-        "simulated", description="openai: any endpoint of that form, described by cloud.http"
-    )
-    accuracy: float | list[float] | dict[str, float | list[float]] = Field(
-        [0.99, 0.98, 0.97, 0.95, 0.92],
-        description="share of right answers: one figure, one per level, or either per family",
-    )
-    latency_seconds: float = Field(0.8, ge=0, description="median time of one reply")
-    dollars_per_million_prompt_tokens: float = Field(0.5, ge=0, description="price of input")
-    dollars_per_million_completion_tokens: float = Field(2.0, ge=0, description="price of output")
-    seed: int = Field(0, description="which questions it gets wrong")
-    faults: Faults = Field(Faults(), description="injected faults")
-    http: HttpConfig = Field(HttpConfig(), description="an OpenAI-compatible endpoint")
 
 
 class Config(Section):
@@ -111,7 +53,9 @@ class Config(Section):
         {}, description="data sets by name, for the phases of a stream; docs/tasks.md"
     )
     sandbox: SandboxSettings = Field(SandboxSettings(), description="where programs are run")
-    cloud: CloudConfig = Field(CloudConfig(), description="who is asked for help")
+    cloud: Annotated[CloudSettings, Kinds(CLOUDS, "simulated")] = Field(
+        "simulated", validate_default=True, description="who is asked for help"
+    )
     router: Annotated[KindSection, Kinds(ROUTERS, "own")] = Field(
         "own", validate_default=True, description=ROUTER
     )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import yaml
 
+from understudy.clouds.building import build_cloud
 from understudy.models.checkpoint import resolve
 from understudy.offload.config import Config
 from understudy.offload.phases import settled, total_steps
-from understudy.offload.start import build_cloud, check_device
+from understudy.offload.start import check_device
 from understudy.tasks import KeyOfDrawn
 
 

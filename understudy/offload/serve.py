@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import warnings
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import cached_property
@@ -12,6 +11,7 @@ from typing import Self
 import torch
 
 from understudy.clouds import MeteredCloud
+from understudy.clouds.building import build_cloud
 from understudy.errors import RunError
 from understudy.models.policy import Policy
 from understudy.models.tokens import ASK, END, PAD
@@ -28,7 +28,7 @@ from understudy.offload.local import LocalGenerator, greedy
 from understudy.offload.phases import budget_of, phases_of
 from understudy.offload.records import Answer, MatrixRow, TaskResult, examination_name
 from understudy.offload.session import trained_policy
-from understudy.offload.start import build_cloud, build_tasks
+from understudy.offload.start import build_tasks
 from understudy.offload.state import saved_dual
 from understudy.routing import ROUTERS
 from understudy.routing.router import Router, build_router, with_signals
@@ -117,10 +117,8 @@ class TrainedModel:
         name = f"eval-{queries}-step-{self.step}"
         occasion = Occasion(name, f"eval {config.seed}")
         found = examine_stream(self.served, examiner, self.stream, config, occasion)
-        try:
+        with self.run.writing():
             self.run.write_examination(name, [row.to_json() for row in rows_of(found)])
-        except OSError as error:  # somebody else's run, perhaps; the figures are known
-            warnings.warn(f"{self.run.path}: rows are not kept ({error.strerror})", stacklevel=2)
         return [
             TaskResult(phase.name, budget_of(phase, config), queries, each.cell)
             for phase, each in zip(self.stream, found, strict=True)

@@ -85,7 +85,7 @@ def load_state(state: State, folder: Path) -> State:
     state.optimiser.load_state_dict({"state": entries, "param_groups": groups})
     if state.team.leads:  # the cloud, its bill and its log are the first process's alone
         cloud, examiner = (
-            MeteredCloud(meter.cloud, record[name], meter.log)
+            meter.restored(record[name])
             for name, meter in (("cloud", state.cloud), ("examiner", state.examiner))
         )
         state = replace(state, cloud=cloud, examiner=examiner)

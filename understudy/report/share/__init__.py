@@ -33,8 +33,7 @@ class ShareReport:
 
     def headline(self) -> Headline:
         """Of the most accurate variant."""
-        from understudy.report.share.records import read_summary
-        from understudy.share.records import best_of
+        from understudy.report.share.records import best_of, read_summary
 
         variants, settings = read_summary(self.run).variants, self.run.settings()
         name = best_of(variants)

@@ -13,8 +13,11 @@ from understudy.report.parts.tables import Table
 from understudy.report.share import plots, tables
 from understudy.report.share.graph import graphs, legend
 from understudy.report.share.records import (
+    Agent,
     SharedRun,
+    Variant,
     base_of,
+    best_of,
     curves_of,
     error_of,
     events_of,
@@ -24,9 +27,8 @@ from understudy.report.share.records import (
     read_run,
 )
 from understudy.run import RunDirectory
-from understudy.share.records import AgentResult, VariantResult, best_of
 
-Variants = Mapping[str, VariantResult]
+Variants = Mapping[str, Variant]
 
 FATES = {
     "arrives": "it was received whole, or what was left of it after trimming",
@@ -163,7 +165,7 @@ def _counts_or_none(counts: tables.Counts, by: list[str] | None = None) -> Table
     return tables.count_table(counts, columns) if counts else None
 
 
-def _agents(variants: Variants) -> list[AgentResult]:
+def _agents(variants: Variants) -> list[Agent]:
     return [agent for each in variants.values() for seed in each.seeds for agent in seed.agents]
 
 

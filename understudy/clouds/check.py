@@ -1,0 +1,23 @@
+"""One call before anything long: a cloud that cannot answer is found out at once."""
+
+from __future__ import annotations
+
+import asyncio
+
+from understudy.clouds.calls import reply_of
+from understudy.clouds.failures import failure_text
+from understudy.errors import CloudError
+from understudy.progress import task
+from understudy.types import Cloud, Question, Reply, Request
+
+
+def check_cloud(cloud: Cloud, question: Question) -> Reply:
+    """The reply to a first question, which is paid for like any other; give it to
+    `MeteredCloud.adopt`. A call that fails is one line that says what to do."""
+    with task("trying the cloud with one question"):
+        reply = asyncio.run(reply_of(cloud, Request(question)))
+    if reply.error is not None and reply.error != "truncated":  # it answers, if too briefly
+        raise CloudError(
+            f"{failure_text(cloud, reply.error)} (--no-check starts without trying the cloud)"
+        )
+    return reply

@@ -1,0 +1,26 @@
+"""What a call costs at most, before it is made."""
+
+from __future__ import annotations
+
+from understudy.types import Cloud, Cost, Question
+
+# Tokens of an answer whose length nothing bounds.
+UNKNOWN_LENGTH = 4096
+
+_TOKENS_OF_A_TURN = 8  # its role and its marks
+
+
+def prompt_tokens_at_most(question: Question) -> int:
+    """No tokenizer in use has a token shorter than a byte."""
+    texts = (message.content.encode() for message in question.messages)
+    return sum(len(text) + _TOKENS_OF_A_TURN for text in texts)
+
+
+def estimated_cost(cloud: Cloud, question: Question) -> Cost:
+    """The cloud's own estimate, where it makes one; prices are known only to a cloud."""
+    estimate = getattr(cloud, "estimate", None)
+    if estimate is not None:
+        cost: Cost = estimate(question)
+        return cost
+    longest = question.options.max_tokens or UNKNOWN_LENGTH
+    return Cost(1, prompt_tokens_at_most(question), longest)

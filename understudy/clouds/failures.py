@@ -1,0 +1,85 @@
+"""Failed calls are said aloud: the first by name, then their number; too many stop a run."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from understudy.errors import CloudError
+from understudy.types import Cloud, Reply
+
+_FEWEST, _WINDOW = 20, 100  # calls that a share is taken of
+_NAMED = 3  # different failures that are named
+
+# What an error begins with, and what to do about it.
+_ADVICE = (
+    ("HTTP 401", "the key is refused: check cloud.http.api_key_env or cloud.http.api_key_file"),
+    ("HTTP 403", "the key may not do this: check cloud.http.api_key_env and cloud.http.model"),
+    ("HTTP 402", "the account has no credit left"),
+    ("HTTP 404", "nothing is there: check cloud.http.base_url (up to /v1) and cloud.http.model"),
+    ("HTTP 400", "the request is refused: check cloud.http.model, max_tokens and extra_body"),
+    ("HTTP 422", "the request is refused: check cloud.http.model, max_tokens and extra_body"),
+    ("HTTP 429", "too many requests, or no quota left: lower cloud.http.max_concurrency, or wait"),
+    ("HTTP 5", "the endpoint itself fails: see its log, or wait"),
+    ("HTTP", "check cloud.http.base_url"),
+    ("no connection", "is the server running, and is cloud.http.base_url right?"),
+    ("no secure connection", "its certificate is not accepted: check cloud.http.base_url"),
+    ("wrong content type", "is this an OpenAI-compatible endpoint? Check cloud.http.base_url"),
+    ("malformed reply", "is this an OpenAI-compatible endpoint? Check cloud.http.base_url"),
+    ("timeout", "no answer in time: is it overloaded? See cloud.http.timeout_seconds"),
+    ("circuit open", "calls before this one failed, so none is made for a while"),
+    ("truncated", "answers are cut off: raise cloud.http.max_tokens"),
+)
+
+
+def failure_text(cloud: Cloud, error: str) -> str:
+    """What failed, where, and what to do, in one line without a secret."""
+    advice = next((advice for start, advice in _ADVICE if error.startswith(start)), "")
+    address = getattr(cloud, "address", type(cloud).__name__)
+    return f"{address}: {error}" + (f"; {advice}" if advice else "")
+
+
+class FailureWatch:
+    """Watches the calls of a run. What a resumed run reads from its log is no call.
+
+    most: the share of failed calls above which the run stops, of the last 100 and at least 20.
+    """
+
+    def __init__(self, cloud: Cloud, most: float, warn: Callable[[str], None]) -> None:
+        self.cloud, self.most, self.warn = cloud, most, warn
+        self.failed = 0
+        self._named: set[str] = set()
+        self._recent: deque[str | None] = deque(maxlen=_WINDOW)  # errors
+        self._next_count = 10
+
+    def note(self, reply: Reply) -> None:
+        """A call was made."""
+        self._recent.append(reply.error)
+        if reply.error is None:
+            return
+        self.failed += 1
+        begins = reply.error.partition(":")[0]
+        if begins not in self._named and len(self._named) < _NAMED:
+            self._named.add(begins)
+            self.warn(f"a call to the cloud failed: {failure_text(self.cloud, reply.error)}")
+        elif self.failed >= self._next_count:
+            self.warn(f"{self.failed} calls to the cloud have failed so far")
+        while self.failed >= self._next_count:
+            self._next_count *= 10
+
+    def check(self) -> None:
+        """Stop the run where too many of the last calls failed."""
+        errors = [error for error in self._recent if error is not None]
+        calls = len(self._recent)
+        if calls < _FEWEST or len(errors) <= self.most * calls:
+            return
+        raise CloudError(
+            f"{len(errors)} of the last {calls} calls to the cloud failed, more than "
+            f"cloud.max_failed_share={self.most:g} allows; the last: "
+            f"{failure_text(self.cloud, _telling(errors))}; then continue with --resume"
+        )
+
+
+def _telling(errors: list[str]) -> str:
+    """The last error that says more than that calls before it failed."""
+    return next((e for e in reversed(errors) if e != "circuit open"), errors[-1])

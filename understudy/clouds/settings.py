@@ -1,0 +1,28 @@
+"""The settings that every kind of cloud has."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from understudy.settings import KindSection
+
+
+class CloudSettings(KindSection):
+    """Who is asked for help, and how much help a run may buy.
+
+    A kind of cloud is a class with `Settings`, a subclass of this, that is built from its settings
+    and an answer key: `Kind(settings, key)`. Only a simulated cloud reads the key.
+    """
+
+    max_calls: int | None = Field(None, ge=0, description="calls of a run at most; null: no cap")
+    max_dollars: float | None = Field(
+        None, ge=0, description="dollars that a run spends at most; null: no cap"
+    )
+    max_failed_share: float = Field(
+        0.5, ge=0, le=1, description="a run stops when a larger share of its last calls failed"
+    )
+
+    # Whether one call is tried before anything long.
+    checked: ClassVar[bool] = True
