@@ -18,8 +18,10 @@ from typing import Any
 from understudy.environment import environment
 from understudy.errors import ConfigError
 from understudy.files import write_json
+from understudy.plain import from_plain, to_plain
 from understudy.run import RunDirectory
-from understudy.share.session import saved_settings
+from understudy.share.records import PopulationResult
+from understudy.share.session import Progress, saved_settings
 from understudy.share.settings import ShareConfig
 from understudy.share.summary import summarise
 from understudy.share.variants import variants_of
@@ -37,18 +39,19 @@ def gathered(runs: list[Path]) -> dict[str, Any]:
     same = {"seeds": settings[0].seeds, "data": settings[0].data}  # so that a base is found
     whole: dict[str, ShareConfig] = {}
     variants: dict[str, ShareConfig] = {}
-    records: dict[str, list[Any]] = {}
+    records: dict[str, list[PopulationResult]] = {}
     for path, run, asked in zip(runs, opened, settings, strict=True):
         own = variants_of(asked)
         whole = own | whole
-        done = run.read(run.last_checkpoint() / "progress.json")["records"]
+        saved = run.last_checkpoint() / "progress.json"
+        done = from_plain(Progress, run.read(saved), saved).records
         for name, seeds in done.items():
             known_as = variants.setdefault(name, own[name].model_copy(update=same))
             if known_as.model_dump(exclude=_FREE) != own[name].model_dump(exclude=_FREE):
                 raise ConfigError(f"{path}: its variant {name!r} is not that of another run")
-            known = {seed["seed"] for seed in records.get(name, [])}
-            records.setdefault(name, []).extend(s for s in seeds if s["seed"] not in known)
-    summary = summarise(variants, records)
+            known = {seed.seed for seed in records.get(name, [])}
+            records.setdefault(name, []).extend(s for s in seeds if s.seed not in known)
+    summary = to_plain(summarise(variants, records))
     for each in summary["variants"].values():
         each["users"] = {"unweighted": each["users"]["unweighted"]}
         each["seeds"] = [

@@ -369,6 +369,21 @@ def test_an_examination_is_printed_as_a_table_and_as_json(
     assert all(f"{cell['local']:.3f}" in table for cell in cells)
 
 
+def test_another_router_decides_in_an_examination_and_on_a_question(
+    finished: dict[str, Path], command: Command, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished["understudy"], run)
+    code, out, err = command("eval", run, "--queries", 6, "--router", "random", "--json")
+    assert (code, err) == (0, "")
+    assert [cell["ask_rate"] for cell in json.loads(out)] == [0.3, 0.3]
+    code, out, _ = command("ask", "3+4", "--run", run, "--router", "random")
+    assert "a share of 0.30 is sent at random" in out
+    for verb in (["eval", run], ["ask", "3+4", "--run", run]):
+        code, _, err = command(*verb, "--router", "calibrate")
+        assert (code, "did you mean calibrated" in err) == (2, True)
+
+
 def test_a_threshold_that_nothing_passes_is_still_json(
     model: Path, command: Command, tmp_path: Path
 ) -> None:

@@ -12,6 +12,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from understudy.cli.settings import settings_page
 from understudy.errors import UnderstudyError
 from understudy.models.checkpoint import TINY
 from understudy.recipes import RECIPES, check_config, resolve_config
+from understudy.routing.rows import ExaminedQuestion
 from understudy.run import RunDirectory
 from understudy.settings import check_settings, resolve_settings
 from understudy.share.session import new_share
@@ -275,6 +277,13 @@ def test_every_key_of_a_matrix_is_defined(runs: list[RunDirectory]) -> None:
     rows = [row for run in runs for row in run.read(run.matrix)]
     cells = {key for row in rows for cell in row["tasks"] for key in cell}
     assert defined("run-results", "matrix.json") == [{key for row in rows for key in row}, cells]
+
+
+def test_every_key_of_an_examined_question_is_defined(runs: list[RunDirectory]) -> None:
+    known = {field.name for field in fields(ExaminedQuestion)}
+    written = {key for run in runs for line in run.read_examination("phase-1") for key in line}
+    assert written <= known
+    assert defined("run-results", "Examined questions") == [known]
 
 
 def test_every_key_of_a_summary_is_defined(runs: list[RunDirectory]) -> None:

@@ -36,6 +36,7 @@ ROOMS = [
     "metrics",  # pure functions over arrays
     "environment",  # the versions and the machine that results depend on
     "files",  # atomic writes
+    "plain",  # dataclasses as plain values, and back
     "progress",  # long work says how far it has come
     "settings",  # settings of any part: read, checked, described
     "registry",  # what is found by name, ours and a stranger's

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
 
 from bench.share_study import gathered
 from understudy.errors import ConfigError, RunError
+from understudy.plain import from_plain, to_plain
 from understudy.run import RunDirectory
 from understudy.settings import check_settings
-from understudy.share.session import check_same, new_share, resume_share
+from understudy.share.records import SeedMean, ShareSummary, VariantResult
+from understudy.share.session import Progress, check_same, new_share, resume_share
 from understudy.share.settings import ShareConfig
 from understudy.share.summary import fits, mean_and_error, speed_of, summarise
 from understudy.share.variants import ShareRun, base_among, described, variants_of
@@ -212,15 +216,19 @@ def test_learning_speed_leaves_out_the_tasks_learnt_jointly() -> None:
 
 def test_gains_are_over_the_same_seed(finished: RunDirectory) -> None:
     """Also where runs of other seeds were gathered in another order, or a base has more."""
-    records = finished.read(finished.last_checkpoint() / "progress.json")["records"]
+    path = finished.last_checkpoint() / "progress.json"
+    records = from_plain(Progress, finished.read(path), path).records
     variants = variants_of(config_of())
-    whole = summarise(variants, records)["variants"]
-    turned = summarise(variants, records | {"alone": records["alone"][::-1]})["variants"]
-    assert turned["both"]["gain"] == whole["both"]["gain"]
-    one = summarise(variants, records | {"both": records["both"][1:]})["variants"]["both"]["gain"]
-    accuracies = [whole[name]["seeds"][1]["agents"] for name in ("alone", "both")]
-    base, own = (mean_and_error([a["accuracy"] for a in each])["mean"] for each in accuracies)
-    assert one["mean"] == pytest.approx(100 * (own - base) / base)
+    whole = summarise(variants, records).variants
+    turned = summarise(variants, records | {"alone": records["alone"][::-1]}).variants
+    assert turned["both"].gain == whole["both"].gain
+    one = summarise(variants, records | {"both": records["both"][1:]}).variants["both"].gain
+    base, own = (
+        fmean(agent.accuracy or 0.0 for agent in whole[name].seeds[1].agents)
+        for name in ("alone", "both")
+    )
+    assert one is not None
+    assert one.mean == pytest.approx(100 * (own - base) / base)
 
 
 def test_runs_of_other_seeds_and_variants_count_as_one(
@@ -242,23 +250,36 @@ def test_runs_of_other_seeds_and_variants_count_as_one(
         gathered([*paths, tmp_path / "other"])
 
 
-def test_a_fit_needs_a_base_and_two_costs() -> None:
-    def of(cost: float, gain: float | None, shares: str = "modules") -> dict[str, Any]:
+def test_a_fit_needs_a_base_and_two_costs(finished: RunDirectory) -> None:
+    summary = from_plain(ShareSummary, finished.read(finished.summary), finished.summary)
+    some = next(iter(summary.variants.values()))
+
+    def of(cost: float, gain: float | None, shares: str = "modules") -> VariantResult:
         found = None if gain is None else mean_and_error([gain])
-        return {"learner": "modular", "shares": [shares], "cost": cost, "gain": found}
+        return replace(some, learner="modular", shares=[shares], cost=cost, gain=found)
 
     e = 2.718281828459045
-    found = fits({"a": of(1, 2.0), "b": of(e, 5.0), "c": of(9, None), "d": of(3, 1.0, "data")})
-    assert len(found) == 1
-    assert found[0]["variants"] == ["a", "b"]
-    assert found[0]["slope"] == pytest.approx(3.0)
-    assert found[0]["intercept"] == pytest.approx(2.0)
-    assert found[0]["value_of_information"] == pytest.approx((2 + 5 / e) / 2)
+    (fit,) = fits({"a": of(1, 2.0), "b": of(e, 5.0), "c": of(9, None), "d": of(3, 1.0, "data")})
+    assert fit.variants == ["a", "b"]
+    assert fit.slope == pytest.approx(3.0)
+    assert fit.intercept == pytest.approx(2.0)
+    assert fit.value_of_information == pytest.approx((2 + 5 / e) / 2)
 
 
 def test_the_error_of_a_mean() -> None:
-    assert mean_and_error([1.0, 3.0]) == {"mean": 2.0, "standard_error": pytest.approx(1.0)}
-    assert mean_and_error([1.0]) == {"mean": 1.0, "standard_error": None}
+    assert mean_and_error([1.0, 3.0]) == SeedMean(2.0, pytest.approx(1.0))
+    assert mean_and_error([1.0]) == SeedMean(1.0, None)
+
+
+def test_a_summary_begins_with_the_most_accurate_variant(finished: RunDirectory) -> None:
+    content = finished.read(finished.summary)
+    assert list(content)[:3] == ["quality", "cost", "per_user"]
+    best = max(content["variants"].values(), key=lambda each: each["accuracy"]["mean"])
+    assert content["quality"]["mean"] == best["accuracy"]["mean"]
+    assert content["cost"]["floats"] == best["floats"]
+    assert content["per_user"] == [a["accuracy"] for s in best["seeds"] for a in s["agents"]]
+    summary = from_plain(ShareSummary, content, finished.summary)
+    assert to_plain(summary) == content
 
 
 def test_the_log_is_plain_json(finished: RunDirectory) -> None:

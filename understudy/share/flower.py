@@ -13,11 +13,12 @@ from understudy.actors.flower import apps
 from understudy.actors.flower.crew import FlowerCrew
 from understudy.actors.loop import run
 from understudy.errors import ConfigError
+from understudy.plain import to_plain
 from understudy.settings import resolve_settings
 from understudy.share.clock import moments_of
 from understudy.share.population import Agents, carriers_of
 from understudy.share.settings import ShareConfig
-from understudy.share.summary import seed_record
+from understudy.share.summary import population_result
 
 
 def settings_of(path: Path) -> ShareConfig:
@@ -56,5 +57,5 @@ def results(crew: FlowerCrew, config: ShareConfig) -> dict[str, Any]:
     rows = zip(config.seeds, reports, crew.logs(), carriers, strict=True)
     return {
         "settings": config.model_dump(mode="json"),
-        "seeds": [seed_record(*row) for row in rows],
+        "seeds": [to_plain(population_result(*row)) for row in rows],
     }

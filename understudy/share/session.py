@@ -18,13 +18,15 @@ from understudy.actors.loop import run as run_all
 from understudy.actors.saved import load_states, save_states
 from understudy.files import write_json
 from understudy.link.carrier import Carrier
+from understudy.plain import from_plain, to_plain
 from understudy.progress import task
 from understudy.run import RunDirectory
 from understudy.settings import check_complete, check_settings, check_unchanged
 from understudy.share.clock import moments_of
 from understudy.share.population import Agents, carriers_of
+from understudy.share.records import Examination, PopulationResult
 from understudy.share.settings import ShareConfig
-from understudy.share.summary import Record, seed_record, seen_mean, summarise
+from understudy.share.summary import population_result, seen_mean, summarise
 from understudy.share.variants import ShareRun, variants_of
 
 _PROGRESS, _STATES = "progress.json", "states.safetensors"
@@ -50,7 +52,7 @@ class Display(Protocol):
 class Progress:
     """How far a run is: what is finished, and where in the variant after that it stands."""
 
-    records: dict[str, list[Record]] = field(default_factory=dict)
+    records: dict[str, list[PopulationResult]] = field(default_factory=dict)
     moment: int = 0  # of the variant that is not finished
     points: int = 0  # examinations that are in the log, of that variant
     lines: int = 0  # in the log, of all
@@ -107,7 +109,7 @@ class _Session:
     def go(self, run: RunDirectory, checkpoint: Path | None = None) -> None:
         states = None
         if checkpoint is not None:
-            self.progress = Progress(**run.read(checkpoint / _PROGRESS))
+            self.progress = from_plain(Progress, run.read(checkpoint / _PROGRESS), checkpoint)
             if (checkpoint / _STATES).exists():
                 states = load_states(checkpoint / _STATES)
         self.begun = self.progress.done
@@ -118,7 +120,8 @@ class _Session:
                 self._variant(run, name, config, states)
                 states = None
         with run.writing():
-            run.write(run.summary, summarise(self.variants, self.progress.records))
+            summary = summarise(self.variants, self.progress.records)
+            run.write(run.summary, to_plain(summary))
 
     def _variant(
         self, run: RunDirectory, name: str, config: ShareConfig, states: Mapping[str, Any] | None
@@ -143,21 +146,19 @@ class _Session:
 
                 run_all(crew, carriers, moments, watch, first)
             records = [
-                seed_record(*each)
+                population_result(*each)
                 for each in zip(config.seeds, crew.reports(), crew.logs(), carriers, strict=True)
             ]
         progress = self.progress
         progress.records[name], progress.moment, progress.points = records, 0, 0
         self.save(run)
-        accuracies = [agent["accuracy"] for seed in records for agent in seed["agents"]]
-        self.display.finished(name, sum(accuracies) / len(accuracies))
+        found = [agent.accuracy for seed in records for agent in seed.agents]
+        known = [accuracy for accuracy in found if accuracy is not None]
+        self.display.finished(name, sum(known) / len(known) if known else math.nan)
 
     def save(self, run: RunDirectory, states: Mapping[str, Any] | None = None) -> None:
         def fill(folder: Path) -> None:
-            write_json(
-                folder / _PROGRESS,
-                {name: getattr(self.progress, name) for name in Progress.__slots__},
-            )
+            write_json(folder / _PROGRESS, to_plain(self.progress))
             if states is not None:
                 save_states(folder / _STATES, states)
 
@@ -222,19 +223,19 @@ class _Recorder:
         means = [[seen_mean(accuracy) for _, _, accuracy in row] for row in points]
         totals = [carrier.totals() for carrier in self.carriers]
         floats = [sum(total.floats.values()) for total in totals]
-        line = {
-            "step": progress.lines + 1,
-            "variant": self.name,
-            "task": task,
-            "epoch": epoch,
-            "accuracy": means,
-            "current": [[accuracy[task] for _, _, accuracy in row] for row in points],
-            "floats": floats,
-            "bytes": [sum(total.bytes.values()) for total in totals],
-        }
+        line = Examination(
+            step=progress.lines + 1,
+            variant=self.name,
+            task=task,
+            epoch=epoch,
+            accuracy=means,
+            current=[[accuracy[task] for _, _, accuracy in row] for row in points],
+            floats=floats,
+            bytes=[sum(total.bytes.values()) for total in totals],
+        )
         lap, self.lap = self.lap, time.monotonic()
         with self.run.writing():
-            self.run.append(line, {"step": line["step"], "step_time": self.lap - lap})
+            self.run.append(to_plain(line), {"step": line.step, "step_time": self.lap - lap})
         progress.points, progress.lines = number + 1, progress.lines + 1
         by_agent = [sum(each) / len(each) for each in zip(*means, strict=True)]
         self.session.display.round(

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
-from typing import Any
 
 import numpy as np
 
@@ -14,50 +13,58 @@ from understudy.link.carrier import Carrier
 from understudy.metrics import (
     gain_per_log_cost,
     mean_learning_speed,
+    quality_over_repeats,
     relative_gain,
     user_summary,
     value_of_information,
 )
 from understudy.share.agent import Point, Report
+from understudy.share.records import (
+    AgentResult,
+    EdgeTraffic,
+    Fit,
+    PopulationResult,
+    SeedMean,
+    ShareSummary,
+    Users,
+    VariantResult,
+    best_of,
+)
 from understudy.share.reveals import reveals
 from understudy.share.settings import ShareConfig
 from understudy.share.tick import INITIAL_TASKS
 from understudy.share.variants import base_among, crossing
+from understudy.types import Cost
 
-Record = dict[str, Any]
 
-
-def seed_record(
+def population_result(
     seed: int, reports: Sequence[Report], curves: Sequence[Sequence[Point]], carrier: Carrier
-) -> Record:
-    """One population in the end."""
+) -> PopulationResult:
+    """One population at the end."""
     events = Counter({"no edge": carrier.astray} if carrier.astray else {})
     for report in reports:
         events.update(report.events)
     under_way = carrier.under_way()
-    return {
-        "seed": seed,
-        "agents": [
-            {
-                "accuracy": _plain(float(np.nanmean(report.accuracy))),
-                "learning_speed": _plain(speed_of(curve)),
-                "tasks": [_plain(value) for value in report.accuracy],
-                "modules": report.modules,
-            }
-            for report, curve in zip(reports, curves, strict=True)
-        ],
-        "edges": [
-            {
-                "from": sender,
-                "to": receiver,
-                "floats": dict(traffic.floats),
-                "bytes": dict(traffic.bytes),
-                "fates": dict(traffic.fates + Counter({"under way": under_way[sender, receiver]})),
-            }
-            for (sender, receiver), traffic in carrier.traffic.items()
-        ],
-        "events": dict(events),
-    }
+    agents = [
+        AgentResult(
+            accuracy=_finite(float(np.nanmean(report.accuracy))),
+            learning_speed=_finite(speed_of(curve)),
+            tasks=[_finite(value) for value in report.accuracy],
+            modules=report.modules,
+        )
+        for report, curve in zip(reports, curves, strict=True)
+    ]
+    edges = [
+        EdgeTraffic(
+            sender,
+            receiver,
+            floats=dict(traffic.floats),
+            bytes=dict(traffic.bytes),
+            fates=dict(traffic.fates + Counter({"under way": under_way[sender, receiver]})),
+        )
+        for (sender, receiver), traffic in carrier.traffic.items()
+    ]
+    return PopulationResult(seed, agents, edges, dict(events))
 
 
 def speed_of(curve: Sequence[Point]) -> float:
@@ -79,92 +86,100 @@ def seen_mean(accuracy: Sequence[float]) -> float:
 
 
 def summarise(
-    variants: Mapping[str, ShareConfig], records: Mapping[str, Sequence[Record]]
-) -> Record:
-    """summary.json. records: of every variant, one for each seed."""
+    variants: Mapping[str, ShareConfig], populations: Mapping[str, Sequence[PopulationResult]]
+) -> ShareSummary:
+    """populations: of every variant, one for each seed."""
+    bases = {name: base_among(dict(variants), name) for name in variants}
     found = {
-        name: _variant(config, records[name], base_among(dict(variants), name))
-        for name, config in variants.items()
+        name: _variant(config, populations[name], base, populations[base] if base else ())
+        for (name, config), base in zip(variants.items(), bases.values(), strict=True)
     }
-    for each in found.values():
-        base_seeds = found[each["base"]]["seeds"] if each["base"] else []
-        alone = {seed["seed"]: seed for seed in base_seeds}
-        pairs = [(own, alone[own["seed"]]) for own in each["seeds"] if own["seed"] in alone]
-        gains = [relative_gain([_accuracy(own)], [_accuracy(base)]) for own, base in pairs]
-        each["gain"] = mean_and_error(gains) if gains and all(map(math.isfinite, gains)) else None
-    return {"variants": found, "fits": fits(found)}
+    best = found[best_of(found)]
+    return ShareSummary(
+        quality=quality_over_repeats([_accuracy(seed) for seed in best.seeds]),
+        cost=Cost(floats=round(best.floats or 0), bytes=round(best.bytes or 0)),
+        per_user=[agent.accuracy for seed in best.seeds for agent in seed.agents],
+        variants=found,
+        fits=fits(found),
+    )
 
 
-def _variant(config: ShareConfig, seeds: Sequence[Record], base: str | None) -> Record:
-    agents = [agent for seed in seeds for agent in seed["agents"]]
-    accuracy = [agent["accuracy"] for agent in agents]
-    examined = [config.tasks * config.classes_per_task * config.validation_per_class] * len(agents)
-    floats, bytes_ = ([_total(seed, key) for seed in seeds] for key in ("floats", "bytes"))
-    edges = np.mean([len(seed["edges"]) for seed in seeds])
-    return {
-        "learner": config.learner,
-        "shares": crossing(config),
-        "base": base,
-        "accuracy": mean_and_error([_accuracy(seed) for seed in seeds]),
-        "learning_speed": mean_and_error([_mean(seed, "learning_speed") for seed in seeds]),
-        "gain": None,
-        "floats": float(np.mean(floats)),
-        "bytes": float(np.mean(bytes_)),
-        "cost": float(np.mean(floats) / (edges * config.tasks_sharing)) if edges else 0.0,
-        "users": {
-            "weighted": user_summary(accuracy, examined),
-            "unweighted": user_summary(accuracy, examined, weights="none"),
-        },
-        "reveals": reveals(config),
-        "seeds": list(seeds),
-    }
+def _variant(
+    config: ShareConfig,
+    seeds: Sequence[PopulationResult],
+    base: str | None,
+    alone: Sequence[PopulationResult],
+) -> VariantResult:
+    """alone: the populations of the base."""
+    accuracy = np.array([agent.accuracy for seed in seeds for agent in seed.agents], dtype=float)
+    examined = [config.tasks * config.classes_per_task * config.validation_per_class]
+    examined *= len(accuracy)
+    floats = float(np.mean([_total(edge.floats for edge in seed.edges) for seed in seeds]))
+    bytes_ = float(np.mean([_total(edge.bytes for edge in seed.edges) for seed in seeds]))
+    edges = np.mean([len(seed.edges) for seed in seeds])
+    return VariantResult(
+        learner=config.learner,
+        shares=crossing(config),
+        base=base,
+        accuracy=mean_and_error([_accuracy(seed) for seed in seeds]),
+        learning_speed=mean_and_error([_learning_speed(seed) for seed in seeds]),
+        gain=_gain(seeds, alone),
+        floats=floats,
+        bytes=bytes_,
+        cost=float(floats / (edges * config.tasks_sharing)) if edges else 0.0,
+        users=Users(
+            weighted=user_summary(accuracy, examined),
+            unweighted=user_summary(accuracy, examined, weights="none"),
+        ),
+        reveals=reveals(config),
+        seeds=list(seeds),
+    )
 
 
-def fits(variants: Mapping[str, Record]) -> list[Record]:
+def _gain(seeds: Sequence[PopulationResult], alone: Sequence[PopulationResult]) -> SeedMean | None:
+    """Over the base with the same seed."""
+    base = {seed.seed: seed for seed in alone}
+    pairs = [(own, base[own.seed]) for own in seeds if own.seed in base]
+    gains = [relative_gain([_accuracy(own)], [_accuracy(other)]) for own, other in pairs]
+    return mean_and_error(gains) if gains and all(map(math.isfinite, gains)) else None
+
+
+def fits(variants: Mapping[str, VariantResult]) -> list[Fit]:
     """Gain on ln(cost), of the variants with one learner that share the same kinds of things."""
-    groups: dict[tuple[str, str], list[str]] = {}
+    groups: dict[tuple[str, str], dict[str, tuple[float, float]]] = {}
     for name, each in variants.items():
-        if each["gain"] is not None and each["cost"] > 0:
-            groups.setdefault((each["learner"], "+".join(each["shares"])), []).append(name)
+        if each.gain is not None and each.gain.mean is not None and each.cost:
+            group = groups.setdefault((each.learner, "+".join(each.shares)), {})
+            group[name] = (each.cost, each.gain.mean)
     found = []
-    for (learner, shares), names in groups.items():
-        costs = [variants[name]["cost"] for name in names]
-        gains = [variants[name]["gain"]["mean"] for name in names]
+    for (learner, shares), points in groups.items():
+        costs, gains = zip(*points.values(), strict=True)
         if len(set(costs)) < 2:
             continue
-        slope, intercept = gain_per_log_cost(costs, gains)
-        found.append(
-            {
-                "learner": learner,
-                "shares": shares,
-                "variants": names,
-                "slope": slope,
-                "intercept": intercept,
-                "value_of_information": value_of_information(costs, gains),
-            }
-        )
+        line = gain_per_log_cost(costs, gains)
+        found.append(Fit(learner, shares, list(points), *line, value_of_information(costs, gains)))
     return found
 
 
-def mean_and_error(values: Sequence[float]) -> Record:
+def mean_and_error(values: Sequence[float]) -> SeedMean:
     """Mean and standard error over seeds; of one seed there is no error."""
     spread = None
     if len(values) > 1:
         spread = float(np.std(values, ddof=1) / math.sqrt(len(values)))
-    return {"mean": float(np.mean(values)), "standard_error": spread}
+    return SeedMean(_finite(float(np.mean(values))), spread)
 
 
-def _accuracy(seed: Record) -> float:
-    return _mean(seed, "accuracy")
+def _accuracy(seed: PopulationResult) -> float:
+    return float(np.mean(np.array([agent.accuracy for agent in seed.agents], dtype=float)))
 
 
-def _mean(seed: Record, key: str) -> float:
-    return float(np.mean([agent[key] for agent in seed["agents"]]))
+def _learning_speed(seed: PopulationResult) -> float:
+    return float(np.mean(np.array([agent.learning_speed for agent in seed.agents], dtype=float)))
 
 
-def _total(seed: Record, key: str) -> int:
-    return sum(sum(edge[key].values()) for edge in seed["edges"])
+def _total(kinds: Iterable[Mapping[str, int]]) -> int:
+    return sum(sum(each.values()) for each in kinds)
 
 
-def _plain(value: float) -> float | None:
+def _finite(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None

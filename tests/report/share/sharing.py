@@ -59,7 +59,12 @@ def written_share_run(
         )
         _write_lines(run, each[0], variants[each[0]], rng)
     lines = _fits(variants) if fits else []
-    run.write(run.summary, {"variants": variants, "fits": lines})
+    head = {
+        "quality": {"mean": 0.9, "low": 0.8, "high": 1.0},
+        "cost": {"floats": 7},
+        "per_user": [],
+    }
+    run.write(run.summary, head | {"variants": variants, "fits": lines})
     return run
 
 
@@ -161,7 +166,7 @@ def _write_lines(run: RunDirectory, name: str, variant: Record, rng: random.Rand
             ]
             line = {"step": task * 100 + epoch, "variant": name, "task": task, "epoch": epoch}
             line |= {"accuracy": accuracy, "current": current}
-            sent = [variant["floats"] * (task + epoch / 100) / tasks for _ in seeds]
+            sent = [round(variant["floats"] * (task + epoch / 100) / tasks) for _ in seeds]
             run.append(line | {"floats": sent, "bytes": [4 * each for each in sent]}, {})
 
 

@@ -24,8 +24,9 @@ from tests.report.share.sharing import THREE, written_share_run
 from understudy.errors import RunError
 from understudy.report import write
 from understudy.report.parts.numbers import number, size
-from understudy.report.share.records import Examination, curves_of
+from understudy.report.share.records import curves_of
 from understudy.run import RunDirectory
+from understudy.share.records import Examination
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +187,7 @@ def test_every_variant_that_shares_has_its_picture(whole: RunDirectory) -> None:
 
 def test_curves_are_means_over_seeds_and_over_later_tasks() -> None:
     lines = [
-        Examination("a", task, epoch, [[up, 0.5], [up, None]])
+        Examination(0, "a", task, epoch, [[up, 0.5], [up, None]], [], [], [])
         for task in range(6)
         for epoch, up in ((0, task / 10), (4, 0.8))
     ]

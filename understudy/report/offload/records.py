@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from understudy.report.parts.reading import read
+from understudy.plain import from_plain
 from understudy.run import RunDirectory
 
 Number = float | None  # null where it was not measured, or means nothing
@@ -124,13 +124,13 @@ def errors_of(log: Path) -> Counter[str]:
 
 
 def read_summary(run: RunDirectory) -> Summary:
-    return read(Summary, run.read(run.summary), run.summary)
+    return from_plain(Summary, run.read(run.summary), run.summary)
 
 
 def read_matrix(run: RunDirectory) -> list[Row]:
-    return read(list[Row], run.read(run.matrix), run.matrix)
+    return from_plain(list[Row], run.read(run.matrix), run.matrix)
 
 
 def read_run(run: RunDirectory) -> FinishedRun:
-    steps = read(list[Step], run.metric_lines(), run.metrics)
+    steps = from_plain(list[Step], run.metric_lines(), run.metrics)
     return FinishedRun(run.settings(), read_summary(run), read_matrix(run), steps)

@@ -33,7 +33,8 @@ class ShareReport:
 
     def headline(self) -> Headline:
         """Of the most accurate variant."""
-        from understudy.report.share.records import best_of, read_summary
+        from understudy.report.share.records import read_summary
+        from understudy.share.records import best_of
 
         variants, settings = read_summary(self.run).variants, self.run.settings()
         name = best_of(variants)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from understudy.report.parts import graph
 from understudy.report.parts.numbers import count, number, size
-from understudy.report.share.records import Population, Sent, Variant, agents_of
+from understudy.report.share.records import agents_of
+from understudy.share.records import EdgeTraffic, PopulationResult, VariantResult
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Captioned:
     graph: graph.Graph
 
 
-def graphs(variants: Mapping[str, Variant]) -> list[Captioned]:
+def graphs(variants: Mapping[str, VariantResult]) -> list[Captioned]:
     """Of the variants that share anything and have edges."""
     scale = accuracy_range(variants)
     drawn = [(name, each) for name, each in variants.items() if is_drawn(each)]
@@ -28,7 +29,7 @@ def graphs(variants: Mapping[str, Variant]) -> list[Captioned]:
     ]
 
 
-def legend(variants: Mapping[str, Variant]) -> str:
+def legend(variants: Mapping[str, VariantResult]) -> str:
     drawn = [variant for variant in variants.values() if is_drawn(variant)]
     few = all(len(each.seeds[0].agents) <= graph.FEW for each in drawn)
     sides = "arrows point at the receiver" if few else "each line bends to its sender's right"
@@ -40,12 +41,12 @@ def legend(variants: Mapping[str, Variant]) -> str:
     )
 
 
-def is_drawn(variant: Variant) -> bool:
+def is_drawn(variant: VariantResult) -> bool:
     return bool(variant.shares and variant.seeds[0].edges)
 
 
 def picture(
-    seed: Population, scale: tuple[float, float] = (0.0, 1.0), name: str = "graph"
+    seed: PopulationResult, scale: tuple[float, float] = (0.0, 1.0), name: str = "graph"
 ) -> graph.Graph:
     """One population. scale: the accuracies of the palest and the darkest agent."""
     nodes = [
@@ -61,7 +62,7 @@ def picture(
     return graph.graph(name, label, nodes, edges)
 
 
-def accuracy_range(variants: Mapping[str, Variant]) -> tuple[float, float]:
+def accuracy_range(variants: Mapping[str, VariantResult]) -> tuple[float, float]:
     known = [
         float(accuracy)
         for variant in variants.values()
@@ -71,7 +72,9 @@ def accuracy_range(variants: Mapping[str, Variant]) -> tuple[float, float]:
     return (min(known), max(known)) if known else (0.0, 1.0)
 
 
-def _captioned(name: str, seed: Population, scale: tuple[float, float], own: str) -> Captioned:
+def _captioned(
+    name: str, seed: PopulationResult, scale: tuple[float, float], own: str
+) -> Captioned:
     loads = [_bytes(edge) for edge in seed.edges]
     used = sum(load > 0 for load in loads)
     note = f"{size(sum(loads))} over {used:,} of {len(loads):,} edges; at most "
@@ -86,11 +89,11 @@ def _depth(accuracy: float | None, scale: tuple[float, float]) -> float:
     return (accuracy - low) / (high - low)
 
 
-def _described(edge: Sent) -> str:
+def _described(edge: EdgeTraffic) -> str:
     kinds = "; ".join(f"{kind} {count(sent)} floats" for kind, sent in edge.floats.items() if sent)
     what = f"{size(_bytes(edge))} ({kinds})" if kinds else size(_bytes(edge))
     return f"{edge.sender} → {edge.receiver}: {what}"
 
 
-def _bytes(edge: Sent) -> float:
+def _bytes(edge: EdgeTraffic) -> float:
     return float(sum(edge.bytes.values()))

@@ -13,11 +13,8 @@ from understudy.report.parts.tables import Table
 from understudy.report.share import plots, tables
 from understudy.report.share.graph import graphs, legend
 from understudy.report.share.records import (
-    Agent,
     SharedRun,
-    Variant,
     base_of,
-    best_of,
     curves_of,
     error_of,
     events_of,
@@ -27,8 +24,9 @@ from understudy.report.share.records import (
     read_run,
 )
 from understudy.run import RunDirectory
+from understudy.share.records import AgentResult, VariantResult, best_of
 
-Variants = Mapping[str, Variant]
+Variants = Mapping[str, VariantResult]
 
 FATES = {
     "arrives": "it was received whole, or what was left of it after trimming",
@@ -165,7 +163,7 @@ def _counts_or_none(counts: tables.Counts, by: list[str] | None = None) -> Table
     return tables.count_table(counts, columns) if counts else None
 
 
-def _agents(variants: Variants) -> list[Agent]:
+def _agents(variants: Variants) -> list[AgentResult]:
     return [agent for each in variants.values() for seed in each.seeds for agent in seed.agents]
 
 

@@ -27,21 +27,19 @@ from understudy.report.parts.svg import (
 )
 from understudy.report.share.records import (
     Curve,
-    Fit,
     Mark,
-    Number,
-    Variant,
     agents_of,
     base_of,
     by_accuracy,
     error_of,
     mean_of,
 )
+from understudy.share.records import Fit, Number, VariantResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Variants = Mapping[str, Variant]
+Variants = Mapping[str, VariantResult]
 Marks = Mapping[str, Mark]
 
 _LONGEST = 32  # letters of a variant's name beside a plot
@@ -145,7 +143,7 @@ def agent_panels(variants: Variants, curves: Mapping[str, Curve], best: str) -> 
         axes.set_title(f"agent {agent}", fontsize=10)
         axes.locator_params(axis="x", integer=True)
 
-    title = f"Agent by agent: {short(best, 40)} (blue)"
+    title = f"AgentResult by agent: {short(best, 40)} (blue)"
     title += f", {short(base or '', 40)} (orange)" if alone is not None else ""
     title += f"; the first {_MOST_PANELS} of {total}" if total > _MOST_PANELS else ""
     per_row = 4 if total <= 8 else 5
@@ -197,7 +195,7 @@ def fit_plot(variants: Variants, fits: Sequence[Fit], marks: Marks) -> str:
         return svg(figure, "fit", title)
 
 
-def _cost_point(axes: Axes, name: str, variant: Variant, unit: str, mark: Mark) -> None:
+def _cost_point(axes: Axes, name: str, variant: VariantResult, unit: str, mark: Mark) -> None:
     accuracy, sent = mean_of(variant.accuracy), _sent(variant, unit)
     # The space: a legend leaves out what begins with an underscore.
     look: Style = {"color": mark.colour, "label": f" {short(name, _LONGEST)}"}
@@ -209,11 +207,13 @@ def _cost_point(axes: Axes, name: str, variant: Variant, unit: str, mark: Mark) 
     axes.plot(sent, accuracy, mark.point, linestyle="none", ms=8, mec="white", zorder=4, **look)
 
 
-def _sent(variant: Variant, unit: str) -> Number:
+def _sent(variant: VariantResult, unit: str) -> Number:
     return variant.floats if unit == "floats" else variant.bytes
 
 
-def _error_bar(axes: Axes, x: float, y: float, variant: Variant, mark: Mark, along: str) -> None:
+def _error_bar(
+    axes: Axes, x: float, y: float, variant: VariantResult, mark: Mark, along: str
+) -> None:
     error = error_of(variant.accuracy)
     if math.isfinite(error):
         errors: Style = {f"{along}err": error}

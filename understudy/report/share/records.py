@@ -1,115 +1,29 @@
-"""What a run of agents that share left in its files, read for the page and the terminal."""
+"""The files of a run of agents that share, read for the page and the terminal."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from pydantic import Field
 
 from understudy.metrics.measured import FloatArray
+from understudy.plain import from_plain
 from understudy.report.parts.numbers import mean_along, measured
-from understudy.report.parts.reading import read
 from understudy.report.parts.svg import TASKS
 from understudy.run import RunDirectory
+from understudy.share.records import (
+    EdgeTraffic,
+    Examination,
+    Number,
+    SeedMean,
+    ShareSummary,
+    VariantResult,
+)
 from understudy.share.tick import INITIAL_TASKS
-
-Number = float | None  # null where it was not measured
-
-
-@dataclass(frozen=True)
-class Figure:
-    """Over the seeds."""
-
-    mean: Number
-    standard_error: Number
-
-
-@dataclass(frozen=True)
-class Agent:
-    accuracy: Number
-    learning_speed: Number = None
-    tasks: list[Number] = field(default_factory=list)
-    modules: int | None = None
-
-
-@dataclass(frozen=True)
-class Sent:
-    """What crossed one direction of a link, by kind of message, and what became of it."""
-
-    sender: Annotated[int, Field(alias="from")]
-    receiver: Annotated[int, Field(alias="to")]
-    floats: dict[str, float]
-    bytes: dict[str, float]
-    fates: dict[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Population:
-    agents: list[Agent]
-    edges: list[Sent]
-    seed: int | None = None
-    events: dict[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Users:
-    weighted: dict[str, Number]
-    unweighted: dict[str, Number]
-
-
-@dataclass(frozen=True)
-class Variant:
-    """The figures of one setting; floats, bytes: of a population, mean over the seeds."""
-
-    learner: str
-    shares: list[str]
-    base: str | None  # the variant of the same learner that shares nothing
-    accuracy: Figure
-    learning_speed: Figure
-    gain: Figure | None
-    floats: Number
-    bytes: Number
-    cost: Number  # floats per edge and task
-    users: Users
-    reveals: list[str]
-    seeds: list[Population]
-
-
-@dataclass(frozen=True)
-class Fit:
-    """A line of gain on ln(cost) through the variants that share the same."""
-
-    learner: str
-    shares: str
-    variants: list[str]
-    slope: Number
-    intercept: Number
-    value_of_information: Number
-
-    @property
-    def name(self) -> str:
-        return f"{self.learner}, {self.shares}"
-
-
-@dataclass(frozen=True)
-class Summary:
-    variants: dict[str, Variant]
-    fits: list[Fit]
-
-
-@dataclass(frozen=True)
-class Examination:
-    """A line of metrics.jsonl: accuracies of every seed's agents."""
-
-    variant: str
-    task: int
-    epoch: int
-    accuracy: list[list[Number]]
 
 
 @dataclass(frozen=True)
@@ -117,16 +31,16 @@ class SharedRun:
     """All that a page shows."""
 
     settings: Mapping[str, Any]
-    summary: Summary
+    summary: ShareSummary
     examinations: list[Examination]
 
 
-def read_summary(run: RunDirectory) -> Summary:
-    return read(Summary, run.read(run.summary), run.summary)
+def read_summary(run: RunDirectory) -> ShareSummary:
+    return from_plain(ShareSummary, run.read(run.summary), run.summary)
 
 
 def read_run(run: RunDirectory) -> SharedRun:
-    lines = read(list[Examination], run.metric_lines(), run.metrics)
+    lines = from_plain(list[Examination], run.metric_lines(), run.metrics)
     return SharedRun(run.settings(), read_summary(run), lines)
 
 
@@ -175,7 +89,7 @@ def curves_of(lines: Iterable[Examination]) -> dict[str, Curve]:
     }
 
 
-def marks_of(variants: Mapping[str, Variant]) -> dict[str, Mark]:
+def marks_of(variants: Mapping[str, VariantResult]) -> dict[str, Mark]:
     """A colour each within its learner; a learner has its own points and lines."""
     used: Counter[str] = Counter()
     marks = {}
@@ -188,12 +102,12 @@ def marks_of(variants: Mapping[str, Variant]) -> dict[str, Mark]:
     return marks
 
 
-def mean_of(figure: Figure | None) -> float:
+def mean_of(figure: SeedMean | None) -> float:
     """NaN where there is none."""
     return _finite(figure.mean if figure else None)
 
 
-def error_of(figure: Figure | None) -> float:
+def error_of(figure: SeedMean | None) -> float:
     return _finite(figure.standard_error if figure else None)
 
 
@@ -201,30 +115,23 @@ def _finite(value: Number) -> float:
     return math.nan if value is None or not math.isfinite(value) else value
 
 
-def best_of(variants: Mapping[str, Variant]) -> str:
-    """The name of the most accurate; the first of several, or of all where none has a figure."""
-    accuracies = {name: mean_of(each.accuracy) for name, each in variants.items()}
-    known = [name for name, accuracy in accuracies.items() if math.isfinite(accuracy)]
-    return max(known or accuracies, key=lambda name: accuracies[name] if known else 0.0)
-
-
-def by_accuracy(variants: Mapping[str, Variant]) -> list[str]:
+def by_accuracy(variants: Mapping[str, VariantResult]) -> list[str]:
     """The most accurate first; those without a figure last."""
     return sorted(variants, key=lambda name: _downward(mean_of(variants[name].accuracy)))
 
 
-def base_of(variants: Mapping[str, Variant], name: str) -> str | None:
+def base_of(variants: Mapping[str, VariantResult], name: str) -> str | None:
     """The variant of the same learner that shares nothing, where it is another one."""
     base = variants[name].base
     return base if base != name and base in variants else None
 
 
-def agents_of(variant: Variant) -> FloatArray:
+def agents_of(variant: VariantResult) -> FloatArray:
     """(seeds, agents): final accuracies."""
     return measured([[agent.accuracy for agent in seed.agents] for seed in variant.seeds])
 
 
-def bytes_by_kind(variant: Variant) -> dict[str, float]:
+def bytes_by_kind(variant: VariantResult) -> dict[str, float]:
     """By the kind of message, of a population on average over the seeds."""
     total: dict[str, float] = {}
     for edge in _edges(variant):
@@ -233,7 +140,7 @@ def bytes_by_kind(variant: Variant) -> dict[str, float]:
     return total
 
 
-def fates_of(variant: Variant) -> Counter[str]:
+def fates_of(variant: VariantResult) -> Counter[str]:
     """What became of the messages of all seeds."""
     total: Counter[str] = Counter()
     for edge in _edges(variant):
@@ -241,7 +148,7 @@ def fates_of(variant: Variant) -> Counter[str]:
     return total
 
 
-def events_of(variant: Variant) -> Counter[str]:
+def events_of(variant: VariantResult) -> Counter[str]:
     """What agents could not use, over all seeds."""
     total: Counter[str] = Counter()
     for seed in variant.seeds:
@@ -249,14 +156,14 @@ def events_of(variant: Variant) -> Counter[str]:
     return total
 
 
-def words_of(variant: Variant) -> str:
+def words_of(variant: VariantResult) -> str:
     """'modular, sends data and modules'."""
     shares = variant.shares
     sends = " and ".join(filter(None, (", ".join(shares[:-1]), shares[-1]))) if shares else ""
     return f"{variant.learner}, " + (f"sends {sends}" if shares else "shares nothing")
 
 
-def _edges(variant: Variant) -> Iterator[Sent]:
+def _edges(variant: VariantResult) -> Iterator[EdgeTraffic]:
     return (edge for seed in variant.seeds for edge in seed.edges)
 
 

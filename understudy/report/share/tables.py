@@ -7,18 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from understudy.report.parts.numbers import count, mean_along, number, size, small
 from understudy.report.parts.tables import Cell, Table
-from understudy.report.share.records import (
-    Figure,
-    Fit,
-    Variant,
-    agents_of,
-    bytes_by_kind,
-    error_of,
-    mean_of,
-    words_of,
-)
+from understudy.report.share.records import agents_of, bytes_by_kind, error_of, mean_of, words_of
+from understudy.share.records import Fit, SeedMean, VariantResult
 
-Variants = Mapping[str, Variant]
+Variants = Mapping[str, VariantResult]
 Counts = Mapping[str, Mapping[str, int]]
 
 
@@ -92,7 +84,7 @@ def user_table(variants: Variants) -> Table:
     return Table(heads, rows)
 
 
-def agent_table(variant: Variant) -> Table:
+def agent_table(variant: VariantResult) -> Table:
     """Each agent: its accuracy over all seeds, its tasks in the first."""
     accuracy = mean_along(agents_of(variant), axis=0)
     first = variant.seeds[0].agents
@@ -113,7 +105,7 @@ def count_table(counts: Counts, columns: Sequence[str]) -> Table:
     return Table(("variant", *columns), rows)
 
 
-def _with_error(figure: Figure | None, top: float, digits: int = 3, sign: str = "") -> Cell:
+def _with_error(figure: SeedMean | None, top: float, digits: int = 3, sign: str = "") -> Cell:
     found, error = mean_of(figure), error_of(figure)
     note = f"± {number(error, digits)}" if math.isfinite(error) else ""
     return Cell(number(found, digits, sign), note, best=found == top)

@@ -1,0 +1,31 @@
+"""Dataclasses as plain values, such as JSON holds, and back."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from understudy.errors import RunError
+
+Record = TypeVar("Record")
+
+
+def to_plain(record: Any) -> Any:
+    """Dictionaries, lists, numbers and text, under the names that the files have."""
+    return TypeAdapter(type(record)).dump_python(record, by_alias=True, mode="json")
+
+
+def from_plain(kind: type[Record], content: Any, file: object) -> Record:
+    """What `to_plain` gave. Keys that the dataclass does not have are left out.
+
+    file: where the content is from, for the refusal of what has another form.
+    """
+    try:
+        return TypeAdapter(kind).validate_python(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise RunError(
+            f"{file}: cannot be read ({where}: {first['msg']}); finish the run with --resume"
+        ) from error
