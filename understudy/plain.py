@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -12,8 +13,11 @@ Record = TypeVar("Record")
 
 
 def to_plain(record: Any) -> Any:
-    """Dictionaries, lists, numbers and text, under the names that the files have."""
-    return TypeAdapter(type(record)).dump_python(record, by_alias=True, mode="json")
+    """Dictionaries, lists, numbers and text, under the names that the files have.
+
+    A number that is not finite becomes None: JSON has none.
+    """
+    return _finite(TypeAdapter(type(record)).dump_python(record, by_alias=True, mode="json"))
 
 
 def from_plain(kind: type[Record], content: Any, file: object) -> Record:
@@ -29,3 +33,11 @@ def from_plain(kind: type[Record], content: Any, file: object) -> Record:
         raise RunError(
             f"{file}: cannot be read ({where}: {first['msg']}); finish the run with --resume"
         ) from error
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -21,8 +21,8 @@ def evaluate(
     from understudy.report.offload.tables import exam_table
 
     with open_model(open_trained(run), router) as model:
-        cells = [result.to_json() for result in model.examine(queries)]
+        results = model.examine(queries)
     if as_json:
-        print_json(cells)
+        print_json([result.to_json() for result in results])
         return
-    print_table(exam_table(cells))
+    print_table(exam_table(results))

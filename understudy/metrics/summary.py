@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy.typing as npt
 
@@ -32,9 +31,6 @@ class SummaryHead:
     quality: Quality
     cost: Cost
     per_user: tuple[float | None, ...]  # each user's accuracy, in the loop's order
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self) | {"per_user": list(self.per_user)}
 
 
 def quality_over_questions(mean: float, questions: int) -> Quality:

@@ -1,16 +1,15 @@
-"""What a run leaves: cells and rows of its matrix, its summary, an answer. Nothing heavy here."""
+"""What a run leaves: cells and rows of its matrix, its summary, an answer."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
-if TYPE_CHECKING:
-    from understudy.metrics import SummaryHead
+from understudy.metrics import SummaryHead
+from understudy.plain import from_plain, to_plain
 
-Figures = Mapping[str, float]  # of metrics, by their names; NaN where one is not defined
+Figures = Mapping[str, float | None]  # of metrics, by their names; NaN or None: not defined
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +35,6 @@ class Cell:
     cloud_answers: int  # how many of them have an answer of the cloud
     router_tokens: int  # that the local model computed before the router could decide
 
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> Cell:
-        return cls(**{**record, "curve": tuple(record["curve"])})
-
 
 @dataclass(frozen=True, slots=True)
 class MatrixRow:
@@ -52,15 +47,12 @@ class MatrixRow:
     distinct_questions: int  # of all tasks' test questions
 
     def to_json(self) -> dict[str, Any]:
-        record = asdict(self)
-        for cell in record["tasks"]:
-            cell["curve"] = list(cell["curve"])
-        return record | {"tasks": list(record["tasks"])}
+        record: dict[str, Any] = to_plain(self)
+        return record
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> MatrixRow:
-        tasks = tuple(Cell.from_json(cell) for cell in record["tasks"])
-        return cls(**{**record, "tasks": tasks})
+        return from_plain(cls, record, "the matrix")
 
 
 def examination_name(after_phase: int) -> str:
@@ -78,8 +70,9 @@ class TaskResult:
     cell: Cell
 
     def to_json(self) -> dict[str, Any]:
-        cell = asdict(self.cell) | {"curve": list(self.cell.curve)}
-        return {"task": self.task, "budget": self.budget, "queries": self.queries} | cell
+        record: dict[str, Any] = to_plain(self)
+        cell: dict[str, Any] = record.pop("cell")
+        return record | cell
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +110,9 @@ class Bill:
 
 
 @dataclass(frozen=True, slots=True)
-class RunSummary:
+class RunSummary(SummaryHead):
     """summary.json. What is undefined, such as the forgetting of one phase, is null there."""
 
-    head: SummaryHead
     local: Figures
     system: Figures
     calibrated_system: Figures
@@ -131,10 +123,8 @@ class RunSummary:
     evaluation_spend: Bill
 
     def to_json(self) -> dict[str, Any]:
-        record = asdict(self)
-        del record["head"]
-        finite: dict[str, Any] = _without_nan(self.head.to_json() | record)
-        return finite
+        record: dict[str, Any] = to_plain(self)
+        return record
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,12 +140,3 @@ class Answer:
     cloud_tokens: int
     seconds: float
     why: str
-
-
-def _without_nan(value: Any) -> Any:
-    """The same structure as JSON has it: lists, and null for NaN."""
-    if isinstance(value, Mapping):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value

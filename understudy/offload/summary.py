@@ -9,7 +9,6 @@ import numpy as np
 
 from understudy.link import Spend
 from understudy.metrics import (
-    SummaryHead,
     ask_rate_summary,
     continual_summary,
     quality_over_questions,
@@ -36,13 +35,18 @@ def summarise(
 ) -> RunSummary:
     """Continual metrics of both accuracies, asking per phase, and the bills.
 
-    The matrix has a row before training and one after each phase.
+    The matrix has a row before training and one after each phase. The head's quality is the
+    system's accuracy at the end, mean over tasks; a user is a task of the stream.
     """
     correlations = [line["cloud/ask_level_correlation"] for line in lines]
     known = [value for value in correlations if value is not None]
     phases = sorted({line["phase"] for line in lines})
+    end = matrix[-1]
+    scores = tuple(cell.system for cell in end.tasks)
     return RunSummary(
-        head=head_of(matrix[-1], training),
+        quality=quality_over_questions(float(np.mean(scores)), end.distinct_questions),
+        cost=_cost(training),
+        per_user=scores,
         local=_continual(matrix, "local"),
         system=_continual(matrix, "system"),
         calibrated_system=_continual(matrix, "calibrated_system"),
@@ -52,20 +56,6 @@ def summarise(
         spend=_bill(training),
         evaluation_spend=_bill(examinations),
     )
-
-
-def head_of(last: MatrixRow, spend: Spend) -> SummaryHead:
-    """System accuracy at the end, mean over tasks. A user is a task of the stream."""
-    scores = tuple(cell.system for cell in last.tasks)
-    cost = Cost(
-        calls=spend.calls,
-        prompt_tokens=spend.prompt_tokens,
-        completion_tokens=spend.completion_tokens,
-        dollars=spend.dollars,
-        seconds=spend.seconds,
-    )
-    quality = quality_over_questions(float(np.mean(scores)), last.distinct_questions)
-    return SummaryHead(quality, cost, scores)
 
 
 def _continual(matrix: Sequence[MatrixRow], which: str) -> Figures:
@@ -93,6 +83,16 @@ def _phase_summary(lines: Sequence[Line], matrix: Sequence[MatrixRow], phase: in
             cloud=cell.cloud,
         ),
         training_system_accuracy=float(np.mean([line["system_accuracy"] for line in own])),
+    )
+
+
+def _cost(spend: Spend) -> Cost:
+    return Cost(
+        calls=spend.calls,
+        prompt_tokens=spend.prompt_tokens,
+        completion_tokens=spend.completion_tokens,
+        dollars=spend.dollars,
+        seconds=spend.seconds,
     )
 
 

@@ -15,6 +15,7 @@ from understudy.registry import Registry
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from understudy.metrics import SummaryHead
     from understudy.run import RunDirectory
 
 REPORTS = Registry(
@@ -38,7 +39,10 @@ class Report(Protocol):
         """The main figures, for a terminal."""
 
     def headline(self) -> Headline:
-        """What to know first, by name: a column of `understudy compare`."""
+        """What to know first, by name: a column of `understudy compare`.
+
+        `head_of` gives what every loop's summary begins with.
+        """
 
 
 def report_of(run: RunDirectory) -> Report:
@@ -61,6 +65,22 @@ def write(run: RunDirectory) -> None:
 
 def tables(run: RunDirectory) -> Sequence[Table]:
     return report_of(run).tables()
+
+
+def head_of(summary: SummaryHead) -> Headline:
+    """Quality with its 95 % interval, the worst user, and what crossed the link in training."""
+    quality, cost = summary.quality, summary.cost
+    return {
+        "quality": quality.mean,
+        "quality, low": quality.low,
+        "quality, high": quality.high,
+        "worst user": min((each for each in summary.per_user if each is not None), default=None),
+        "calls": cost.calls,
+        "tokens": cost.prompt_tokens + cost.completion_tokens,
+        "floats": cost.floats,
+        "bytes": cost.bytes,
+        "dollars": cost.dollars,
+    }
 
 
 def comparison(runs: Sequence[RunDirectory]) -> list[dict[str, Any]]:

@@ -9,8 +9,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from understudy.metrics import Quality
-from understudy.types import Cost
+from understudy.metrics import SummaryHead
 
 Number = float | None  # None where it was not measured
 
@@ -107,12 +106,9 @@ class Fit:
 
 
 @dataclass(frozen=True, slots=True)
-class ShareSummary:
+class ShareSummary(SummaryHead):
     """summary.json. Its head is of the most accurate variant; a user is an agent of a seed."""
 
-    quality: Quality
-    cost: Cost
-    per_user: Sequence[Number]
     variants: Mapping[str, VariantResult]
     fits: Sequence[Fit]
 

@@ -98,7 +98,7 @@ def summarise(
     return ShareSummary(
         quality=quality_over_repeats([_accuracy(seed) for seed in best.seeds]),
         cost=Cost(floats=round(best.floats or 0), bytes=round(best.bytes or 0)),
-        per_user=[agent.accuracy for seed in best.seeds for agent in seed.agents],
+        per_user=tuple(agent.accuracy for seed in best.seeds for agent in seed.agents),
         variants=found,
         fits=fits(found),
     )

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from understudy.metrics import ask_rate_summary, continual_summary
+from understudy.link import Spend
+from understudy.offload.records import Cell, MatrixRow
+from understudy.offload.summary import summarise
 from understudy.run import RunDirectory
 
 STEPS = 12  # of every phase
@@ -45,8 +45,9 @@ def written_run(
             lines.append(_line(len(lines) + 1, number, task, asks, rng))
             run.append(lines[-1], {})
     matrix = [_row(after, tasks, rng) for after in range(len(tasks) + 1)]
-    run.write(run.matrix, matrix)
-    run.write(run.summary, _summary(lines, matrix, tasks))
+    run.write(run.matrix, [row.to_json() for row in matrix])
+    training = Spend(4321, 7, 238, 40000, 3688, 0.0371, 3574.9)
+    run.write(run.summary, summarise(lines, matrix, training, Spend(dollars=12.5)).to_json())
     return run
 
 
@@ -71,39 +72,26 @@ def _line(step: int, phase: int, task: str, asks: bool, rng: random.Random) -> d
     }
 
 
-def _row(after: int, tasks: tuple[str, ...], rng: random.Random) -> dict[str, Any]:
-    cells = []
-    for _ in tasks:
-        local, cloud = rng.uniform(0.2, 0.8), 0.95
-        curve = [local + (cloud - local) * (i / 10) ** 0.7 for i in range(11)]
-        cell = {"local": local, "system": curve[3], "cloud": cloud, "curve": curve}
-        cell |= {"calibrated_system": curve[3], "ask_rate": rng.uniform(0.1, 0.35)}
-        cells.append(cell | {"own_ask_rate": 0.0, "calibrated_ask_rate": 0.3})
-    return {"after_phase": after, "step": after * STEPS, "threshold": -1e4, "tasks": cells}
+def _row(after: int, tasks: tuple[str, ...], rng: random.Random) -> MatrixRow:
+    cells = tuple(_cell(rng) for _ in tasks)
+    return MatrixRow(after, after * STEPS, -1e4, cells, distinct_questions=256 * len(tasks))
 
 
-def _summary(
-    lines: list[dict[str, Any]], matrix: list[dict[str, Any]], tasks: tuple[str, ...]
-) -> dict[str, Any]:
-    summary: dict[str, Any] = {"steps": len(lines)}
-    for which in ("local", "system", "calibrated_system"):
-        results = np.array([[cell[which] for cell in row["tasks"]] for row in matrix])
-        figures = continual_summary(results[1:], results[0])
-        # As in a real run, what is not defined is null.
-        summary[which] = {key: None if math.isnan(v) else v for key, v in figures.items()}
-    summary["phases"] = [
-        {
-            "phase": number,
-            "task": task,
-            "budget": 0.3,
-            "training": ask_rate_summary(
-                [line["cloud/ask_rate"] for line in lines if line["phase"] == number], 0.3
-            ),
-            "evaluation": matrix[number]["tasks"][number - 1],
-        }
-        for number, task in enumerate(tasks, start=1)
-    ]
-    summary["spend"] = {"calls": 4321, "failed_calls": 7, "cache_hits": 238, "tokens": 43688}
-    summary["spend"] |= {"dollars": 0.0371, "seconds": 3574.9}
-    summary["evaluation_spend"] = dict.fromkeys(summary["spend"], 0) | {"dollars": 12.5}
-    return summary
+def _cell(rng: random.Random) -> Cell:
+    local, cloud = rng.uniform(0.2, 0.8), 0.95
+    curve = tuple(local + (cloud - local) * (i / 10) ** 0.7 for i in range(11))
+    return Cell(
+        local=local,
+        system=curve[3],
+        ask_rate=rng.uniform(0.1, 0.35),
+        cloud=cloud,
+        own_ask_rate=0.0,
+        own_system=local,
+        calibrated_ask_rate=0.3,
+        calibrated_system=curve[3],
+        threshold=0.1,
+        curve=curve,
+        questions=256,
+        cloud_answers=256,
+        router_tokens=0,
+    )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
 from tests.report.pages import change, terminal
 from understudy.errors import RunError
+from understudy.offload.records import Cell, TaskResult
 from understudy.report import comparison, tables
 from understudy.report.offload.tables import exam_table
 from understudy.report.parts.tables import side_by_side
@@ -31,13 +31,13 @@ def test_a_run_has_a_row_per_phase(make_run: MakeRun) -> None:
 
 
 def test_an_exam_has_a_row_per_task() -> None:
-    figures = ("budget", "ask_rate", "local", "system", "cloud", "own_ask_rate", "own_system")
-    cell: dict[str, Any] = {name: 0.1 * n for n, name in enumerate(figures)}
-    cells = [cell | {"task": task, "queries": 64} for task in ("sums", "facts[b]")]
-    cells[1]["cloud"] = None
-    table = exam_table(cells)
+    cell = Cell(0.4, 0.6, 0.3, None, 0.2, 0.5, 0.3, 0.6, 0.1, (None,) * 11, 64, 0, 0)
+    table = exam_table([TaskResult(task, 0.35, 64, cell) for task in ("sums", "facts[b]")])
     assert table.row_count == 2
-    assert {"64", "sums", "facts[b]", "0.600", "–"} <= set(terminal(table).split())
+    lines = [line.replace("│", " ").split() for line in terminal(table).splitlines()]
+    figures = ["0.350", "0.300", "0.400", "0.600", "–", "0.200", "0.500"]
+    assert ["sums", *figures] in lines
+    assert ["facts[b]", *figures] in lines
 
 
 def test_runs_are_compared_by_their_own_figures(make_run: MakeRun) -> None:
@@ -46,7 +46,9 @@ def test_runs_are_compared_by_their_own_figures(make_run: MakeRun) -> None:
     summary = runs[0].read(runs[0].summary)
     assert first["run"] == str(runs[0].path)
     assert (first["recipe"], second["recipe"], first["seed"]) == ("understudy", "grpo", 4)
-    assert first["system ACC"] == summary["system"]["average_accuracy"]
+    assert first["system ACC"] == summary["system"]["average_accuracy"] == first["quality"]
+    assert first["quality, high"] == summary["quality"]["high"]
+    assert first["worst user"] == min(summary["per_user"])
     assert first["local forgetting"] == summary["local"]["forgetting"]
     rates = [phase["training"]["settled_mean"] for phase in summary["phases"]]
     assert first["asked in training"] == pytest.approx(sum(rates) / 3)

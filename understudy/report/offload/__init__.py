@@ -38,19 +38,20 @@ class OffloadReport:
         return [phase_table(phases, read_matrix(self.run)).for_terminal("phase by phase")]
 
     def headline(self) -> Headline:
-        """Accuracies, the shares asked, and dollars."""
+        """Beside the head: accuracies, and the shares asked."""
+        from understudy.report import head_of
         from understudy.report.offload.records import read_matrix, read_summary
         from understudy.report.parts.numbers import mean_or_none
 
         settings, summary = self.run.settings(), read_summary(self.run)
         figures = {name: getattr(summary, which)[key] for which, key, name in _COMPARED}
         served = [cell.ask_rate for cell in read_matrix(self.run)[-1].tasks]
-        asked = [phase.training.settled_mean for phase in summary.phases]
+        asked = [phase.training["settled_mean"] for phase in summary.phases]
         return {
             "recipe": settings["recipe"],
             "seed": settings["seed"],
+            **head_of(summary),
             **figures,
             "asked as served": mean_or_none(served),
             "asked in training": mean_or_none(asked),
-            "dollars": summary.spend.dollars,
         }

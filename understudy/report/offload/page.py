@@ -10,8 +10,9 @@ from typing import Any
 
 from understudy.metrics import wilson_interval
 from understudy.offload.alarms import Alarms
+from understudy.offload.records import PhaseSummary, RunSummary
 from understudy.report.offload import plots, tables
-from understudy.report.offload.records import FinishedRun, Phase, Step, Summary, errors_of, read_run
+from understudy.report.offload.records import FinishedRun, Step, errors_of, read_run
 from understudy.report.parts.numbers import dollars, mean, measured, number, span
 from understudy.report.parts.page import Tile, render
 from understudy.run import RunDirectory
@@ -50,7 +51,7 @@ def page(directory: RunDirectory) -> str:
     )
 
 
-def _stream_in_words(phases: Sequence[Phase], steps: Sequence[Step]) -> str:
+def _stream_in_words(phases: Sequence[PhaseSummary], steps: Sequence[Step]) -> str:
     lengths = [sum(step.phase == phase.phase for step in steps) for phase in phases]
     if len(set(lengths)) == 1:
         each = " each" if len(phases) > 1 else ""
@@ -90,7 +91,7 @@ def _tiles(run: FinishedRun) -> list[Tile]:
     ]
 
 
-def _failures(run: RunDirectory, summary: Summary) -> list[str]:
+def _failures(run: RunDirectory, summary: RunSummary) -> list[str]:
     """A sentence where many calls failed: how many, why, and what that means for the figures."""
     found = []
     for bill, log, where, then in (
@@ -115,7 +116,7 @@ def _warnings(lines: Sequence[Mapping[str, Any]]) -> list[str]:
     return [text for line in lines for text in alarms.hear(dict(line))]
 
 
-def _budget_words(steps: Sequence[Step], phases: Sequence[Phase]) -> str:
+def _budget_words(steps: Sequence[Step], phases: Sequence[PhaseSummary]) -> str:
     over = [
         step.ask_rate > step.budget + 1e-6
         for step in steps

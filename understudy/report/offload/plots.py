@@ -10,7 +10,8 @@ import numpy as np
 
 from understudy.metrics import apgr, random_offloading
 from understudy.metrics.measured import FloatArray
-from understudy.report.offload.records import Cell, Phase, Row, Step
+from understudy.offload.records import Cell, MatrixRow, PhaseSummary
+from understudy.report.offload.records import Step
 from understudy.report.parts.numbers import last, mean, measured, number, span
 from understudy.report.parts.svg import (
     ASKED,
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 _SHARES = np.linspace(0.0, 1.0, 11)  # of the questions, at which a curve has its points
 
 
-def budget_plot(lines: Sequence[Step], phases: Sequence[Phase]) -> str:
+def budget_plot(lines: Sequence[Step], phases: Sequence[PhaseSummary]) -> str:
     """Ask rate against its budget step by step, and below it what steers it."""
     shift = column(lines, "shift")
     finite = shift[np.isfinite(shift)]
@@ -46,7 +47,7 @@ def budget_plot(lines: Sequence[Step], phases: Sequence[Phase]) -> str:
     if finite.size and finite.any():
         below.append(("logit shift", shift, QUIET))
     heights = [3.2] + [1.1] * len(below)
-    asked = span([phase.training.mean for phase in phases], "{:.0%}")
+    asked = span([phase.training["mean"] for phase in phases], "{:.0%}")
     allowed = span([phase.budget for phase in phases], "{:.0%}")
     title = f"Phase by phase, {asked} of the responses asked; the budget allows {allowed}"
     with drawing(WIDTH, sum(heights) + 0.8) as figure:
@@ -64,7 +65,7 @@ def budget_plot(lines: Sequence[Step], phases: Sequence[Phase]) -> str:
         return svg(figure, "budget", title)
 
 
-def _ask_rates(axes: Axes, lines: Sequence[Step], phases: Sequence[Phase]) -> None:
+def _ask_rates(axes: Axes, lines: Sequence[Step], phases: Sequence[PhaseSummary]) -> None:
     steps, window = column(lines, "step"), _window(lines)
     rate, budget = column(lines, "ask_rate"), column(lines, "budget")
     smooth = smoothed(rate, column(lines, "phase"), window)
@@ -114,7 +115,7 @@ def training_plot(lines: Sequence[Step]) -> str:
         return svg(figure, "training", title)
 
 
-def matrix_plot(matrix: Sequence[Row], names: Sequence[str]) -> str:
+def matrix_plot(matrix: Sequence[MatrixRow], names: Sequence[str]) -> str:
     """Two heat maps: local and system accuracy on every task, before and after each phase."""
     across = max(3.5, min(4.3, 0.75 * len(names)))
     rows = ["before", *(f"after {n} {short(name)}" for n, name in enumerate(names, start=1))]
@@ -155,7 +156,7 @@ def _heat(axes: Axes, values: FloatArray, columns: list[str], cell_width: float)
     axes.spines[:].set_visible(False)
 
 
-def kept_plot(matrix: Sequence[Row], names: Sequence[str]) -> str:
+def kept_plot(matrix: Sequence[MatrixRow], names: Sequence[str]) -> str:
     """A panel per task: its accuracy after each phase, alone and with help."""
     panels = _tasks(matrix, names)
     local, system = accuracies(matrix, "local"), accuracies(matrix, "system")
@@ -176,7 +177,7 @@ def kept_plot(matrix: Sequence[Row], names: Sequence[str]) -> str:
         return svg(figure, "kept", title)
 
 
-def cost_plot(matrix: Sequence[Row], names: Sequence[str]) -> str:
+def cost_plot(matrix: Sequence[MatrixRow], names: Sequence[str]) -> str:
     """The mean deferral curve at the end over every task's own, with their APGR."""
     cells = matrix[-1].tasks
     curves = np.array([curve_of(cell) for cell in cells])
@@ -209,7 +210,7 @@ def cost_plot(matrix: Sequence[Row], names: Sequence[str]) -> str:
         return svg(figure, "cost", title)
 
 
-def task_cost_plot(matrix: Sequence[Row], names: Sequence[str]) -> str:
+def task_cost_plot(matrix: Sequence[MatrixRow], names: Sequence[str]) -> str:
     """A panel per task: its deferral curve over the line of random choice, and as served."""
     cells, panels = matrix[-1].tasks, _tasks(matrix, names)
 
@@ -241,20 +242,20 @@ def area_recovered(cell: Cell) -> float:
     return apgr(_SHARES, curve, float(curve[0]), float(curve[-1]))
 
 
-def has_curve(matrix: Sequence[Row]) -> bool:
+def has_curve(matrix: Sequence[MatrixRow]) -> bool:
     """Whether the cloud answered for any task: without its answers there is no curve."""
     return any(math.isfinite(curve_of(cell)[-1]) for cell in matrix[-1].tasks)
 
 
 def curve_of(cell: Cell) -> FloatArray:
-    return measured(cell.curve or [None] * len(_SHARES))
+    return measured(cell.curve)
 
 
 def column(lines: Sequence[Step], name: str) -> FloatArray:
     return measured([getattr(line, name) for line in lines])
 
 
-def accuracies(matrix: Sequence[Row], which: str) -> FloatArray:
+def accuracies(matrix: Sequence[MatrixRow], which: str) -> FloatArray:
     """(1 + phases, tasks): the row before training first."""
     return measured([[getattr(cell, which) for cell in row.tasks] for row in matrix])
 
@@ -307,7 +308,7 @@ def _share_axis(axes: Axes) -> None:
     axes.set_ylim(min(0.0, axes.get_ylim()[0]), 1.03)
 
 
-def _tasks(matrix: Sequence[Row], names: Sequence[str]) -> list[tuple[int, list[int]]]:
+def _tasks(matrix: Sequence[MatrixRow], names: Sequence[str]) -> list[tuple[int, list[int]]]:
     """(column, the phases that train it): a task that comes back is shown once."""
     found: dict[str, tuple[int, list[int]]] = {}
     for task, name in enumerate(names):

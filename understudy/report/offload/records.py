@@ -11,78 +11,11 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from understudy.offload.records import MatrixRow, RunSummary
 from understudy.plain import from_plain
 from understudy.run import RunDirectory
 
-Number = float | None  # null where it was not measured, or means nothing
-
-
-@dataclass(frozen=True)
-class Served:
-    """One task, examined. cloud: the accuracy of its answers; null if no call was answered."""
-
-    local: Number
-    system: Number
-    cloud: Number
-    ask_rate: Number
-
-
-@dataclass(frozen=True)
-class Cell(Served):
-    """curve: accuracy of the system at every tenth of the share that is asked."""
-
-    curve: list[Number] | None
-
-
-@dataclass(frozen=True)
-class Row:
-    """All tasks of the stream after a phase; 0 is before training."""
-
-    after_phase: int
-    tasks: list[Cell]
-
-
-@dataclass(frozen=True)
-class Asking:
-    """Shares of the responses that ask in training; settled: in the second half of the phase."""
-
-    mean: Number
-    settled_mean: Number
-
-
-@dataclass(frozen=True)
-class Phase:
-    phase: int
-    task: str
-    budget: Number
-    training: Asking
-    evaluation: Served
-
-    @property
-    def name(self) -> str:
-        return f"{self.phase} {self.task}"
-
-
-@dataclass(frozen=True)
-class Bill:
-    calls: int
-    failed_calls: int
-    cache_hits: int
-    tokens: int
-    dollars: Number
-
-
-@dataclass(frozen=True)
-class Summary:
-    """local, system, calibrated_system: the continual metrics of that accuracy, by name."""
-
-    steps: int
-    local: dict[str, Number]
-    system: dict[str, Number]
-    calibrated_system: dict[str, Number]
-    phases: list[Phase]
-    spend: Bill
-    evaluation_spend: Bill
+Number = float | None  # null where it was not measured
 
 
 @dataclass(frozen=True)
@@ -105,8 +38,8 @@ class FinishedRun:
     """All that a page shows."""
 
     settings: Mapping[str, Any]
-    summary: Summary
-    matrix: list[Row]
+    summary: RunSummary
+    matrix: list[MatrixRow]
     steps: list[Step]
 
     @property
@@ -123,12 +56,12 @@ def errors_of(log: Path) -> Counter[str]:
         return Counter(error for error in errors if error)
 
 
-def read_summary(run: RunDirectory) -> Summary:
-    return from_plain(Summary, run.read(run.summary), run.summary)
+def read_summary(run: RunDirectory) -> RunSummary:
+    return from_plain(RunSummary, run.read(run.summary), run.summary)
 
 
-def read_matrix(run: RunDirectory) -> list[Row]:
-    return from_plain(list[Row], run.read(run.matrix), run.matrix)
+def read_matrix(run: RunDirectory) -> list[MatrixRow]:
+    return from_plain(list[MatrixRow], run.read(run.matrix), run.matrix)
 
 
 def read_run(run: RunDirectory) -> FinishedRun:

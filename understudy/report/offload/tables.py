@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from understudy.report.offload.records import Bill, Phase, Row, Summary
+from understudy.offload.records import Bill, MatrixRow, PhaseSummary, RunSummary, TaskResult
 from understudy.report.parts.numbers import count, dollars, mean, number
 from understudy.report.parts.tables import Cell, Table
 
@@ -27,7 +27,7 @@ _METRICS = (
 )
 
 
-def phase_table(phases: Sequence[Phase], matrix: Sequence[Row]) -> Table:
+def phase_table(phases: Sequence[PhaseSummary], matrix: Sequence[MatrixRow]) -> Table:
     """A row per phase, examined at its end; last the mean over the tasks, at the end of the run."""
     heads = ["phase", "budget", "asked in training", "asked as served"]
     heads += ["local before", "local", "system", "cloud alone"]
@@ -35,12 +35,12 @@ def phase_table(phases: Sequence[Phase], matrix: Sequence[Row]) -> Table:
     rows = []
     for phase, cell in zip(phases, before, strict=True):
         served = phase.evaluation
-        figures = [phase.budget, phase.training.settled_mean, served.ask_rate]
+        figures = [phase.budget, phase.training["settled_mean"], served.ask_rate]
         figures += [cell.local, served.local, served.system, served.cloud]
-        rows.append([phase.name, *(number(figure, 3) for figure in figures)])
-    columns = [
+        rows.append([f"{phase.phase} {phase.task}", *(number(figure, 3) for figure in figures)])
+    columns: list[list[float | None]] = [
         [phase.budget for phase in phases],
-        [phase.training.settled_mean for phase in phases],
+        [phase.training["settled_mean"] for phase in phases],
         [cell.ask_rate for cell in end],
         [cell.local for cell in before],
         [cell.local for cell in end],
@@ -51,7 +51,7 @@ def phase_table(phases: Sequence[Phase], matrix: Sequence[Row]) -> Table:
     return Table(heads, rows, ("all tasks, at the end", *means))
 
 
-def metric_table(summary: Summary) -> Table:
+def metric_table(summary: RunSummary) -> Table:
     heads = ("metric", "local", "system as served", "system at the budget")
     which = (summary.local, summary.system, summary.calibrated_system)
     rows: list[list[str | Cell]] = [
@@ -61,7 +61,7 @@ def metric_table(summary: Summary) -> Table:
     return Table(heads, rows)
 
 
-def bill_table(summary: Summary) -> Table:
+def bill_table(summary: RunSummary) -> Table:
     heads = ("", "calls", "failed", "cache hits", "tokens", "dollars")
     bills = (("training", summary.spend), ("examinations", summary.evaluation_spend))
     return Table(heads, [[name, *_bill(bill)] for name, bill in bills])
@@ -72,10 +72,18 @@ def _bill(bill: Bill) -> list[str]:
     return [*map(count, counts), dollars(bill.dollars)]
 
 
-def exam_table(cells: Sequence[Mapping[str, Any]]) -> rich.table.Table:
+def exam_table(results: Sequence[TaskResult]) -> rich.table.Table:
     """A row per task: greedy accuracies and asking, as served and at the model's own decision."""
-    names = ("budget", "ask_rate", "local", "system", "cloud", "own_ask_rate", "own_system")
-    heads = ("task", *(name.replace("_", " ") for name in names))
-    rows = [[cell["task"], *(number(cell[name], 3) for name in names)] for cell in cells]
-    title = f"examined on {cells[0]['queries']} test questions per task"
-    return Table(heads, rows).for_terminal(title)
+    names = ("ask_rate", "local", "system", "cloud", "own_ask_rate", "own_system")
+    heads = ("task", "budget", *(name.replace("_", " ") for name in names))
+    rows = [
+        [
+            result.task,
+            number(result.budget, 3),
+            *(number(getattr(result.cell, name), 3) for name in names),
+        ]
+        for result in results
+    ]
+    return Table(heads, rows).for_terminal(
+        f"examined on {results[0].queries} test questions per task"
+    )

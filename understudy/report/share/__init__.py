@@ -33,19 +33,18 @@ class ShareReport:
 
     def headline(self) -> Headline:
         """Of the most accurate variant."""
+        from understudy.report import head_of
         from understudy.report.share.records import read_summary
         from understudy.share.records import best_of
 
-        variants, settings = read_summary(self.run).variants, self.run.settings()
-        name = best_of(variants)
-        best = variants[name]
+        summary, settings = read_summary(self.run), self.run.settings()
+        name = best_of(summary.variants)
+        best = summary.variants[name]
         return {
             "recipe": "share",
             "seed": ", ".join(map(str, settings.get("seeds", []))),
+            **head_of(summary),
             "most accurate": name,
-            "accuracy": best.accuracy.mean,
+            "learning speed": best.learning_speed.mean,
             "gain, %": best.gain.mean if best.gain else None,
-            "worst agent": best.users.unweighted["worst"],
-            "floats": None if best.floats is None else round(best.floats),
-            "bytes": None if best.bytes is None else round(best.bytes),
         }
