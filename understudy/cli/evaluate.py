@@ -15,13 +15,14 @@ def evaluate(
     run: options.Run,
     queries: Annotated[int, typer.Option(help="test questions per task", min=1)] = 1024,
     router: options.Router = None,
+    no_check: options.NoCheck = False,
     as_json: options.Json = False,
 ) -> None:
     """Examine a run's newest model on every task of its stream, greedily, at its budget."""
     from understudy.report.offload.tables import exam_table
 
     with open_model(open_trained(run), router) as model:
-        results = model.examine(queries)
+        results = model.examine(queries, check=not no_check)
     if as_json:
         print_json([result.to_json() for result in results])
         return

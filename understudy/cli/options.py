@@ -13,6 +13,9 @@ Config = Annotated[Path | None, typer.Option(help="settings in a YAML file")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="one setting", metavar="KEY=VALUE")]
 Resume = Annotated[bool, typer.Option(help="continue the run that is there")]
 DryRun = Annotated[bool, typer.Option(help="print the settings and stop")]
+NoCheck = Annotated[
+    bool, typer.Option("--no-check", help="do not try the cloud with one question first")
+]
 Json = Annotated[bool, typer.Option("--json", help="print JSON")]
 Router = Annotated[
     str | None,

@@ -57,8 +57,9 @@ def _add_recipe(group: typer.Typer, name: str, summary: str) -> None:
         set_: options.Set = None,
         resume: options.Resume = False,
         dry_run: options.DryRun = False,
+        no_check: options.NoCheck = False,
     ) -> None:
-        _train(name, out, config, set_ or [], resume, dry_run)
+        _train(name, out, (config, set_ or []), resume, dry_run, not no_check)
 
 
 for _name in RECIPES:
@@ -66,15 +67,20 @@ for _name in RECIPES:
 
 
 def _train(
-    recipe: str, out: Path, file: Path | None, overrides: list[str], resume: bool, dry_run: bool
+    recipe: str,
+    out: Path,
+    settings: tuple[Path | None, list[str]],  # a file, and overrides
+    resume: bool,
+    dry_run: bool,
+    check: bool,
 ) -> None:
     from understudy.run import RunDirectory
 
     run = RunDirectory.open(out) if resume else None
     if run is None:
-        config = recipes.resolve_config(recipe, file, overrides)
+        config = recipes.resolve_config(recipe, *settings)
     else:
-        config = recipes.resumed_config(run, file, overrides)
+        config = recipes.resumed_config(run, *settings)
     if config.recipe != recipe:
         raise ConfigError(
             f"recipe={config.recipe}: the command says {recipe}; use train {config.recipe}"
@@ -84,10 +90,10 @@ def _train(
 
         print(plan_text(config))
         return
-    _run(run, out, config)
+    _run(run, out, config, check)
 
 
-def _run(run: RunDirectory | None, out: Path, config: Config) -> None:
+def _run(run: RunDirectory | None, out: Path, config: Config, check: bool) -> None:
     from rich.console import Console
 
     from understudy import report
@@ -103,9 +109,9 @@ def _run(run: RunDirectory | None, out: Path, config: Config) -> None:
         console = Console(quiet=not team.leads)
         with LiveDisplay(screen_on(console), total_steps(config)) as display:
             if run is None:
-                run = new_run(out, config, method, display, team)
+                run = new_run(out, config, method, display, team, check)
             else:
-                run = resume_run(run, config, method, display, team)
+                run = resume_run(run, config, method, display, team, check)
         if not team.leads:
             return
         report.write(run)

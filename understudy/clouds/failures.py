@@ -43,10 +43,17 @@ class FailureWatch:
     """Watches the calls of a run. What a resumed run reads from its log is no call.
 
     most: the share of failed calls above which the run stops, of the last 100 and at least 20.
+    then: what to do when the cloud answers again.
     """
 
-    def __init__(self, cloud: Cloud, most: float, warn: Callable[[str], None]) -> None:
-        self.cloud, self.most, self.warn = cloud, most, warn
+    def __init__(
+        self,
+        cloud: Cloud,
+        most: float,
+        warn: Callable[[str], None],
+        then: str = "then continue with --resume",
+    ) -> None:
+        self.cloud, self.most, self.warn, self.then = cloud, most, warn, then
         self.failed = 0
         self._named: set[str] = set()
         self._recent: deque[str | None] = deque(maxlen=_WINDOW)  # errors
@@ -76,7 +83,7 @@ class FailureWatch:
         raise CloudError(
             f"{len(errors)} of the last {calls} calls to the cloud failed, more than "
             f"cloud.max_failed_share={self.most:g} allows; the last: "
-            f"{failure_text(self.cloud, _telling(errors))}; then continue with --resume"
+            f"{failure_text(self.cloud, _telling(errors))}; {self.then}"
         )
 
 

@@ -37,8 +37,9 @@ class FallbackCloud:
             if not self.clouds:
                 raise ValueError("clouds is empty; give the settings of at least one")
             for each in self.clouds:
-                for name in set(_OF_A_RUN) & each.model_fields_set:
-                    raise ValueError(f"{name} is of the run: set cloud.{name}")
+                for name in _OF_A_RUN:
+                    if getattr(each, name) != type(each).model_fields[name].default:
+                        raise ValueError(f"{name} is of the run: set cloud.{name}")
             return self
 
     def __init__(self, settings: Settings, key: AnswerKey) -> None:

@@ -140,7 +140,11 @@ class MeteredCloud:
         run killed before it used the reply."""
         digest = question.digest
         attempt = self._attempts.get(digest, 0)
-        self._paid[digest, attempt] = self._logged(Request(question, attempt), reply)
+        if self.budget is not None:
+            self.budget.charge(reply.cost)
+        kept = self._logged(Request(question, attempt), reply)
+        if digest not in self._known:
+            self._paid.setdefault((digest, attempt), kept)
 
     def close(self) -> None:
         """Close the connections and the log; both open again when they are needed."""
@@ -187,7 +191,7 @@ class MeteredCloud:
             if line >= lines or line in uncounted:
                 self._paid[digest, entry.attempt] = line
             elif entry.reply.error is None:
-                self._known[digest] = line
+                self._known.setdefault(digest, line)
 
     def _flight(self, digest: str, question: Question, streams: bool = False) -> Flight:
         """The call for a question: one that is on its way, or a new one."""

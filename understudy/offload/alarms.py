@@ -9,6 +9,7 @@ from typing import Any
 
 _WINDOW = 5  # steps: one odd batch is no alarm
 _NEAR_ALL = 0.95
+_MANY_FAILED = 0.25  # share of the calls of a window
 _RARELY = 0.02  # with a budget below this most groups are silent as they should be
 
 
@@ -19,6 +20,7 @@ class Alarm:
     metric: str
     rings: Callable[[float], bool]
     message: str
+    if_calls_fail: bool = True  # whether it says something while many calls fail
 
 
 ALARMS = (
@@ -32,6 +34,7 @@ ALARMS = (
         lambda share: share >= _NEAR_ALL,
         "{value:.0%} of the groups carry no signal (all their responses are worth the same); "
         "change the levels or raise num_generations",
+        if_calls_fail=False,  # their responses have no reward; the failed calls are named elsewhere
     ),
     Alarm(
         "cloud/all_ask_groups",
@@ -71,10 +74,23 @@ class Alarms:
         self._recent.append(line)
         if len(self._recent) < _WINDOW:
             return []
-        silence = (SILENCE,) if self.asks and line["cloud/budget"] > _RARELY else ()
-        return list(self._ringing((*ALARMS, *silence), line))
+        alarms = [*ALARMS]
+        if self.asks and line["cloud/budget"] > _RARELY:
+            alarms.append(SILENCE)
+        if self._failed_share() > _MANY_FAILED:
+            alarms = [alarm for alarm in alarms if alarm.if_calls_fail]
+        return list(self._ringing(alarms, line))
 
-    def _ringing(self, alarms: tuple[Alarm, ...], line: dict[str, Any]) -> Iterable[str]:
+    def _failed_share(self) -> float:
+        """Of the calls in the window, after its first step: totals are logged."""
+        first, last = (
+            (line.get("cloud/calls", 0), line.get("cloud/failed_calls", 0))
+            for line in (self._recent[0], self._recent[-1])
+        )
+        calls, failed = last[0] - first[0], last[1] - first[1]
+        return failed / calls if calls else 0.0
+
+    def _ringing(self, alarms: list[Alarm], line: dict[str, Any]) -> Iterable[str]:
         for alarm in alarms:
             value = sum(recent[alarm.metric] for recent in self._recent) / len(self._recent)
             if alarm.metric not in self._said and alarm.rings(value):

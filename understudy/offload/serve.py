@@ -12,7 +12,9 @@ from typing import Self
 import torch
 
 from understudy.clouds import MeteredCloud
-from understudy.clouds.building import build_cloud
+from understudy.clouds.building import build_budget, build_cloud
+from understudy.clouds.check import check_cloud
+from understudy.clouds.failures import FailureWatch
 from understudy.errors import RunError
 from understudy.models.policy import Policy
 from understudy.models.tokens import ASK, END, PAD
@@ -61,7 +63,12 @@ class TrainedModel:
         self.step = int(folder.name.rpartition("-")[2])
         self._open = ExitStack()
         self.tasks = self._open.enter_context(closing(build_tasks(config, policy)))
-        self.cloud = MeteredCloud(build_cloud(config.cloud, self.tasks.key))
+        cloud = build_cloud(config.cloud, self.tasks.key)
+        watch = FailureWatch(
+            cloud, config.cloud.max_failed_share, warnings.warn, "then start the command again"
+        )
+        budget = build_budget(config.cloud)  # the caps hold for each command by itself
+        self.cloud = MeteredCloud(cloud, budget=budget, watch=watch)
         self._open.enter_context(closing(self.cloud))
 
     def __enter__(self) -> Self:
@@ -106,10 +113,11 @@ class TrainedModel:
         budget = budget_of(self.stream[max(after, 1) - 1], self.config)
         return self.served.router.fit(evidence, exam.outcomes(), budget)
 
-    def examine(self, queries: int) -> list[TaskResult]:
+    def examine(self, queries: int, check: bool = True) -> list[TaskResult]:
         """Every task of the stream on so many test questions, the router fitted anew on as many.
 
         Unlike those of a matrix these questions are drawn apart from the run's own examinations.
+        check: whether the cloud is tried with one question first.
         """
         sizes = {"eval_queries": queries, "calibration_queries": queries}
         config = self.config.model_copy(update=sizes)
@@ -117,6 +125,9 @@ class TrainedModel:
         examiner = Examiner(self.tasks, self.cloud, rows=rows)
         name = f"eval-{queries}-step-{self.step}"
         occasion = Occasion(name, f"eval {config.seed}")
+        if check and config.cloud.checked:
+            test = self.tasks.exam(self.stream[0], queries, "test", occasion.key)
+            self.cloud.adopt(test[0].question, check_cloud(self.cloud.cloud, test[0].question))
         found = examine_stream(self.served, examiner, self.stream, config, occasion)
         try:
             self.run.write_examination(name, [row.to_json() for row in rows_of(found)])
@@ -158,9 +169,9 @@ class TrainedModel:
         (reply,) = self.cloud.replies([problem.question])
         paid = replace(
             local,
-            dollars=reply.dollars,
-            cloud_tokens=reply.prompt_tokens + reply.completion_tokens,
-            seconds=reply.seconds,
+            dollars=reply.cost.dollars,
+            cloud_tokens=reply.cost.prompt_tokens + reply.cost.completion_tokens,
+            seconds=reply.cost.seconds,
         )
         if reply.error is not None or reply.text is None:
             return replace(paid, why=f"{local.why}, but the cloud failed: {reply.error}")

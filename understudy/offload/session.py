@@ -10,7 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from understudy.clouds import MeteredCloud
+from understudy.clouds.building import build_budget
+from understudy.clouds.check import check_cloud
+from understudy.clouds.failures import FailureWatch
+from understudy.clouds.metered import MeteredCloud
 from understudy.files import write_folder
 from understudy.link import ReplyLog
 from understudy.models.policy import Policy
@@ -18,7 +21,7 @@ from understudy.offload.alarms import Alarms
 from understudy.offload.config import Config
 from understudy.offload.loop import train
 from understudy.offload.method import Method
-from understudy.offload.phases import ends, phases_of, settled
+from understudy.offload.phases import ends, phases_of, settled, total_steps
 from understudy.offload.records import MatrixRow, examination_name
 from understudy.offload.start import load_policy, start
 from understudy.offload.state import State, load_state, save_state
@@ -26,6 +29,7 @@ from understudy.offload.summary import summarise
 from understudy.offload.team import ALONE, Team
 from understudy.routing.rows import ExaminedQuestion
 from understudy.run import RunDirectory
+from understudy.types import Question, Reply
 
 
 class Display(Protocol):
@@ -39,43 +43,75 @@ class Display(Protocol):
 
 
 def new_run(
-    path: Path, config: Config, method: Method, display: Display, team: Team = ALONE
+    path: Path,
+    config: Config,
+    method: Method,
+    display: Display,
+    team: Team = ALONE,
+    check: bool = True,
 ) -> RunDirectory:
+    """check: whether the cloud is tried with one question before anything long."""
     config = settled(config)
-    # Wrong settings fail before anything is written.
+    # Wrong settings, and a cloud that does not answer, fail before anything is written.
     state = team.together(lambda: start(config, method, team))
+    trial = team.together(lambda: _trial(state, config) if check and team.leads else None)
     settings = config.model_dump(mode="json")
     run = RunDirectory(team.from_leader(lambda: RunDirectory.create(path, settings).path))
     if not team.leads:
         _follow(state, config, method)
         return run
     with run.held():
-        return _go(run, _logged(state, run), config, method, display)
+        state = _logged(state, run, config, display)
+        if trial is not None:
+            state.examiner.adopt(*trial)
+        return _go(run, state, config, method, display)
 
 
 def resume_run(
-    run: RunDirectory, config: Config, method: Method, display: Display, team: Team = ALONE
+    run: RunDirectory,
+    config: Config,
+    method: Method,
+    display: Display,
+    team: Team = ALONE,
+    check: bool = True,
 ) -> RunDirectory:
     """Continue from the last whole checkpoint; a finished run ends with the same results."""
     saved = run.last_checkpoint() if run.has_checkpoint() else None  # None: killed before its first
     given = config.model_copy(update={"model": str(saved)}) if saved else config
     state = team.together(lambda: start(given, method, team))
     if not team.leads:
-        _follow(load_state(state, saved) if saved else state, config, method)
+        state = load_state(state, saved) if saved else state
+        team.together(lambda: None)  # the first process may try the cloud
+        _follow(state, config, method)
         return run
     with run.held():
-        state = _logged(state, run)
-        return _go(run, load_state(state, saved) if saved else state, config, method, display)
+        state = _logged(state, run, config, display)
+        state = load_state(state, saved) if saved else state
+        check = check and state.step < total_steps(config)
+        trial = team.together(lambda: _trial(state, config) if check else None)
+        if trial is not None:
+            state.examiner.adopt(*trial)
+        return _go(run, state, config, method, display)
 
 
-def _logged(state: State, run: RunDirectory) -> State:
-    """The state with every reply on record: what was paid for before a kill is not paid again."""
-    cloud, examiner = state.cloud.cloud, state.examiner.cloud
-    return replace(
-        state,
-        cloud=MeteredCloud(cloud, log=ReplyLog(run.replies)),
-        examiner=MeteredCloud(examiner, log=ReplyLog(run.examination_replies)),
-    )
+def _trial(state: State, config: Config) -> tuple[Question, Reply] | None:
+    """The first question of the first examination, answered: the cloud is there."""
+    if not config.cloud.checked or config.cloud.max_calls == 0:
+        return None
+    test = state.tasks.exam(phases_of(config)[0], config.eval_queries, "test", str(config.seed))
+    question = test[0].question
+    return question, check_cloud(state.examiner.cloud, question)
+
+
+def _logged(state: State, run: RunDirectory, config: Config, display: Display) -> State:
+    """The state with every reply on record: what was paid for before a kill is not paid again.
+    Training and examinations share the caps of the run, and the watch over failed calls."""
+    cloud = state.cloud.cloud
+    logs = [ReplyLog(run.replies), ReplyLog(run.examination_replies)]
+    budget = build_budget(config.cloud, logs)
+    watch = FailureWatch(cloud, config.cloud.max_failed_share, display.warning)
+    training, examiner = (MeteredCloud(cloud, None, log, budget, watch) for log in logs)
+    return replace(state, cloud=training, examiner=examiner)
 
 
 def trained_policy(run: RunDirectory, config: Config) -> tuple[Policy, Path]:
