@@ -64,11 +64,8 @@ class TrainedModel:
         self._open = ExitStack()
         self.tasks = self._open.enter_context(closing(build_tasks(config, policy)))
         cloud = build_cloud(config.cloud, self.tasks.key)
-        watch = FailureWatch(
-            cloud, config.cloud.max_failed_share, warnings.warn, "then start the command again"
-        )
         budget = build_budget(config.cloud)  # the caps hold for each command by itself
-        self.cloud = MeteredCloud(cloud, budget=budget, watch=watch)
+        self.cloud = MeteredCloud(cloud, budget=budget)
         self._open.enter_context(closing(self.cloud))
 
     def __enter__(self) -> Self:
@@ -125,9 +122,11 @@ class TrainedModel:
         examiner = Examiner(self.tasks, self.cloud, rows=rows)
         name = f"eval-{queries}-step-{self.step}"
         occasion = Occasion(name, f"eval {config.seed}")
+        cloud, most = self.cloud.cloud, config.cloud.max_failed_share
+        self.cloud.watch = FailureWatch(cloud, most, warnings.warn, "then start the command again")
         if check and config.cloud.checked:
             test = self.tasks.exam(self.stream[0], queries, "test", occasion.key)
-            self.cloud.adopt(test[0].question, check_cloud(self.cloud.cloud, test[0].question))
+            self.cloud.adopt(test[0].question, check_cloud(cloud, test[0].question))
         found = examine_stream(self.served, examiner, self.stream, config, occasion)
         try:
             self.run.write_examination(name, [row.to_json() for row in rows_of(found)])
