@@ -47,8 +47,7 @@ from understudy.models.sampling import Completions, Drawing, Prompts
 from understudy.models.tokens import Tokens
 from understudy.objectives import has_signal
 from understudy.offload.config import Config
-from understudy.offload.learn import Lesson
-from understudy.offload.loop import rollout, update
+from understudy.offload.loop import objective_of, source_of, update
 from understudy.offload.measure import step_metrics
 from understudy.offload.method import Dual
 from understudy.offload.start import start
@@ -89,7 +88,7 @@ class Ours:
 
     def __init__(self, config: Config, phase: Phase) -> None:
         self.config, self.phase, self.method = config, phase, build_method(config)
-        self.state = start(config, self.method)
+        self.state, self.helpers = start(config, self.method)
         policy = self.state.policy
         self.policy = TimedPolicy(
             **{each.name: getattr(policy, each.name) for each in fields(policy)}
@@ -99,15 +98,16 @@ class Ours:
 
     def step(self, problems: list[Problem], last: bool = False) -> Row:
         wall, processor = time.perf_counter(), time.process_time()
-        state, config, method = self.state, self.config, self.method
-        batch, scores = rollout(state, problems, config.budget, config)
-        lesson = Lesson(batch, scores, method.advantage(scores, state.dual), 0.0)
+        state, helpers, config = self.state, self.helpers, self.config
+        experience = source_of(state, helpers, config, config.budget).draw(problems)
+        objective = objective_of(state, experience, 1)
         drawn, update_processor = time.perf_counter(), time.process_time()
-        learnt = update(state, method, lesson, config, None)
+        learnt = update(state, helpers, objective, config)
         synchronise(self.policy.device)
         updated = time.perf_counter()
         update_processor = time.process_time() - update_processor
-        metrics = step_metrics(state, 1, self.phase, lesson) | learnt
+        place = 1, self.phase
+        metrics = step_metrics(state, helpers.cloud.spend, place, objective, learnt)
         state.step += 1
         ended = time.perf_counter()
         sample = self.policy.seconds[-1]
@@ -118,15 +118,15 @@ class Ours:
             "score": drawn - wall - sample + ended - updated,
             "update": updated - drawn,
             "update_processor_seconds": update_processor,
-            "mean_length": metrics["completions/mean_length"],
-            "reward": metrics["reward"],
-            "groups_without_signal": 1.0 - float(has_signal(lesson.advantage).float().mean()),
-            "prompt_tokens": int(batch.prompts.mask.sum()),
+            "mean_length": metrics.mean_length,
+            "reward": metrics.reward,
+            "groups_without_signal": 1.0 - float(has_signal(objective.advantage).float().mean()),
+            "prompt_tokens": int(experience.batch.prompts.mask.sum()),
             "peak_gigabytes": peak_gigabytes(self.policy.device),
         }
 
     def close(self) -> None:
-        self.state.close()
+        self.helpers.close()
 
 
 class Theirs:

@@ -22,7 +22,7 @@ from understudy.recipes import (
 from understudy.run import RunDirectory
 from understudy.settings import described_settings
 
-KINDS = ("router", "cloud")
+KINDS = ("router", "retention", "cloud")
 
 
 def written(folder: Path, text: str) -> Path:

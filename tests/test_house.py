@@ -25,6 +25,7 @@ ROOMS = [
     "offload",  # the loop: who answers, who asks, what is learned
     "share",  # agents on a graph: what they send each other, and learn
     "actors",  # the engine of what exchanges messages in rounds: one process, workers, Flower
+    "retention",  # what holds old skill while new work is learnt
     "routing",  # who decides which question leaves
     "models",  # who answers
     "clouds",  # who helps

@@ -76,6 +76,14 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
+class Example:
+    """A question with an answer to learn."""
+
+    question: Question
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
 class Cost:
     """What crossing a link took. Costs add."""
 

@@ -33,7 +33,7 @@ from understudy.clouds import MeteredCloud, SimulatedCloud
 from understudy.errors import CheckpointError, ConfigError
 from understudy.integrations.trl import STATE, DualAdvantageGRPOTrainer, question_of
 from understudy.objectives import dual_advantage, dual_step, reduce_loss, reinforce_loss
-from understudy.offload.loop import ask
+from understudy.offload.experience import ask
 from understudy.offload.rewards import RewardConfig
 from understudy.offload.scores import Responses, Scores, Valuation, score_responses
 from understudy.recipes import build_method, resolve_config

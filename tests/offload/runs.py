@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from understudy.link import Spend
 from understudy.models.checkpoint import save_decoder
 from understudy.models.decoder import Decoder
 from understudy.models.tokens import Tokens, build_tokenizer
 from understudy.offload.config import Config
-from understudy.offload.loop import train
+from understudy.offload.experience import Experience
+from understudy.offload.helpers import Helpers
+from understudy.offload.loop import source_of, train
 from understudy.offload.phases import settled
 from understudy.offload.records import MatrixRow
 from understudy.offload.session import new_run, resume_run
@@ -151,6 +154,8 @@ class Lines:
         self.steps: list[dict[str, Any]] = []
         self.rows: list[MatrixRow] = []
         self.questions: list[ExaminedQuestion] = []
+        self.spend: Callable[[], Spend] = Spend  # of training
+        self.examined: Callable[[], Spend] = Spend  # of the examinations
 
     def on_step(self, metrics: dict[str, Any], timings: dict[str, Any]) -> None:
         self.steps.append(metrics)
@@ -162,7 +167,18 @@ class Lines:
 
 def trajectory(config: Config) -> tuple[Lines, State]:
     """A run without a run directory: its lines, and the state it ends in."""
-    recipe, lines = build_method(config), Lines()
-    phases = load_stream(config.stream)
-    state = train(start(config, recipe), recipe, phases, config, lines, lambda _: None)
-    return lines, state
+    lines, phases = Lines(), load_stream(config.stream)
+    state, helpers = start(config, build_method(config))
+    lines.spend, lines.examined = lambda: helpers.cloud.spend, lambda: helpers.examiner.spend
+    return lines, train(state, helpers, phases, config, lines, lambda _: None)
+
+
+def first_experience(
+    config: Config, budget: float | None = None
+) -> tuple[State, Helpers, Experience]:
+    """A run that is about to learn from its first batch."""
+    state, helpers = start(config, build_method(config))
+    phase = load_stream(config.stream)[0]
+    problems = helpers.tasks.batch(phase, config.batch_size, "train", "0")
+    source = source_of(state, helpers, config, config.budget if budget is None else budget)
+    return state, helpers, state.method.experience(source, problems, state.dual)

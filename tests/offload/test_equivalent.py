@@ -8,13 +8,11 @@ from typing import Any
 import pytest
 import torch
 
-from tests.offload.runs import config_of, trajectory
+from tests.offload.runs import config_of, first_experience, trajectory
 from understudy.offload.config import Config
-from understudy.offload.learn import Lesson
-from understudy.offload.loop import reference_policy, rollout, update
+from understudy.offload.loop import objective_of, update
 from understudy.offload.start import start
 from understudy.recipes import build_method
-from understudy.tasks.stream import load_stream
 
 
 def same(first: Config, second: Config) -> None:
@@ -36,14 +34,8 @@ def same(first: Config, second: Config) -> None:
 
 def gradient(config: Config) -> tuple[float, torch.Tensor]:
     """The first batch's loss, and its gradient as one vector."""
-    recipe = build_method(config)
-    state = start(config, recipe)
-    problems = state.tasks.batch(load_stream(config.stream)[0], config.batch_size, "train", "0")
-    batch, scores = rollout(state, problems, config.budget, config)
-    advantage = recipe.advantage(scores, state.dual)
-    reference = reference_policy(config, state.policy)
-    lesson = Lesson(batch, scores, advantage, 0.3)
-    learnt = update(state, recipe, lesson, config, reference)
+    state, helpers, experience = first_experience(config)
+    learnt = update(state, helpers, objective_of(state, experience, 1), config)
     assert learnt["grad_norm"] > 0
     return learnt["loss"], torch.cat([p.grad.flatten() for p in state.policy.decoder.parameters()])
 
@@ -98,7 +90,7 @@ def test_a_reference_that_is_the_model_itself_pulls_nowhere(model: Path) -> None
 def test_a_reference_pulls_back_once_the_model_has_moved(model: Path) -> None:
     free = trajectory(config_of("dagrpo", model))[1]
     held = trajectory(config_of("dagrpo", model, beta=100.0))[1]
-    origin = start(config_of("dagrpo", model), build_method(config_of("dagrpo", model)))
+    origin, _ = start(config_of("dagrpo", model), build_method(config_of("dagrpo", model)))
 
     def way(state: Any) -> float:
         pairs = zip(

@@ -20,6 +20,7 @@ from understudy.offload.examination import (
     rows_of,
 )
 from understudy.offload.grade import grade
+from understudy.offload.helpers import Helpers
 from understudy.offload.loop import evaluate
 from understudy.offload.start import start
 from understudy.offload.state import State
@@ -126,19 +127,19 @@ def served(state: State, kind: str = "own") -> ServedModel:
     return ServedModel(state.policy, router(kind), -state.dual.shift)
 
 
-def examined(state: State, config: Config, name: str) -> list[ExaminedQuestion]:
+def examined(state: State, helpers: Helpers, config: Config, name: str) -> list[ExaminedQuestion]:
     stream = load_stream(config.stream)
-    examiner = state.examination(config)
+    examiner = helpers.examination(config)
     return rows_of(examine_stream(served(state), examiner, stream, config, Occasion(name, "k")))
 
 
 def test_thresholds_are_fitted_to_validation_questions_of_the_tasks_met(model: Path) -> None:
     settings: dict[str, Any] = {"calibration_queries": 64, "eval_queries": 64, "seed": 3}
     config = config_of("understudy", model, **settings)
-    recipe, stream, lines = build_method(config), load_stream(config.stream), Lines()
-    state = start(config, recipe)
+    stream, lines = load_stream(config.stream), Lines()
+    state, helpers = start(config, build_method(config))
     for after in (0, 1, 2):
-        evaluate(state, stream, config, lines, after)
+        evaluate(state, helpers, stream, config, lines, after)
     exams = []
     for column in (0, 1):
         kept = tuple(
@@ -160,12 +161,12 @@ def test_thresholds_are_fitted_to_validation_questions_of_the_tasks_met(model: P
 
 def test_an_answer_does_not_depend_on_the_size_of_the_batch(model: Path) -> None:
     config = config_of("dagrpo", model)
-    state, stream = start(config, build_method(config)), load_stream(config.stream)
+    (state, helpers), stream = start(config, build_method(config)), load_stream(config.stream)
     alone, together = (
         rows_of(
             examine_stream(
                 served(state),
-                Examiner(state.tasks, MeteredCloud(state.cloud.cloud), rows=size),
+                Examiner(helpers.tasks, MeteredCloud(helpers.cloud.cloud), rows=size),
                 stream,
                 config,
                 Occasion("phase-0", "k"),
@@ -182,8 +183,8 @@ def test_an_answer_does_not_depend_on_the_size_of_the_batch(model: Path) -> None
 
 def test_a_row_says_what_happened_to_its_question(model: Path) -> None:
     config = config_of("dagrpo", model, cloud__faults__failure_rate=0.4)
-    state = start(config, build_method(config))
-    found = examined(state, config, "phase-0")
+    state, helpers = start(config, build_method(config))
+    found = examined(state, helpers, config, "phase-0")
     assert [row.split for row in found] == 2 * (["validation"] * 8 + ["test"] * 6)
     assert [row.column for row in found] == [0] * 14 + [1] * 14
     tests = [row for row in found if row.split == "test"]
@@ -195,7 +196,7 @@ def test_a_row_says_what_happened_to_its_question(model: Path) -> None:
     threshold = -state.dual.shift
     assert [row.asked for row in tests] == [float(row.margin > threshold) for row in tests]
     assert all(row.mean_entropy > 0 and row.completion_tokens > 0 for row in found)
-    drawn = state.tasks.exam(load_stream(config.stream)[0], 6, "test", "k")
+    drawn = helpers.tasks.exam(load_stream(config.stream)[0], 6, "test", "k")
     assert [row.digest for row in found[8:14]] == [each.question.digest for each in drawn]
     assert [ExaminedQuestion.from_json(row.to_json()) for row in found] == found
 
@@ -236,5 +237,5 @@ def test_a_row_per_phase_and_a_cell_per_task(model: Path) -> None:
     # Its questions are kept once.
     assert len(lines.questions) == 4 * 2 * (8 + 6)
     # Each question of an examination is paid for once in the whole run: six of two tasks.
-    assert state.examiner.spend.calls <= 12
-    assert state.examiner.spend.cache_hits >= 3 * state.examiner.spend.calls
+    assert lines.examined().calls <= 12
+    assert lines.examined().cache_hits >= 3 * lines.examined().calls

@@ -20,8 +20,9 @@ from understudy.models.checkpoint import checkpoint_tensors, save_decoder
 from understudy.models.decoder import Decoder, Shape
 from understudy.models.tokens import Tokens, build_tokenizer
 from understudy.offload.config import Config
-from understudy.offload.learn import Batch, Lesson
-from understudy.offload.loop import rollout, update
+from understudy.offload.experience import Batch
+from understudy.offload.helpers import Helpers
+from understudy.offload.loop import objective_of, source_of, update
 from understudy.offload.method import Dual
 from understudy.offload.start import start
 from understudy.offload.state import State
@@ -76,31 +77,32 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def started(folder: Path, shift: float, **settings: Any) -> tuple[State, Any, Config]:
+def started(folder: Path, shift: float, **settings: Any) -> tuple[State, Helpers, Config]:
     given = {"model": str(folder), "num_generations": GROUP, "max_completion_length": LONGEST}
     given |= {"scale_rewards": "group", "max_grad_norm": 1e9, "cloud.latency_seconds": 0.0}
     overrides = [f"{key}={'null' if v is None else v}" for key, v in (given | settings).items()]
     config = resolve_config("grpo", None, overrides)
-    recipe = build_method(config)
-    state = start(config, recipe)
+    state, helpers = start(config, build_method(config))
     state.dual = Dual(price=0.0, shift=shift)
-    return state, recipe, config
+    return state, helpers, config
 
 
-def updated(state: State, recipe: Any, config: Config, noise: float) -> tuple[Batch, Tensor]:
+def updated(state: State, helpers: Helpers, config: Config, noise: float) -> tuple[Batch, Tensor]:
     """One update on fresh completions, `noise` off the policy that is said to have drawn them."""
     phase = Phase(families=dict.fromkeys(FAMILIES, 1.0))
-    problems = state.tasks.batch(phase, PROMPTS, "train", "0")
-    batch, scores = rollout(state, problems, config.budget, config)
+    problems = helpers.tasks.batch(phase, PROMPTS, "train", "0")
+    experience = source_of(state, helpers, config, config.budget).draw(problems)
+    batch, scores = experience.batch, experience.scores
     scores = replace(scores, reward=REWARD, valid=torch.ones_like(REWARD, dtype=torch.bool))
     far = noise * torch.randn(
         batch.drawn.logprobs.shape, generator=torch.Generator().manual_seed(1)
     )
     batch = replace(batch, drawn=replace(batch.drawn, logprobs=batch.drawn.logprobs + far))
-    advantage = recipe.advantage(scores, state.dual)
+    objective = objective_of(state, replace(experience, batch=batch, scores=scores), 1)
+    advantage = objective.advantage
     assert (advantage == 0).sum() == 10
     assert len(batch.drawn.mask.sum(dim=1).unique()) > 3  # of different lengths
-    update(state, recipe, Lesson(batch, scores, advantage, 0.0), config, None)
+    update(state, helpers, objective, config)
     return batch, advantage
 
 
@@ -161,10 +163,10 @@ def assert_same(ours: Gradients, theirs: Gradients) -> None:
 def test_the_short_way_has_the_gradient_of_the_long_way(
     folder: Path, loss_type: str, epsilon: float | None
 ) -> None:
-    state, recipe, config = started(
+    state, helpers, config = started(
         folder, -1.0, loss_type=loss_type, epsilon=epsilon, temperature=1.3
     )
-    batch, advantage = updated(state, recipe, config, noise=0.3)
+    batch, advantage = updated(state, helpers, config, noise=0.3)
     ask = state.policy.tokens.ask
     assert_same(our_gradients(state), naive_gradients(folder, batch, advantage, config, ask))
 
@@ -174,8 +176,8 @@ def test_trl_has_the_same_gradient(folder: Path, tmp_path: Path, loss_type: str)
     pytest.importorskip("trl")
     from tests.offload.trl_gradient import gradients
 
-    state, recipe, config = started(folder, 0.0, loss_type=loss_type, epsilon=0.2)
-    batch, advantage = updated(state, recipe, config, noise=0.3)
+    state, helpers, config = started(folder, 0.0, loss_type=loss_type, epsilon=0.2)
+    batch, advantage = updated(state, helpers, config, noise=0.3)
     prompts, drawn = batch.prompts, batch.drawn
     inputs = {
         "prompt_ids": prompts.ids.repeat_interleave(GROUP, dim=0),

@@ -119,19 +119,19 @@ def test_gapg_keeps_local_successes_and_its_share_of_the_cloud_s() -> None:
 
 def test_a_batch_goes_on_when_every_call_fails(model: Path) -> None:
     settings = config_of("dagrpo", model, cloud__faults__failure_rate=1.0, distill=1.0)
-    lines, state = trajectory(settings)
+    lines, _ = trajectory(settings)
     asked = [line for line in lines.steps if line["cloud/ask_rate"] > 0]
     assert asked
     assert all(line["rewards/valid"] == pytest.approx(1 - line["cloud/ask_rate"]) for line in asked)
-    spend = state.cloud.spend
+    spend = lines.spend()
     assert spend.failed_calls == spend.calls > 0
     assert spend.dollars == 0.0
     assert lines.rows[-1].tasks[0].cloud is None
 
 
 def test_the_last_line_carries_the_whole_bill(model: Path) -> None:
-    lines, state = trajectory(config_of("dagrpo", model, cloud__faults__truncation_rate=0.5))
-    last, spend = lines.steps[-1], state.cloud.spend
+    lines, _ = trajectory(config_of("dagrpo", model, cloud__faults__truncation_rate=0.5))
+    last, spend = lines.steps[-1], lines.spend()
     assert last["cloud/calls"] == spend.calls > 0
     assert last["cloud/failed_calls"] == spend.failed_calls > 0
     assert last["cloud/tokens"] == spend.prompt_tokens + spend.completion_tokens

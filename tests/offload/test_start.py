@@ -10,17 +10,16 @@ import pytest
 import torch
 
 from tests.models.test_vllm import LIBRARY
-from tests.offload.runs import config_of, trajectory
+from tests.offload.runs import config_of, first_experience, trajectory
 from tests.tasks.published import mbpp_row, write_lines
 from understudy.errors import ConfigError, SandboxError
 from understudy.models.vllm import VllmEngine
-from understudy.offload.learn import Lesson, regulariser_pull
-from understudy.offload.loop import rollout
+from understudy.offload.learn import ask_pull
+from understudy.offload.loop import objective_of
 from understudy.offload.start import start
 from understudy.offload.team import Team
 from understudy.recipes import build_method
 from understudy.tasks.data import DataSet
-from understudy.tasks.stream import load_stream
 
 
 def test_vllm_draws_every_step_by_the_adapter_that_the_last_one_left(
@@ -88,25 +87,23 @@ def test_questions_that_are_too_long_are_left_out_before_the_run(
     phases = [{"families": "long", "steps": 1}]
     config = config_of("understudy", model, stream=phases, data={"long": data})
     with pytest.warns(UserWarning, match="1 questions are too long"):
-        state = start(config, build_method(config))
-    family = state.tasks.families["long"]
+        _, helpers = start(config, build_method(config))
+    family = helpers.tasks.families["long"]
     assert isinstance(family, DataSet)
     left = [problem.prompt.strip() for part in family.questions.values() for problem in part]
     assert sorted(left) == sorted(row["prompt"].strip() for row in rows if len(row["prompt"]) < 99)
-    state.close()
+    helpers.close()
 
 
 def test_the_guide_does_not_pull_at_responses_that_asked_in_words(model: Path) -> None:
     config = config_of("understudy", model, price__anchor=1.0)
-    recipe = build_method(config)
-    state = start(config, recipe)
-    problems = state.tasks.batch(load_stream(config.stream)[0], config.batch_size, "train", "0")
-    batch, scores = rollout(state, problems, config.budget, config)
+    state, helpers, experience = first_experience(config)
+    batch = experience.batch
     spoken = torch.arange(len(batch.drawn.mask)) % 3 == 0
-    heard = replace(batch, drawn=replace(batch.drawn, in_words=spoken))
-    advantage = recipe.advantage(scores, state.dual)
-    _, plain = regulariser_pull(state, recipe, Lesson(batch, scores, advantage, 0.3))
-    _, pull = regulariser_pull(state, recipe, Lesson(heard, scores, advantage, 0.3))
+    in_words = replace(batch, drawn=replace(batch.drawn, in_words=spoken))
+    objective = objective_of(state, experience, 1)
+    _, plain = ask_pull(objective)
+    _, pull = ask_pull(replace(objective, experience=replace(experience, batch=in_words)))
     assert plain.abs().min() > 0
     assert pull.tolist() == plain.masked_fill(spoken, 0.0).tolist()
-    state.close()
+    helpers.close()

@@ -11,19 +11,21 @@ import torch
 
 from tests.offload.runs import (
     EVERYTHING,
+    Lines,
     Silent,
     StoppedError,
     config_of,
     run_new,
     run_on,
-    trajectory,
 )
 from understudy.errors import CheckpointError
+from understudy.offload.loop import train
 from understudy.offload.start import start
 from understudy.offload.state import load_state, save_state, saved_dual
 from understudy.offload.team import ALONE, Team
 from understudy.recipes import build_method
 from understudy.run import RunDirectory
+from understudy.tasks.stream import load_stream
 
 FAULTY = {key.replace(".", "__"): value for key, value in EVERYTHING.items()}
 
@@ -35,13 +37,14 @@ def snapshot(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize("recipe", ["understudy", "grpo"])
 def test_a_state_comes_back_as_it_was(recipe: str, model: Path, tmp_path: Path) -> None:
     config = config_of(recipe, model, **FAULTY)
-    _, state = trajectory(config)
-    save_state(state, tmp_path)
-    fresh = start(config.model_copy(update={"model": str(tmp_path)}), build_method(config))
-    loaded = load_state(fresh, tmp_path)
+    state, helpers = start(config, build_method(config))
+    state = train(state, helpers, load_stream(config.stream), config, Lines(), lambda _: None)
+    save_state(state, helpers, tmp_path)
+    fresh = start(config, build_method(config), checkpoint=tmp_path)
+    loaded, others = load_state(*fresh, tmp_path)
     assert (loaded.step, loaded.matrix, loaded.dual) == (state.step, state.matrix, state.dual)
-    assert loaded.cloud.state() == state.cloud.state()
-    assert loaded.examiner.state() == state.examiner.state()
+    assert others.cloud.state() == helpers.cloud.state()
+    assert others.examiner.state() == helpers.examiner.state()
     weights = zip(
         loaded.policy.decoder.parameters(), state.policy.decoder.parameters(), strict=True
     )
@@ -58,11 +61,11 @@ def test_a_state_comes_back_as_it_was(recipe: str, model: Path, tmp_path: Path) 
 def test_those_who_follow_resume_without_the_clouds_log(model: Path, tmp_path: Path) -> None:
     config = config_of("understudy", model)
     run = run_new(tmp_path / "run", config)
-    given = config.model_copy(update={"model": str(run.last_checkpoint())})
-    fresh = start(given, build_method(config), Team(rank=1, size=2))
-    assert load_state(fresh, run.last_checkpoint()).step == 4
+    saved = run.last_checkpoint()
+    fresh, helpers = start(config, build_method(config), Team(rank=1, size=2), saved)
+    assert load_state(fresh, helpers, saved)[0].step == 4
     with pytest.raises(CheckpointError, match="no log"):  # as whoever leads would have to
-        load_state(replace(fresh, team=ALONE), run.last_checkpoint())
+        load_state(fresh, replace(helpers, team=ALONE), saved)
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "state.json"])

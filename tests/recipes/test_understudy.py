@@ -9,13 +9,11 @@ import pytest
 import torch
 from torch import tensor
 
-from tests.offload.runs import config_of, drawn_figures
-from understudy.offload.learn import Lesson, distillation_losses
-from understudy.offload.loop import rollout
+from tests.offload.runs import config_of, drawn_figures, first_experience
+from understudy.objectives.terms import AnswerTerm
+from understudy.offload.learn import answer_losses
 from understudy.offload.scores import Scores
-from understudy.offload.start import start
 from understudy.recipes.understudy import Market, Understudy, gain_of_asking, local_failures
-from understudy.tasks.stream import load_stream
 
 
 def scores(reward: list[list[float]], asked: list[list[int]], failed: int | None = None) -> Scores:
@@ -60,9 +58,7 @@ def test_local_failures_by_hand() -> None:
 def test_the_guide_pulls_asking_to_where_it_gains() -> None:
     recipe = market(budget=0.5, price__guide=1.0)
     probability = torch.full((4, 4), 0.5, requires_grad=True)
-    loss = recipe.regulariser(probability, SCORES, recipe.start(), 0.5)
-    assert loss is not None
-    loss.backward()
+    recipe.asking_loss(SCORES, 0.5, probability).backward()
     assert probability.grad is not None
     first, second, *unknown = probability.grad.sum(dim=1).tolist()
     assert first < 0 < second  # descent raises the first, where the cloud was better
@@ -96,13 +92,10 @@ def test_the_shift_takes_half_the_way_to_the_rate() -> None:
 
 def test_learning_an_answer_does_not_unlearn_to_ask(model: Path) -> None:
     config = config_of("understudy", model, cloud__accuracy=1.0, batch_size=16)
-    recipe = Understudy(config)
-    state = start(config, recipe)
-    problems = state.tasks.batch(load_stream(config.stream)[0], 16, "train", "0")
-    batch, found = rollout(state, problems, 0.5, config)
-    assert found.cloud_right.any()
-    lesson = Lesson(batch, found, found.reward, 0.5)
-    (loss,) = distillation_losses(state.policy, lesson, config)
+    state, helpers, experience = first_experience(config, budget=0.5)
+    term = AnswerTerm(experience.cloud_answers())
+    assert term.examples
+    (loss,) = answer_losses(state.policy, helpers.team, term, config)
     assert float(loss.detach()) > 0
     # The request's own row is read by its logit alone: no question or answer contains it.
     weights = state.policy.decoder.head.weight

@@ -133,6 +133,11 @@ class Policy:
         """What an optimiser trains: every weight, or the adapter and the request's row."""
         return [weight for weight in self.decoder.parameters() if weight.requires_grad]
 
+    def tensors(self) -> dict[str, Tensor]:
+        """What is trained, by name."""
+        named = self.decoder.named_parameters()
+        return {name: weight for name, weight in named if weight.requires_grad}
+
     def prompts(self, questions: Sequence[Question]) -> Prompts:
         """Questions as the checkpoint's chat template writes them, or as plain text."""
         ids, mask = self.tokens.encode_questions(questions)

@@ -13,6 +13,7 @@ from understudy.clouds import CLOUDS
 from understudy.clouds.settings import CloudSettings
 from understudy.models.lora import Lora
 from understudy.offload.rewards import RewardConfig
+from understudy.retention import RETENTIONS
 from understudy.routing import ROUTERS
 from understudy.sandbox.settings import SandboxSettings
 from understudy.settings import Kinds, KindSection, Section
@@ -58,6 +59,9 @@ class Config(Section):
     )
     router: Annotated[KindSection, Kinds(ROUTERS, "own")] = Field(
         "own", validate_default=True, description=ROUTER
+    )
+    retention: Annotated[KindSection, Kinds(RETENTIONS, "none")] = Field(
+        "none", validate_default=True, description="what holds old skill, with beta"
     )
     stream: str | list[Any] = Field(
         "switching", description="a shipped stream, a YAML file, or a list of phases"

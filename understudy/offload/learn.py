@@ -2,186 +2,189 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from understudy.models.policy import Policy
-from understudy.models.sampling import Completions, Drawing, Prompts
-from understudy.objectives import (
-    clip_fraction,
-    clipped_policy_loss,
-    k3_divergence,
-    mean_of_tokens,
-    reduce_loss,
-    reinforce_loss,
-    sequence_ask_probability,
+from understudy.models.sampling import Drawing
+from understudy.objectives import mean_of_tokens, reduce_loss, sequence_ask_probability
+from understudy.objectives.terms import (
+    AnswerTerm,
+    AskTerm,
+    Portion,
+    Term,
+    TokenTerm,
+    WeightTerm,
 )
 from understudy.offload.config import Config
-from understudy.offload.method import Method
-from understudy.offload.scores import Scores
-from understudy.offload.state import State
-from understudy.types import Problem, Reply
+from understudy.offload.experience import Experience
+from understudy.offload.learner import encoded, holding
+from understudy.offload.team import Team
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
-    """What was drawn for a batch of problems, how, and what the cloud said to whom.
-
-    problems and replies are the whole team's, prompts and drawn those of this process: `own` says
-    where its problems stand.
-    """
-
-    problems: list[Problem]
-    own: range
-    prompts: Prompts
-    drawn: Completions
-    drawing: Drawing
-    replies: dict[int, Reply]
-
-
-@dataclass(frozen=True, slots=True)
-class Lesson:
-    """What one step learns from: the whole team's scores and what they call for."""
-
-    batch: Batch
-    scores: Scores
-    advantage: Tensor  # (prompts, group)
-    budget: float
-
-    def own(self, table: Tensor) -> Tensor:
-        """A row per response of this process, from a (prompts, group) table of the team."""
-        place = self.batch.own
-        return table[place.start : place.stop].reshape(-1)
-
-
-@dataclass
 class Tally:
-    """What the portions of one pass over a batch add up to."""
+    """What the parts of one pass over a batch add up to."""
 
     loss: float = 0.0
-    divergence: float = 0.0  # summed over tokens
-    clipped: tuple[float, float] = (0.0, 0.0)  # tokens below and above the clip
-    tokens: int = 0
+    tokens: int = 0  # of the responses that were read
+    sums: Mapping[str, float] = field(default_factory=dict)  # over these tokens
     any: bool = False  # whether anything had a gradient
 
+    def __add__(self, other: Tally) -> Tally:
+        names = [*self.sums, *(name for name in other.sums if name not in self.sums)]
+        sums = {name: self.sums.get(name, 0.0) + other.sums.get(name, 0.0) for name in names}
+        loss, tokens = self.loss + other.loss, self.tokens + other.tokens
+        return Tally(loss, tokens, sums, self.any or other.any)
 
-def learn(
-    state: State, method: Method, lesson: Lesson, config: Config, reference: Policy | None
-) -> Tally:
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """What one pass over a batch optimises: responses, their advantages, and the loss's terms."""
+
+    experience: Experience
+    advantage: Tensor  # (prompts, group)
+    terms: Sequence[Term]
+
+    @property
+    def token_terms(self) -> list[TokenTerm]:
+        return [term for term in self.terms if isinstance(term, TokenTerm)]
+
+    @property
+    def ask_terms(self) -> list[AskTerm]:
+        return [term for term in self.terms if isinstance(term, AskTerm)]
+
+
+def learn(policy: Policy, team: Team, objective: Objective, config: Config) -> Tally:
     """Leave the gradient of the whole loss of this process's share; one pass over it."""
-    tally, pull = Tally(), None
-    if method.regularises:
-        value, pull = regulariser_pull(state, method, lesson)
-        tally.loss += value if state.team.leads else 0.0
-    for rows in portions(lesson, config, everyone=pull is not None or reference is not None):
-        _back(policy_loss(state.policy, lesson, rows, pull, config, reference, tally), tally)
-    if config.distill > 0:
-        for loss in distillation_losses(state.policy, lesson, config):
-            _back(config.distill * loss, tally)
-            tally.loss += config.distill * float(loss.detach())
+    names = [name for term in objective.token_terms for name in term.metrics]
+    tally, pull = Tally(sums=dict.fromkeys(names, 0.0)), None
+    if objective.ask_terms:
+        value, pull = ask_pull(objective)
+        tally += Tally(value if team.leads else 0.0)
+    everyone = pull is not None or any(term.every_row for term in objective.token_terms)
+    reads = objective.token_terms or objective.ask_terms
+    for rows in portions(objective, config, everyone) if reads else ():
+        tally += _learn_portion(policy, objective, rows, pull, config)
+    for term in objective.terms:
+        if isinstance(term, AnswerTerm):
+            tally += _learn_answers(policy, team, term, config)
+        elif isinstance(term, WeightTerm) and team.leads:  # gradients are summed over the team
+            tally += _back(term.loss(policy.tensors()))
     return tally
 
 
-def _back(loss: Tensor, tally: Tally) -> None:
+def _back(loss: Tensor) -> Tally:
     loss.backward()
-    tally.any = True
+    return Tally(float(loss.detach()), any=True)
 
 
-def portions(lesson: Lesson, config: Config, everyone: bool) -> Iterator[Tensor]:
+def portions(objective: Objective, config: Config, everyone: bool) -> Iterator[Tensor]:
     """The rows of this process that are computed, in `gradient_accumulation_steps` portions.
 
-    A row of zero advantage adds nothing to the policy gradient and is left out; a regulariser or
-    a KL needs every row.
+    A row of zero advantage adds nothing to the policy gradient and is left out, unless some term
+    needs every row.
     """
-    flat = lesson.own(lesson.advantage)
+    flat = objective.experience.batch.own_rows(objective.advantage)
     rows = torch.arange(len(flat), device=flat.device) if everyone else flat.nonzero().squeeze(1)
     for part in rows.chunk(config.gradient_accumulation_steps):
         if len(part):
             yield part
 
 
-def policy_loss(
-    policy: Policy,
-    lesson: Lesson,
-    rows: Tensor,
-    pull: Tensor | None,
-    config: Config,
-    reference: Policy | None,
-    tally: Tally,
-) -> Tensor:
-    """What `rows` add to the policy-gradient loss, to the KL and to the regulariser's pull."""
-    batch, drawn = lesson.batch, lesson.batch.drawn
-    mask, advantage = drawn.mask[rows], lesson.own(lesson.advantage)[rows]
-    logprobs, ask_logprobs = policy.score(batch.prompts, drawn, rows, batch.drawing)
-    if config.epsilon is None:
-        losses = reinforce_loss(logprobs, advantage)
-    else:
-        clip, old = (config.epsilon, config.epsilon_high), drawn.logprobs[rows, : mask.shape[1]]
-        losses = clipped_policy_loss(logprobs, old, advantage, *clip)
-        low, high = clip_fraction(logprobs, old, advantage, mask, *clip)
-        count = int(mask.sum())
-        tally.clipped = tally.clipped[0] + low * count, tally.clipped[1] + high * count
-    if reference is not None:
-        with torch.no_grad():
-            anchor, _ = reference.score(batch.prompts, drawn, rows, batch.drawing)
-        divergence = k3_divergence(logprobs, anchor)
-        losses = losses + config.beta * divergence
-        tally.divergence += float(divergence.detach()[mask].sum())
-    tally.tokens += int(mask.sum())
+def _learn_portion(
+    policy: Policy, objective: Objective, rows: Tensor, pull: Tensor | None, config: Config
+) -> Tally:
+    """Add the gradient of the token terms on some rows, and of the pull on their asking."""
+    portion = read_portion(policy, objective, rows)
+    found = [term.loss(portion) for term in objective.token_terms]
+    losses = found[0].losses if found else torch.zeros_like(portion.logprobs)
+    for one in found[1:]:
+        losses = losses + one.losses
     loss = reduce_loss(
         losses,
-        mask,
+        portion.mask,
         config.loss_type,
-        group=config.num_generations,
+        group=objective.advantage.shape[1],
         max_completion_length=config.max_completion_length,
-        samples=lesson.advantage.numel(),
-        tokens=int(lesson.scores.lengths.sum()),
+        samples=objective.advantage.numel(),
+        tokens=int(objective.experience.scores.lengths.sum()),
     )
-    tally.loss += float(loss.detach())
+    sums = {name: total for one in found for name, total in one.sums.items()}
+    tally = Tally(float(loss.detach()), int(portion.mask.sum()), sums, any=True)
     if pull is not None:
-        loss = loss + (pull[rows] * sequence_ask_probability(ask_logprobs, mask)).sum()
-    return loss
+        asking = sequence_ask_probability(portion.ask_logprobs, portion.mask)
+        loss = loss + (pull[rows] * asking).sum()
+    loss.backward()
+    return tally
 
 
-def regulariser_pull(state: State, method: Method, lesson: Lesson) -> tuple[float, Tensor]:
-    """The method's regulariser, and its slope at each of this process's responses.
+def read_portion(policy: Policy, objective: Objective, rows: Tensor) -> Portion:
+    """Some responses of this process, read with gradient."""
+    batch = objective.experience.batch
+    drawn, mask = batch.drawn, batch.drawn.mask[rows]
+    logprobs, ask_logprobs = policy.score(batch.prompts, drawn, rows, batch.drawing)
 
-    It may look at all responses of the team at once. To first order it is the slopes' sum, which
-    can be taken portion by portion and process by process with the same gradient. It pulls the
-    token's probability, which says nothing of a response that asked in words: those it lets be.
+    def under(tensors: Mapping[str, Tensor]) -> Tensor:
+        with holding(policy, tensors):
+            return policy.score(batch.prompts, drawn, rows, batch.drawing)[0]
+
+    return Portion(
+        logprobs=logprobs,
+        ask_logprobs=ask_logprobs,
+        drawn_logprobs=drawn.logprobs[rows, : mask.shape[1]],
+        mask=mask,
+        advantage=batch.own_rows(objective.advantage)[rows],
+        under=under,
+    )
+
+
+def ask_pull(objective: Objective) -> tuple[float, Tensor]:
+    """The terms on asking, and their slope at each of this process's responses.
+
+    They may look at all responses of the team at once. To first order they are the slopes' sum,
+    which can be taken portion by portion and process by process with the same gradient. They pull
+    the token's probability, which says nothing of a response that asked in words: its slope is 0.
     """
-    probability = lesson.scores.ask_probability.detach().clone().requires_grad_()
-    value = method.regulariser(probability, lesson.scores, state.dual, lesson.budget)
+    batch = objective.experience.batch
+    probability = objective.experience.scores.ask_probability.detach().clone().requires_grad_()
+    value = torch.stack([term.loss(probability) for term in objective.ask_terms]).sum()
     (slope,) = torch.autograd.grad(value, probability)
-    own, spoken = lesson.own(slope), lesson.batch.drawn.in_words
+    own, spoken = batch.own_rows(slope), batch.drawn.in_words
     return float(value.detach()), own if spoken is None else own.masked_fill(spoken, 0.0)
 
 
-def distillation_losses(policy: Policy, lesson: Lesson, config: Config) -> Iterator[Tensor]:
-    """Mean cross-entropy of the cloud's replies that were verified, as if drawn here; in portions.
+def _learn_answers(policy: Policy, team: Team, term: AnswerTerm, config: Config) -> Tally:
+    """Add the gradient of the cross-entropy of given answers, this process's share of them."""
+    tally = Tally()
+    for loss in answer_losses(policy, team, term, config):
+        (term.weight * loss).backward()
+        tally += Tally(term.weight * float(loss.detach()), any=True)
+    return tally
 
-    Asking is left out of the distribution: learning an answer must not unlearn to ask. A reply
-    that is too long to be drawn is not imitated.
+
+def answer_losses(policy: Policy, team: Team, term: AnswerTerm, config: Config) -> Iterator[Tensor]:
+    """Mean cross-entropy of given answers, as if they had been drawn here; in portions.
+
+    Asking is left out of the distribution: learning an answer must not unlearn to ask. An answer
+    that is too long to be drawn is not learnt.
     """
-    batch, right = lesson.batch, lesson.scores.cloud_right.tolist()
-    plain = {i: reply.text for i, reply in sorted(batch.replies.items()) if right[i] and reply.text}
-    if not plain:
+    if not term.examples:
         return
-    written = policy.written(list(plain.values()))
+    prompts, written = encoded(policy, term.examples)
     lengths = written.mask.sum(dim=1)
-    fits = (lengths <= config.max_completion_length).tolist()
-    total = int(lengths[torch.tensor(fits)].sum())
-    mine = [k for k, i in enumerate(plain) if fits[k] and i in batch.own]
-    never = replace(batch.drawing, ask_shift=float("-inf"))
+    fits = lengths <= config.max_completion_length
+    total = int(lengths[fits].sum())
+    mine = [i for i in team.share(len(term.examples)) if fits[i]]
+    never = Drawing(config.max_completion_length, config.temperature, float("-inf"))
     for part in torch.tensor(mine, dtype=torch.long).chunk(config.gradient_accumulation_steps):
         if not len(part):
             continue
-        places = [list(plain)[k] - batch.own.start for k in part.tolist()]
-        prompts = Prompts(batch.prompts.ids[places], batch.prompts.mask[places])
+        asked = replace(prompts, ids=prompts.ids[part], mask=prompts.mask[part])
         taken = replace(written, tokens=written.tokens[part], mask=written.mask[part])
         rows = torch.arange(len(part), device=taken.tokens.device)
-        logprobs, _ = policy.score(prompts, taken, rows, never)
+        logprobs, _ = policy.score(asked, taken, rows, never)
         yield mean_of_tokens(-logprobs, taken.mask, total)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from understudy.objectives.terms import AnswerTerm, Term, policy_gradient
 from understudy.offload.config import Config
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.nn import Parameter
 
+    from understudy.offload.experience import Experience, Source
     from understudy.offload.scores import Scores
+    from understudy.types import Problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,21 +43,39 @@ class Method:
         """The dual before the first step."""
         return Dual(price=0.0)
 
+    def experience(self, source: Source, problems: list[Problem], dual: Any) -> Experience:
+        """What a step learns from: drawn, drawn again where that helps, or from a record.
+
+        Prompts change here (`source.draw(problems, prompts)`), and so do rewards (the scores of
+        what is returned).
+        """
+        return source.draw(problems)
+
     def advantage(self, scores: Scores, dual: Any) -> Tensor:
         """What each response is pushed by, (prompts, group); rows of exact zeros cost nothing."""
         raise NotImplementedError
 
-    @property
-    def regularises(self) -> bool:
-        """Whether there is a regulariser: it wants every row, also those without advantage."""
-        return False
-
-    def regulariser(
-        self, ask_probability: Tensor, scores: Scores, dual: Any, budget: float
-    ) -> Tensor:
-        """A loss on how likely each response was to ask, (prompts, group)."""
-        return ask_probability.new_zeros(())
+    def terms(self, experience: Experience, dual: Any) -> list[Term]:
+        """The loss: the policy gradient, and the answers of the cloud where `distill` is set."""
+        config = self.config
+        found: list[Term] = [policy_gradient(config.epsilon, config.epsilon_high)]
+        if config.distill > 0:
+            found.append(AnswerTerm(experience.cloud_answers(), config.distill))
+        return found
 
     def next_dual(self, dual: Any, scores: Scores, budget: float) -> Any:
         """The dual after a batch."""
         return dual
+
+    def parameters(self) -> Sequence[Parameter]:
+        """Parameters of its own, which are trained and saved with the model's."""
+        return ()
+
+    def tensors(self) -> Mapping[str, Tensor]:
+        """What a checkpoint keeps of it beside the dual; its parameters, as they are now."""
+        return {str(number): each.detach() for number, each in enumerate(self.parameters())}
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Continue from what a checkpoint kept."""
+        for number, each in enumerate(self.parameters()):
+            each.data.copy_(tensors[str(number)])

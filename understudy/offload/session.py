@@ -19,6 +19,7 @@ from understudy.link import ReplyLog
 from understudy.models.policy import Policy
 from understudy.offload.alarms import Alarms
 from understudy.offload.config import Config
+from understudy.offload.helpers import Helpers
 from understudy.offload.loop import train
 from understudy.offload.method import Method
 from understudy.offload.phases import ends, phases_of, settled, total_steps
@@ -53,18 +54,18 @@ def new_run(
     """check: whether the cloud is tried with one question before anything long."""
     config = settled(config)
     # Wrong settings, and a cloud that does not answer, fail before anything is written.
-    state = team.together(lambda: start(config, method, team))
-    trial = team.together(lambda: _trial(state, config) if check and team.leads else None)
+    state, helpers = team.together(lambda: start(config, method, team))
+    trial = team.together(lambda: _trial(helpers, config) if check and team.leads else None)
     settings = config.model_dump(mode="json")
     run = RunDirectory(team.from_leader(lambda: RunDirectory.create(path, settings).path))
     if not team.leads:
-        _follow(state, config, method)
+        _follow(state, helpers, config)
         return run
     with run.held():
-        state = _logged(state, run, config, display)
+        helpers = _logged(helpers, run, config, display)
         if trial is not None:
-            state.examiner.adopt(*trial)
-        return _go(run, state, config, method, display)
+            helpers.examiner.adopt(*trial)
+        return _go(run, state, helpers, config, display)
 
 
 def resume_run(
@@ -77,41 +78,42 @@ def resume_run(
 ) -> RunDirectory:
     """Continue from the last whole checkpoint; a finished run ends with the same results."""
     saved = run.last_checkpoint() if run.has_checkpoint() else None  # None: killed before its first
-    given = config.model_copy(update={"model": str(saved)}) if saved else config
-    state = team.together(lambda: start(given, method, team))
+    state, helpers = team.together(lambda: start(config, method, team, saved))
     if not team.leads:
-        state = load_state(state, saved) if saved else state
+        if saved:
+            state, helpers = load_state(state, helpers, saved)
         team.together(lambda: None)  # the first process may try the cloud
-        _follow(state, config, method)
+        _follow(state, helpers, config)
         return run
     with run.held():
-        state = _logged(state, run, config, display)
-        state = load_state(state, saved) if saved else state
+        helpers = _logged(helpers, run, config, display)
+        if saved:
+            state, helpers = load_state(state, helpers, saved)
         check = check and state.step < total_steps(config)
-        trial = team.together(lambda: _trial(state, config) if check else None)
+        trial = team.together(lambda: _trial(helpers, config) if check else None)
         if trial is not None:
-            state.examiner.adopt(*trial)
-        return _go(run, state, config, method, display)
+            helpers.examiner.adopt(*trial)
+        return _go(run, state, helpers, config, display)
 
 
-def _trial(state: State, config: Config) -> tuple[Question, Reply] | None:
+def _trial(helpers: Helpers, config: Config) -> tuple[Question, Reply] | None:
     """The first question of the first examination, answered: the cloud is there."""
     if not config.cloud.checked or config.cloud.max_calls == 0:
         return None
-    test = state.tasks.exam(phases_of(config)[0], config.eval_queries, "test", str(config.seed))
+    test = helpers.tasks.exam(phases_of(config)[0], config.eval_queries, "test", str(config.seed))
     question = test[0].question
-    return question, check_cloud(state.examiner.cloud, question)
+    return question, check_cloud(helpers.examiner.cloud, question)
 
 
-def _logged(state: State, run: RunDirectory, config: Config, display: Display) -> State:
-    """The state with every reply on record: what was paid for before a kill is not paid again.
+def _logged(helpers: Helpers, run: RunDirectory, config: Config, display: Display) -> Helpers:
+    """With every reply on record: what was paid for before a kill is not paid again.
     Training and examinations share the caps of the run, and the watch over failed calls."""
-    cloud = state.cloud.cloud
+    cloud = helpers.cloud.cloud
     logs = [ReplyLog(run.replies), ReplyLog(run.examination_replies)]
     budget = build_budget(config.cloud, logs)
     watch = FailureWatch(cloud, config.cloud.max_failed_share, display.warning)
     training, examiner = (MeteredCloud(cloud, None, log, budget, watch) for log in logs)
-    return replace(state, cloud=training, examiner=examiner)
+    return replace(helpers, cloud=training, examiner=examiner)
 
 
 def trained_policy(run: RunDirectory, config: Config) -> tuple[Policy, Path]:
@@ -121,11 +123,11 @@ def trained_policy(run: RunDirectory, config: Config) -> tuple[Policy, Path]:
 
 
 def _go(
-    run: RunDirectory, state: State, config: Config, method: Method, display: Display
+    run: RunDirectory, state: State, helpers: Helpers, config: Config, display: Display
 ) -> RunDirectory:
     stream = phases_of(config)
-    recorder = _Recorder(run, display, ends(stream)[-1], math.isfinite(method.start().shift))
-    with closing(state):
+    recorder = _Recorder(run, display, ends(stream)[-1], math.isfinite(state.method.start().shift))
+    with closing(helpers):
         with run.writing():
             run.rewind(state.step, len(state.matrix))
             recorder.recall(state)
@@ -136,25 +138,25 @@ def _go(
                 if state.policy.lora and state.step in ends(stream):
                     number = ends(stream).index(state.step) + 1
                     write_folder(run.adapters / f"phase-{number}", state.policy.save_adapter)
-                run.save_checkpoint(state.step, lambda folder: save_state(state, folder))
+                run.save_checkpoint(state.step, lambda folder: save_state(state, helpers, folder))
                 if not state.policy.lora:
                     # The tokenizer is copied on from the newest: the one resumed from goes in time.
                     state.policy = replace(state.policy, folder=run.last_checkpoint())
 
-        state = train(state, method, stream, config, recorder, save)
+        state = train(state, helpers, stream, config, recorder, save)
         with run.writing():
             run.write(run.matrix, [row.to_json() for row in state.matrix])
-            bills = state.cloud.spend, state.examiner.spend
+            bills = helpers.cloud.spend, helpers.examiner.spend
             summary = summarise(run.metric_lines(), state.matrix, *bills)
             run.write(run.summary, summary.to_json())
     return run
 
 
-def _follow(state: State, config: Config, method: Method) -> None:
+def _follow(state: State, helpers: Helpers, config: Config) -> None:
     """A process that does not lead takes the same steps and writes nothing."""
-    with closing(state):
+    with closing(helpers):
         stream = phases_of(config)
-        train(state, method, stream, config, _NoWatcher(), lambda _: None)
+        train(state, helpers, stream, config, _NoWatcher(), lambda _: None)
 
 
 class _NoWatcher:

@@ -1,8 +1,9 @@
-"""A run's state at its first step, from its settings."""
+"""Builds a run from its settings: its state before the first step, and those who help."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 
@@ -12,6 +13,8 @@ from understudy.errors import ConfigError
 from understudy.models.policy import Policy
 from understudy.models.vllm import VllmEngine
 from understudy.offload.config import Config
+from understudy.offload.helpers import Helpers
+from understudy.offload.learner import TrainedModel
 from understudy.offload.method import Method
 from understudy.offload.phases import phases_of
 from understudy.offload.rewards import build_rewards
@@ -19,12 +22,16 @@ from understudy.offload.scores import Valuation
 from understudy.offload.state import State
 from understudy.offload.team import ALONE, Team, own_device
 from understudy.progress import task
+from understudy.retention.build import build_retention
 from understudy.tasks import Tasks, open_tasks
 
 
-def start(config: Config, method: Method, team: Team = ALONE) -> State:
+def start(
+    config: Config, method: Method, team: Team = ALONE, checkpoint: Path | None = None
+) -> tuple[State, Helpers]:
+    """A run before its first step, with the weights of a checkpoint where one is given."""
     torch.set_num_threads(config.threads)
-    policy = load_policy(config)
+    policy = load_policy(config, str(checkpoint) if checkpoint else None)
     if config.dtype != "float32" and policy.lora is None:
         raise ConfigError(
             f"dtype={config.dtype}: trained weights are kept in float32, or small steps are lost; "
@@ -38,21 +45,24 @@ def start(config: Config, method: Method, team: Team = ALONE) -> State:
         raise ConfigError("sampler_options are for sampler=vllm; leave them out, or set that")
     tasks = build_tasks(config, policy)
     cloud = build_cloud(config.cloud, tasks.key)
-    rewards = build_rewards(config.reward)
+    valuation = Valuation(tasks, config.reward, build_rewards(config.reward))
     tasks.prepare(phases_of(config))  # before anything is paid for
-    return State(
-        policy=policy,
-        optimiser=torch.optim.Adam(policy.trainable(), lr=config.learning_rate),
-        dual=method.start(),
-        cloud=MeteredCloud(cloud),
-        examiner=MeteredCloud(cloud),
-        tasks=tasks,
-        valuation=Valuation(tasks, config.reward, rewards),
-        team=team,
-    )
+    helpers = Helpers(MeteredCloud(cloud), MeteredCloud(cloud), tasks, valuation, team)
+    return _state(config, method, policy), helpers
 
 
-def load_policy(config: Config, model: str | None = None, adapted: bool = True) -> Policy:
+def _state(config: Config, method: Method, policy: Policy) -> State:
+    learner = TrainedModel(policy, lambda: load_policy(config), config.max_completion_length)
+    retention = build_retention(config.retention, config.beta, learner, config.seed)
+    optimiser = retention.optimiser(config.learning_rate)
+    if optimiser is None:
+        optimiser = torch.optim.Adam(policy.trainable(), lr=config.learning_rate)
+    if own := list(method.parameters()):
+        optimiser.add_param_group({"params": own})
+    return State(policy, method, retention, optimiser, method.start())
+
+
+def load_policy(config: Config, model: str | None = None) -> Policy:
     """The model that the settings describe, or another folder's in its stead."""
     check_device(config.device)
     with task(f"loading {model or config.model}"):
@@ -60,7 +70,7 @@ def load_policy(config: Config, model: str | None = None, adapted: bool = True) 
             model or config.model,
             own_device(config.device),
             config.bf16,
-            lora=config.lora if adapted else None,
+            lora=config.lora,
             backend=config.backend,
             dtype=config.dtype,
             checkpointing=config.gradient_checkpointing,

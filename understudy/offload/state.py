@@ -7,91 +7,96 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.optim import Optimizer
 
-from understudy.clouds import MeteredCloud
 from understudy.errors import CheckpointError
 from understudy.models.policy import Policy
-from understudy.offload.config import Config
-from understudy.offload.examination import Examiner
+from understudy.offload.helpers import Helpers
+from understudy.offload.method import Method
 from understudy.offload.records import MatrixRow
-from understudy.offload.scores import Valuation
-from understudy.offload.team import ALONE, Team
-from understudy.tasks import Tasks
+from understudy.retention.retention import Retention
 
+_OPTIMISER, _METHOD = "optimizer.safetensors", "method.safetensors"
+_RETENTION = "retention.safetensors"
 _RECORDED = {"step", "dual", "matrix", "cloud", "examiner"}
 
 
 @dataclass
 class State:
-    """Everything that changes while a run goes on, and who works on it.
+    """Everything that changes while a run goes on, and that a checkpoint holds.
 
-    Random numbers are no part of it: every draw is seeded by the run's seed and the step.
+    Random numbers are no part of it: every draw is seeded by the run's seed and the step. Nor are
+    those who help; of them only the place that the clouds' bills have come to is saved.
     """
 
     policy: Policy
-    optimiser: torch.optim.Adam
+    method: Method
+    retention: Retention
+    optimiser: Optimizer
     dual: Any
-    cloud: MeteredCloud
-    examiner: MeteredCloud  # the same cloud, on the evaluation's own bill
-    tasks: Tasks
-    valuation: Valuation
-    team: Team = ALONE
     step: int = 0
     matrix: list[MatrixRow] = field(default_factory=list)  # a row per evaluation
 
-    def examination(self, config: Config) -> Examiner:
-        """No more answers at once than a step of training draws: what fits there fits here."""
-        rows = config.batch_size * config.num_generations
-        return Examiner(self.tasks, self.examiner, self.team, rows)
-
-    def close(self) -> None:
-        """Let connections and checking processes go."""
-        self.cloud.close()
-        self.examiner.close()
-        self.tasks.close()
+    def trained(self) -> list[Tensor]:
+        """What the optimiser trains: the model's tensors, then the method's own."""
+        return [*self.policy.trainable(), *self.method.parameters()]
 
 
-def save_state(state: State, folder: Path) -> None:
+def save_state(state: State, helpers: Helpers, folder: Path) -> None:
     """An ordinary model checkpoint, with the optimiser and the rest of the run beside it."""
     state.policy.save(folder)
     saved = state.optimiser.state_dict()["state"]
     moments = {f"{i}.{key}": value for i, entry in saved.items() for key, value in entry.items()}
-    save_file(moments, folder / "optimizer.safetensors")
+    save_file(moments, folder / _OPTIMISER)
+    for name, tensors in (
+        (_METHOD, state.method.tensors()),
+        (_RETENTION, state.retention.tensors()),
+    ):
+        if tensors:
+            stored = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+            save_file(stored, folder / name)
     record = {
         "step": state.step,
         "dual": asdict(state.dual),
         "matrix": [row.to_json() for row in state.matrix],
-        "cloud": state.cloud.state(),
-        "examiner": state.examiner.state(),
+        "cloud": helpers.cloud.state(),
+        "examiner": helpers.examiner.state(),
     }
     (folder / "state.json").write_text(json.dumps(record))
 
 
-def load_state(state: State, folder: Path) -> State:
+def load_state(state: State, helpers: Helpers, folder: Path) -> tuple[State, Helpers]:
     """The saved run in place of a freshly started one; the policy's weights are already loaded."""
-    record, path = _record(folder), folder / "optimizer.safetensors"
-    try:
-        moments = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise _unreadable(path, error) from error
-    entries: dict[int, dict[str, torch.Tensor]] = {}
-    for name, value in moments.items():
+    record = _record(folder)
+    entries: dict[int, dict[str, Tensor]] = {}
+    for name, value in _tensors(folder / _OPTIMISER).items():
         number, _, key = name.partition(".")
         entries.setdefault(int(number), {})[key] = value
     groups = state.optimiser.state_dict()["param_groups"]
     state.optimiser.load_state_dict({"state": entries, "param_groups": groups})
-    if state.team.leads:  # the cloud, its bill and its log are the first process's alone
+    if state.method.tensors():
+        state.method.restore(_tensors(folder / _METHOD))
+    if (folder / _RETENTION).exists():
+        state.retention.restore(_tensors(folder / _RETENTION))
+    if helpers.team.leads:  # the cloud, its bill and its log are the first process's alone
         cloud, examiner = (
             meter.restored(record[name])
-            for name, meter in (("cloud", state.cloud), ("examiner", state.examiner))
+            for name, meter in (("cloud", helpers.cloud), ("examiner", helpers.examiner))
         )
-        state = replace(state, cloud=cloud, examiner=examiner)
+        helpers = replace(helpers, cloud=cloud, examiner=examiner)
     dual = type(state.dual)(**record["dual"])
     matrix = [MatrixRow.from_json(row) for row in record["matrix"]]
-    return replace(state, dual=dual, step=record["step"], matrix=matrix)
+    return replace(state, dual=dual, step=record["step"], matrix=matrix), helpers
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise _unreadable(path, error) from error
 
 
 def saved_dual(folder: Path) -> dict[str, Any]:

@@ -17,11 +17,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from understudy import objectives
+from understudy.objectives.terms import AskTerm, Term
 from understudy.offload.config import DISTILL, ROUTER, Config
 from understudy.offload.method import Method
 from understudy.routing import ROUTERS
@@ -30,6 +32,7 @@ from understudy.settings import Kinds, KindSection, Section
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from understudy.offload.experience import Experience
     from understudy.offload.scores import Scores
 
 # A batch's own estimate of the right shift is noisy; half of it is taken.
@@ -110,24 +113,27 @@ class Understudy(Method):
     def advantage(self, scores: Scores, dual: Market) -> Tensor:
         return objectives.dual_advantage(scores.reward, scores.asked, dual.price, scores.valid)
 
-    @property
-    def regularises(self) -> bool:
-        return self.config.price.anchor > 0 or self.config.price.guide > 0
+    def terms(self, experience: Experience, dual: Market) -> list[Term]:
+        found, setting = super().terms(experience, dual), self.config.price
+        if setting.anchor > 0 or setting.guide > 0:
+            target = self._target(dual.failures, experience.budget)
+            found.append(AskTerm(partial(self.asking_loss, experience.scores, target)))
+        return found
 
-    def regulariser(
-        self, ask_probability: Tensor, scores: Scores, dual: Market, budget: float
-    ) -> Tensor:
-        setting, target = self.config.price, self._target(dual.failures, budget)
+    def asking_loss(self, scores: Scores, target: float, ask_probability: Tensor) -> Tensor:
+        """The rate anchor and the guide, of every response's probability to ask."""
         import torch
 
-        terms = []
+        setting, parts = self.config.price, []
         if setting.anchor > 0:
-            terms.append(setting.anchor * objectives.rate_anchor(ask_probability.mean(), target))
+            anchor = objectives.rate_anchor(ask_probability.mean(), target)
+            parts.append(setting.anchor * anchor)
         if setting.guide > 0:
             gain, known = gain_of_asking(scores)
             wanted = objectives.ask_targets(gain[known], target, setting.guide_temperature)
-            terms.append(setting.guide * objectives.ask_guide(ask_probability[known], wanted))
-        return torch.stack(terms).sum()
+            guide = objectives.ask_guide(ask_probability[known], wanted)
+            parts.append(setting.guide * guide)
+        return torch.stack(parts).sum()
 
     def next_dual(self, dual: Market, scores: Scores, budget: float) -> Market:
         setting, keep = self.config.price, self.config.price.smoothing
