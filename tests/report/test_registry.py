@@ -7,15 +7,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.report.offload.conftest import written_run
 from tests.report.pages import HOSTILE, Elements, assert_nothing_became_markup, page
 from tests.report.share.sharing import written_share_run
 from understudy import report
+from understudy.errors import RunError
 from understudy.report import comparison, report_of
 from understudy.run import RunDirectory
 
 MINE = """
 from pathlib import Path
+
+import pytest
 from understudy.report.parts.page import render
 
 class Mine:
@@ -71,3 +76,12 @@ def test_templates_are_loaded_where_a_page_is_written() -> None:
     code = "import sys, understudy.report.offload.page, understudy.report.share.page; "
     code += "assert not {'jinja2', 'matplotlib'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_settings_that_were_cut_short_are_named(tmp_path: Path) -> None:
+    run = written_run(tmp_path / "run", ("sums",), {})
+    text = run.config.read_text()
+    run.config.write_text(text[: text.index("seed:")])
+    for shown in (comparison, lambda runs: report.write(runs[0])):
+        with pytest.raises(RunError, match=r"config\.yaml: seed is missing"):
+            shown([run])

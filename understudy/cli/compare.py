@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from understudy.cli import options
-from understudy.cli.opening import open_run
 from understudy.cli.printing import print_json, print_table
 
 
@@ -19,8 +18,9 @@ def compare(
     """Put finished runs side by side."""
     from understudy.report import comparison
     from understudy.report.parts.tables import side_by_side
+    from understudy.run import RunDirectory
 
-    records = comparison([open_run(run) for run in runs])
+    records = comparison([RunDirectory.open(run) for run in runs])
     if as_json:
         print_json(records)
         return

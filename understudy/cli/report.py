@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from understudy.cli import options
-from understudy.cli.opening import open_run
 
 
 def report(run: options.Run) -> None:
     """Write a run's report page anew."""
     from understudy.report import write
+    from understudy.run import RunDirectory
 
-    opened = open_run(run)
+    opened = RunDirectory.open(run)
     write(opened)
     print(opened.report)

@@ -40,10 +40,10 @@ class OffloadReport:
     def headline(self) -> Headline:
         """Beside the head: accuracies, and the shares asked."""
         from understudy.report import head_of
-        from understudy.report.offload.records import read_matrix, read_summary
+        from understudy.report.offload.records import read_matrix, read_settings, read_summary
         from understudy.report.parts.numbers import mean_or_none
 
-        settings, summary = self.run.settings(), read_summary(self.run)
+        settings, summary = read_settings(self.run), read_summary(self.run)
         figures = {name: getattr(summary, which)[key] for which, key, name in _COMPARED}
         served = [cell.ask_rate for cell in read_matrix(self.run)[-1].tasks]
         asked = [phase.training["settled_mean"] for phase in summary.phases]

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from understudy.errors import RunError
 from understudy.offload.records import MatrixRow, RunSummary
 from understudy.plain import from_plain
 from understudy.run import RunDirectory
@@ -56,6 +57,14 @@ def errors_of(log: Path) -> Counter[str]:
         return Counter(error for error in errors if error)
 
 
+def read_settings(run: RunDirectory) -> Mapping[str, Any]:
+    settings = run.settings()
+    for key in ("recipe", "model", "seed"):
+        if key not in settings:
+            raise RunError(f"{run.config}: {key} is missing; restore the file, or start a new run")
+    return settings
+
+
 def read_summary(run: RunDirectory) -> RunSummary:
     return from_plain(RunSummary, run.read(run.summary), run.summary)
 
@@ -66,4 +75,4 @@ def read_matrix(run: RunDirectory) -> list[MatrixRow]:
 
 def read_run(run: RunDirectory) -> FinishedRun:
     steps = from_plain(list[Step], run.metric_lines(), run.metrics)
-    return FinishedRun(run.settings(), read_summary(run), read_matrix(run), steps)
+    return FinishedRun(read_settings(run), read_summary(run), read_matrix(run), steps)
