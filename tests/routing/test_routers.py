@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from pydantic_core import PydanticCustomError
 from understudy.errors import ConfigError
 from understudy.routing import ROUTERS
 from understudy.routing.evidence import Evidence, Outcomes
-from understudy.routing.router import Router, build_router, drafts_first
+from understudy.routing.router import Router, ThresholdRouter, build_router, drafts_first
 from understudy.settings import Kinds
 from understudy.types import Question
 
@@ -99,3 +100,40 @@ def test_a_setting_of_another_router_is_refused() -> None:
 
 def test_only_random_needs_no_draft() -> None:
     assert [name for name in ROUTERS if not drafts_first(router(name))] == ["random"]
+
+
+@dataclass(frozen=True)
+class Learned(ThresholdRouter):
+    """Learns on one half which length of a question is hard; its threshold is of the other."""
+
+    needs: ClassVar = ("questions",)
+    slope: float = 0.0
+
+    def fit(self, evidence: Evidence, outcomes: Outcomes, budget: float) -> Self:
+        first, second = range(0, len(evidence), 2), range(1, len(evidence), 2)
+        wrong = 1 - outcomes.take(first).local_right
+        slope = float(np.polyfit(self._lengths(evidence.take(first)), wrong, 1)[0])
+        learnt = replace(self, slope=slope)
+        fitted = super(Learned, learnt).fit(evidence.take(second), outcomes.take(second), budget)
+        return cast(Self, fitted)
+
+    def scores(self, evidence: Evidence) -> Any:
+        return self.slope * self._lengths(evidence)
+
+    def _lengths(self, evidence: Evidence) -> Any:
+        return np.array([float(len(question.prompt)) for question in evidence.questions])
+
+
+def test_a_router_may_learn_from_who_was_right() -> None:
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(1, 60, 400)
+    given = replace(
+        evidence(np.zeros(400)), questions=tuple(Question.of("x" * length) for length in lengths)
+    )
+    right = outcomes(lengths < 40)  # long questions are hard
+    router = Learned(Learned.Settings(kind="learned")).fit(given, right, 0.3)
+    assert router.slope > 0
+    asked = router.decisions(given)
+    assert lengths[asked].min() >= 40
+    assert 0.15 < asked.mean() <= 0.32
+    assert not drafts_first(router)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from understudy.types import Cost, Question
@@ -44,6 +44,21 @@ class Evidence:
     def __len__(self) -> int:
         return len(self.margin)
 
+    def take(self, places: Sequence[int]) -> Evidence:
+        """Of some of the questions, as for a router that learns on one half and fits its
+        threshold on the other."""
+        rows = list(places)
+        return replace(
+            self,
+            questions=tuple(self.questions[i] for i in rows),
+            answers=tuple(self.answers[i] for i in rows),
+            margin=self.margin[rows],
+            mean_entropy=self.mean_entropy[rows],
+            prompt_tokens=self.prompt_tokens[rows],
+            completion_tokens=self.completion_tokens[rows],
+            signals={name: signal[rows] for name, signal in self.signals.items()},
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Outcomes:
@@ -54,6 +69,10 @@ class Outcomes:
 
     local_right: FloatArray
     cloud_right: FloatArray
+
+    def take(self, places: Sequence[int]) -> Outcomes:
+        rows = list(places)
+        return Outcomes(self.local_right[rows], self.cloud_right[rows])
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,7 +77,7 @@ class RequestRouter:
 
     def fit(self, evidence: Evidence, outcomes: Outcomes, budget: float) -> Self:
         """The threshold is the one in force in training; without a budget nobody asks."""
-        own = min(max(evidence.own_threshold, -FARTHEST), FARTHEST)
+        own = min(max(evidence.own_threshold, -FARTHEST), FARTHEST) + 0.0  # no -0.0
         return replace(self, budget=budget, threshold=own if budget > 0 else FARTHEST)
 
     def scores(self, evidence: Evidence) -> FloatArray:
