@@ -230,7 +230,8 @@ def exists(dotted: str) -> bool:
     path = "understudy"
     for part in dotted.split("."):
         path = f"{path}.{part}"
-        if not hasattr(found, part) and importlib.util.find_spec(path) is None:
+        package = hasattr(found, "__path__")
+        if not hasattr(found, part) and not (package and importlib.util.find_spec(path)):
             return False
         found = getattr(found, part, None) or importlib.import_module(path)
     return True
