@@ -124,7 +124,7 @@ class Federation(Factory):
             return Server(range(1, self.sizes[population]))
         return Client(number, self.folder / f"{population}-{number}.pt")
 
-    def unheard(self, address: tuple[int, int]) -> Norm:
+    def first_report(self, address: tuple[int, int]) -> Norm:
         return Norm(0.0, 0)
 
 

@@ -204,6 +204,23 @@ def test_a_run_without_variants_is_named_by_what_it_shares() -> None:
     assert described(config_of(learner="monolithic")) == "monolithic, nothing shared"
 
 
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"share_parameters": {"mu": 0.5}}, "share_parameters.mu=0.5 has no effect with share_par"),
+        ({"share_parameters": {"mode": "fedavg", "mu": 0.5}}, "mu=0.5 has no effect.*fedprox"),
+        ({"share_modules": {"mode": "iou", "points": 3}}, "points=3 has no effect.*leep"),
+        ({"graph": {"topology": "ring"}}, "topology=ring has no effect with nothing shared"),
+        ({"learner": "monolithic", "accommodate": False}, "accommodate=False has no effect"),
+    ],
+)
+def test_settings_that_nothing_reads_are_refused(settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        config_of(variants={}, **settings)
+    if "has no effect with" in words:  # for some variant they may be of use
+        config_of(variants={"one": {}}, **settings)
+
+
 def test_learning_speed_leaves_out_the_tasks_learnt_jointly() -> None:
     curve = [(task, epoch, [0.0] * 5) for task in range(4) for epoch in (0, 10)]
     curve += [(4, 0, [0.5] * 5), (4, 10, [1.0] * 5)]

@@ -42,8 +42,8 @@ class Factory(ABC):
                 actor.restore(state)
         return actors
 
-    def unheard(self, address: Address) -> Any:
-        """The report of an actor of which nothing has been heard yet."""
+    def first_report(self, address: Address) -> Any:
+        """What stands for the report of an actor elsewhere until its first answer."""
         return None
 
     def fault(self, address: Address, entries: Sequence[Any], report: Any) -> str:

@@ -2,7 +2,7 @@
 
 A message is a list of parcels, the most wanted first. What does not fit an edge in one round is
 trimmed where the message allows it, else it waits and crosses piece by piece in later rounds.
-Every message has an outcome, counted and, but for one that got lost, told to its sender.
+Every message has an outcome, which is counted. Its sender learns it, unless the message got lost.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ class Carrier:
             pair = (message.sender, message.receiver)
             if pair not in self.graph.edges:
                 self.astray += 1
-                self._tell(message, "no edge")
+                self._note(message, "no edge")
                 continue
             self._supersede(pair, message, round_)
             self._waiting[pair].append(_Waiting(message, message.floats, round_))
@@ -190,8 +190,9 @@ class Carrier:
         return {pair: Traffic.of([self.meter.account(pair)]) for pair in self.graph.edges}
 
     def totals(self) -> Traffic:
-        """All edges together."""
-        return Traffic.of([self.meter.account(pair) for pair in self.graph.edges])
+        """All edges together, without kinds of which nothing was counted."""
+        found = Traffic.of([self.meter.account(pair) for pair in self.graph.edges])
+        return Traffic(+found.floats, +found.bytes, +found.fates)
 
     def _supersede(self, pair: Pair, newer: Message, round_: int) -> None:
         """A message of the same kind that has waited since an earlier round, and of which nothing
@@ -200,7 +201,7 @@ class Carrier:
         for waiting in self._waiting[pair]:
             old = waiting.untouched and waiting.since < round_
             if old and waiting.message.kind == newer.kind:
-                self._tell(waiting.message, "superseded")
+                self._note(waiting.message, "superseded")
             else:
                 kept.append(waiting)
         self._waiting[pair] = kept
@@ -214,7 +215,7 @@ class Carrier:
             if waiting.message.trims and waiting.untouched and waiting.left > room:
                 waiting = self._trimmed(waiting, room)
                 if waiting.left > room and waiting.message.parcels[0].floats <= bandwidth:
-                    self._tell(waiting.message, "waits")  # for a round with room for a parcel
+                    self._note(waiting.message, "waits")  # for a round with room for a parcel
                     self._waiting[pair].append(waiting)
                     continue
             crossing = min(waiting.left, room)
@@ -222,15 +223,15 @@ class Carrier:
             self._charge(pair, waiting, crossing)
             waiting.left -= crossing
             if waiting.left > 0:
-                self._tell(waiting.message, "waits")
+                self._note(waiting.message, "waits")
                 self._waiting[pair].append(waiting)
             elif self._lost(pair):
-                # Its sender is not told: nobody on a real link would be.
+                # Its sender does not learn it: on a real link nobody would.
                 self.meter.note(pair, "lost")
             else:
                 due = round_ + 1 + self.graph.edges[pair].latency
                 self._arriving.append((due, waiting.message))
-                self._tell(waiting.message, "arrives")
+                self._note(waiting.message, "arrives")
 
     def _trimmed(self, waiting: _Waiting, room: int) -> _Waiting:
         """The leading parcels that fit; where not one does, the message as it was."""
@@ -242,7 +243,7 @@ class Carrier:
             used += parcel.floats
         if not kept:
             return waiting
-        self._tell(waiting.message, "trimmed")
+        self._note(waiting.message, "trimmed")
         return _Waiting(replace(waiting.message, parcels=tuple(kept)), used, waiting.since)
 
     def _charge(self, pair: Pair, waiting: _Waiting, floats: int) -> None:
@@ -254,18 +255,18 @@ class Carrier:
         self.meter.charge(pair, message.kind, Cost(floats=floats, bytes=after - before))
 
     def _lost(self, pair: Pair) -> bool:
-        """Each message by a luck of its own: how many went before it on this edge."""
+        """Drawn for each message by how many went before it on this edge."""
         loss = self.graph.edges[pair].loss
         if not loss:
             return False
         fates = self.meter.account(pair).events
         settled = fates["arrives"] + fates["lost"]
-        luck = np.random.default_rng([self.seed, *pair, settled])
-        return bool(luck.random() < loss)
+        random = np.random.default_rng([self.seed, *pair, settled])
+        return bool(random.random() < loss)
 
-    def _tell(self, message: Message, fate: Fate) -> None:
+    def _note(self, message: Message, fate: Fate) -> None:
         pair = (message.sender, message.receiver)
         if pair in self.graph.edges:
             self.meter.note(pair, fate)
-        told = Outcome(message.receiver, message.kind, message.round, fate)
-        self._outcomes.setdefault(message.sender, []).append(told)
+        outcome = Outcome(message.receiver, message.kind, message.round, fate)
+        self._outcomes.setdefault(message.sender, []).append(outcome)

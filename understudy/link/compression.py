@@ -5,7 +5,7 @@ steps from its least to its greatest number.  Rounded to the nearest step it is 
 at most, and always alike; rounded at random it is off by up to a step and right on average, so that
 what comes from many agents has errors that cancel.
 
-Sparse: of what changed since the other side last heard, the places where it changed most.  What is
+Sparse: of what changed since the other side last got it, the places where it changed most.  What is
 left out stays in the difference and is sent once it has grown.
 """
 
@@ -20,18 +20,20 @@ from torch import Tensor
 _STEPS = 255
 
 
-def quantised(x: Tensor, luck: np.random.Generator | None = None) -> tuple[Tensor, Tensor, Tensor]:
+def quantised(
+    x: Tensor, random: np.random.Generator | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
     """(codes as x, uint8; least of each row; step of each row). x has at least one number; a vector
-    is one row. luck: what rounds at random; None: to the nearest. A row that is not finite
+    is one row. random: what rounds at random; None: to the nearest. A row that is not finite
     comes back as not finite."""
     rows = x.reshape(len(x) if x.dim() > 1 else 1, -1)
     low = rows.amin(dim=1)
     step = (rows.amax(dim=1) - low) / _STEPS
     exact = (rows - low[:, None]) / step.where(step > 0, 1.0)[:, None]
-    if luck is None:
+    if random is None:
         rounded = (exact + 0.5).floor()
     else:
-        drawn = torch.from_numpy(luck.random(tuple(rows.shape), dtype=np.float32))
+        drawn = torch.from_numpy(random.random(tuple(rows.shape), dtype=np.float32))
         rounded = (exact + drawn).floor()
     codes = rounded.nan_to_num(0.0).clamp(0, _STEPS).to(torch.uint8)
     return codes.view(x.shape), low, step

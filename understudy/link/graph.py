@@ -98,9 +98,9 @@ def unequal(
         raise ConfigError(f"latency_spread={latency_spread}: nothing arrives earlier; use 0")
     edges = {}
     for pair, edge in graph.edges.items():
-        luck = _random(seed, _UNEQUAL, *pair)
-        wider = math.exp(bandwidth_spread * float(luck.standard_normal()))
-        later = int(luck.integers(latency_spread + 1))
+        random = _random(seed, _UNEQUAL, *pair)
+        wider = math.exp(bandwidth_spread * float(random.standard_normal()))
+        later = int(random.integers(latency_spread + 1))
         edges[pair] = replace(
             edge, bandwidth=max(1.0, edge.bandwidth * wider), latency=edge.latency + later
         )

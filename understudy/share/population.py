@@ -71,7 +71,7 @@ class Agents(Factory):
     def begin(self, actors: Sequence[Any]) -> None:
         begin_in_common(actors)
 
-    def unheard(self, address: Address) -> Report:
+    def first_report(self, address: Address) -> Report:
         return Report([float("nan")] * self.config.tasks, 0, {})
 
     def fault(self, address: Address, entries: Sequence[Any], report: Any) -> str:

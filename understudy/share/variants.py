@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from understudy.errors import ConfigError
-from understudy.settings import check_settings, merged
-from understudy.share.settings import ShareConfig
+from understudy.settings import Section, check_settings, merged
+from understudy.share.settings import BUILT_IN, ShareConfig
 
 _CROSSES = ("share_data", "share_parameters", "share_modules")
 # What an agent that is alone has no use for.
@@ -24,6 +25,38 @@ class ShareRun(ShareConfig):
     )
     workers: int = Field(1, ge=1, description="processes that the agents are divided among")
     checkpoint_seconds: float = Field(60.0, ge=0, description="between checkpoints, at least")
+
+    @model_validator(mode="after")
+    def _has_effect(self) -> ShareRun:
+        """Refuse settings that nothing reads. Of a run with variants they are a common start, of
+        which each variant reads its own."""
+        if self.variants:
+            return self
+        reasons = {
+            f"{name}.{key}": (value, f"{name}.mode=none")
+            for name in _CROSSES
+            if getattr(self, name).mode == "none"
+            for key, value in _changed(getattr(self, name))
+        }
+        if not self.sections():
+            for name in ("graph", "messages", "privacy"):
+                for key, value in _changed(getattr(self, name)):
+                    reasons[f"{name}.{key}"] = (value, "nothing shared")
+        for key, value in _changed(self):
+            if key in ("keep_above", "accommodate") and self.learner == "monolithic":
+                reasons[key] = (value, "learner=monolithic")
+            if key == "width" and not set(self.nets) & set(BUILT_IN):
+                reasons[key] = (value, f"net={self.net}")
+        for key, (value, why) in reasons.items():
+            raise ValueError(f"{key}={value} has no effect with {why}; leave it out")
+        return self
+
+
+def _changed(section: Section) -> Iterator[tuple[str, Any]]:
+    for name, field in type(section).model_fields.items():
+        value = getattr(section, name)
+        if value != field.default:
+            yield name, value
 
 
 def variants_of(run: ShareRun) -> dict[str, ShareConfig]:

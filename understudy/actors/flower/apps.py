@@ -1,7 +1,7 @@
 """The two apps of a Flower project: `server_app` is the relay, `client_app` is a node.
 
-Flower sends to its makers what it is used for, and asks them for news, unless it is told not to;
-here it is told not to, before it is imported.
+Flower reports its use to its makers and looks for updates by default; both are switched off here,
+before it is imported.
 """
 
 from __future__ import annotations

@@ -79,7 +79,7 @@ class FlowerCrew:
         }
         self._logs: list[list[list[Any]]] = [[[] for _ in range(size)] for size in factory.sizes]
         self._reports = [
-            [factory.unheard((population, number)) for number in range(size)]
+            [factory.first_report((population, number)) for number in range(size)]
             for population, size in enumerate(factory.sizes)
         ]
         for address, actor in self._here.items():
