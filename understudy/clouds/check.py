@@ -5,15 +5,23 @@ from __future__ import annotations
 import asyncio
 
 from understudy.clouds.calls import reply_of
+from understudy.clouds.estimates import estimated_cost
 from understudy.clouds.failures import failure_text
 from understudy.errors import CloudError
+from understudy.link import Budget, Refusal
 from understudy.progress import task
 from understudy.types import Cloud, Question, Reply, Request
 
 
-def check_cloud(cloud: Cloud, question: Question) -> Reply:
+def check_cloud(cloud: Cloud, question: Question, budget: Budget | None = None) -> Reply | None:
     """The reply to a first question, which is paid for like any other; give it to
-    `MeteredCloud.adopt`. A call that fails is one line that says what to do."""
+    `MeteredCloud.adopt`. A call that fails is one line that says what to do. None: the budget has
+    no room for a call."""
+    if budget is not None:
+        room = budget.reserve(estimated_cost(cloud, question))
+        if isinstance(room, Refusal):
+            return None
+        budget.release(room)  # whoever adopts the reply charges it
     with task("trying the cloud with one question"):
         reply = asyncio.run(reply_of(cloud, Request(question)))
     if reply.error is not None and reply.error != "truncated":  # it answers, if too briefly

@@ -42,7 +42,8 @@ def failure_text(cloud: Cloud, error: str) -> str:
 class FailureWatch:
     """Watches the calls of a run. What a resumed run reads from its log is no call.
 
-    most: the share of failed calls above which the run stops, of the last 100 and at least 20.
+    most: the share of failed calls above which the run stops, of the last 100 and at least 20;
+    20 in a row stop it too, unless any share is allowed.
     then: what to do when the cloud answers again.
     """
 
@@ -76,12 +77,14 @@ class FailureWatch:
 
     def check(self) -> None:
         """Stop the run where too many of the last calls failed."""
-        errors = [error for error in self._recent if error is not None]
-        calls = len(self._recent)
-        if calls < _FEWEST or len(errors) <= self.most * calls:
+        calls = list(self._recent)
+        if None not in calls[-_FEWEST:]:
+            calls = calls[-_FEWEST:]
+        errors = [error for error in calls if error is not None]
+        if len(calls) < _FEWEST or len(errors) <= self.most * len(calls):
             return
         raise CloudError(
-            f"{len(errors)} of the last {calls} calls to the cloud failed, more than "
+            f"{len(errors)} of the last {len(calls)} calls to the cloud failed, more than "
             f"cloud.max_failed_share={self.most:g} allows; the last: "
             f"{failure_text(self.cloud, _telling(errors))}; {self.then}"
         )

@@ -98,11 +98,13 @@ def resume_run(
 
 def _trial(helpers: Helpers, config: Config) -> tuple[Question, Reply] | None:
     """The first question of the first examination, answered: the cloud is there."""
-    if not config.cloud.checked or config.cloud.max_calls == 0:
+    if not config.cloud.checked:
         return None
     test = helpers.tasks.exam(phases_of(config)[0], config.eval_queries, "test", str(config.seed))
     question = test[0].question
-    return question, check_cloud(helpers.examiner.cloud, question)
+    budget = helpers.examiner.budget or build_budget(config.cloud)
+    reply = check_cloud(helpers.examiner.cloud, question, budget)
+    return None if reply is None else (question, reply)
 
 
 def _logged(helpers: Helpers, run: RunDirectory, config: Config, display: Display) -> Helpers:
