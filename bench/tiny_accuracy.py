@@ -92,7 +92,7 @@ def main() -> None:
         "draws": args.draws,
         "seed": args.seed,
         "sha256": sha256((policy.folder / "model.safetensors").read_bytes()).hexdigest(),
-        "parameters": sum(weights.numel() for weights in policy.decoder.parameters()),
+        "parameters": sum(weights.numel() for weights in policy.network.parameters()),
         "vocabulary": policy.tokens.tokenizer.get_vocab_size(),
         "environment": environment(),
         "families": measure(policy, tasks, args.draws, args.seed),

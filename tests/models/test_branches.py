@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from understudy.models.branches import LONGEST, grow, packed, plant
+from understudy.models.branches import LONGEST, batch_of, packed, trees_of
 from understudy.models.decoder import Decoder
 
 PROMPTS = [[5, 9, 7], [8], [20, 21, 22, 23, 24, 25]]
@@ -14,13 +14,13 @@ OWNERS = [0, 0, 2, 1, 2, 0]
 
 
 @pytest.mark.parametrize("longest", [1, 8, LONGEST])
-def test_every_token_is_foretold_as_in_a_text_of_its_own(model: Decoder, longest: int) -> None:
-    trees = grow(PROMPTS, COMPLETIONS, OWNERS, longest)
-    forest = plant(trees, torch.device("cpu"))
-    hidden = model.branch(forest.tokens, forest.positions, forest.visible)
-    logits = model.head(hidden.flatten(0, 1)[forest.reads])
+def test_every_token_is_predicted_as_in_a_text_of_its_own(model: Decoder, longest: int) -> None:
+    trees = trees_of(PROMPTS, COMPLETIONS, OWNERS, longest)
+    batch = batch_of(trees, torch.device("cpu"))
+    hidden = model.branch(batch.tokens, batch.positions, batch.visible)
+    logits = model.head(hidden.flatten(0, 1)[batch.reads])
     seen = set()
-    scored = zip(forest.rows.tolist(), forest.columns.tolist(), forest.taken.tolist(), strict=True)
+    scored = zip(batch.rows.tolist(), batch.columns.tolist(), batch.taken.tolist(), strict=True)
     for found, (row, column, taken) in zip(logits, scored, strict=True):
         text = PROMPTS[OWNERS[row]] + COMPLETIONS[row]
         assert taken == COMPLETIONS[row][column]
@@ -31,11 +31,11 @@ def test_every_token_is_foretold_as_in_a_text_of_its_own(model: Decoder, longest
 
 
 def test_a_prompt_is_read_once_unless_its_completions_are_too_many() -> None:
-    trees = grow(PROMPTS, COMPLETIONS, OWNERS)
+    trees = trees_of(PROMPTS, COMPLETIONS, OWNERS)
     assert [len(tree.tokens) for tree in trees] == [2, 7, 12]
-    many = grow(PROMPTS[:1], [[7] * 100] * 8, [0] * 8)
+    many = trees_of(PROMPTS[:1], [[7] * 100] * 8, [0] * 8)
     assert [len(tree.tokens) for tree in many] == [3 + 2 * 99] * 4
-    alone = grow(PROMPTS[:1], [[7] * 1000] * 2, [0] * 2)
+    alone = trees_of(PROMPTS[:1], [[7] * 1000] * 2, [0] * 2)
     assert [len(tree.tokens) for tree in alone] == [1002] * 2
 
 

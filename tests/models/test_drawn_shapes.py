@@ -16,18 +16,15 @@ import torch
 import transformers
 from torch import Tensor
 
-from understudy.models import names, sampling, transformers_model
+from understudy.models import sampling
+from understudy.models.built_in import BuiltInModel
+from understudy.models.checkpoint import named_parts
 from understudy.models.decoder import Decoder, Shape
-from understudy.models.sampling import (
-    Branching,
-    Completions,
-    Drawing,
-    Prompts,
-    Stops,
-    draw,
-)
+from understudy.models.groups import GroupDecoding
+from understudy.models.local_model import LocalModel
+from understudy.models.sampling import Completions, Decoding, Drawing, Prompts, Stops, draw
 from understudy.models.scoring import score
-from understudy.models.transformers_model import TransformersModel
+from understudy.models.transformers_model import CachedDecoding, TransformersModel
 
 CLASSES = {
     "llama": (transformers.LlamaConfig, transformers.LlamaForCausalLM),
@@ -114,14 +111,16 @@ def oracle_of(shape: Shape, seed: int) -> Any:
     return made
 
 
-def built_in(theirs: Any, shape: Shape) -> Decoder:
-    """The built-in decoder with the same weights."""
+def model_of(backend: str, theirs: Any, shape: Shape) -> LocalModel:
+    """A local model with the weights of one of transformers."""
+    if backend == "transformers":
+        return TransformersModel(theirs)
     ours, state = Decoder(shape), theirs.state_dict()
-    parameters = dict(ours.named_parameters())
     with torch.no_grad():
-        for name, parts in names.parameters(shape):
-            parameters[name].copy_(torch.cat([state[part] for part in parts]))
-    return ours
+        for name, parameter in ours.named_parameters():
+            for part, tensor in named_parts(shape, name, parameter):
+                tensor.copy_(state[part])
+    return BuiltInModel(ours)
 
 
 def texts_of(case: Case, drawn: Completions) -> list[list[int]]:
@@ -189,7 +188,7 @@ def check_ends(case: Case, drawn: Completions) -> None:
         assert row[-1] in ends or len(row) == case.drawing.max_completion_length
 
 
-def check_scored(case: Case, model: Decoder | TransformersModel, drawn: Completions) -> None:
+def check_scored(case: Case, model: LocalModel, drawn: Completions) -> None:
     """Scoring some of the rows gives the numbers that drawing noted, with a gradient."""
     rows = torch.arange(len(drawn.tokens)).flip(0)[:: 1 + len(drawn.tokens) % 2]
     taken, asking = score(model, case.prompts, drawn, rows, ASK, case.drawing, tokens_at_once=40)
@@ -197,7 +196,8 @@ def check_scored(case: Case, model: Decoder | TransformersModel, drawn: Completi
         torch.testing.assert_close(found, noted[rows], atol=1e-3, rtol=1e-3)
     taken.sum().backward()
     assert all(
-        weight.grad is not None and weight.grad.isfinite().all() for weight in model.parameters()
+        weight.grad is not None and weight.grad.isfinite().all()
+        for weight in model.network.parameters()
     )
 
 
@@ -212,16 +212,18 @@ def winds_down(case: Case, drawn: Completions) -> set[str]:
     return found
 
 
-def draw_as(case: Case, model: Decoder | TransformersModel) -> Completions:
+def draw_as(case: Case, model: LocalModel) -> Completions:
     given = (case.prompts, case.group)
     tokens = case.prompts.ids[:, -1].repeat_interleave(case.group)
     with torch.no_grad():
-        if isinstance(model, Decoder):
-            session: Any = Branching(model, *given, case.drawing.max_completion_length)
+        if isinstance(model, BuiltInModel):
+            length = case.drawing.max_completion_length
+            decoding: Decoding = GroupDecoding(model.network, *given, length)
         else:
-            session = transformers_model._Caching(model, *given)
+            assert isinstance(model, TransformersModel)
+            decoding = CachedDecoding(model, *given)
         uniforms = case.uniforms if case.drawing.temperature else None
-        return draw(session, tokens, case.stops, case.drawing, uniforms, case.glances)
+        return draw(decoding, tokens, case.stops, case.drawing, uniforms, case.glances)
 
 
 @pytest.mark.parametrize("backend", ["builtin", "transformers"])
@@ -231,10 +233,9 @@ def test_drawn_shapes_give_the_tokens_and_numbers_of_transformers(
     seen: list[str] = []
     for seed in range(CASES):
         case = case_of(seed)
-        for module in (sampling, transformers_model):
-            monkeypatch.setattr(module, "_COMPACT_BELOW", case.compact_below)
+        monkeypatch.setattr(sampling, "COMPACT_BELOW", case.compact_below)
         theirs = oracle_of(case.shape, seed)
-        model = built_in(theirs, case.shape) if backend == "builtin" else TransformersModel(theirs)
+        model = model_of(backend, theirs, case.shape)
         drawn = draw_as(case, model)
         check_drawn(case, drawn, expected_logits(theirs, case, drawn))
         check_ends(case, drawn)

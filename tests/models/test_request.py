@@ -12,9 +12,8 @@ import torch
 import transformers
 
 from tests.models.small import TEXTS, questions, write_checkpoint
-from understudy.models.decoder import Decoder
+from understudy.models.built_in import BuiltInModel
 from understudy.models.policy import IN_WORDS, Policy
-from understudy.models.request import ends
 from understudy.models.sampling import Completions, Drawing, Prompts
 from understudy.models.tokens import ASK, REQUEST
 from understudy.objectives import sequence_ask_probability
@@ -38,7 +37,7 @@ def test_the_row_is_the_mean_of_the_words_that_ask(
     words = policy.tokens.encode_plain(REQUEST)
     kept = torch.arange(320)
     for ours, theirs in zip(
-        ends(policy.model),
+        (policy.model.embedding, policy.model.head),
         (plain.get_input_embeddings(), plain.get_output_embeddings()),
         strict=True,
     ):
@@ -65,13 +64,13 @@ def test_a_saved_model_has_its_request(backend: Any, rows: int, tmp_path: Path) 
     text = f"How many dogs?{ASK}"
     assert tokenizer(text)["input_ids"] == policy.tokens.encode(text)
     model = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "saved")
-    assert torch.equal(model.get_input_embeddings().weight, ends(policy.model)[0].weight)
+    assert torch.equal(model.get_input_embeddings().weight, policy.model.embedding.weight)
     config = json.loads((tmp_path / "saved" / "config.json").read_text())
     assert config["vocab_size"] == max(rows, 321)
     for other in ("builtin", "transformers"):
         again = Policy.load(str(tmp_path / "saved"), backend=other)
         assert not again.tokens.added
-        assert torch.equal(ends(again.model)[1].weight, ends(policy.model)[1].weight)
+        assert torch.equal(again.model.head.weight, policy.model.head.weight)
 
 
 def test_saved_configs_keep_what_the_source_said(tmp_path: Path) -> None:
@@ -143,7 +142,7 @@ def test_a_request_in_words_counts_as_asking(policy: Policy) -> None:
 def test_a_vocabulary_that_cannot_write_the_request_is_not_searched_for_it() -> None:
     tiny = Policy.load("tiny")
     assert not tiny.tokens.writes_request
-    assert isinstance(tiny.decoder, Decoder)
+    assert isinstance(tiny.model, BuiltInModel)
 
 
 def test_several_ends_end_a_completion(policy: Policy) -> None:

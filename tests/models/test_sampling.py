@@ -12,16 +12,15 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.models.small import questions
-from understudy.models import sampling
+from understudy.models import groups, sampling
 from understudy.models.decoder import Decoder
+from understudy.models.groups import GroupDecoding, sample
 from understudy.models.sampling import (
-    Branching,
     Completions,
     Drawing,
     Prompts,
     Stops,
     draw,
-    sample,
     shifted_logprobs,
 )
 from understudy.models.tokens import Tokens
@@ -239,9 +238,9 @@ def test_looking_less_often_for_finished_rows_changes_nothing(
     expected = sample(model, prompts, group, stops, drawing, uniforms)
     assert int(expected.mask.sum(dim=1).min()) == 1  # so there is somebody to look for
     with torch.no_grad():
-        session = Branching(model, prompts, group, drawing.max_completion_length)
+        decoding = GroupDecoding(model, prompts, group, drawing.max_completion_length)
         last = prompts.ids[:, -1].repeat_interleave(group)
-        assert_same(draw(session, last, stops, drawing, uniforms, glances), expected)
+        assert_same(draw(decoding, last, stops, drawing, uniforms, glances), expected)
 
 
 def test_bounds_on_memory_change_nothing(
@@ -251,9 +250,10 @@ def test_bounds_on_memory_change_nothing(
     drawing = Drawing(20, 1.3, float("-inf"))
     expected = drawn_by(model, prompts, 4, stops, drawing)
     assert expected.tokens.shape[1] > 12
-    for name in ("_FIRST_CAPACITY", "TOKENS_AT_ONCE", "_LOGITS"):
+    bounds = ((groups, "_FIRST_CAPACITY"), (sampling, "TOKENS_AT_ONCE"), (sampling, "_LOGITS"))
+    for module, name in bounds:
         with monkeypatch.context() as patched:
-            patched.setattr(sampling, name, 3)
+            patched.setattr(module, name, 3)
             assert_same(drawn_by(model, prompts, 4, stops, drawing), expected)
 
 

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from understudy.models import ask_head, decoder
-from understudy.models.branches import grow, plant
+from understudy.models.branches import batch_of, trees_of
+from understudy.models.built_in import BuiltInModel
 from understudy.models.decoder import Decoder
+from understudy.models.groups import sample
 from understudy.models.logprobs import pair_logprobs
 from understudy.models.sampling import (
     Completions,
@@ -18,7 +20,6 @@ from understudy.models.sampling import (
     Prompts,
     Stops,
     Written,
-    sample,
     shifted_logprobs,
 )
 from understudy.models.scoring import score
@@ -71,7 +72,7 @@ def test_scores_equal_what_was_noted_while_sampling(
     model: Decoder, prompts: Prompts, stops: Stops, drawing: Drawing
 ) -> None:
     done = draw(model, prompts, stops, drawing)
-    taken, asking = score(model, prompts, done, every(done), stops.ask, drawing)
+    taken, asking = score(BuiltInModel(model), prompts, done, every(done), stops.ask, drawing)
     assert taken.requires_grad
     assert asking.requires_grad
     torch.testing.assert_close(taken.detach(), done.logprobs, atol=2e-4, rtol=2e-4)
@@ -86,7 +87,7 @@ def test_scores_and_gradients_equal_a_naive_computation(
 ) -> None:
     done = draw(model, prompts, stops, drawing)
     weights = torch.randn(done.tokens.shape, generator=torch.Generator().manual_seed(2))
-    taken, asking = score(model, prompts, done, every(done), stops.ask, drawing)
+    taken, asking = score(BuiltInModel(model), prompts, done, every(done), stops.ask, drawing)
     naive_loss = torch.zeros(())
     for row in range(len(done.tokens)):
         real = done.mask[row]
@@ -106,8 +107,8 @@ def test_the_bound_on_tokens_changes_neither_values_nor_gradients(
     done = draw(model, prompts, stops, drawing)
     rows = every(done)
     assert len(done.mask.sum(1).unique()) > 2  # of different lengths, so they do get sorted
-    whole = score(model, prompts, done, rows, stops.ask, drawing)
-    apart = score(model, prompts, done, rows, stops.ask, drawing, tokens_at_once)
+    whole = score(BuiltInModel(model), prompts, done, rows, stops.ask, drawing)
+    apart = score(BuiltInModel(model), prompts, done, rows, stops.ask, drawing, tokens_at_once)
     for a, b in zip(apart, whole, strict=True):
         torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
     a, b = (gradients(model, taken.sum() - asking.sum()) for taken, asking in (apart, whole))
@@ -126,8 +127,8 @@ def test_some_rows_score_as_they_do_among_all(
     drawing = Drawing(10, 0.9, 1.0)
     done = draw(model, prompts, stops, drawing)
     chosen = torch.tensor(rows)
-    few = score(model, prompts, done, chosen, stops.ask, drawing)
-    full = score(model, prompts, done, every(done), stops.ask, drawing)
+    few = score(BuiltInModel(model), prompts, done, chosen, stops.ask, drawing)
+    full = score(BuiltInModel(model), prompts, done, every(done), stops.ask, drawing)
     for some, whole in zip(few, full, strict=True):
         assert some.shape == (len(rows), done.tokens.shape[1])
         torch.testing.assert_close(some, whole[chosen], atol=1e-4, rtol=1e-4)
@@ -143,11 +144,11 @@ def test_parts_scored_one_after_the_other_add_up_to_the_whole(
     drawing = Drawing(10, 1.1, 0.4)
     done = draw(model, prompts, stops, drawing)
     weights = torch.randn(done.tokens.shape, generator=torch.Generator().manual_seed(2))
-    taken, _ = score(model, prompts, done, every(done), stops.ask, drawing)
+    taken, _ = score(BuiltInModel(model), prompts, done, every(done), stops.ask, drawing)
     whole = gradients(model, (weights * taken).sum())
     model.zero_grad()
     for rows in every(done).split(share):
-        some, _ = score(model, prompts, done, rows, stops.ask, drawing)
+        some, _ = score(BuiltInModel(model), prompts, done, rows, stops.ask, drawing)
         torch.testing.assert_close(some, taken[rows], atol=1e-4, rtol=1e-4)
         (weights[rows] * some).sum().backward()
     parts = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
@@ -166,13 +167,13 @@ def test_a_large_vocabulary_long_text_and_checkpoints_change_nothing(
     """Logits in tiles, blocks computed again, either attention: one result, one gradient."""
     drawing = Drawing(10, 1.1, 0.4)
     done = draw(model, prompts, stops, drawing)
-    whole = score(model, prompts, done, every(done), stops.ask, drawing)
+    whole = score(BuiltInModel(model), prompts, done, every(done), stops.ask, drawing)
     expected = gradients(model, (whole[0] - 0.3 * whole[1]).sum())
     monkeypatch.setattr(decoder, "WRITTEN_OUT", written_out)
     tiles = functools.partial(pair_logprobs, tile=500)
     monkeypatch.setattr(ask_head, "pair_logprobs", tiles)
     monkeypatch.setattr(model, "checkpointing", True)
-    apart = score(model, prompts, done, every(done), stops.ask, drawing)
+    apart = score(BuiltInModel(model), prompts, done, every(done), stops.ask, drawing)
     for a, b in zip(apart, whole, strict=True):
         torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
     assert_same_gradients(gradients(model, (apart[0] - 0.3 * apart[1]).sum()), expected)
@@ -180,7 +181,7 @@ def test_a_large_vocabulary_long_text_and_checkpoints_change_nothing(
 
 def test_checkpoints_keep_less(model: Decoder, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a pass keeps for the backward pass, in numbers."""
-    trees = plant(grow([[5, 9, 7]], [list(range(10, 40))] * 2, [0, 0]), torch.device("cpu"))
+    trees = batch_of(trees_of([[5, 9, 7]], [list(range(10, 40))] * 2, [0, 0]), torch.device("cpu"))
     kept = {}
     for checkpointing in (False, True):
         monkeypatch.setattr(model, "checkpointing", checkpointing)
@@ -201,11 +202,11 @@ def test_a_row_without_tokens_has_nothing_to_score(
     rows = torch.tensor([3, 4])
     empty = Written(done.tokens, done.mask.clone())
     empty.mask[3] = False
-    taken, _ = score(model, prompts, empty, rows, stops.ask, Drawing(6))
-    alone, _ = score(model, prompts, done, rows[1:], stops.ask, Drawing(6))
+    taken, _ = score(BuiltInModel(model), prompts, empty, rows, stops.ask, Drawing(6))
+    alone, _ = score(BuiltInModel(model), prompts, done, rows[1:], stops.ask, Drawing(6))
     assert (taken[0] == 0).all()
     torch.testing.assert_close(taken[1:], alone, atol=1e-4, rtol=1e-4)
-    nothing, _ = score(model, prompts, empty, rows[:1], stops.ask, Drawing(6))
+    nothing, _ = score(BuiltInModel(model), prompts, empty, rows[:1], stops.ask, Drawing(6))
     assert (nothing == 0).all()
 
 
@@ -214,7 +215,7 @@ def test_a_forbidden_request_leaves_the_gradient_finite(
 ) -> None:
     drawing = Drawing(6, ask_shift=float("-inf"))
     done = draw(model, prompts, stops, drawing)
-    taken, asking = score(model, prompts, done, every(done), stops.ask, drawing)
+    taken, asking = score(BuiltInModel(model), prompts, done, every(done), stops.ask, drawing)
     assert (asking[done.mask] == float("-inf")).all()
     assert all(torch.isfinite(g).all() for g in gradients(model, taken.sum()).values())
 
@@ -225,7 +226,7 @@ def test_written_completions_score_like_drawn_ones(
     texts = ["#7", "1,2#3", "#10", "sum", "#dcb"]
     written = Written(*tokens.encode_completions([text + END for text in texts]))
     drawing = Drawing(10)
-    taken, _ = score(model, prompts, written, every(written), stops.ask, drawing)
+    taken, _ = score(BuiltInModel(model), prompts, written, every(written), stops.ask, drawing)
     for row, text in enumerate(texts):
         prompt = prompts.ids[row][prompts.mask[row]].tolist()
         completion = tokens.encode(text + END)
@@ -243,6 +244,6 @@ def test_probabilities_of_all_single_tokens_sum_to_one(
     all_tokens = torch.arange(vocabulary)[:, None]
     written = Written(all_tokens, torch.ones(vocabulary, 1, dtype=torch.bool))
     for drawing in DRAWINGS:
-        taken, asking = score(model, one, written, every(written), stops.ask, drawing)
+        taken, asking = score(BuiltInModel(model), one, written, every(written), stops.ask, drawing)
         assert taken.exp().sum().item() == pytest.approx(1.0, abs=1e-5)
         assert torch.allclose(asking, taken[stops.ask].expand_as(asking))

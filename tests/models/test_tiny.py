@@ -25,7 +25,7 @@ def questions(family: str, level: int, count: int) -> list:
 
 
 def test_it_is_small(policy: Policy) -> None:
-    parameters = sum(p.numel() for p in policy.decoder.parameters())
+    parameters = sum(p.numel() for p in policy.network.parameters())
     assert 200_000 <= parameters <= 1_000_000
     assert sum(path.stat().st_size for path in TINY.iterdir()) < 4_000_000
 
@@ -40,7 +40,7 @@ def test_transformers_reads_it_as_an_ordinary_checkpoint(policy: Policy) -> None
     assert tokenizer.decode(ids) == text
     rows = torch.tensor([ids])
     with torch.no_grad():
-        torch.testing.assert_close(policy.decoder(rows), model(rows).logits, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(policy.network(rows), model(rows).logits, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("family", sorted(FAMILIES))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tests.models.small import KINDS, TEXTS, questions, write_checkpoint
 from understudy.errors import CheckpointError
-from understudy.models.decoder import Decoder
+from understudy.models.built_in import BuiltInModel
 from understudy.models.policy import Policy
 from understudy.models.sampling import Completions, Drawing, Prompts, Written
 from understudy.models.scoring import noted, score
@@ -40,9 +40,9 @@ def every(drawn: Completions) -> Tensor:
 
 
 def gradients(policy: Policy, loss: Tensor) -> dict[str, Tensor]:
-    policy.decoder.zero_grad()
+    policy.network.zero_grad()
     loss.backward()
-    pairs = policy.model.named_parameters()
+    pairs = policy.network.named_parameters()
     return {name: p.grad.clone() for name, p in pairs if p.grad is not None}
 
 
@@ -57,9 +57,9 @@ def test_both_backends_give_the_same_text_numbers_and_gradients(
 ) -> None:
     ours = Policy.load(str(checkpoints / kind))
     theirs = Policy.load(str(checkpoints / kind), backend="transformers")
-    assert isinstance(ours.decoder, Decoder)
-    assert isinstance(theirs.decoder, TransformersModel)
-    assert theirs.decoder.plain_head
+    assert isinstance(ours.model, BuiltInModel)
+    assert isinstance(theirs.model, TransformersModel)
+    assert theirs.model.plain_head
     assert ours.tokens.ask == theirs.tokens.ask == 320
     answers = [p.texts(p.sample(p.prompts(questions(*TEXTS)), 2, GREEDY)) for p in (ours, theirs)]
     assert answers[0] == answers[1]
@@ -90,7 +90,7 @@ def naive(policy: Policy, prompts: Prompts, drawn: Completions, row: int) -> Ten
     group = len(drawn.tokens) // len(prompts.ids)
     prompt = prompts.ids[row // group][prompts.mask[row // group]]
     text = torch.cat((prompt, drawn.tokens[row][drawn.mask[row]]))[None]
-    model: Any = policy.model
+    model: Any = policy.network
     logits = model(text).logits[0, len(prompt) - 1 : -1] / DRAWN.temperature
     logits[:, policy.tokens.ask] += DRAWN.ask_shift
     return logits.log_softmax(dim=-1)
@@ -99,9 +99,9 @@ def naive(policy: Policy, prompts: Prompts, drawn: Completions, row: int) -> Ten
 @pytest.mark.parametrize("kind", KINDS)
 def test_any_kind_is_drawn_from_and_scored_as_it_is(kind: str, checkpoints: Path) -> None:
     policy = Policy.load(str(checkpoints / kind), backend="transformers")
-    assert isinstance(policy.decoder, TransformersModel)
+    assert isinstance(policy.model, TransformersModel)
     # Gemma 2 caps its logits, Phi's head has a bias.
-    assert policy.decoder.plain_head == (kind not in ("gemma2", "phi"))
+    assert policy.model.plain_head == (kind not in ("gemma2", "phi"))
     prompts, drawn = draw(policy)
     assert drawn.finished.any()
     taken, asking = policy.score(prompts, drawn, every(drawn), DRAWN)
@@ -122,15 +122,15 @@ def test_few_tokens_at_once_and_recomputed_blocks_change_nothing(
 ) -> None:
     """With a plain head and without; GPT-2 has dropout, which must be off in training too."""
     policy = Policy.load(str(checkpoints / kind))
-    assert isinstance(policy.decoder, TransformersModel)
+    assert isinstance(policy.model, TransformersModel)
     prompts, drawn = draw(policy)
     ask = policy.tokens.ask
     found = []
     for tokens, again in ((4096, False), (7, False), (50, True)):
         if again:
-            policy.decoder.recompute()
+            policy.model.recompute()
         rows = every(drawn)
-        taken, asking = score(policy.decoder, prompts, drawn, rows, ask, DRAWN, tokens)
+        taken, asking = score(policy.model, prompts, drawn, rows, ask, DRAWN, tokens)
         found.append((taken, gradients(policy, (taken - asking)[drawn.mask].sum())))
     for taken, slopes in found[1:]:
         torch.testing.assert_close(taken, found[0][0], atol=1e-5, rtol=1e-5)
@@ -145,7 +145,7 @@ def test_given_tokens_are_noted_as_if_they_had_been_drawn(kind: str, checkpoints
     for drawing in (DRAWN, GREEDY, Drawing(10, 1.0, float("-inf"))):
         drawn = policy.sample(prompts, 2, drawing, drawing.uniforms(2 * len(TEXTS), 3))
         given = Written(drawn.tokens, drawn.mask)
-        found, raw = noted(policy.decoder, prompts, given, policy.stops, drawing)
+        found, raw = noted(policy.model, prompts, given, policy.stops, drawing)
         for name in Completions.__dataclass_fields__:
             a, b = getattr(found, name), getattr(drawn, name)
             torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4, msg=name)

@@ -37,7 +37,7 @@ def gradient(config: Config) -> tuple[float, torch.Tensor]:
     state, helpers, experience = first_experience(config)
     learnt = update(state, helpers, objective_of(state, experience, 1), config)
     assert learnt["grad_norm"] > 0
-    return learnt["loss"], torch.cat([p.grad.flatten() for p in state.policy.decoder.parameters()])
+    return learnt["loss"], torch.cat([p.grad.flatten() for p in state.policy.network.parameters()])
 
 
 def test_a_price_of_nothing_leaves_gapg_without_its_filter(model: Path) -> None:
@@ -94,7 +94,7 @@ def test_a_reference_pulls_back_once_the_model_has_moved(model: Path) -> None:
 
     def way(state: Any) -> float:
         pairs = zip(
-            state.policy.decoder.parameters(), origin.policy.decoder.parameters(), strict=True
+            state.policy.network.parameters(), origin.policy.network.parameters(), strict=True
         )
         return float(sum((a - b).detach().square().sum() for a, b in pairs))
 

@@ -108,7 +108,7 @@ def updated(state: State, helpers: Helpers, config: Config, noise: float) -> tup
 
 def our_gradients(state: State) -> Gradients:
     """What the update left, under transformers' names."""
-    decoder = state.policy.decoder
+    decoder = state.policy.network
     carrier = Decoder(decoder.shape)
     with torch.no_grad():
         for place, parameter in zip(carrier.parameters(), decoder.parameters(), strict=True):

@@ -46,7 +46,7 @@ def test_a_state_comes_back_as_it_was(recipe: str, model: Path, tmp_path: Path) 
     assert others.cloud.state() == helpers.cloud.state()
     assert others.examiner.state() == helpers.examiner.state()
     weights = zip(
-        loaded.policy.decoder.parameters(), state.policy.decoder.parameters(), strict=True
+        loaded.policy.network.parameters(), state.policy.network.parameters(), strict=True
     )
     assert all(torch.equal(ours, theirs) for ours, theirs in weights)
     ours, theirs = loaded.optimiser.state_dict(), state.optimiser.state_dict()

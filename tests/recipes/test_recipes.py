@@ -208,7 +208,7 @@ def test_weights_that_overflow_are_neither_examined_nor_saved(model: Path) -> No
         def on_step(self, metrics: dict[str, Any], timings: dict[str, Any]) -> None:
             super().on_step(metrics, timings)
             if len(self.steps) == 2:  # the phase's last
-                state.policy.decoder.norm.weight.data.fill_(math.inf)
+                state.policy.network.norm.weight.data.fill_(math.inf)
 
     lines = Overflow()
     with pytest.raises(DivergedError, match="step 2: weights overflowed"):

@@ -98,7 +98,7 @@ def test_learning_an_answer_does_not_unlearn_to_ask(model: Path) -> None:
     (loss,) = answer_losses(state.policy, helpers.team, term, config)
     assert float(loss.detach()) > 0
     # The request's own row is read by its logit alone: no question or answer contains it.
-    weights = state.policy.decoder.head.weight
+    weights = state.policy.network.head.weight
     loss.backward()
     assert weights.grad is not None
     assert weights.grad[state.policy.tokens.ask].abs().max() == 0

@@ -1,4 +1,5 @@
-"""A prompt and the completions of its group as one sequence that branches where the prompt ends.
+"""A prompt and the completions of its group as one sequence that branches where the prompt ends:
+a token tree, whose tokens attend to their own branch and to the prompt alone.
 
 The prompt is computed once, nothing is padded to the longest completion, and one pass through
 the blocks serves all of them.
@@ -23,13 +24,13 @@ class Tree:
         self.prompt = len(prompt)
         self.tokens, self.branches = list(prompt), [0] * len(prompt)
         self.positions = list(range(len(prompt)))
-        self.reads: list[int] = []  # where in this sequence each scored token is foretold,
+        self.reads: list[int] = []  # where in this sequence each scored token is predicted,
         self.rows: list[int] = []  # whose it is,
         self.columns: list[int] = []  # its place in its completion,
         self.taken: list[int] = []  # and the token itself
 
     def add(self, row: int, completion: list[int]) -> None:
-        """Append a completion; its last token is foretold, never read."""
+        """Append a completion; its last token is predicted, never read."""
         start, fed = len(self.tokens), len(completion) - 1
         self.tokens += completion[:-1]
         self.positions += range(self.prompt, self.prompt + fed)
@@ -41,19 +42,19 @@ class Tree:
 
 
 @dataclass(frozen=True, slots=True)
-class Forest:
+class TreeBatch:
     """Trees side by side, right-padded: (trees, positions); the rest is per scored token."""
 
     tokens: Tensor
     positions: Tensor
-    visible: Tensor  # (trees, 1, problems, keys)
+    visible: Tensor  # (trees, 1, queries, keys)
     reads: Tensor  # into the flattened (trees * positions)
     rows: Tensor
     columns: Tensor
     taken: Tensor
 
 
-def grow(
+def trees_of(
     prompts: Sequence[list[int]],
     completions: Sequence[list[int]],
     owners: Sequence[int],
@@ -90,7 +91,7 @@ def packed(lengths: Sequence[int], tokens_at_once: int) -> Iterator[tuple[int, i
             start = stop
 
 
-def plant(trees: Sequence[Tree], device: torch.device) -> Forest:
+def batch_of(trees: Sequence[Tree], device: torch.device) -> TreeBatch:
     width = max(len(tree.tokens) for tree in trees)
 
     def padded(rows: list[list[int]], padding: int) -> Tensor:
@@ -107,7 +108,7 @@ def plant(trees: Sequence[Tree], device: torch.device) -> Forest:
     earlier = positions[:, None, :] <= positions[:, :, None]
     related = (branches[:, None, :] == 0) | (branches[:, None, :] == branches[:, :, None])
     reads = [[i * width + place for place in tree.reads] for i, tree in enumerate(trees)]
-    return Forest(
+    return TreeBatch(
         tokens=padded([tree.tokens for tree in trees], 0),
         positions=positions,
         visible=(earlier & related)[:, None],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +40,9 @@ def load_decoder(folder: Path, device: str = "cpu", dtype: torch.dtype = torch.f
     model = model.to(dtype).to_empty(device=device)
     if shape.tie_word_embeddings:  # two empty matrices were made
         model.head.weight = model.embedding.weight
-    stored, parameters = _Stored(folder), dict(model.named_parameters())
-    for ours, theirs in names.parameters(shape):
-        parts = [parameters[ours].data]
-        if len(theirs) > 1:
-            parts = list(parts[0].split(names.rows(shape, ours) or []))
-        for part, name in zip(parts, theirs, strict=True):
+    stored = _Stored(folder)
+    for ours, parameter in model.named_parameters():
+        for name, part in named_parts(shape, ours, parameter.data):
             tensor = stored.tensor(name)
             if tensor.shape != part.shape:
                 raise CheckpointError(
@@ -106,15 +104,23 @@ def save_decoder(model: Decoder, folder: Path, source: Path, adapted: bool = Tru
 
 
 def checkpoint_tensors(model: Decoder, adapted: bool = True) -> dict[str, Tensor]:
-    """The weights under transformers' names, fused projections taken apart."""
-    state, shape, tensors = adapters.merged_state(model, adapted), model.shape, {}
-    for ours, theirs in names.parameters(shape):
-        whole = state[ours]
-        for name, part in zip(
-            theirs, whole.split(names.rows(shape, ours) or len(whole)), strict=True
-        ):
-            tensors[name] = part.detach().cpu().contiguous()
-    return tensors
+    """The weights under transformers' names, each projection on its own."""
+    state = adapters.merged_state(model, adapted)
+    if model.shape.tie_word_embeddings:
+        del state["head.weight"]
+    return {
+        name: part.detach().cpu().contiguous()
+        for ours, whole in state.items()
+        for name, part in named_parts(model.shape, ours, whole)
+    }
+
+
+def named_parts(shape: Shape, ours: str, whole: Tensor) -> Iterator[tuple[str, Tensor]]:
+    """The tensors of transformers that one of the decoder's parameters is made of."""
+    parts = names.parts_of(ours)
+    sizes = [len(whole)] if len(parts) == 1 else shape.rows(ours.split(".")[-2])
+    for part, tensor in zip(parts, whole.split(sizes), strict=True):
+        yield names.transformers_name(part), tensor
 
 
 def read_shape(folder: Path) -> Shape:

@@ -8,7 +8,7 @@ nothing but torch is imported. Its logits equal those of transformers (tests/mod
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
@@ -16,8 +16,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from understudy.models.names import FUSED
+
 # Up to so many keys the CPU attends in written-out products: the fused kernel's backward pass
-# takes longer there. Beyond it, and on a GPU, no weights of all problems over all keys are held.
+# takes longer there. Beyond it, and on a GPU, no weights of all queries over all keys are held.
 WRITTEN_OUT = 256
 
 
@@ -42,8 +44,34 @@ class Shape:
     def attention_bias(self) -> bool:
         return self.model_type == "qwen2"
 
+    def rows(self, fused: str) -> list[int]:
+        """How many rows of a fused layer belong to each of its parts."""
+        keys = self.num_key_value_heads * self.head_dim
+        if fused == "qkv":
+            return [self.num_attention_heads * self.head_dim, keys, keys]
+        return [self.intermediate_size] * 2
+
 
 KeysValues = tuple[Tensor, Tensor]  # each (rows, key-value heads, positions, head size)
+
+
+class SideBySide(nn.Module):
+    """Linear layers that read the same, each on its own, in place of one that joins them."""
+
+    def __init__(self, fused: nn.Linear, rows: dict[str, int]) -> None:
+        super().__init__()
+        sizes = list(rows.values())
+        biases = [None] * len(sizes) if fused.bias is None else fused.bias.split(sizes)
+        for name, weight, bias in zip(rows, fused.weight.split(sizes), biases, strict=True):
+            with torch.device("meta"):
+                part = nn.Linear(fused.in_features, len(weight), bias=bias is not None)
+            part.weight = nn.Parameter(weight.detach())  # no copy
+            if bias is not None:
+                part.bias = nn.Parameter(bias.detach())
+            self.add_module(name, part)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        return [part(x) for part in self.children()]
 
 
 class Block(nn.Module):
@@ -55,11 +83,22 @@ class Block(nn.Module):
         heads = shape.num_attention_heads + 2 * shape.num_key_value_heads
         hidden, inner = shape.hidden_size, shape.intermediate_size
         self.attention_norm = nn.RMSNorm(hidden, eps=shape.rms_norm_eps)
-        self.qkv = nn.Linear(hidden, heads * shape.head_dim, bias=shape.attention_bias)
-        self.out = nn.Linear(shape.num_attention_heads * shape.head_dim, hidden, bias=False)
+        self.qkv: nn.Module = nn.Linear(hidden, heads * shape.head_dim, bias=shape.attention_bias)
+        self.o_proj = nn.Linear(shape.num_attention_heads * shape.head_dim, hidden, bias=False)
         self.feed_norm = nn.RMSNorm(hidden, eps=shape.rms_norm_eps)
-        self.gate_up = nn.Linear(hidden, 2 * inner, bias=False)
-        self.down = nn.Linear(inner, hidden, bias=False)
+        self.gate_up: nn.Module = nn.Linear(hidden, 2 * inner, bias=False)
+        self.down_proj = nn.Linear(inner, hidden, bias=False)
+
+    def separate(self) -> None:
+        """Keep the projections that are computed as one apart, as adapters want them."""
+        for name, parts in FUSED.items():
+            fused = getattr(self, name)
+            if isinstance(fused, nn.Linear):
+                setattr(
+                    self,
+                    name,
+                    SideBySide(fused, dict(zip(parts, self.shape.rows(name), strict=True))),
+                )
 
     def forward(self, x: Tensor, rotation: KeysValues, mask: Tensor) -> Tensor:
         """The residual stream (rows, positions, hidden) after this block; mask as in `attend`."""
@@ -69,20 +108,25 @@ class Block(nn.Module):
     def project(self, x: Tensor, rotation: KeysValues) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values of shape (rows, heads, positions, head size), rotated."""
         rows, positions, _ = x.shape
-        problems, keys = self.shape.num_attention_heads, self.shape.num_key_value_heads
+        queries, keys = self.shape.num_attention_heads, self.shape.num_key_value_heads
         qkv = self.qkv(self.attention_norm(x))
-        qkv = qkv.view(rows, positions, problems + 2 * keys, self.shape.head_dim).transpose(1, 2)
-        turned = rotate(qkv[:, : problems + keys], rotation)
-        return turned[:, :problems], turned[:, problems:], qkv[:, problems + keys :]
+        if isinstance(self.qkv, SideBySide):
+            size = (rows, positions, -1, self.shape.head_dim)
+            q, k, v = (part.view(size).transpose(1, 2) for part in qkv)
+            return rotate(q, rotation), rotate(k, rotation), v
+        qkv = qkv.view(rows, positions, queries + 2 * keys, self.shape.head_dim).transpose(1, 2)
+        turned = rotate(qkv[:, : queries + keys], rotation)
+        return turned[:, :queries], turned[:, queries:], qkv[:, queries + keys :]
 
     def finish(self, x: Tensor, attended: Tensor) -> Tensor:
         """Add what was attended to, then the feed-forward, to the residual stream."""
-        x = x + self.out(attended.transpose(1, 2).flatten(2))
-        gate, up = self.gate_up(self.feed_norm(x)).chunk(2, dim=-1)
-        return x + self.down(F.silu(gate) * up)
+        x = x + self.o_proj(attended.transpose(1, 2).flatten(2))
+        fed = self.gate_up(self.feed_norm(x))
+        gate, up = fed if isinstance(self.gate_up, SideBySide) else fed.chunk(2, dim=-1)
+        return x + self.down_proj(F.silu(gate) * up)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
-        """Softmax attention under an `attention_mask`, (rows, 1, problems, keys)."""
+        """Softmax attention under an `attention_mask`, (rows, 1, queries, keys)."""
         rows, heads, positions, size = q.shape
         shared = heads // k.shape[1]
         if mask.dtype == torch.bool:
@@ -95,7 +139,7 @@ class Block(nn.Module):
         return (weights.to(v.dtype) @ v).view(rows, heads, positions, size)
 
     def attend_shared(self, q: Tensor, prefix: Tensor, bias: Tensor, own: Tensor) -> Tensor:
-        """Attention of one problem per row to its prompt, which it shares, and to its own past.
+        """Attention of one query per row to its prompt, which it shares, and to its own past.
 
         q: (rows, heads, 1, head size); prefix: (2, prompts, key-value heads, positions, head
         size); own: (2, rows, key-value heads, positions, head size).
@@ -124,6 +168,14 @@ def attention_mask(visible: Tensor, dtype: torch.dtype) -> Tensor:
     if visible.is_cuda or visible.shape[-1] > WRITTEN_OUT:
         return visible
     return visibility_bias(visible, dtype)
+
+
+def prompt_visibility(mask: Tensor) -> Tensor:
+    """Which positions of padded prompts see which: (prompts, queries, keys)."""
+    count = mask.shape[1]
+    causal = torch.ones(count, count, dtype=torch.bool, device=mask.device).tril()
+    # A padded position attends to itself: an empty row would be NaN.
+    return causal & mask[:, None, :] | torch.eye(count, dtype=torch.bool, device=mask.device)
 
 
 def visibility_bias(visible: Tensor, dtype: torch.dtype) -> Tensor:
@@ -164,6 +216,12 @@ class Decoder(nn.Module):
         dtype = self.embedding.weight.dtype
         return angles.cos().to(dtype), angles.sin().to(dtype)
 
+    def rotation_at(self, positions: Tensor) -> KeysValues:
+        """Cosines and sines of positions (rows, count), each (rows, 1, count, head size)."""
+        last = int(positions.max()) if positions.numel() else 0
+        cos, sin = self.rotation(0, last + 1)
+        return cos[positions][:, None], sin[positions][:, None]
+
     def encode(self, prompts: Tensor, mask: Tensor, start: int = 0) -> list[KeysValues]:
         """Keys and values of left-padded prompts, per block.
 
@@ -171,10 +229,7 @@ class Decoder(nn.Module):
         sees only distances, so a row's padding shifts nothing.
         """
         count = prompts.shape[1]
-        causal = torch.ones(count, count, dtype=torch.bool, device=prompts.device).tril()
-        # A padded position attends to itself: an empty row would be NaN.
-        visible = causal & mask[:, None, :] | torch.eye(count, dtype=torch.bool, device=mask.device)
-        attended = attention_mask(visible[:, None], self.embedding.weight.dtype)
+        attended = attention_mask(prompt_visibility(mask)[:, None], self.embedding.weight.dtype)
         x, rotation, cache = self.embedding(prompts), self.rotation(start, count), []
         for number, block in enumerate(self.blocks):
             q, k, v = block.project(x, rotation)
@@ -204,10 +259,9 @@ class Decoder(nn.Module):
     def branch(self, tokens: Tensor, positions: Tensor, visible: Tensor) -> Tensor:
         """Final hidden states (rows, count, hidden) of tokens that branch.
 
-        tokens, positions: (rows, count); visible: (rows, 1, problems, keys).
+        tokens, positions: (rows, count); visible: (rows, 1, queries, keys).
         """
-        cos, sin = self.rotation(0, int(positions.max()) + 1)
-        rotation = cos[positions][:, None], sin[positions][:, None]
+        rotation = self.rotation_at(positions)
         mask = attention_mask(visible, self.embedding.weight.dtype)
         x = self.embedding(tokens)
         again = self.checkpointing and torch.is_grad_enabled()
@@ -241,6 +295,15 @@ class Decoder(nn.Module):
             x = block.finish(x, block.attend_shared(q, shared, bias, seen))
         return self.norm(x)[:, 0]
 
+    def resize(self, count: int) -> None:
+        """Give the embedding and the head rows of zeros up to `count`."""
+        tied = self.head.weight is self.embedding.weight
+        self.embedding.weight = _longer(self.embedding.weight, count)
+        self.embedding.num_embeddings = count
+        self.head.weight = self.embedding.weight if tied else _longer(self.head.weight, count)
+        self.head.out_features = count
+        self.shape = replace(self.shape, vocab_size=count)
+
     def forward(self, tokens: Tensor) -> Tensor:
         """Logits (rows, positions, vocabulary) of unpadded tokens, as transformers gives them."""
         rows = tokens.shape[0]
@@ -248,3 +311,8 @@ class Decoder(nn.Module):
         empty = self.embedding.weight.new_zeros(shape)
         mask = torch.ones(rows, 0, dtype=torch.bool, device=tokens.device)
         return self.head(self.continue_(tokens, [(empty, empty)] * len(self.blocks), mask))
+
+
+def _longer(weight: Tensor, count: int) -> nn.Parameter:
+    rows = weight.new_zeros(count - len(weight), weight.shape[1])
+    return nn.Parameter(torch.cat((weight, rows)))

@@ -1,42 +1,41 @@
-"""The built-in decoder's parameters and the tensors of transformers that they are made of."""
+"""The names of the built-in decoder's parameters, and those of transformers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
 
-from understudy.models.decoder import Shape
+# Layers that the decoder computes as one, each with the layers of transformers that it joins.
+FUSED = {
+    "qkv": ("q_proj", "k_proj", "v_proj"),
+    "gate_up": ("gate_proj", "up_proj"),
+}
+PROJECTIONS = (*FUSED["qkv"], "o_proj", *FUSED["gate_up"], "down_proj")
 
-
-def parameters(shape: Shape) -> Iterator[tuple[str, list[str]]]:
-    """Our parameter names, each with the names of the tensors it is made of."""
-    yield "embedding.weight", ["model.embed_tokens.weight"]
-    for i in range(shape.num_hidden_layers):
-        theirs, ours = f"model.layers.{i}", f"blocks.{i}"
-        yield f"{ours}.attention_norm.weight", [f"{theirs}.input_layernorm.weight"]
-        kinds = ("weight", "bias") if shape.attention_bias else ("weight",)
-        for name, parts in projections(i).items():
-            for kind in kinds if name.endswith("qkv") else ("weight",):
-                yield f"{name}.{kind}", [f"{part}.{kind}" for part in parts]
-        yield f"{ours}.feed_norm.weight", [f"{theirs}.post_attention_layernorm.weight"]
-    yield "norm.weight", ["model.norm.weight"]
-    if not shape.tie_word_embeddings:
-        yield "head.weight", ["lm_head.weight"]
+_ENDS = {"embedding": "model.embed_tokens", "norm": "model.norm", "head": "lm_head"}
+_IN_BLOCK = {"attention_norm": "input_layernorm", "feed_norm": "post_attention_layernorm"}
+_IN_BLOCK |= {f"qkv.{name}": f"self_attn.{name}" for name in FUSED["qkv"]}
+_IN_BLOCK |= {f"gate_up.{name}": f"mlp.{name}" for name in FUSED["gate_up"]}
+_IN_BLOCK |= {"o_proj": "self_attn.o_proj", "down_proj": "mlp.down_proj"}
+_LAYER = re.compile(rf"blocks\.(\d+)\.({'|'.join(map(re.escape, _IN_BLOCK))})(?=\.|$)")
+_END = re.compile(rf"^({'|'.join(_ENDS)})(?=\.|$)")
 
 
-def projections(block: int) -> dict[str, list[str]]:
-    """The linear layers of a block, each with those of transformers that it fuses."""
-    theirs, ours = f"model.layers.{block}", f"blocks.{block}"
-    return {
-        f"{ours}.qkv": [f"{theirs}.self_attn.{part}_proj" for part in "qkv"],
-        f"{ours}.out": [f"{theirs}.self_attn.o_proj"],
-        f"{ours}.gate_up": [f"{theirs}.mlp.{part}_proj" for part in ("gate", "up")],
-        f"{ours}.down": [f"{theirs}.mlp.down_proj"],
-    }
+def transformers_name(name: str) -> str:
+    """The name that transformers gives a layer or a parameter of the built-in decoder.
+
+    >>> transformers_name("blocks.3.qkv.q_proj.weight")
+    'model.layers.3.self_attn.q_proj.weight'
+    """
+    name = _LAYER.sub(lambda found: f"model.layers.{found[1]}.{_IN_BLOCK[found[2]]}", name)
+    return _END.sub(lambda found: _ENDS[found[1]], name)
 
 
-def rows(shape: Shape, name: str) -> list[int] | None:
-    """How many rows of a fused parameter belong to each of its parts; None: there is one part."""
-    if ".qkv" in name:
-        keys = shape.num_key_value_heads * shape.head_dim
-        return [shape.num_attention_heads * shape.head_dim, keys, keys]
-    return [shape.intermediate_size] * 2 if ".gate_up" in name else None
+def parts_of(name: str) -> list[str]:
+    """The parameters that a fused one joins, or the one itself.
+
+    >>> parts_of("blocks.3.gate_up.weight")
+    ['blocks.3.gate_up.gate_proj.weight', 'blocks.3.gate_up.up_proj.weight']
+    """
+    layer, _, kind = name.rpartition(".")
+    fused = FUSED.get(layer.rpartition(".")[2])
+    return [f"{layer}.{part}.{kind}" for part in fused] if fused else [name]

@@ -14,25 +14,16 @@ from torch import Tensor, nn
 from understudy.errors import ConfigError
 from understudy.models import adapters
 from understudy.models.asking import asks_for_help
-from understudy.models.checkpoint import (
-    NotBuiltInError,
-    load_decoder,
-    read_shape,
-    resolve,
-    save_decoder,
-)
-from understudy.models.decoder import Decoder
+from understudy.models.built_in import BuiltInModel
+from understudy.models.checkpoint import NotBuiltInError, load_decoder, read_shape, resolve
 from understudy.models.hub import is_hub_name
+from understudy.models.local_model import LocalModel
 from understudy.models.lora import Lora
 from understudy.models.request import give_request
-from understudy.models.sampling import Completions, Drawing, Prompts, Stops, Written, sample
+from understudy.models.sampling import Completions, Drawing, Prompts, Stops, Written
 from understudy.models.scoring import score
 from understudy.models.tokens import REQUEST, Tokens
-from understudy.models.transformers_model import (
-    TransformersModel,
-    load_transformers_model,
-    save_transformers_model,
-)
+from understudy.models.transformers_model import load_transformers_model
 from understudy.types import Question
 
 Backend = Literal["auto", "builtin", "transformers"]
@@ -50,7 +41,7 @@ Engine = Callable[["Policy", Prompts, int, Drawing, Tensor | None], Completions]
 class Policy:
     """A model, its tokenizer, and where and how precisely it computes."""
 
-    decoder: Decoder | TransformersModel
+    model: LocalModel
     tokens: Tokens
     folder: Path  # whose config and tokenizer files are copied on
     device: str = "cpu"
@@ -95,23 +86,21 @@ class Policy:
         if is_hub_name(base) and whole.parent.name == "snapshots":
             # An adapter fits these weights, wherever a branch goes later.
             base = f"{base.partition('@')[0]}@{whole.name}"
-        decoder = _decoder(whole, device, backend, getattr(torch, dtype))
-        inner: nn.Module = decoder.model if isinstance(decoder, TransformersModel) else decoder
+        local = _loaded(whole, device, backend, getattr(torch, dtype))
         tokens = Tokens(whole, request)
         if tokens.added:
-            give_request(inner, tokens)
-            if isinstance(decoder, TransformersModel):
-                decoder.vocabulary = max(decoder.vocabulary, tokens.ask + 1)
+            give_request(local, tokens)
         made: Lora | None = None
         if settings := saved or lora:
-            made = adapters.adapt(inner, settings, tokens.ask, train_row, seed)
+            made = adapters.adapt(local, settings, tokens.ask, train_row, seed)
         if saved:
-            adapters.load_adapter(inner, folder, tokens.ask)
+            adapters.load_adapter(local, folder, tokens.ask)
         if checkpointing:
-            _recompute(decoder)
-        local = base != "tiny" and Path(base).exists()
-        named = str(Path(base).resolve()) if local else base
-        return cls(decoder.to(device), tokens, whole, device, bf16, named, made)
+            local.recompute()
+        local.network.to(device)
+        here = base != "tiny" and Path(base).exists()
+        named = str(Path(base).resolve()) if here else base
+        return cls(local, tokens, whole, device, bf16, named, made)
 
     @property
     def stops(self) -> Stops:
@@ -120,22 +109,20 @@ class Policy:
     @property
     def longest(self) -> int:
         """Positions that the model was made for, prompt and completion together."""
-        if isinstance(self.decoder, TransformersModel):
-            return self.decoder.longest
-        return self.decoder.shape.max_position_embeddings
+        return self.model.longest
 
     @property
-    def model(self) -> nn.Module:
-        """The network itself."""
-        return self.decoder.model if isinstance(self.decoder, TransformersModel) else self.decoder
+    def network(self) -> nn.Module:
+        """What is trained."""
+        return self.model.network
 
     def trainable(self) -> list[nn.Parameter]:
         """What an optimiser trains: every weight, or the adapter and the request's row."""
-        return [weight for weight in self.decoder.parameters() if weight.requires_grad]
+        return [weight for weight in self.network.parameters() if weight.requires_grad]
 
     def tensors(self) -> dict[str, Tensor]:
         """What is trained, by name."""
-        named = self.decoder.named_parameters()
+        named = self.network.named_parameters()
         return {name: weight for name, weight in named if weight.requires_grad}
 
     def prompts(self, questions: Sequence[Question]) -> Prompts:
@@ -172,17 +159,15 @@ class Policy:
         with self._precision():
             if self.engine is not None:
                 drawn = self.engine(self, prompts, group, drawing, uniforms)
-            elif isinstance(self.decoder, TransformersModel):
-                drawn = self.decoder.sample(prompts, group, self.stops, drawing, uniforms)
             else:
-                drawn = sample(self.decoder, prompts, group, self.stops, drawing, uniforms)
+                drawn = self.model.sample(prompts, group, self.stops, drawing, uniforms)
         return self._heard(drawn, drawing)
 
     def score(
         self, prompts: Prompts, completions: Completions | Written, rows: Tensor, drawing: Drawing
     ) -> tuple[Tensor, Tensor]:
         with self._precision():
-            return score(self.decoder, prompts, completions, rows, self.tokens.ask, drawing)
+            return score(self.model, prompts, completions, rows, self.tokens.ask, drawing)
 
     def texts(self, completions: Completions) -> list[str]:
         tokens, lengths = completions.tokens.tolist(), completions.mask.sum(dim=1).tolist()
@@ -207,11 +192,7 @@ class Policy:
     def merged(self, folder: Path, adapted: bool = True) -> None:
         """Write a whole checkpoint that transformers loads, an adapter folded into its weights;
         or left out, where not adapted."""
-        if isinstance(self.decoder, TransformersModel):
-            save_transformers_model(self.decoder, folder, adapted)
-        else:
-            whole = resolve(self.base) if self.lora else self.folder
-            save_decoder(self.decoder, folder, whole, adapted)
+        self.model.save(folder, resolve(self.base) if self.lora else self.folder, adapted)
         self.tokens.save(folder, self.folder)
 
     def _heard(self, drawn: Completions, drawing: Drawing) -> Completions:
@@ -242,23 +223,13 @@ class Policy:
         return torch.autocast(kind, torch.bfloat16) if self.bf16 else nullcontext()
 
 
-def _decoder(
-    folder: Path, device: str, backend: Backend, dtype: torch.dtype
-) -> Decoder | TransformersModel:
+def _loaded(folder: Path, device: str, backend: Backend, dtype: torch.dtype) -> LocalModel:
     """The built-in decoder where it computes the model, or else transformers' own class."""
     if backend != "transformers":
         try:
             read_shape(folder)
-            return load_decoder(folder, device, dtype)
+            return BuiltInModel(load_decoder(folder, device, dtype))
         except NotBuiltInError:
             if backend == "builtin":
                 raise
     return load_transformers_model(folder, device, dtype)
-
-
-def _recompute(decoder: Decoder | TransformersModel) -> None:
-    """In training, compute each block again rather than keep it."""
-    if isinstance(decoder, TransformersModel):
-        decoder.recompute()
-    else:
-        decoder.checkpointing = True

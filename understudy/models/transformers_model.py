@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from understudy.errors import CheckpointError
-from understudy.models import adapters
+from understudy.models import adapters, sampling
 from understudy.models.branches import packed
-from understudy.models.request import ends
+from understudy.models.local_model import Part
 from understudy.models.sampling import (
     TOKENS_AT_ONCE,
     Completions,
@@ -25,38 +23,14 @@ from understudy.models.sampling import (
     Written,
     draw,
 )
+from understudy.models.transformers_network import TransformersNetwork
+from understudy.models.transformers_session import TransformersSession, check_parts
 
-_COMPACT_BELOW = 0.8  # rows leave the batch once so few would be left
 _LOGITS = 1 << 27  # held at once where a model's own logits are needed: 512 MB in float32
 
 
-class TransformersModel(nn.Module):
-    """A model whose logits are its head's product with the final states, or all its own making."""
-
-    def __init__(self, model: Any) -> None:
-        super().__init__()
-        self.model = model.eval()
-        self.plain_head = _has_plain_head(model)
-        accepted = inspect.signature(model.base_model.forward).parameters
-        self.takes_positions = "position_ids" in accepted
-        self.vocabulary: int = ends(model)[1].weight.shape[0]
-
-    @property
-    def longest(self) -> int:
-        """Positions that it was made for; without end where its configuration names none."""
-        named = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
-        return int(named or sys.maxsize)
-
-    def recompute(self) -> None:
-        """In training, compute each block again rather than keep it."""
-        self.model.gradient_checkpointing_enable({"use_reentrant": False})
-
-    def run(self, ids: Tensor, mask: Tensor, **given: Any) -> Any:
-        """The model without its head. mask: (rows, positions seen); ids: the last of them."""
-        if self.takes_positions:
-            positions = (mask.long().cumsum(dim=1) - 1).clamp(min=0)
-            given["position_ids"] = positions[:, -ids.shape[1] :]
-        return self.model.base_model(input_ids=ids, attention_mask=mask.long(), **given)
+class TransformersModel(TransformersNetwork):
+    """Draws and scores with any causal language model of transformers."""
 
     @torch.no_grad()
     def sample(
@@ -67,10 +41,10 @@ class TransformersModel(nn.Module):
         drawing: Drawing,
         uniforms: Tensor | None = None,
     ) -> Completions:
-        """As `sampling.sample`; each row has a cache of its own, its prompt's included."""
-        session = _Caching(self, prompts, group)
+        """Each row has a cache of its own, its prompt's included."""
+        decoding = CachedDecoding(self, prompts, group)
         tokens = prompts.ids[:, -1].repeat_interleave(group)
-        return draw(session, tokens, stops, drawing, uniforms)
+        return draw(decoding, tokens, stops, drawing, uniforms)
 
     def parts(
         self,
@@ -79,47 +53,86 @@ class TransformersModel(nn.Module):
         rows: Tensor,
         tokens_at_once: int = TOKENS_AT_ONCE,
     ) -> Iterator[Part]:
-        """The rows named, those of similar length together."""
         texts = _texts(prompts, completions, rows)
         order = sorted(range(len(texts)), key=lambda i: len(texts[i][0]))
         if not self.plain_head:
             tokens_at_once = min(tokens_at_once, _LOGITS // self.vocabulary)
         for start, stop in packed([len(texts[i][0]) for i in order], tokens_at_once):
             some = order[start:stop]
-            yield Part([texts[i] for i in some], some, prompts.ids.device)
+            batch = _Texts([texts[i] for i in some], some, prompts.ids.device)
+            states = partial(self._states, batch)
+            logits = None if self.plain_head else partial(self._own_logits, batch)
+            yield Part(batch.taken, batch.rows, batch.columns, states, logits)
 
-    def states(self, part: Part) -> Tensor:
-        """Final states (tokens, hidden size) where tokens are foretold."""
-        with self._learning():
-            hidden: Tensor = self.run(part.ids, part.mask, use_cache=False).last_hidden_state
-        return hidden.flatten(0, 1).index_select(0, part.reads)
+    def open(self, first: int = 0, last: int | None = None) -> TransformersSession:
+        last = self.blocks if last is None else last
+        if (first, last) != (0, self.blocks):
+            check_parts(self)
+        return TransformersSession(self, first, last)
 
-    def logits_at(self, part: Part) -> Tensor:
-        """The model's own logits (tokens, vocabulary) where tokens are foretold, in float32."""
+    @property
+    def projections(self) -> Sequence[str]:
+        kinds = ("Linear", "Conv1D")  # the latter is GPT-2's
+        found = {
+            name.rpartition(".")[2]
+            for name, module in self.network.named_modules()
+            if type(module).__name__ in kinds and module is not self.head
+        }
+        return sorted(found)
+
+    def separate(self) -> None:
+        """They are apart."""
+
+    def set_head(self, head: nn.Linear) -> None:
+        self.network.set_output_embeddings(head)
+
+    def transformers_name(self, name: str) -> str:
+        return name
+
+    def recompute(self) -> None:
+        self.network.gradient_checkpointing_enable({"use_reentrant": False})
+
+    def resize(self, count: int) -> None:
+        self.network.resize_token_embeddings(count, mean_resizing=False)
+
+    def save(self, folder: Path, source: Path, adapted: bool) -> None:
+        """Write what transformers itself writes; nothing is taken from the source."""
+        folder.mkdir(parents=True, exist_ok=True)
+        state = adapters.merged_state(self.network, adapted)
+        self.network.save_pretrained(folder, state_dict=state)
+
+    def _states(self, batch: _Texts) -> Tensor:
+        """Final states (tokens, hidden size) that predict the tokens, where the head is plain."""
         with self._learning():
-            found = self.model(part.ids, attention_mask=part.mask.long(), use_cache=False)
-        read: Tensor = found.logits.flatten(0, 1).index_select(0, part.reads).float()
+            hidden = self.run(batch.ids, batch.mask, use_cache=False)
+        return hidden.flatten(0, 1).index_select(0, batch.reads)
+
+    def _own_logits(self, batch: _Texts) -> Tensor:
+        """The model's own logits (tokens, vocabulary) that predict the tokens, in float32."""
+        with self._learning():
+            found = self.network(batch.ids, attention_mask=batch.mask.long(), use_cache=False)
+        read: Tensor = found.logits.flatten(0, 1).index_select(0, batch.reads).float()
         return read
 
     @contextmanager
     def _learning(self) -> Iterator[None]:
         """In training mode where a gradient is wanted: nothing is dropped, but transformers
         computes blocks again in that mode only."""
-        self.model.train(torch.is_grad_enabled())
+        self.network.train(torch.is_grad_enabled())
         try:
             yield
         finally:
-            self.model.eval()
+            self.network.eval()
 
 
-class _Caching:
-    """A model in the midst of drawing, with transformers' own cache."""
+class CachedDecoding:
+    """Rows that began together, with transformers' own cache."""
 
     def __init__(self, owner: TransformersModel, prompts: Prompts, group: int) -> None:
         from transformers import DynamicCache
 
         self.owner, self.vocabulary = owner, owner.vocabulary
-        self.cache = DynamicCache(config=owner.model.config)
+        self.cache = DynamicCache(config=owner.network.config)
         ids, mask = prompts.ids[:, :-1], prompts.mask[:, :-1]
         if ids.shape[1]:
             owner.run(ids, mask, past_key_values=self.cache, use_cache=True)
@@ -129,37 +142,27 @@ class _Caching:
     def read(self, tokens: Tensor) -> Tensor:
         self.mask = torch.cat((self.mask, self.mask.new_ones(len(self.mask), 1)), dim=1)
         given = {"past_key_values": self.cache, "use_cache": True}
-        if self.owner.plain_head:
-            states: Tensor = self.owner.run(tokens[:, None], self.mask, **given).last_hidden_state
-            return states[:, -1]
-        if self.owner.takes_positions:
-            given["position_ids"] = self.mask.long().sum(dim=1, keepdim=True) - 1
-        found = self.owner.model(tokens[:, None], attention_mask=self.mask.long(), **given)
-        logits: Tensor = found.logits[:, -1]
-        return logits
+        return self.owner.run(tokens[:, None], self.mask, **given)[:, -1]
 
     def logits(self, states: Tensor) -> Tensor:
-        if not self.owner.plain_head:
-            return states
-        logits: Tensor = ends(self.owner.model)[1](states)
-        return logits
+        return self.owner.logits(states)
 
     def keep(self, going: Tensor) -> Tensor | None:
         kept = going.nonzero().squeeze(1)
-        if len(kept) >= _COMPACT_BELOW * len(going):
+        if len(kept) >= sampling.COMPACT_BELOW * len(going):
             return None
         self.cache.batch_select_indices(kept)
         self.mask = self.mask[kept]
         return kept
 
 
-class Part:
-    """Right-padded texts, and where in them each completion's tokens are foretold."""
+class _Texts:
+    """Right-padded texts, and the positions in them that predict each completion's tokens."""
 
     def __init__(
         self, texts: list[tuple[list[int], int]], rows: list[int], device: torch.device
     ) -> None:
-        width = max(len(text) for text, _ in texts) - 1  # the last token is foretold, never read
+        width = max(len(text) for text, _ in texts) - 1  # the last token is predicted, never read
         ids = torch.zeros(len(texts), width, dtype=torch.long)
         mask = torch.zeros(len(texts), width, dtype=torch.bool)
         reads: list[int] = []
@@ -212,26 +215,3 @@ def load_transformers_model(folder: Path, device: str, dtype: torch.dtype) -> Tr
         reason = " ".join(str(error).split())
         raise CheckpointError(f"{folder}: transformers cannot load it ({reason[:300]})") from error
     return TransformersModel(model.to(device))
-
-
-@torch.no_grad()
-def _has_plain_head(model: Any) -> bool:
-    """Whether the logits are the head's product with the final states: no soft cap, no scale."""
-    head = model.get_output_embeddings()
-    if not isinstance(head, nn.Linear):
-        raise CheckpointError(f"{type(model).__name__} has no linear head; another model is needed")
-    if head.bias is not None:
-        return False
-    ids = torch.arange(1, 6, device=head.weight.device)[None] % head.weight.shape[0]
-    logits = model(ids, use_cache=False).logits
-    hidden = model.base_model(ids, use_cache=False).last_hidden_state
-    if hidden.shape[-1] != head.weight.shape[1]:
-        return False
-    difference = (head(hidden).float() - logits.float()).abs().max()
-    return bool(difference <= 1e-4 * logits.float().abs().max().clamp(min=1.0))
-
-
-def save_transformers_model(owner: TransformersModel, folder: Path, adapted: bool = True) -> None:
-    """Write a checkpoint that transformers loads: adapters are folded in, or left out."""
-    folder.mkdir(parents=True, exist_ok=True)
-    owner.model.save_pretrained(folder, state_dict=adapters.merged_state(owner.model, adapted))

@@ -22,7 +22,6 @@ from understudy.errors import ConfigError, StaleSamplerError
 from understudy.models.ask_head import AskHead
 from understudy.models.checkpoint import resolve
 from understudy.models.policy import Policy
-from understudy.models.request import ends
 from understudy.models.sampling import Completions, Drawing, Prompts, Written
 from understudy.models.scoring import noted
 from understudy.models.tokens import Tokens
@@ -62,8 +61,7 @@ class VllmEngine:
                 "sampler=vllm needs lora.rank of 1 or more: only an adapter is handed over, all "
                 "weights would have to be loaded anew at every step"
             )
-        embedding, head = ends(policy.model)
-        if isinstance(head, AskHead):
+        if isinstance(policy.model.head, AskHead):
             raise ConfigError(
                 "sampler=vllm serves no trained row for the request; load with train_row=False"
             )
@@ -76,7 +74,7 @@ class VllmEngine:
         if Tokens(base, policy.tokens.request).added:
             base = self.folder / "base"
             policy.merged(base, adapted=False)
-        half = policy.bf16 or embedding.weight.dtype == torch.bfloat16
+        half = policy.bf16 or policy.model.embedding.weight.dtype == torch.bfloat16
         self.llm = self.vllm.LLM(
             model=str(base),
             enable_lora=True,
@@ -104,7 +102,7 @@ class VllmEngine:
         )
         drawn = [one for output in outputs for one in list(output.outputs) * copies]
         written, theirs = _read(drawn, prompts.ids.device)
-        completions, ours = noted(policy.decoder, prompts, written, policy.stops, drawing)
+        completions, ours = noted(policy.model, prompts, written, policy.stops, drawing)
         self._check(float((ours - theirs)[written.mask].abs().mean()))
         if drawing.ask_shift == float("-inf") and completions.asked.any():
             raise StaleSamplerError("vLLM asked where asking is forbidden; set sampler=own")

@@ -107,7 +107,7 @@ class Source:
         own = self.helpers.team.share(len(problems))
         read = self.policy.prompts([problems[i].question for i in own])
         written = self.policy.written([text for i in own for text in answers[i]])
-        drawn, _ = noted(self.policy.decoder, read, written, self.policy.stops, self.drawing)
+        drawn, _ = noted(self.policy.model, read, written, self.policy.stops, self.drawing)
         return self._experience(problems, own, read, drawn, {})
 
     @property
