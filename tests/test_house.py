@@ -19,6 +19,7 @@ import pytest
 # From the top of the house to the bottom. A module imports from its own room and from rooms below.
 ROOMS = [
     "cli",  # the verbs: parse, call, print
+    "api",  # the Python face
     "integrations",  # the dual advantage inside trainers of others
     "recipes",  # one readable run per file
     "report",  # a run directory becomes tables, plots and a page
@@ -60,7 +61,12 @@ PURE = {"objectives", "metrics"}
 NUMERIC = {"torch", "numpy"}
 
 # Rooms that only these may import; everyone else is imported, never imports, from above.
-IMPORTERS = {"cli": {"__main__"}, "recipes": {"cli"}, "interrupt": {"__main__", "cli"}}
+IMPORTERS = {
+    "cli": {"__main__"},
+    "api": {"cli", ""},
+    "recipes": {"cli", "api"},
+    "interrupt": {"__main__", "cli"},
+}
 
 # `understudy --help` answers at once, so the command line loads these only when a verb needs them.
 HEAVY = {"torch", "transformers", "matplotlib", "numpy"}

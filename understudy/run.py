@@ -79,7 +79,7 @@ class RunDirectory:
         if not (self.config.is_file() and self.environment.is_file()):
             return False
         own = {self.config, self.environment, self.metrics, self.timings, self.matrix, self._lock}
-        own |= {self.replies, self.examination_replies, self.checkpoints}
+        own |= {self.replies, self.examination_replies, self.examinations, self.checkpoints}
         others = {found for found in self.path.iterdir() if not found.name.endswith(".part")} - own
         started = self.metrics.exists() and self.metrics.stat().st_size > 0
         return not (others or started or self.has_checkpoint())

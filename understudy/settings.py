@@ -83,18 +83,15 @@ Others = Callable[[], Iterable[tuple[str, type[BaseModel]]]]
 
 
 def gathered_settings(
-    defaults: Mapping[str, Any], file: Path | None, overrides: Sequence[str]
+    defaults: Mapping[str, Any], file: Path | None, overrides: Sequence[str] | Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Defaults, then the YAML file, then `key=value` overrides, as one mapping; not yet checked."""
+    """Defaults, then the YAML file, then overrides, as one mapping; not yet checked.
+
+    overrides: `key=value` each, or values by key. The parts of a nested key stand between dots.
+    """
     given: dict[str, Any] = {}
-    for override in overrides:
-        key, mark, value = override.partition("=")
-        if not mark:
-            raise ConfigError(f"--set {override}: write it as key=value")
-        try:
-            nested: Any = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise ConfigError(f"--set {override}: {value!r} is not a YAML value") from None
+    for key, value in _by_key(overrides):
+        nested: Any = value
         for part in reversed(key.split(".")):
             nested = {part: nested}
         given = merged(given, nested)
@@ -102,6 +99,20 @@ def gathered_settings(
     if file is not None:
         settings = merged(settings, _read(file))
     return merged(settings, given)
+
+
+def _by_key(overrides: Sequence[str] | Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    if isinstance(overrides, Mapping):
+        yield from overrides.items()
+        return
+    for override in overrides:
+        key, mark, value = override.partition("=")
+        if not mark:
+            raise ConfigError(f"--set {override}: write it as key=value")
+        try:
+            yield key, yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise ConfigError(f"--set {override}: {value!r} is not a YAML value") from None
 
 
 def resolve_settings(

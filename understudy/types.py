@@ -121,11 +121,15 @@ class Problem:
     instruction: str = ""  # what a chat model is told before the prompt, such as the answer's form
     # What reward functions get beside prompt and completion, such as a program's tests.
     columns: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    history: tuple[Message, ...] = ()  # earlier turns of the conversation
 
     @property
     def question(self) -> Question:
         """What may cross a link."""
-        return Question.of(self.prompt, self.instruction)
+        if not self.history:
+            return Question.of(self.prompt, self.instruction)
+        system = (Message("system", self.instruction),) if self.instruction else ()
+        return Question((*system, *self.history, Message("user", self.prompt)))
 
     @property
     def messages(self) -> list[dict[str, str]]:

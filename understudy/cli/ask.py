@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from understudy.cli import options
-from understudy.cli.opening import open_model, open_trained
 from understudy.cli.printing import print_json
+from understudy.cli.work import shown_work
 
 
 def ask(
@@ -23,11 +22,15 @@ def ask(
     as_json: options.Json = False,
 ) -> None:
     """Ask a trained model: who answered, why, and what it cost."""
-    with open_model(open_trained(run), router) as model:
-        answer = model.answer(question, task)
+    from understudy import api
+
+    with shown_work(), api.load(run, router) as opened:
+        answer = opened.answer(question, task)
     if as_json:
-        print_json(asdict(answer))
+        print_json(answer.to_json())
         return
-    print(answer.answer)
+    cost = answer.cost
+    print(answer.text)
     print(f"  answered by {answer.answered_by}: {answer.why}")
-    print(f"  cost ${answer.dollars:.6f}, {answer.cloud_tokens} cloud tokens")
+    tokens = cost.prompt_tokens + cost.completion_tokens
+    print(f"  cost ${cost.dollars:.6f}, {tokens} cloud tokens")

@@ -16,12 +16,12 @@ def compare(
     as_json: options.Json = False,
 ) -> None:
     """Put finished runs side by side."""
-    from understudy.report import comparison
-    from understudy.report.parts.tables import side_by_side
-    from understudy.run import RunDirectory
+    from understudy import api
 
-    records = comparison([RunDirectory.open(run) for run in runs])
+    records = api.compare(*runs)
     if as_json:
         print_json(records)
         return
+    from understudy.report.parts.tables import side_by_side
+
     print_table(side_by_side(records))

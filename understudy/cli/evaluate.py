@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from understudy.cli import options
-from understudy.cli.opening import open_model, open_trained
 from understudy.cli.printing import print_json, print_table
+from understudy.cli.work import shown_work
 
 
 def evaluate(
@@ -19,11 +19,13 @@ def evaluate(
     as_json: options.Json = False,
 ) -> None:
     """Examine a run's newest model on every task of its stream, greedily, at its budget."""
-    from understudy.report.offload.tables import exam_table
+    from understudy import api
 
-    with open_model(open_trained(run), router) as model:
-        results = model.examine(queries, check=not no_check)
+    with shown_work(), api.load(run, router) as opened:
+        results = opened.examine(queries, check=not no_check)
     if as_json:
         print_json([result.to_json() for result in results])
         return
+    from understudy.report.offload.tables import exam_table
+
     print_table(exam_table(results))

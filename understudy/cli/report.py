@@ -7,9 +7,6 @@ from understudy.cli import options
 
 def report(run: options.Run) -> None:
     """Write a run's report page anew."""
-    from understudy.report import write
-    from understudy.run import RunDirectory
+    from understudy import api
 
-    opened = RunDirectory.open(run)
-    write(opened)
-    print(opened.report)
+    print(api.load(run).report())

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 import typer.core
 
 from understudy import recipes
 from understudy.cli import options
-from understudy.cli.printing import print_table
-from understudy.cli.work import long_work
-from understudy.errors import ConfigError
+from understudy.cli.printing import print_report
+from understudy.cli.work import is_first_process, long_work
 from understudy.recipes import RECIPES
-
-if TYPE_CHECKING:
-    from understudy.offload.config import Config
-    from understudy.run import RunDirectory
 
 
 class _TrainGroup(typer.core.TyperGroup):
@@ -74,47 +69,17 @@ def _train(
     dry_run: bool,
     check: bool,
 ) -> None:
-    from understudy.run import RunDirectory
+    from understudy import api
+    from understudy.settings import gathered_settings
 
-    run = RunDirectory.open(out) if resume else None
-    if run is None:
-        config = recipes.resolve_config(recipe, *settings)
-    else:
-        config = recipes.resumed_config(run, *settings)
-    if config.recipe != recipe:
-        raise ConfigError(
-            f"recipe={config.recipe}: the command says {recipe}; use train {config.recipe}"
-        )
+    given = gathered_settings({}, *settings)
+    config = api.train_settings(recipe, out, given, resume)  # refused before torch is imported
     if dry_run:
         from understudy.offload.plan import plan_text
 
         print(plan_text(config))
         return
-    _run(run, out, config, check)
-
-
-def _run(run: RunDirectory | None, out: Path, config: Config, check: bool) -> None:
-    from rich.console import Console
-
-    from understudy import report
-    from understudy.offload.phases import total_steps
-    from understudy.offload.session import new_run, resume_run
-    from understudy.offload.team import join_team
-    from understudy.report.offload.live import LiveDisplay
-    from understudy.report.screen import screen_on
-
-    method = recipes.build_method(config)
     with long_work(out):
-        team = join_team(config.device)
-        console = Console(quiet=not team.leads)
-        with LiveDisplay(screen_on(console), total_steps(config)) as display:
-            if run is None:
-                run = new_run(out, config, method, display, team, check)
-            else:
-                run = resume_run(run, config, method, display, team, check)
-        if not team.leads:
-            return
-        report.write(run)
-    for table in report.tables(run):
-        print_table(table)
-    console.print(f"report: {run.report}", soft_wrap=True)
+        run = api.train(recipe, out=out, config=given, resume=resume, display=True, check=check)
+    if is_first_process():
+        print_report(run)

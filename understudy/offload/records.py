@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from understudy.metrics import SummaryHead
 from understudy.plain import from_plain, to_plain
+from understudy.types import Cost
 
 Figures = Mapping[str, float | None]  # of metrics, by their names; NaN or None: not defined
 
@@ -131,12 +132,23 @@ class RunSummary(SummaryHead):
 class Answer:
     """Who answered a question, why, and what it cost."""
 
-    answer: str
-    answered_by: str  # local, cloud
-    local_text: str
+    text: str
+    answered_by: Literal["local", "cloud"]
+    why: str
+    cost: Cost  # of the cloud; the local model is free
+    local_text: str  # what the local model wrote
     margin: float  # the local model's lead for asking
     threshold: float
-    dollars: float
-    cloud_tokens: int
-    seconds: float
-    why: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "answer": self.text,
+            "answered_by": self.answered_by,
+            "local_text": self.local_text,
+            "margin": self.margin,
+            "threshold": self.threshold,
+            "dollars": self.cost.dollars,
+            "cloud_tokens": self.cost.prompt_tokens + self.cost.completion_tokens,
+            "seconds": self.cost.seconds,
+            "why": self.why,
+        }

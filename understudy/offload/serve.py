@@ -40,7 +40,7 @@ from understudy.run import RunDirectory
 from understudy.settings import Kinds
 from understudy.tasks import DataSet, Tasks
 from understudy.tasks.recognise import recognise
-from understudy.types import Problem
+from understudy.types import Cost, Problem, Question
 
 
 class TrainedModel:
@@ -77,7 +77,7 @@ class TrainedModel:
     def close(self) -> None:
         self._open.close()
 
-    def answer(self, question: str, task: str | None = None) -> Answer:
+    def answer(self, question: Question, task: str | None = None) -> Answer:
         """Answer locally, or ask. task: which of the run's; None: the last."""
         problem = _problem(self.tasks, self.config, question, task)
         _check_readable(self.served.policy, problem, self.config)
@@ -87,15 +87,13 @@ class TrainedModel:
         luck = random.Random(f"{self.config.seed} {problem.prompt}").random()
         asks = luck < float(self.router.decisions(evidence)[0])
         answer = Answer(
-            answer=self.tasks.answer(problem, local.answer) or "(no answer)",
+            text=self.tasks.answer(problem, local.answer) or "(no answer)",
             answered_by="local",
+            why=self.router.why(evidence),
+            cost=Cost(),
             local_text=local.answer,
             margin=local.margin,
             threshold=self.router.threshold,
-            dollars=0.0,
-            cloud_tokens=0,
-            seconds=0.0,
-            why=self.router.why(evidence),
         )
         return self._helped(problem, answer) if asks else answer
 
@@ -168,34 +166,48 @@ class TrainedModel:
     def _helped(self, problem: Problem, local: Answer) -> Answer:
         """The cloud's answer in its place; where the cloud fails, the local one stands."""
         (reply,) = self.cloud.replies([problem.question])
-        paid = replace(
-            local,
-            dollars=reply.cost.dollars,
-            cloud_tokens=reply.cost.prompt_tokens + reply.cost.completion_tokens,
-            seconds=reply.cost.seconds,
-        )
+        paid = replace(local, cost=reply.cost)
         if reply.error is not None or reply.text is None:
             return replace(paid, why=f"{local.why}, but the cloud failed: {reply.error}")
         answer = self.tasks.answer(problem, reply.text) or reply.text
-        return replace(paid, answer=answer, answered_by="cloud")
+        return replace(paid, text=answer, answered_by="cloud")
 
 
-def _problem(tasks: Tasks, config: Config, question: str, task: str | None) -> Problem:
-    """The question as the task would ask it; without a task named, as the run's last one."""
+def _problem(tasks: Tasks, config: Config, question: Question, task: str | None) -> Problem:
+    """The question as the task would ask it; without a task named, as the run's last one.
+
+    A system message takes the place of the task's instruction, earlier turns stand before the
+    question.
+    """
+    roles = [message.role for message in question.messages]
+    if roles[-1:] != ["user"] or not {*roles[1:]} <= {"user", "assistant"}:
+        raise RunError(
+            f"a conversation of {', '.join(roles) or 'no turns'}: it may begin with a system "
+            "message, has turns of user and assistant, and ends with the user's"
+        )
+    turns = question.messages[1:] if roles[0] == "system" else question.messages
+    problem = _last_turn(tasks, config, question, task)
+    if roles[0] == "system":
+        problem = replace(problem, instruction=question.messages[0].content)
+    return replace(problem, history=turns[:-1])
+
+
+def _last_turn(tasks: Tasks, config: Config, question: Question, task: str | None) -> Problem:
     names = [name for phase in phases_of(config) for name in phase.families]
     name = task or names[-1]
     if name not in names:
         raise RunError(f"--task {name}: this run knows {', '.join(dict.fromkeys(names))}")
     for token in (PAD, END, ASK):
-        if token in question:
+        if any(token in message.content for message in question.messages):
             raise RunError(f"the question holds {token}, a token of the model's own; leave it out")
-    if not question.strip():
+    text = question.prompt.strip()
+    if not text:
         raise RunError("the question is empty; ask something")
     family = tasks.families[name]
     if isinstance(family, DataSet):
-        return family.question(question.strip())
-    question = question.strip().lower()  # generated questions have no capitals
-    return recognise(question) or Problem(question, "", name, 5, "")
+        return family.question(text)
+    text = text.lower()  # generated questions have no capitals
+    return recognise(text) or Problem(text, "", name, 5, "")
 
 
 def _check_readable(policy: Policy, problem: Problem, config: Config) -> None:
@@ -203,7 +215,9 @@ def _check_readable(policy: Policy, problem: Problem, config: Config) -> None:
     longest = policy.longest - config.max_completion_length
     if length >= longest:
         raise RunError(f"the question has {length} tokens; the model reads fewer than {longest}")
-    if unknown := sorted({c for c in problem.prompt if policy.tokens.unknown(c)}):
+    texts = (problem.prompt, *(message.content for message in problem.history))
+    letters = {letter for text in texts for letter in text}
+    if unknown := sorted({c for c in letters if policy.tokens.unknown(c)}):
         raise RunError(
             f"the model has no token for {' '.join(unknown)!r}; see docs/tasks.md for what it reads"
         )

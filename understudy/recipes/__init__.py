@@ -77,7 +77,9 @@ def saved_config(run: RunDirectory) -> Config:
     return config
 
 
-def resumed_config(run: RunDirectory, file: Path | None, overrides: Sequence[str]) -> Config:
+def resumed_config(
+    run: RunDirectory, file: Path | None, overrides: Sequence[str] | Mapping[str, Any]
+) -> Config:
     """The settings of a run that is to go on; others than it has are refused."""
     from understudy.offload.phases import settled
     from understudy.settings import check_unchanged, gathered_settings

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -45,6 +46,9 @@ class Screen(Protocol):
 
     def print(self, text: str) -> None:
         """A line that stays; rich's markup is read."""
+
+    def warn(self, text: str) -> None:
+        """A warning; `text` is plain."""
 
     def show(self, head: RenderableType, words: str) -> None:
         """How far the run is: above the bars; in a log, words before those of the work."""
@@ -88,6 +92,9 @@ class TerminalScreen:
 
     def print(self, text: str) -> None:
         self.console.print(text, soft_wrap=True)
+
+    def warn(self, text: str) -> None:
+        self.print(_warning(text))
 
     def show(self, head: RenderableType, words: str) -> None:
         self._head = head
@@ -155,6 +162,9 @@ class LogScreen:
             self.console.print(text, soft_wrap=True)
             self._printed = self._clock()
 
+    def warn(self, text: str) -> None:
+        self.print(_warning(text))
+
     def show(self, head: RenderableType, words: str) -> None:
         self._words = words
 
@@ -185,6 +195,31 @@ class LogScreen:
     def _watch(self) -> None:
         while not self._left.wait(1.0):
             self.check()
+
+
+class SilentScreen:
+    """Nothing is shown; warnings are those of Python."""
+
+    moves = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def print(self, text: str) -> None: ...
+
+    def warn(self, text: str) -> None:
+        warnings.warn(text, stacklevel=2)
+
+    def show(self, head: RenderableType, words: str) -> None: ...
+
+    def is_silent(self) -> bool:
+        return False
+
+
+def _warning(text: str) -> str:
+    return f"[yellow]warning:[/] {escape(text)}"
 
 
 def _line(works: list[_Work], now: float) -> str:

@@ -21,13 +21,13 @@ from understudy.link.carrier import Carrier
 from understudy.plain import from_plain, to_plain
 from understudy.progress import task
 from understudy.run import RunDirectory
-from understudy.settings import check_complete, check_settings, check_unchanged
+from understudy.settings import check_unchanged
 from understudy.share.clock import moments_of
 from understudy.share.population import Agents, carriers_of
 from understudy.share.records import Examination, PopulationResult
 from understudy.share.settings import ShareConfig
 from understudy.share.summary import population_result, seen_mean, summarise
-from understudy.share.variants import ShareRun, variants_of
+from understudy.share.variants import ShareRun, saved_settings, variants_of
 
 _PROGRESS, _STATES = "progress.json", "states.safetensors"
 
@@ -73,14 +73,6 @@ def resume_share(run: RunDirectory, config: ShareRun, display: Display) -> RunDi
     with run.held():
         session.go(run, run.last_checkpoint() if run.has_checkpoint() else None)
     return run
-
-
-def saved_settings(run: RunDirectory) -> ShareRun:
-    """The settings that a run was made with, all of them."""
-    kept = run.settings()
-    config = check_settings(ShareRun, kept)
-    check_complete(kept, config, run.config)
-    return config
 
 
 def check_same(run: RunDirectory, asked: ShareRun) -> ShareRun:

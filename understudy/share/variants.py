@@ -8,7 +8,8 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from understudy.errors import ConfigError
-from understudy.settings import Section, check_settings, merged
+from understudy.run import RunDirectory
+from understudy.settings import Section, check_complete, check_settings, merged
 from understudy.share.settings import BUILT_IN, ShareConfig
 
 _CROSSES = ("share_data", "share_parameters", "share_modules")
@@ -57,6 +58,14 @@ def _changed(section: Section) -> Iterator[tuple[str, Any]]:
         value = getattr(section, name)
         if value != field.default:
             yield name, value
+
+
+def saved_settings(run: RunDirectory) -> ShareRun:
+    """The settings that a run was made with, all of them."""
+    kept = run.settings()
+    config = check_settings(ShareRun, kept)
+    check_complete(kept, config, run.config)
+    return config
 
 
 def variants_of(run: ShareRun) -> dict[str, ShareConfig]:

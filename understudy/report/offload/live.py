@@ -53,7 +53,7 @@ class LiveDisplay:
         self.screen.print(f"{when}: local/system accuracy per task:  {shown}")
 
     def warning(self, text: str) -> None:
-        self.screen.print(f"[yellow]warning:[/] {text}")
+        self.screen.warn(text)
 
 
 def _described(metrics: dict[str, Any], seconds_left: float) -> tuple[str, str]:

@@ -73,7 +73,7 @@ class ShareDisplay:
         self.screen.print(f"{escape(variant)}: accuracy {number(accuracy, 3)}")
 
     def warning(self, text: str) -> None:
-        self.screen.print(f"[yellow]warning:[/] {escape(text)}")
+        self.screen.warn(text)
 
 
 def agent_lines(accuracies: Sequence[float | None]) -> list[Text]:

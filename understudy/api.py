@@ -1,0 +1,347 @@
+"""What a script or a notebook calls, and the command line too.
+
+The functions import what is heavy when they are called.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from understudy import recipes
+from understudy.errors import ConfigError, RunError, UnderstudyError
+from understudy.run import RunDirectory
+from understudy.types import Cost, Message, Options, Question
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from understudy.offload.config import Config
+    from understudy.offload.records import Answer, Cell, TaskResult
+    from understudy.offload.serve import TrainedModel
+    from understudy.report.screen import Screen
+    from understudy.routing.rows import ExaminedQuestion
+    from understudy.share.variants import ShareRun
+
+__all__ = [
+    "Answer",
+    "Cell",
+    "Cost",
+    "ExaminedQuestion",
+    "Message",
+    "Options",
+    "Question",
+    "Run",
+    "TaskResult",
+    "UnderstudyError",
+    "compare",
+    "examine",
+    "load",
+    "share",
+    "train",
+]
+
+# Records whose modules load numpy.
+_LATE = {
+    "Answer": "understudy.offload.records",
+    "Cell": "understudy.offload.records",
+    "ExaminedQuestion": "understudy.routing.rows",
+    "TaskResult": "understudy.offload.records",
+}
+
+Settings = Mapping[str, Any]
+Conversation = str | Question | Sequence[Message | Mapping[str, str]]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_LATE[name]), name)
+
+
+class Run:
+    """A run on disk. Its newest model is loaded when it is first needed, and kept until `close`.
+
+    router: who decides whether a question goes to the cloud, in the stead of the run's own: a name
+    such as "calibrated", or file.py:Name.
+    """
+
+    def __init__(self, path: Path | str, router: str | None = None) -> None:
+        self.path = Path(path)
+        self.router = router
+        self._directory = RunDirectory.open(self.path)
+        self._check_settings()
+        self._open = ExitStack()
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let the model, connections and checking processes go; a later call loads them again."""
+        self._open.close()
+        self.__dict__.pop("_model", None)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What config.yaml holds."""
+        return self._directory.settings()
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether agents that share made it; such a run does not answer."""
+        return self.settings.get("recipe") == "share"
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What summary.json holds; docs/run-results.md defines every key."""
+        summary: dict[str, Any] = self._directory.read(self._directory.summary)
+        return summary
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """A record per step, or per examination of agents."""
+        return self._directory.metric_lines()
+
+    @property
+    def rows(self) -> list[ExaminedQuestion]:
+        """Every question of every examination, in the order of the files' names."""
+        from understudy.routing.rows import ExaminedQuestion
+
+        names = sorted(path.stem for path in self._directory.examinations.glob("*.jsonl"))
+        return [
+            ExaminedQuestion.from_json(record)
+            for name in names
+            for record in self._directory.read_examination(name)
+        ]
+
+    def answer(self, messages: Conversation, task: str | None = None) -> Answer:
+        """Answer, or let the cloud answer: who did, why, and what it cost.
+
+        messages: a text, or a conversation whose last turn is the user's; task: which of the run's
+        tasks it belongs to; None: the last.
+        """
+        return self._model.answer(_question(messages), task)
+
+    def examine(self, questions: int = 1024, *, check: bool = True) -> list[TaskResult]:
+        """Examine the newest model on so many new test questions of every task of its stream.
+
+        check: try the cloud with one question first.
+        """
+        return self._model.examine(questions, check)
+
+    def report(self) -> Path:
+        """Write the report's page anew; returns its path."""
+        from understudy import report
+
+        report.write(self._directory)
+        return self.report_path
+
+    @property
+    def report_path(self) -> Path:
+        return self._directory.report
+
+    def tables(self) -> Sequence[Table]:
+        """The main figures, for a terminal."""
+        from understudy import report
+
+        return report.tables(self._directory)
+
+    @cached_property
+    def _model(self) -> TrainedModel:
+        from understudy.offload.serve import TrainedModel
+
+        if self.is_shared:
+            raise ConfigError(
+                f"{self.path}: a run of understudy share; this is for those of understudy train"
+            )
+        config = recipes.saved_config(self._directory)
+        return self._open.enter_context(TrainedModel(self._directory, config, self.router))
+
+    def _check_settings(self) -> None:
+        if self.is_shared:
+            from understudy.share.variants import saved_settings
+
+            saved_settings(self._directory)
+        else:
+            recipes.saved_config(self._directory)
+
+
+def load(path: Path | str, router: str | None = None) -> Run:
+    """A run that is on disk. router: another than the run's own, by name or as file.py:Name."""
+    return Run(path, router)
+
+
+def train(
+    recipe: str = recipes.DEFAULT,
+    *,
+    out: Path | str,
+    model: str | None = None,
+    stream: str | Sequence[Any] | None = None,
+    budget: float | None = None,
+    config: Path | str | Settings | None = None,
+    resume: bool = False,
+    display: bool = False,
+    check: bool = True,
+    **settings: Any,
+) -> Run:
+    """Train a local model through a stream of tasks.
+
+    recipe: a name, or my_file.py:Method; out: the run directory to make; config: settings, or the
+    YAML file that holds them, under those given here; resume: continue the run that is at `out`;
+    display: print how it proceeds; check: try the cloud with one question first. Every setting of
+    docs/config.md may be given by name, those of a section as a mapping: price={"rate": 0.01}.
+    """
+    named = {"model": model, "stream": stream, "budget": budget}
+    given = _given(config, {key: value for key, value in named.items() if value is not None})
+    checked = train_settings(recipe, out, _merged(given, settings), resume)
+    return _train(checked, Path(out), resume, display, check)
+
+
+def train_settings(recipe: str, out: Path | str, given: Settings, resume: bool) -> Config:
+    """The settings of a run to be, checked; of one to be resumed: its own."""
+    if given.get("recipe", recipe) != recipe:
+        named = given["recipe"]
+        raise ConfigError(f"recipe={named}: the command says {recipe}; use train {named}")
+    if not resume:
+        return recipes.check_config({"recipe": recipe, **given})
+    config = recipes.resumed_config(RunDirectory.open(Path(out)), None, given)
+    if config.recipe != recipe:
+        raise ConfigError(
+            f"recipe={config.recipe}: the command says {recipe}; use train {config.recipe}"
+        )
+    return config
+
+
+def _train(config: Config, out: Path, resume: bool, display: bool, check: bool) -> Run:
+    from rich.console import Console
+
+    from understudy import report
+    from understudy.offload.phases import total_steps
+    from understudy.offload.session import new_run, resume_run
+    from understudy.offload.team import join_team
+    from understudy.report.offload.live import LiveDisplay
+
+    method, team = recipes.build_method(config), join_team(config.device)
+    screen = _screen(Console(quiet=not team.leads), display)
+    with LiveDisplay(screen, total_steps(config)) as live:
+        if resume:
+            run = resume_run(RunDirectory.open(out), config, method, live, team, check)
+        else:
+            run = new_run(out, config, method, live, team, check)
+    if team.leads:
+        report.write(run)
+    return Run(run.path)
+
+
+def share(
+    config: Path | str | Settings | None = None,
+    *,
+    out: Path | str,
+    resume: bool = False,
+    display: bool = False,
+    **settings: Any,
+) -> Run:
+    """Let agents on a graph learn together: they share data, parameters or modules.
+
+    config: settings, or the YAML file that holds them, under those given by name; out: the run
+    directory to make; resume: continue the run that is there; display: print how it proceeds.
+    """
+    checked = share_settings(out, _merged(_given(config, {}), settings), resume)
+    return _share(checked, out, resume, display)
+
+
+def share_settings(out: Path | str, given: Settings, resume: bool) -> ShareRun:
+    """The settings of a run to be, checked; of one to be resumed: its own under those given."""
+    from understudy.settings import check_settings
+    from understudy.share.variants import ShareRun
+
+    kept = RunDirectory.open(Path(out)).settings() if resume else {}
+    return check_settings(ShareRun, _merged(kept, given))
+
+
+def _share(config: ShareRun, out: Path | str, resume: bool, display: bool) -> Run:
+    from rich.console import Console
+
+    from understudy import report
+    from understudy.report.share.live import ShareDisplay
+    from understudy.share.plan import rounds_of
+    from understudy.share.session import check_same, new_share, resume_share
+
+    with ShareDisplay(_screen(Console(), display), rounds_of(config)) as live:
+        if resume:
+            run = RunDirectory.open(Path(out))
+            run = resume_share(run, check_same(run, config), live)
+        else:
+            run = new_share(Path(out), config, live)
+    report.write(run)
+    return Run(run.path)
+
+
+def examine(
+    run: Run | Path | str,
+    questions: int = 1024,
+    *,
+    router: str | None = None,
+    check: bool = True,
+) -> list[TaskResult]:
+    """Examine a run's newest model on every task of its stream, greedily, at its budget."""
+    if isinstance(run, Run) and router in (None, run.router):
+        return run.examine(questions, check=check)
+    path = run.path if isinstance(run, Run) else run
+    with load(path, router) as opened:
+        return opened.examine(questions, check=check)
+
+
+def compare(*runs: Run | Path | str) -> list[dict[str, Any]]:
+    """A record per run: its path, its recipe and the figures to know first."""
+    from understudy.report import comparison
+
+    opened = [run if isinstance(run, Run) else load(run) for run in runs]
+    return comparison([run._directory for run in opened])
+
+
+def _question(messages: Conversation) -> Question:
+    if isinstance(messages, Question):
+        return messages
+    if isinstance(messages, str):
+        return Question.of(messages)
+    turns = []
+    for each in messages:
+        if isinstance(each, Message):
+            turns.append(each)
+        elif isinstance(each, Mapping) and set(each) == {"role", "content"}:
+            turns.append(Message(each["role"], each["content"]))
+        else:
+            raise RunError(f"{each!r} is no message; give one with role and content")
+    return Question(tuple(turns))
+
+
+def _given(config: Path | str | Settings | None, named: Settings) -> dict[str, Any]:
+    """Settings of a file or a mapping, under those given by name."""
+    from understudy.settings import gathered_settings
+
+    if isinstance(config, Path | str):
+        return gathered_settings({}, Path(config), named)
+    return gathered_settings(config or {}, None, named)
+
+
+def _merged(low: Settings, high: Settings) -> dict[str, Any]:
+    from understudy.settings import gathered_settings
+
+    return gathered_settings(low, None, high)
+
+
+def _screen(console: Any, display: bool) -> Screen:
+    from understudy.report.screen import SilentScreen, screen_on
+
+    return screen_on(console) if display else SilentScreen()
