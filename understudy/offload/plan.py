@@ -5,17 +5,19 @@ from __future__ import annotations
 import yaml
 
 from understudy.clouds.building import build_cloud
-from understudy.models.checkpoint import resolve
+from understudy.models.hub import resolve
 from understudy.offload.config import Config
 from understudy.offload.phases import settled, total_steps
-from understudy.offload.start import check_device
 from understudy.tasks import KeyOfDrawn
 
 
 def plan_text(config: Config) -> str:
     """The resolved settings, then what they amount to; wrong ones are refused as in a run."""
     resolve(config.model)
-    check_device(config.device)
+    if config.device != "cpu":
+        from understudy.offload.start import check_device  # loads torch
+
+        check_device(config.device)
     build_cloud(config.cloud, KeyOfDrawn())
     complete = settled(config)
     responses = total_steps(config) * config.batch_size * config.num_generations
