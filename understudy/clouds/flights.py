@@ -26,7 +26,12 @@ class Flight:
         self._pieces: list[str] = []
         self._changed = asyncio.Event()
         self.task: asyncio.Task[Reply] = asyncio.create_task(fly(self))
-        self.task.add_done_callback(lambda _: self._wake())
+        self.task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[Reply]) -> None:
+        if not task.cancelled():
+            task.exception()  # or asyncio reports it where several fail and the first one is raised
+        self._wake()
 
     def add(self, piece: str) -> None:
         self._pieces.append(piece)
