@@ -74,7 +74,6 @@ class Run:
         self.path = Path(path)
         self.router = router
         self._directory = RunDirectory.open(self.path)
-        self._check_settings()
         self._open = ExitStack()
 
     def __repr__(self) -> str:
@@ -166,14 +165,6 @@ class Run:
             )
         config = recipes.saved_config(self._directory)
         return self._open.enter_context(TrainedModel(self._directory, config, self.router))
-
-    def _check_settings(self) -> None:
-        if self.is_shared:
-            from understudy.share.variants import saved_settings
-
-            saved_settings(self._directory)
-        else:
-            recipes.saved_config(self._directory)
 
 
 def load(path: Path | str, router: str | None = None) -> Run:
