@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -23,8 +26,11 @@ from tests.clouds.endpoint_server import (
     serving,
     streamed,
 )
-from tests.clouds.http_client import PRICES, ask_one, cloud_of
+from tests.clouds.http_client import KEY, PRICES, QUESTION, ask, ask_one, cloud_of
 from understudy.clouds.completions import Answer, StreamedAnswer
+from understudy.clouds.http import HttpCloud
+from understudy.clouds.pieces import Pieces
+from understudy.types import Options, Reply, Request
 
 SPOKEN = b": OPENROUTER PROCESSING\n\nevent: message\r\n" + streamed(["fo", "ur – 四"], USAGE)
 
@@ -170,3 +176,97 @@ def test_a_refusal_for_another_reason_is_not_mended_by_not_counting() -> None:
         assert ask_one(cloud).text == "four"
         assert ask_one(cloud).error == "HTTP 400: status 400"
     assert len(server.calls) == 2  # it is known to count: asked once
+
+
+def read(cloud: HttpCloud) -> tuple[list[str], Reply]:
+    """The pieces of an answer, and the reply at its end."""
+
+    async def parts() -> list[str | Reply]:
+        return [part async for part in cloud.stream(Request(QUESTION))]
+
+    *pieces, last = asyncio.run(parts())
+    assert isinstance(last, Reply)
+    return [piece for piece in pieces if isinstance(piece, str)], last
+
+
+def test_pieces_come_as_they_are_sent_and_the_reply_is_that_of_a_whole_answer() -> None:
+    sent_by = [chunk("", delta={"role": "assistant"}), chunk("fo"), chunk("ur")]
+    first, last = events(*sent_by), events(chunk(finish_reason="stop"), "[DONE]")
+    usage = events(chunk(choices=[], usage=USAGE))
+    with serving(streaming(first, last[:20], last[20:], usage)) as server:
+        cloud = cloud_of(server)
+        pieces, reply = read(cloud)
+        whole = ask_one(cloud_of(server, stream=True))
+    assert pieces == ["fo", "ur"] or pieces == ["four"]
+    assert replace(reply, seconds=0.0) == replace(whole, seconds=0.0)
+    assert server.calls[0].body["stream"] is True
+    assert server.calls[0].headers["accept"] == "text/event-stream"
+
+
+def test_a_piece_is_there_before_the_next_is_sent() -> None:
+    reached = threading.Event()
+
+    async def script(call: Call) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(call.request)
+        await response.write(events(chunk("one ")))
+        while not reached.is_set():  # until its reader has the first piece
+            await asyncio.sleep(0.01)
+        await response.write(events(chunk("two"), chunk(finish_reason="stop"), "[DONE]"))
+        await response.write_eof()
+        return response
+
+    async def parts(cloud: HttpCloud) -> list[str | Reply]:
+        found: list[str | Reply] = []
+        async for part in cloud.stream(Request(QUESTION)):
+            found.append(part)
+            reached.set()
+        return found
+
+    with serving(script) as server:
+        *pieces, last = asyncio.run(parts(cloud_of(server)))
+    assert pieces == ["one ", "two"]
+    assert isinstance(last, Reply)
+    assert last.text == "one two"
+
+
+def test_an_endpoint_that_does_not_stream_gives_one_piece() -> None:
+    with serving(answering(ok(), refused(401))) as server:
+        cloud = cloud_of(server)
+        pieces, reply = read(cloud)
+        assert (pieces, reply.text) == (["four"], "four")
+        pieces, reply = read(cloud)
+        assert (pieces, reply.text, reply.error) == ([], None, "HTTP 401: status 401")
+
+
+@given(st.text(alphabet="ab", max_size=30), st.lists(st.integers(0, 30), max_size=6))
+def test_no_piece_holds_the_key_and_together_they_are_the_text_without_it(
+    text: str, cuts: list[int]
+) -> None:
+    key, found = "abba", []
+    pieces = Pieces(found.append, key)
+    ends = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
+    for start, end in pairwise(ends):
+        pieces.add(text[start:end])
+    pieces.close()
+    assert "".join(found) == text.replace(key, "[key]")
+    assert all(key not in piece for piece in found)
+
+
+def test_a_key_that_an_endpoint_echoes_is_in_no_piece() -> None:
+    halves = [f"your key is {KEY[:9]}", f"{KEY[9:]}, is it not?"]
+    with serving(streaming(streamed(halves, USAGE))) as server:
+        pieces, reply = read(cloud_of(server))
+    assert "".join(pieces) == reply.text == "your key is [key], is it not?"
+
+
+def test_a_question_s_options_go_before_the_endpoint_s_settings() -> None:
+    options = Options(max_tokens=7, temperature=0.5, seed=3, stop=("#", "!"))
+    with serving(answering(ok())) as server:
+        ask(cloud_of(server, max_tokens=100, temperature=1.0), replace(QUESTION, options=options))
+        ask(cloud_of(server, max_tokens=100, temperature=1.0), QUESTION)
+    asked, plain = (call.body for call in server.calls)
+    assert (asked["max_tokens"], asked["temperature"], asked["seed"]) == (7, 0.5, 3)
+    assert asked["stop"] == ["#", "!"]
+    assert (plain["max_tokens"], plain["temperature"]) == (100, 1.0)
+    assert not {"seed", "stop"} & plain.keys()
