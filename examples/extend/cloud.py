@@ -17,7 +17,7 @@ from understudy.types import AnswerKey, Cost, Question, Reply, Request
 
 class CommandCloud:
     class Settings(CloudSettings):
-        command: list[str] = Field([], min_length=1, description="the program and its arguments")
+        command: list[str] = Field(min_length=1, description="the program and its arguments")
         dollars_per_call: float = Field(0.0, ge=0, description="price of one call")
         timeout_seconds: float = Field(30.0, gt=0, description="of one call")
 

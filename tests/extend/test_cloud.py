@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 
+from tests.offload.runs import config_of, run_new
 from understudy.clouds import MeteredCloud
 from understudy.clouds.building import build_cloud
-from understudy.link import Budget
-from understudy.recipes import check_config
+from understudy.errors import CloudError, ConfigError
+from understudy.link import Budget, ReplyLog
+from understudy.offload.config import Config
+from understudy.recipes import check_config, resolve_config, saved_config
 from understudy.types import Question, Reply
 
 KIND = f"{Path(__file__).parents[2] / 'examples' / 'extend' / 'cloud.py'}:CommandCloud"
@@ -59,3 +62,41 @@ def test_a_program_that_fails_is_a_failed_call(program: str, error: str, seconds
 
 def test_a_program_that_is_not_there_is_a_failed_call() -> None:
     assert "no-such-program" in str(reply_of(metered(["./no-such-program"])).error)
+
+
+def small(program: str, **settings: Any) -> Config:
+    sizes = {"eval_queries": 4, "calibration_queries": 8, "steps": 1, "stream": "demo"}
+    cloud = {"kind": KIND, "command": [sys.executable, "-c", program], **settings}
+    return config_of("understudy", Path("tiny"), **sizes, cloud=cloud)
+
+
+def test_a_run_asks_it_within_its_cap_and_keeps_its_settings(tmp_path: Path) -> None:
+    config = small("print('read:', input())", dollars_per_call=0.5, max_dollars=4.0)
+    run = run_new(tmp_path / "run", config)
+    assert saved_config(run) == config
+    logs = [ReplyLog(path) for path in (run.replies, run.examination_replies)]
+    entries = [entry for log in logs for entry in log.entries()]
+    assert len(entries) == 8  # what the cap allows
+    for entry in entries:
+        assert entry.reply.text == f"read: {entry.question.prompt}\n"
+    summary = run.read(run.summary)
+    assert summary["spend"]["dollars"] + summary["evaluation_spend"]["dollars"] == 4.0
+
+
+def test_a_program_that_fails_is_named_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(CloudError, match="exit 1: it has no model"):
+        run_new(tmp_path / "run", small("raise SystemExit('it has no model')"))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ([], "cloud.command"),
+        (["cloud.command=[x]", "cloud.timeout_second=3"], "did you mean cloud.timeout_seconds"),
+        (["cloud.command=[x]", "cloud.accuracy=1"], "a setting of cloud simulated"),
+    ],
+)
+def test_its_settings_are_checked_like_ours(settings: list[str], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        resolve_config("understudy", None, [f"cloud.kind={KIND}", *settings])
