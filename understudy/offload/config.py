@@ -51,7 +51,7 @@ class Config(Section):
     )
     lora: Lora = Field(Lora(), description="adapters instead of all weights")
     data: dict[str, DataConfig] = Field(
-        {}, description="data sets by name, for the phases of a stream; docs/tasks.md"
+        {}, description="data sets by name, for the phases of a stream; docs/data-sets.md"
     )
     sandbox: SandboxSettings = Field(SandboxSettings(), description="where programs are run")
     cloud: Annotated[CloudSettings, Kinds(CLOUDS, "simulated")] = Field(

@@ -219,5 +219,6 @@ def _check_readable(policy: Policy, problem: Problem, config: Config) -> None:
     letters = {letter for text in texts for letter in text}
     if unknown := sorted({c for c in letters if policy.tokens.unknown(c)}):
         raise RunError(
-            f"the model has no token for {' '.join(unknown)!r}; see docs/tasks.md for what it reads"
+            f"the model has no token for {' '.join(unknown)!r}; "
+            "docs/tiny-model.md says what it reads"
         )
