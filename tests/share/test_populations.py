@@ -120,7 +120,7 @@ def test_an_agent_reads_its_own_data_and_no_others(tmp_path: Path) -> None:
         own = torch.from_numpy(np.load(tmp_path / f"{number}.npz")["x"]).flatten(1)
         for task in agent.tasks:
             assert all(bool((own == x).all(dim=1).any()) for x in task.train.x.flatten(1))
-    workers = Workers(factory, 3)
+    workers = Workers(factory, 2)
     try:
         run(workers, carriers_of(config), moments_of(config))
         assert same(workers.states(), whole.states())

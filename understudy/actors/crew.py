@@ -1,4 +1,4 @@
-"""Who takes the steps of all actors: one process here, several, or machines far apart."""
+"""A crew takes the steps of all actors: in this process, in several, or on machines apart."""
 
 from __future__ import annotations
 

@@ -13,8 +13,11 @@ HERE = -1  # in place of a part's number: in the process of the crew itself
 
 
 class Factory(ABC):
-    """A description of populations. It can be pickled and is small: whoever runs some of the
-    actors gets it, makes only these, and loads only their data."""
+    """A description of populations. It can be pickled and is small: a process or node that runs
+    some of the actors gets it, makes only these actors, and loads only their data.
+
+    Workers import the class by its module, so it must be in a file that can be imported there.
+    """
 
     sizes: Sequence[int]  # the actors of each population
 

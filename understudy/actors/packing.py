@@ -1,8 +1,8 @@
 """What crosses between processes and machines, and what is kept on disk, as bytes and back.
 
 The form is safetensors: the arrays, and among them one of JSON that says what they are parts of.
-Reading makes plain values and registered records (records.py) and nothing else: whoever wrote the
-bytes, nothing of theirs is executed. Only from bytes that this user wrote (trusted) are kinds
+Reading makes plain values and registered records (records.py) and nothing else: bytes of a stranger
+execute nothing. Only from bytes that this user wrote (trusted) are kinds
 rebuilt by a call, such as a network of the user's own, whose function the bytes name.
 """
 

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 RECORDS: dict[str, type] = {}
 
-# Kinds that are made anew by calling them with their parts. The call may run code that the bytes
+# Kinds that are made again by calling them with their parts. The call may run code that the bytes
 # name, so they are read only from bytes that this user wrote.
 REBUILT: dict[str, tuple[type, Callable[[Any], Sequence[Any]]]] = {}
 

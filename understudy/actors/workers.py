@@ -41,8 +41,8 @@ Taken = tuple[list[list[Message]], list[list[Any]]]  # what each sent, and its n
 
 
 class Workers:
-    """A crew of so many processes, fewer where there are fewer actors. Its numbers are those of
-    all actors together in one process.
+    """A crew of `count` processes; fewer, if there are fewer actors. Its numbers are those of all
+    actors together in one process.
 
     pinned: the worker's number, or HERE for this process, of actors that have a place.
     """
@@ -125,7 +125,7 @@ class Workers:
     def _asked(self, what: str, contents: Sequence[bytes]) -> Iterator[Any]:
         """All workers asked at once; gives a function that waits for their answers."""
         if not self._workers:
-            raise RunError("the workers of this run have ended; begin it anew, or resume it")
+            raise RunError("the workers of this run have ended; start it again, or resume it")
         try:
             for worker, content in zip(self._workers, contents, strict=True):
                 worker.ask(what, content)

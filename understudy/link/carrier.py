@@ -130,7 +130,7 @@ class Carrier:
         self.graph = graph
         self.seed = seed
         self.meter = Meter()
-        self.astray = 0  # messages that were meant for whom no edge leads to
+        self.astray = 0  # messages to an agent to which no edge leads
         self._waiting: dict[Pair, list[_Waiting]] = {pair: [] for pair in graph.edges}
         self._arriving: list[tuple[int, Message]] = []  # (round in which it is there, message)
         self._outcomes: dict[int, list[Outcome]] = {}

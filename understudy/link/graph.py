@@ -1,4 +1,4 @@
-"""Who may speak to whom: a directed graph of agents, and what each edge can carry."""
+"""A directed graph of agents: which may send to which, and what each edge can carry."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who an agent is: its number, its seed, its population's seed, and whom it can reach."""
+    """An agent's number, its own seed, its population's seed (common), and its neighbours."""
 
     number: int
     seed: int
@@ -218,7 +218,8 @@ class Agent:
         return entrance(self.shape, x, self.identity.common)
 
     def receive(self, x: Tensor, label: Tensor, room: int) -> bool:
-        """Keep what fits a task that it has seen, once, up to so many per task; whether any did."""
+        """Keep each instance that fits a task it has seen, once. room: kept per task at most.
+        Returns whether any fitted."""
         fits = False
         named = [(one, name, _digest(one)) for one, name in zip(x, label.tolist(), strict=True)]
         for task in self.seen():

@@ -99,7 +99,7 @@ def _generator(seed: int, *purpose: int) -> torch.Generator:
 
 
 def _modules(shape: NetShape, count: int, generator: torch.Generator) -> dict[str, Tensor]:
-    """As torch begins its layers: uniform within 1 / sqrt(inputs); the user's as they say."""
+    """As torch begins its layers: uniform within 1 / sqrt(inputs); a user's net begins its own."""
     if shape.own is not None:
         seeds = torch.randint(2**62, (count,), generator=generator).tolist()
         found = [shape.own.new_weights(seed) for seed in seeds]

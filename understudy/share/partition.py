@@ -56,7 +56,7 @@ class Partition:
 
 
 class Partitioner:
-    """Gives every agent its sequence of tasks, which is the same whoever else is there.
+    """Gives every agent its sequence of tasks, which does not depend on the other agents.
 
     Each class is split once for the whole set into training and validation instances; a task draws
     from these without replacement. Agents may hold the same instance. common: how many of the
@@ -72,7 +72,7 @@ class Partitioner:
         self._first: list[Task] | None = None
 
     def tasks(self, agent: int, agents: int) -> list[Task]:
-        """Those of one agent of so many."""
+        """One agent's; agents: how many there are."""
         if self._first is None:
             self._first = self._sequence(agents, [])[: self.common] if self.common else []
         return self._sequence(agent, self._first)

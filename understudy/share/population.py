@@ -28,8 +28,8 @@ from understudy.share.tick import AGENT_SEED
 class Agents(Factory):
     """The agents of a run, one population for each seed.
 
-    data: the instances, where they are at hand; else whoever makes agents loads them. loaded: sets
-    that were loaded already, by what names them.
+    data: the instances, if they are loaded already; without it, the process that makes agents loads
+    them. loaded: sets that this process has loaded, by what names them.
     """
 
     entry_type = Point

@@ -6,8 +6,8 @@ weights were last sent (at first: since the weights that all began with), so tha
 of the agent's data by that clipped change alone. Of a module only what its receiver uses leaves
 then.
 
-This is no accounted guarantee. The noise is drawn by the seed of the run, and who knows that can
-take it off again; labels, classes, similarities, which instance or module is sent, and whether and
+This is no accounted guarantee. The noise is drawn by the seed of the run: anyone who knows the seed
+can subtract it; labels, classes, similarities, which instance or module is sent, and whether and
 when anything is, go out as they are; and nobody stops a run when a budget is spent. The figures in
 the summary (reveals.py) hold for the numbers of the weights, modules or instances alone, against
 one who does not know the seed.
@@ -57,7 +57,7 @@ def check_norms(privacy: Privacy, x: Tensor) -> None:
     if privacy.clip_instances is not None and not x.is_floating_point():
         raise ConfigError(
             f"privacy.clip_instances={privacy.clip_instances}: these instances are whole "
-            "numbers, which have no norm to speak of; leave it out, or share no data"
+            "numbers, for which a norm has no meaning; leave it out, or share no data"
         )
 
 

@@ -20,7 +20,7 @@ BUILT_IN = ("mlp", "cnn")  # nets
 class GraphSettings(Section):
     """The graph, and what each of its edges carries."""
 
-    topology: Topology = Field("full", description="who has a link with whom")
+    topology: Topology = Field("full", description="which agents have a link")
     drop: float = Field(0.0, ge=0, le=1, description="share of links missing, of topology random")
     bandwidth: int | None = Field(
         None, ge=1, description="floats that an edge carries in one exchange; null: any number"
@@ -125,7 +125,7 @@ class ShareConfig(Section):
     keep_above: float = Field(0.05, description="relative gain for which a new module is kept")
     accommodate: bool = Field(True, description="train all modules in a task's last epoch")
     evaluate_every: int = Field(5, ge=1, description="epochs between points of a learning curve")
-    graph: GraphSettings = Field(GraphSettings(), description="who is linked")
+    graph: GraphSettings = Field(GraphSettings(), description="which agents are linked, and how")
     share_data: DataSharing = Field(DataSharing(), description="instances")
     share_parameters: ParameterSharing = Field(ParameterSharing(), description="weights")
     share_modules: ModuleSharing = Field(ModuleSharing(), description="modules")

@@ -1,6 +1,6 @@
 """Learners of one shape trained together: their tensors stacked, each with its own data and random.
 
-A learner's numbers do not depend on who is trained beside it: every row has its own minibatches,
+A learner's numbers do not depend on the others in the stack: every row has its own minibatches,
 dropout, loss and optimiser steps, drawn by (seed, task, epoch).
 """
 
@@ -22,7 +22,7 @@ from understudy.share.learner import Learner
 from understudy.share.nets.stacked import Group, Kept, NetShape, body, decoded, kept_shape, mixture
 
 # What is trained: all of a monolithic learner; the first tasks of a modular one, structures fixed;
-# a later task with its candidate in sight and out of it; the modules alone.
+# a later task, with its candidate and without; the modules alone.
 Lesson = Literal["whole", "assimilate", "accommodate"]
 
 TRAINED: dict[str, tuple[str, ...]] = {  # how the names of what a step moves begin
@@ -170,7 +170,7 @@ class Stack:
 
     @cached_property
     def moments(self) -> dict[str, tuple[Tensor, Tensor, Tensor]]:
-        """Adam's (m, v, t) by name; who only looks needs none."""
+        """Adam's (m, v, t) by name; made when first needed, so not in examinations."""
         return {
             name: _moments(
                 [learner.moments.get(name) for learner in self.learners],

@@ -155,7 +155,7 @@ class FlowerCrew:
 
     def close(self) -> None: ...
 
-    # Who is there
+    # Which nodes are there
 
     def _meet(self, patience: float) -> None:
         end = time.monotonic() + patience
@@ -187,7 +187,7 @@ class FlowerCrew:
     # What crosses
 
     def _request(self, partition: int, inboxes: Inboxes) -> bytes:
-        """Who has no tick now, but missed one, is not asked: it catches up when it has one."""
+        """For every actor that has a tick, or has missed one before."""
         asked: list[Asked] = []
         for p, n in self._addresses[partition]:
             owed = self._owed[p, n]

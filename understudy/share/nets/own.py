@@ -74,7 +74,7 @@ class Own:
     def __hash__(self) -> int:
         return id(self.net)
 
-    def __reduce__(self) -> tuple[Any, ...]:  # a copy is made anew from what names it
+    def __reduce__(self) -> tuple[Any, ...]:  # a copy calls the user's function again
         return Own, (self.spec, self.options, self.probe)
 
     def new_weights(self, seed: int) -> dict[str, Tensor]:

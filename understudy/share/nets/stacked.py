@@ -113,7 +113,7 @@ def entrance(shape: NetShape, x: Tensor, seed: int) -> Tensor:
         return _random_map(math.prod(shape.instance), shape.width, seed)(x.flatten(1))
 
 
-@lru_cache(maxsize=64)  # every agent of a seed enters its instances anew at every round
+@lru_cache(maxsize=64)  # agents of a seed pass instances through it at every round
 def _random_map(inputs: int, width: int, seed: int) -> torch.nn.Linear:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -3,7 +3,7 @@
 Receiver first: an agent asks about the validation instances that it finds hardest, and every
 neighbour that knows their class sends the nearest of its own: of that class, or, as the authors of
 arXiv:2405.17466 do, of any task that has it. Simple: it says how much each class is worth to it,
-and every neighbour sends so many at random.
+and every neighbour sends random instances in that proportion.
 """
 
 from __future__ import annotations
