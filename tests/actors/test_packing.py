@@ -23,6 +23,7 @@ from understudy.link.carrier import Inbox, Message, Outcome, Parcel
 from understudy.share.agent import Agent
 from understudy.share.clock import moments_of
 from understudy.share.learner import Learner
+from understudy.share.nets.own import load_own
 from understudy.share.partition import Instances, generated_instances
 from understudy.share.penalties import Curvature, Proximal
 from understudy.share.population import begin_in_common, carriers_of, populations_of
@@ -188,6 +189,17 @@ class Malice:
 def test_bytes_that_are_none_of_ours_are_refused(blob: bytes) -> None:
     with pytest.raises(PackingError):
         unpacked(blob)
+
+
+def test_a_net_is_rebuilt_from_trusted_bytes_alone() -> None:
+    spec = f"{Path(__file__).parents[1] / 'share' / 'nets.py'}:plain"
+    own = load_own(spec, {}, torch.rand(2, 8, 8))
+    blob = packed([own, own])
+    with pytest.raises(PackingError, match="rebuilt"):
+        unpacked(blob)
+    one, other = unpacked(blob, trusted=True)
+    assert one is other
+    assert one == own
 
 
 def test_content_of_another_kind_is_refused() -> None:
