@@ -111,12 +111,16 @@ class Silent:
     def __init__(self, stop_at: int | None = None) -> None:
         self.stop_at, self.events = stop_at, 0
         self.warnings: list[str] = []
+        self.notes: list[str] = []
 
     def step(self, metrics: dict[str, Any], seconds_left: float) -> None:
         self._event()
 
     def evaluation(self, row: MatrixRow) -> None:
         self._event()
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
     def warning(self, text: str) -> None:
         self.warnings.append(text)

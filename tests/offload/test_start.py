@@ -10,7 +10,16 @@ import pytest
 import torch
 
 from tests.models.test_vllm import LIBRARY
-from tests.offload.runs import config_of, first_experience, trajectory
+from tests.offload.runs import (
+    Silent,
+    StoppedError,
+    config_of,
+    first_experience,
+    results_of,
+    run_new,
+    run_on,
+    trajectory,
+)
 from tests.tasks.published import mbpp_row, write_lines
 from understudy.errors import ConfigError, SandboxError
 from understudy.models.vllm import VllmEngine
@@ -18,7 +27,8 @@ from understudy.offload.learn import ask_pull
 from understudy.offload.loop import objective_of
 from understudy.offload.start import start
 from understudy.offload.team import Team
-from understudy.recipes import build_method
+from understudy.recipes import build_method, resumed_config
+from understudy.run import RunDirectory
 from understudy.tasks.data import DataSet
 
 
@@ -44,6 +54,27 @@ def test_weights_that_are_trained_are_kept_whole(model: Path) -> None:
     config = config_of("understudy", model, dtype="bfloat16")
     with pytest.raises(ConfigError, match="dtype=bfloat16"):
         start(config, build_method(config))
+
+
+def test_threads_and_precision_are_chosen_once_and_kept(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A resumed run computes as it began, whatever the machine would choose now."""
+    place = "understudy.offload.start"
+    monkeypatch.setattr(f"{place}.chosen_bf16", lambda *_: True)
+    config = config_of("understudy", model)
+    assert (config.threads, config.bf16) == (None, None)
+    whole, display = run_new(tmp_path / "whole", config), Silent(stop_at=3)
+    with pytest.raises(StoppedError):
+        run_new(tmp_path / "stopped", config, display)
+    assert display.notes == ["computing with threads=1 and products in bfloat16"]
+    monkeypatch.setattr(f"{place}.chosen_bf16", lambda *_: False)
+    run = RunDirectory.open(tmp_path / "stopped")
+    kept = resumed_config(run, None, [])
+    assert (kept.threads, kept.bf16) == (1, True)
+    assert results_of(run_on(run, kept)) == results_of(whole)
+    other = config_of("understudy", model, bf16=False)
+    assert results_of(run_new(tmp_path / "other", other)) != results_of(whole)
 
 
 def test_rewards_of_one_name_are_refused(model: Path, tmp_path: Path) -> None:

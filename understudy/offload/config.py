@@ -92,11 +92,13 @@ class Config(Section):
     eval_queries: int = Field(512, ge=1, description="test questions per task and evaluation")
     calibration_queries: int = Field(1024, ge=1, description="validation questions per threshold")
     checkpoint_every: int = Field(50, ge=1, description="steps between checkpoints")
-    threads: int = Field(
-        1, ge=1, description="CPU threads; the numbers depend on it, so it is kept"
+    threads: int | None = Field(
+        None, ge=1, description="CPU threads; null: 1 for a small model, else every core; kept"
     )
     device: str = Field("cpu", description="cpu or cuda")
-    bf16: bool = Field(False, description="matrix products in bfloat16")
+    bf16: bool | None = Field(
+        None, description="products in bfloat16; null: where the processor has them; kept"
+    )
     seed: int = Field(0, ge=0, lt=2**32, description="of everything drawn")
 
     @model_validator(mode="after")

@@ -53,7 +53,7 @@ class TrainedModel:
     def __init__(self, run: RunDirectory, config: Config, router: str | None = None) -> None:
         self.run, self.config = run, config
         policy, folder = trained_policy(run, config)
-        torch.set_num_threads(config.threads)
+        torch.set_num_threads(config.threads or 1)
         own_threshold = -saved_dual(folder)["shift"] * config.temperature
         settings = config.router
         if router not in (None, settings.kind):

@@ -24,7 +24,7 @@ from understudy.offload.loop import train
 from understudy.offload.method import Method
 from understudy.offload.phases import ends, phases_of, settled, total_steps
 from understudy.offload.records import MatrixRow, examination_name
-from understudy.offload.start import load_policy, start
+from understudy.offload.start import load_policy, start, with_precision
 from understudy.offload.state import State, load_state, save_state
 from understudy.offload.summary import summarise
 from understudy.offload.team import ALONE, Team
@@ -40,6 +40,8 @@ class Display(Protocol):
 
     def evaluation(self, row: MatrixRow) -> None: ...
 
+    def note(self, text: str) -> None: ...
+
     def warning(self, text: str) -> None: ...
 
 
@@ -52,7 +54,7 @@ def new_run(
     check: bool = True,
 ) -> RunDirectory:
     """check: whether the cloud is tried with one question before anything long."""
-    config = settled(config)
+    config = team.from_leader(lambda: _settled(config, display))
     # Wrong settings, and a cloud that does not answer, fail before anything is written.
     state, helpers = team.together(lambda: start(config, method, team))
     trial = team.together(lambda: _trial(helpers, config) if check and team.leads else None)
@@ -66,6 +68,15 @@ def new_run(
         if trial is not None:
             helpers.examiner.adopt(*trial)
         return _go(run, state, helpers, config, display)
+
+
+def _settled(given: Config, display: Display) -> Config:
+    """The settings with nothing left open, which is what the run keeps."""
+    config = with_precision(settled(given))
+    if None in (given.threads, given.bf16):
+        products = "bfloat16" if config.bf16 else "float32"
+        display.note(f"computing with threads={config.threads} and products in {products}")
+    return config
 
 
 def resume_run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from understudy.clouds.building import build_cloud
 from understudy.clouds.metered import MeteredCloud
 from understudy.errors import ConfigError
 from understudy.models.policy import Policy
+from understudy.models.precision import chosen_bf16, chosen_threads, parameters_of
 from understudy.models.vllm import VllmEngine
 from understudy.offload.config import Config
 from understudy.offload.helpers import Helpers
@@ -30,7 +32,8 @@ def start(
     config: Config, method: Method, team: Team = ALONE, checkpoint: Path | None = None
 ) -> tuple[State, Helpers]:
     """A run before its first step, with the weights of a checkpoint where one is given."""
-    torch.set_num_threads(config.threads)
+    config = with_precision(config)
+    torch.set_num_threads(config.threads or 1)
     policy = load_policy(config, str(checkpoint) if checkpoint else None)
     if config.dtype != "float32" and policy.lora is None:
         raise ConfigError(
@@ -69,7 +72,7 @@ def load_policy(config: Config, model: str | None = None) -> Policy:
         return Policy.load(
             model or config.model,
             own_device(config.device),
-            config.bf16,
+            bool(config.bf16),
             lora=config.lora,
             backend=config.backend,
             dtype=config.dtype,
@@ -85,6 +88,21 @@ def build_tasks(config: Config, policy: Policy) -> Tasks:
     tasks = open_tasks(config.data, allow_unsafe_code=config.sandbox.allow_unsafe_code)
     length = config.max_completion_length
     return tasks.fitting(lambda problem: policy.fits(problem.question, length))
+
+
+def with_precision(config: Config) -> Config:
+    """The settings with the threads and the precision of products chosen, where they are null."""
+    if config.threads is not None and config.bf16 is not None:
+        return config
+    check_device(config.device)
+    parameters = parameters_of(config.model)
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # processes of one run on this machine
+    chosen = {
+        "threads": chosen_threads(parameters, here),
+        "bf16": chosen_bf16(parameters, config.device),
+    }
+    kept = {name: value for name in chosen if (value := getattr(config, name)) is not None}
+    return config.model_copy(update=chosen | kept)
 
 
 def check_device(name: str) -> None:

@@ -52,6 +52,9 @@ class LiveDisplay:
         shown = "  ".join(f"{cell.local:.2f}/{cell.system:.2f}" for cell in row.tasks)
         self.screen.print(f"{when}: local/system accuracy per task:  {shown}")
 
+    def note(self, text: str) -> None:
+        self.screen.print(text)
+
     def warning(self, text: str) -> None:
         self.screen.warn(text)
 

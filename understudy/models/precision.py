@@ -1,0 +1,73 @@
+"""Threads and the precision of products, where nobody sets them."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+
+import torch
+
+from understudy.errors import CheckpointError
+from understudy.models import adapters
+from understudy.models.checkpoint import resolve
+
+# Up to here a model is so small that threads and casts cost more than they save.
+_SMALL = 5_000_000
+
+
+def chosen_threads(parameters: int, processes: int = 1) -> int:
+    """One thread for a small model; else the cores that this process may use.
+
+    processes: how many of ours share them.
+    """
+    if parameters < _SMALL:
+        return 1
+    return max(1, _cores() // processes)
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1  # a system that binds no process to some of its cores
+
+
+def chosen_bf16(parameters: int, device: str) -> bool:
+    """Whether products are in bfloat16: where the processor has them, for no small model."""
+    if parameters < _SMALL:
+        return False
+    kind = torch.device(device).type
+    if kind == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return kind == "cpu" and any(native_bf16().values())
+
+
+def native_bf16() -> dict[str, bool]:
+    """Which instructions for products in bfloat16 the processor has."""
+    known = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return {name: bool(known.get(name)) for name in ("avx512_bf16", "amx_bf16", "bf16")}
+
+
+def parameters_of(model: str) -> int:
+    """How many parameters a model has, read from the headers of its files alone."""
+    folder = resolve(model)
+    if (folder / adapters.CONFIG).is_file():
+        base, _, _ = adapters.read_config(folder)
+        folder = resolve(base)
+    whole = folder / "model.safetensors"
+    files = [whole] if whole.is_file() else sorted(folder.glob("*.safetensors"))
+    if files:
+        return sum(_count(path) for path in files)
+    # Older files hold nothing but their numbers, most often of 4 or of 2 bytes.
+    return sum(path.stat().st_size for path in folder.glob("*.bin")) // 4
+
+
+def _count(path: Path) -> int:
+    try:
+        with path.open("rb") as file:
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        shapes = [entry["shape"] for name, entry in header.items() if name != "__metadata__"]
+    except (OSError, ValueError, KeyError, TypeError, MemoryError) as error:
+        raise CheckpointError(f"{path}: cannot be read ({error}); copy it again") from error
+    return sum(math.prod(shape) for shape in shapes)
