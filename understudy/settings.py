@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
@@ -194,11 +194,20 @@ def _metadata(kind: Any) -> tuple[Any, ...]:
 
 
 def _settings_of_kinds(kinds: Kinds, key: str) -> Iterator[Setting]:
-    for name in kinds.registry:
-        owner = f"{kinds.registry.what} {name}"
-        for row in described_settings(kinds.settings(name), f"{key}.", owner):
-            if row.key != f"{key}.kind":
-                yield row
+    """What all kinds have in the same way, then what each has of its own."""
+    by_kind = {
+        f"{kinds.registry.what} {name}": [
+            row
+            for row in described_settings(kinds.settings(name), f"{key}.")
+            if row.key != f"{key}.kind"
+        ]
+        for name in kinds.registry
+    }
+    first, *others = by_kind.values()
+    common = [row for row in first if all(row in rows for rows in others)]
+    yield from common
+    for owner, rows in by_kind.items():
+        yield from (replace(row, owner=owner) for row in rows if row not in common)
 
 
 def _type_name(kind: Any) -> str:
