@@ -164,6 +164,9 @@ def test_a_cap_of_calls_is_kept_by_training_and_examinations_together(
         stopped = Silent(stop_at=2)
         with pytest.raises(StoppedError):
             run_new(tmp_path / "run", config, stopped)
-        run = run_on(RunDirectory.open(tmp_path / "run"), config)
+        display = Silent()
+        run = run_on(RunDirectory.open(tmp_path / "run"), config, display)
     assert len(server.calls) == most
+    reached = [text for text in display.warnings if "cloud.max_calls is reached" in text]
+    assert len(reached) == 1  # said once, though many questions are not asked
     assert spent(run)[0] <= most

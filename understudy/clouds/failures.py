@@ -56,6 +56,7 @@ class FailureWatch:
     ) -> None:
         self.cloud, self.most, self.warn, self.then = cloud, most, warn, then
         self.failed = 0
+        self._refused = False
         self._named: set[str] = set()
         self._recent: deque[str | None] = deque(maxlen=_WINDOW)  # errors
         self._next_count = 10
@@ -74,6 +75,12 @@ class FailureWatch:
             self.warn(f"{self.failed} calls to the cloud have failed so far")
         while self.failed >= self._next_count:
             self._next_count *= 10
+
+    def refuse(self, reason: str) -> None:
+        """A question was not asked, since a cap of the run is reached."""
+        if not self._refused:
+            self._refused = True
+            self.warn(f"{reason}; the same for questions after it that have no room")
 
     def check(self) -> None:
         """Stop the run where too many of the last calls failed."""

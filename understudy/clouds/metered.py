@@ -10,7 +10,7 @@ from typing import Any
 from understudy.clouds.calls import reply_of, stream_of
 from understudy.clouds.estimates import estimated_cost
 from understudy.clouds.failures import FailureWatch
-from understudy.clouds.flights import Flight, Turns
+from understudy.clouds.shared_calls import ReservationQueue, SharedCall
 from understudy.errors import CheckpointError
 from understudy.link import Budget, Entry, Meter, Refusal, ReplyLog, Spend
 from understudy.link.spend import CACHE_HIT, FAILED, REFUSED
@@ -68,8 +68,8 @@ class MeteredCloud:
         }
         # Replies that are here, but not counted, by digest and attempt.
         self._paid: dict[tuple[str, int], _Kept] = {}
-        self._flights: dict[str, Flight] = {}  # calls on their way
-        self._turns = Turns()
+        self._calls: dict[str, SharedCall] = {}  # in flight, by the question's digest
+        self._queue = ReservationQueue()
         self._runner: asyncio.Runner | None = None
         self._recall(state.get("lines", 0), set(state.get("uncounted", [])))
 
@@ -89,20 +89,20 @@ class MeteredCloud:
     async def answer_all(self, questions: Sequence[Question]) -> list[Reply]:
         """A reply per question, in order; equal questions cross the link once."""
         digests = [question.digest for question in questions]
-        flights: dict[str, Flight] = {}
+        calls: dict[str, SharedCall] = {}
         for digest, question in zip(digests, questions, strict=True):
-            if digest not in self._known and digest not in flights:
-                flights[digest] = self._flight(digest, question)
-        if flights:  # each call is finished, so that a defect in one loses no reply of the others
-            await asyncio.wait([flight.task for flight in flights.values()])
-        arrived = {digest: flight.task.result() for digest, flight in flights.items()}
+            if digest not in self._known and digest not in calls:
+                calls[digest] = self._call_for(digest, question)
+        if calls:  # each call is finished, so that a defect in one loses no reply of the others
+            await asyncio.wait([call.task for call in calls.values()])
+        arrived = {digest: call.task.result() for digest, call in calls.items()}
         if self.watch is not None:
             self.watch.check()
         answers = []
         for digest in digests:  # in the order asked: totals must not depend on timing
-            if digest in flights:
-                flight = flights.pop(digest)
-                self._count(digest, flight.request, arrived[digest])
+            if digest in calls:
+                call = calls.pop(digest)
+                self._count(digest, call.request, arrived[digest])
                 answers.append(arrived[digest])
             else:
                 self.meter.note(_EDGE, CACHE_HIT)
@@ -113,15 +113,15 @@ class MeteredCloud:
         """Pieces of the answer as they come, then the reply; what is known is one piece."""
         question, digest = request.question, request.question.digest
         if digest not in self._known:
-            flight = self._flight(digest, question, streams=True)
+            call = self._call_for(digest, question, streams=True)
             begun = False
-            async for piece in flight.pieces():
+            async for piece in call.pieces():
                 begun = True
                 yield piece
-            reply = flight.task.result()
+            reply = call.task.result()
             if self.watch is not None:
                 self.watch.check()
-            self._count(digest, flight.request, reply)
+            self._count(digest, call.request, reply)
         else:
             begun, reply = False, self._read(self._known[digest])
             self.meter.note(_EDGE, CACHE_HIT)
@@ -193,23 +193,23 @@ class MeteredCloud:
             elif entry.reply.error is None:
                 self._known.setdefault(digest, line)
 
-    def _flight(self, digest: str, question: Question, streams: bool = False) -> Flight:
+    def _call_for(self, digest: str, question: Question, streams: bool = False) -> SharedCall:
         """The call for a question: one that is on its way, or a new one."""
-        flight = self._flights.get(digest)
-        if flight is None:
+        call = self._calls.get(digest)
+        if call is None:
             request = Request(question, self._attempts.get(digest, 0))
-            flight = Flight(request, lambda flight: self._fly(digest, flight, streams))
-            self._flights[digest] = flight
-        return flight
+            call = SharedCall(request, lambda call: self._make(digest, call, streams))
+            self._calls[digest] = call
+        return call
 
-    async def _fly(self, digest: str, flight: Flight, streams: bool) -> Reply:
+    async def _make(self, digest: str, call: SharedCall, streams: bool) -> Reply:
         """The reply paid for before, or that of a call, on record before it is used."""
         try:
-            request = flight.request
+            request = call.request
             paid = self._paid.get((digest, request.attempt))
             if paid is not None:
                 return self._read(paid)
-            reply = await self._within_budget(flight, streams)
+            reply = await self._within_budget(call, streams)
             if reply.called:
                 if self.watch is not None:
                     self.watch.note(reply)
@@ -218,18 +218,20 @@ class MeteredCloud:
                 self._paid[digest, request.attempt] = kept
             return reply
         finally:
-            del self._flights[digest]
+            del self._calls[digest]
 
-    async def _within_budget(self, flight: Flight, streams: bool) -> Reply:
-        request, budget = flight.request, self.budget
+    async def _within_budget(self, call: SharedCall, streams: bool) -> Reply:
+        request, budget = call.request, self.budget
         if budget is None:
-            return await self._crossed(flight, streams)
-        room = await self._turns.reserve(budget, estimated_cost(self.cloud, request.question))
+            return await self._crossed(call, streams)
+        room = await self._queue.reserve(budget, estimated_cost(self.cloud, request.question))
         if isinstance(room, Refusal):
             error = f"not asked: cloud.max_{room.what} is reached ({room.reason})"
+            if self.watch is not None:
+                self.watch.refuse(error)
             return Reply(text=None, error=error, called=False)
         try:
-            reply = await self._crossed(flight, streams)
+            reply = await self._crossed(call, streams)
         except asyncio.CancelledError:
             budget.settle(room, room.cost)  # what it cost will not be known
             raise
@@ -237,16 +239,16 @@ class MeteredCloud:
             budget.release(room)
             raise
         budget.settle(room, reply.cost)
-        self._turns.changed()
+        self._queue.changed()
         return reply
 
-    async def _crossed(self, flight: Flight, streams: bool) -> Reply:
+    async def _crossed(self, call: SharedCall, streams: bool) -> Reply:
         if not streams:
-            return await reply_of(self.cloud, flight.request)
-        async for part in stream_of(self.cloud, flight.request):
+            return await reply_of(self.cloud, call.request)
+        async for part in stream_of(self.cloud, call.request):
             if isinstance(part, Reply):
                 return part
-            flight.add(part)
+            call.add(part)
         raise AssertionError("a stream ends with a reply")
 
     def _logged(self, request: Request, reply: Reply) -> _Kept:

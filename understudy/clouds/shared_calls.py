@@ -1,4 +1,4 @@
-"""Calls in flight: several may wait for one, and each has its turn at the budget."""
+"""Calls in flight: several may wait for one; they reserve room in the budget in order."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import Any
 from understudy.link import Budget, Hold, Refusal
 from understudy.types import Cost, Reply, Request
 
-# Another thread may settle what is held: nobody tells this event loop of it.
+# Another thread may settle what is held, and this event loop does not learn of it.
 _POLL_SECONDS = 0.02
 
 
-class Flight:
+class SharedCall:
     """One call, its reply, and the pieces of its answer as they come.
 
     The call is a task of its own: whoever waits for it may stop waiting, and it goes on.
     """
 
     def __init__(
-        self, request: Request, fly: Callable[[Flight], Coroutine[Any, Any, Reply]]
+        self, request: Request, make: Callable[[SharedCall], Coroutine[Any, Any, Reply]]
     ) -> None:
         self.request = request
         self._pieces: list[str] = []
         self._changed = asyncio.Event()
-        self.task: asyncio.Task[Reply] = asyncio.create_task(fly(self))
+        self.task: asyncio.Task[Reply] = asyncio.create_task(make(self))
         self.task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[Reply]) -> None:
@@ -55,7 +55,7 @@ class Flight:
         self._changed = asyncio.Event()
 
 
-class Turns:
+class ReservationQueue:
     """First come, first served: a call that has no room now waits for those before it to settle.
 
     So whether a question is refused does not depend on which call finishes first.
