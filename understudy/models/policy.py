@@ -21,7 +21,7 @@ from understudy.models.local_model import LocalModel
 from understudy.models.lora import Lora
 from understudy.models.request import give_request
 from understudy.models.sampling import Completions, Drawing, Prompts, Stops, Written
-from understudy.models.scoring import score
+from understudy.models.scoring import final_states, score
 from understudy.models.tokens import REQUEST, Tokens
 from understudy.models.transformers_model import load_transformers_model
 from understudy.types import Question
@@ -168,6 +168,11 @@ class Policy:
     ) -> tuple[Tensor, Tensor]:
         with self._precision():
             return score(self.model, prompts, completions, rows, self.tokens.ask, drawing)
+
+    def states(self, prompts: Prompts, completions: Completions | Written, rows: Tensor) -> Tensor:
+        """(rows, positions, width): the final states that predict completions' tokens."""
+        with self._precision():
+            return final_states(self.model, prompts, completions, rows)
 
     def texts(self, completions: Completions) -> list[str]:
         tokens, lengths = completions.tokens.tolist(), completions.mask.sum(dim=1).tolist()

@@ -58,6 +58,20 @@ def score(
     return found[0], found[1]
 
 
+def final_states(
+    model: LocalModel, prompts: Prompts, completions: Completions | Written, rows: Tensor
+) -> Tensor:
+    """The states, with gradient, that predict completions' tokens: (len(rows), positions, width).
+
+    0 where a completion has no token.
+    """
+    width = model.embedding.weight.shape[1]
+    found = torch.zeros(len(rows), completions.tokens.shape[1], width, device=prompts.ids.device)
+    for part in model.parts(prompts, completions, rows, TOKENS_AT_ONCE):
+        found = found.index_put((part.rows, part.columns), part.states().to(found.dtype))
+    return found
+
+
 @torch.no_grad()
 def noted(
     model: LocalModel,

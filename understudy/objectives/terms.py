@@ -30,6 +30,8 @@ class Portion:
     advantage: Tensor
     # The logprobs, without gradient, under other tensors of the model, by name.
     under: Callable[[Mapping[str, Tensor]], Tensor]
+    # (rows, tokens, width): the model's final states that predict the tokens, with gradient.
+    states: Callable[[], Tensor]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What must be said aloud while a run goes on: the ways in which training quietly fails."""
+"""Warnings while a run goes on: the ways in which training fails without an error."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 _WINDOW = 5  # steps: one odd batch is no alarm
 _NEAR_ALL = 0.95
 _MANY_FAILED = 0.25  # share of the calls of a window
-_RARELY = 0.02  # with a budget below this most groups are silent as they should be
+_RARELY = 0.02  # with a budget below this nobody asks in most groups, as it should be
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class Alarm:
     """A condition on the mean of a metric over the window, and what to tell the user."""
 
     metric: str
-    rings: Callable[[float], bool]
+    holds: Callable[[float], bool]
     message: str
     if_calls_fail: bool = True  # whether it says something while many calls fail
 
@@ -48,8 +48,8 @@ ALARMS = (
         "no response has a reward: every call to the cloud fails",
     ),
 )
-# Silence is a fault only where asking is allowed and used.
-SILENCE = Alarm(
+# A fault only where asking is allowed and used.
+NOBODY_ASKS = Alarm(
     "cloud/no_ask_groups",
     lambda share: share >= _NEAR_ALL,
     "in {value:.0%} of the groups nobody asks although the budget is {budget:.2f}: asking dies "
@@ -59,27 +59,28 @@ SILENCE = Alarm(
 
 @dataclass
 class Alarms:
-    """Rings each alarm once per phase. Feeding it the same lines again gives the same words."""
+    """Gives each warning once per phase. The same lines give the same warnings."""
 
     asks: bool
     _recent: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=_WINDOW))
-    _said: set[str] = field(default_factory=set)
+    _given: set[str] = field(default_factory=set)
     _phase: int = 0
 
-    def hear(self, line: dict[str, Any]) -> list[str]:
+    def after_step(self, line: dict[str, Any]) -> list[str]:
+        """The warnings that a step gives, from its line of metrics."""
         if line["phase"] != self._phase:
             self._phase = line["phase"]
             self._recent.clear()
-            self._said.clear()
+            self._given.clear()
         self._recent.append(line)
         if len(self._recent) < _WINDOW:
             return []
         alarms = [*ALARMS]
         if self.asks and line["cloud/budget"] > _RARELY:
-            alarms.append(SILENCE)
+            alarms.append(NOBODY_ASKS)
         if self._failed_share() > _MANY_FAILED:
             alarms = [alarm for alarm in alarms if alarm.if_calls_fail]
-        return list(self._ringing(alarms, line))
+        return list(self._warnings(alarms, line))
 
     def _failed_share(self) -> float:
         """Of the calls in the window, after its first step: totals are logged."""
@@ -90,10 +91,10 @@ class Alarms:
         calls, failed = last[0] - first[0], last[1] - first[1]
         return failed / calls if calls else 0.0
 
-    def _ringing(self, alarms: list[Alarm], line: dict[str, Any]) -> Iterable[str]:
+    def _warnings(self, alarms: list[Alarm], line: dict[str, Any]) -> Iterable[str]:
         for alarm in alarms:
             value = sum(recent[alarm.metric] for recent in self._recent) / len(self._recent)
-            if alarm.metric not in self._said and alarm.rings(value):
-                self._said.add(alarm.metric)
+            if alarm.metric not in self._given and alarm.holds(value):
+                self._given.add(alarm.metric)
                 text = alarm.message.format(value=value, budget=line["cloud/budget"])
                 yield f"step {line['step']}, phase {line['phase']} ({line['task']}): {text}"

@@ -49,6 +49,7 @@ class Experience:
     batch: Batch
     scores: Scores
     budget: float
+    weight: Tensor | None = None  # (prompts, group) of each advantage; None: 1
 
     def cloud_answers(self) -> list[Example]:
         """The cloud's replies that were verified."""

@@ -139,6 +139,7 @@ def read_portion(policy: Policy, objective: Objective, rows: Tensor) -> Portion:
         mask=mask,
         advantage=batch.own_rows(objective.advantage)[rows],
         under=under,
+        states=lambda: policy.states(batch.prompts, drawn, rows),
     )
 
 

@@ -90,6 +90,8 @@ def source_of(state: State, helpers: Helpers, config: Config, budget: float) -> 
 def objective_of(state: State, experience: Experience, phase: int) -> Objective:
     """What the next step optimises, by the method's terms and the retention's."""
     advantage = state.method.advantage(experience.scores, state.dual)
+    if experience.weight is not None:
+        advantage = advantage * experience.weight
     terms = state.method.terms(experience, state.dual)
     return Objective(experience, advantage, [*terms, *state.retention.terms(phase, state.step)])
 

@@ -47,7 +47,7 @@ class Method:
         """What a step learns from: drawn, drawn again where that helps, or from a record.
 
         Prompts change here (`source.draw(problems, prompts)`), and so do rewards (the scores of
-        what is returned).
+        what is returned) and weights of responses.
         """
         return source.draw(problems)
 
@@ -66,6 +66,9 @@ class Method:
     def next_dual(self, dual: Any, scores: Scores, budget: float) -> Any:
         """The dual after a batch."""
         return dual
+
+    def prepare(self, width: int) -> None:
+        """Called once, before training, with the width of the model's states."""
 
     def parameters(self) -> Sequence[Parameter]:
         """Parameters of its own, which are trained and saved with the model's."""

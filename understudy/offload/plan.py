@@ -7,6 +7,7 @@ import yaml
 from understudy.clouds.building import build_cloud
 from understudy.models.hub import resolve
 from understudy.offload.config import Config
+from understudy.offload.device import check_device
 from understudy.offload.phases import settled, total_steps
 from understudy.tasks import KeyOfDrawn
 
@@ -14,10 +15,7 @@ from understudy.tasks import KeyOfDrawn
 def plan_text(config: Config) -> str:
     """The resolved settings, then what they amount to; wrong ones are refused as in a run."""
     resolve(config.model)
-    if config.device != "cpu":
-        from understudy.offload.start import check_device  # loads torch
-
-        check_device(config.device)
+    check_device(config.device)
     build_cloud(config.cloud, KeyOfDrawn())
     complete = settled(config)
     responses = total_steps(config) * config.batch_size * config.num_generations

@@ -194,7 +194,7 @@ class _Recorder:
         self.matrix = list(state.matrix)
         if state.step:
             for line in self.run.metric_lines():
-                self.alarms.hear(line)
+                self.alarms.after_step(line)
 
     def on_step(self, metrics: dict[str, Any], timings: dict[str, Any]) -> None:
         with self.run.writing():
@@ -202,7 +202,7 @@ class _Recorder:
         self.done += 1
         pace = (time.monotonic() - self.started) / self.done
         self.display.step(metrics, pace * (self.steps - metrics["step"]))
-        for text in self.alarms.hear(metrics):
+        for text in self.alarms.after_step(metrics):
             self.display.warning(text)
 
     def on_evaluation(self, row: MatrixRow, questions: Sequence[ExaminedQuestion]) -> None:

@@ -15,6 +15,7 @@ from understudy.models.policy import Policy
 from understudy.models.precision import chosen_bf16, chosen_threads, parameters_of
 from understudy.models.vllm import VllmEngine
 from understudy.offload.config import Config
+from understudy.offload.device import check_device
 from understudy.offload.helpers import Helpers
 from understudy.offload.learner import TrainedModel
 from understudy.offload.method import Method
@@ -56,6 +57,7 @@ def start(
 
 def _state(config: Config, method: Method, policy: Policy) -> State:
     learner = TrainedModel(policy, lambda: load_policy(config), config.max_completion_length)
+    method.prepare(policy.model.embedding.weight.shape[1])
     retention = build_retention(config.retention, config.beta, learner, config.seed)
     optimiser = retention.optimiser(config.learning_rate)
     if optimiser is None:
@@ -103,11 +105,3 @@ def with_precision(config: Config) -> Config:
     }
     kept = {name: value for name in chosen if (value := getattr(config, name)) is not None}
     return config.model_copy(update=chosen | kept)
-
-
-def check_device(name: str) -> None:
-    try:
-        torch.zeros((), device=name)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).partition("\n")[0]
-        raise ConfigError(f"device={name}: cannot be used here ({reason}); use cpu") from error

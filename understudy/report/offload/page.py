@@ -113,7 +113,7 @@ def _failures(run: RunDirectory, summary: RunSummary) -> list[str]:
 def _warnings(lines: Sequence[Mapping[str, Any]]) -> list[str]:
     """The warnings given in training: they depend on the lines of metrics alone."""
     alarms = Alarms(asks=any(line["cloud/shift"] is not None for line in lines))
-    return [text for line in lines for text in alarms.hear(dict(line))]
+    return [text for line in lines for text in alarms.after_step(dict(line))]
 
 
 def _budget_words(steps: Sequence[Step], phases: Sequence[PhaseSummary]) -> str:
