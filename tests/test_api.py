@@ -112,6 +112,25 @@ def test_a_wrong_setting_is_refused_before_anything_is_written(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    "raised",
+    [
+        RuntimeError("DefaultCPUAllocator: not enough memory: you tried"),
+        RuntimeError("CUDA out of memory. Tried"),
+        MemoryError(),
+    ],
+    ids=["processor", "gpu", "python"],
+)
+def test_memory_that_is_exhausted_is_one_line(raised: Exception) -> None:
+    with pytest.raises(understudy.UnderstudyError, match="batch_size"), api._enough_memory():
+        raise raised
+
+
+def test_other_errors_stay_what_they_are() -> None:
+    with pytest.raises(RuntimeError, match="something else"), api._enough_memory():
+        raise RuntimeError("something else")
+
+
 def test_warnings_are_those_of_python_where_nothing_is_displayed(
     model: Path, tmp_path: Path
 ) -> None:

@@ -116,6 +116,10 @@ def test_two_steps_from_the_command_line(
         ("cloud.accuracy={poems: 1}", "poems"),
         ("recipe=gapg", "the command says dagrpo"),
         ("seed=99999999999999999999", "seed"),
+        ("batch_size=99999999999", "99999999999 times num_generations=4"),
+        ("num_generations=99999999999", "no more than 1048576"),
+        ("eval_queries=99999999999", "eval_queries=99999999999"),
+        ("threads=99999999", "threads=99999999"),
         ("budget", "key=value"),
     ],
 )

@@ -6,8 +6,9 @@ The functions import what is heavy when they are called.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -52,6 +53,8 @@ _LATE = {
     "ExaminedQuestion": "understudy.routing.rows",
     "TaskResult": "understudy.offload.records",
 }
+
+_NO_MEMORY = re.compile("not enough memory|out of memory|can't allocate memory")  # torch's words
 
 Settings = Mapping[str, Any]
 Conversation = str | Question | Sequence[Message | Mapping[str, str]]
@@ -224,7 +227,7 @@ def _train(config: Config, out: Path, resume: bool, display: bool, check: bool) 
 
     method, team = recipes.build_method(config), join_team(config.device)
     screen = _screen(Console(quiet=not team.leads), display)
-    with LiveDisplay(screen, total_steps(config)) as live:
+    with LiveDisplay(screen, total_steps(config)) as live, _enough_memory():
         if resume:
             run = resume_run(RunDirectory.open(out), config, method, live, team, check)
         else:
@@ -299,6 +302,21 @@ def compare(*runs: Run | Path | str) -> list[dict[str, Any]]:
 
     opened = [run if isinstance(run, Run) else load(run) for run in runs]
     return comparison([run._directory for run in opened])
+
+
+@contextmanager
+def _enough_memory() -> Iterator[None]:
+    """Memory that is exhausted, in one line."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        reason = str(error).partition("\n")[0]
+        if isinstance(error, RuntimeError) and not _NO_MEMORY.search(reason):
+            raise
+        raise RunError(
+            f"there is not enough memory ({reason}); lower batch_size or num_generations, raise "
+            "gradient_accumulation_steps, or see docs/scale.md for what saves memory"
+        ) from error
 
 
 def _question(messages: Conversation) -> Question:

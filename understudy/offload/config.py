@@ -20,6 +20,7 @@ from understudy.settings import Kinds, KindSection, Section
 from understudy.tasks.data import DataConfig
 
 LossType = Literal["dagrpo", "grpo", "dapo", "dr_grpo"]
+MOST_RESPONSES = 2**20  # of a step or an examination: more would hang long before it fails
 # Recipes with other defaults for these describe them in the same words.
 LOSS_TYPE = "how token losses are averaged; dagrpo: over prompts * (group - 1)"
 ROUTER = "who decides which question leaves when the model serves"
@@ -89,17 +90,34 @@ class Config(Section):
     epsilon_high: float | None = Field(None, gt=0, description="upper clip, if another (DAPO)")
     beta: float = Field(0.0, ge=0, description="weight of the KL to the model before training")
     distill: float = Field(0.0, ge=0, description=DISTILL)
-    eval_queries: int = Field(512, ge=1, description="test questions per task and evaluation")
-    calibration_queries: int = Field(1024, ge=1, description="validation questions per threshold")
+    eval_queries: int = Field(
+        512, ge=1, le=MOST_RESPONSES, description="test questions per task and evaluation"
+    )
+    calibration_queries: int = Field(
+        1024, ge=1, le=MOST_RESPONSES, description="validation questions per threshold"
+    )
     checkpoint_every: int = Field(50, ge=1, description="steps between checkpoints")
     threads: int | None = Field(
-        None, ge=1, description="CPU threads; null: 1 for a small model, else every core; kept"
+        None,
+        ge=1,
+        le=4096,
+        description="CPU threads; null: 1 for a small model, else every core; kept",
     )
     device: str = Field("cpu", description="cpu or cuda")
     bf16: bool | None = Field(
         None, description="products in bfloat16; null: where the processor has them; kept"
     )
     seed: int = Field(0, ge=0, lt=2**32, description="of everything drawn")
+
+    @model_validator(mode="after")
+    def _fits_in_memory(self) -> Config:
+        responses = self.batch_size * self.num_generations
+        if responses > MOST_RESPONSES:
+            raise ValueError(
+                f"batch_size={self.batch_size} times num_generations={self.num_generations} are "
+                f"{responses} responses in a step; no more than {MOST_RESPONSES} can be held"
+            )
+        return self
 
     @model_validator(mode="after")
     def _compatible(self) -> Config:
