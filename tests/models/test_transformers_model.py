@@ -16,6 +16,7 @@ from understudy.models.policy import Policy
 from understudy.models.sampling import Completions, Drawing, Prompts, Written
 from understudy.models.scoring import noted, score
 from understudy.models.transformers_model import TransformersModel
+from understudy.types import Message, Question
 
 GREEDY = Drawing(10, temperature=0.0)
 DRAWN = Drawing(10, temperature=0.8, ask_shift=5.0)
@@ -82,6 +83,31 @@ def test_both_backends_give_the_same_text_numbers_and_gradients(
     assert_close(mine["blocks.1.qkv.weight"], torch.cat(fused))
     assert_close(mine["embedding.weight"], other["model.embed_tokens.weight"])
     assert_close(mine["norm.weight"], other["model.norm.weight"])
+
+
+TALK = (Message("user", "Tom has 3 pens."), Message("assistant", "7"), Message("user", "Why?"))
+
+
+@pytest.mark.parametrize("rows", [330, 50_000])
+@pytest.mark.parametrize("kind", ["llama-tied", "qwen2"])
+def test_chat_models_with_large_vocabularies_answer_alike(
+    kind: str, rows: int, tmp_path: Path
+) -> None:
+    """Prompts of one turn and of several, of different lengths."""
+    write_checkpoint(tmp_path, kind, chat=True, vocab_size=rows, num_key_value_heads=1)
+    policies = [Policy.load(str(tmp_path), backend=b) for b in ("builtin", "transformers")]
+    asked = [*questions(*TEXTS, instruction="Be short."), Question(TALK)]
+    found = []
+    for policy in policies:
+        prompts = policy.prompts(asked)
+        assert len(prompts.mask.sum(dim=1).unique()) > 3
+        how = Drawing(12, 1.2, ask_shift=-1.0)
+        drawn = policy.sample(prompts, 4, how, how.uniforms(4 * len(asked), 1))
+        found.append((drawn, policy.score(prompts, drawn, every(drawn), how)))
+    (a, scores), (b, others) = found
+    assert torch.equal(a.tokens, b.tokens)
+    for ours, theirs in zip(scores, others, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
 
 
 @torch.no_grad()

@@ -1,7 +1,7 @@
 """A head whose row for the request is trained while all other weights are frozen.
 
-Adapters leave the embedding alone, but a request that was just added has a row that nobody
-trained. Training the whole matrix for its sake would cost a gradient and two moments of it.
+Adapters leave the embedding alone, but a request that was just added has an untrained
+row. Training the whole matrix for its sake would cost a gradient and two moments of it.
 """
 
 from __future__ import annotations

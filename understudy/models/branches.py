@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-# Attention holds every branch against every other in vain, at the square of the length.
+# Attention compares every branch with every other for nothing, at the square of the length.
 LONGEST = 256
 
 
@@ -81,7 +81,7 @@ def trees_of(
 def packed(lengths: Sequence[int], tokens_at_once: int) -> Iterator[tuple[int, int]]:
     """(start, stop) of parts of ascending lengths that, padded, hold at most so many tokens.
 
-    A sequence longer than that is a part of its own, and nobody is padded to far beyond its own
+    A sequence longer than that is a part of its own. No sequence is padded to far beyond its
     length where a part is not full of short ones.
     """
     start = 0
@@ -102,7 +102,7 @@ def batch_of(trees: Sequence[Tree], device: torch.device) -> TreeBatch:
         return torch.tensor([value for row in rows for value in row], device=device)
 
     positions = padded([tree.positions for tree in trees], 0)
-    # Padding is a branch that nobody else sees; at position 0 it sees the first token, so that
+    # Padding is a branch that no token sees; at position 0 it sees the first token, so that
     # no softmax is empty.
     branches = padded([tree.branches for tree in trees], -1)
     earlier = positions[:, None, :] <= positions[:, :, None]

@@ -139,7 +139,7 @@ class Policy:
         return int(self.prompts([question]).mask.sum()) <= room
 
     def written(self, texts: Sequence[str]) -> Written:
-        """Given texts as completions that end; special tokens that they spell are spelt out."""
+        """Given texts as completions that end; special tokens in them are encoded as plain text."""
         ids, mask = self.tokens.encode_written(texts)
         return Written(ids.to(self.device), mask.to(self.device))
 
@@ -161,7 +161,7 @@ class Policy:
                 drawn = self.engine(self, prompts, group, drawing, uniforms)
             else:
                 drawn = self.model.sample(prompts, group, self.stops, drawing, uniforms)
-        return self._heard(drawn, drawing)
+        return self._asking_in_words(drawn, drawing)
 
     def score(
         self, prompts: Prompts, completions: Completions | Written, rows: Tensor, drawing: Drawing
@@ -200,7 +200,7 @@ class Policy:
         self.model.save(folder, resolve(self.base) if self.lora else self.folder, adapted)
         self.tokens.save(folder, self.folder)
 
-    def _heard(self, drawn: Completions, drawing: Drawing) -> Completions:
+    def _asking_in_words(self, drawn: Completions, drawing: Drawing) -> Completions:
         """Completions with those that end in the request in words counted as asking.
 
         Their margin says so whatever the threshold, in the order of their leads. Where asking is

@@ -1,4 +1,4 @@
-"""Threads and the precision of products, where nobody sets them."""
+"""Threads and the precision of products, where they are not set."""
 
 from __future__ import annotations
 

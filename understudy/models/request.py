@@ -14,8 +14,8 @@ def give_request(model: LocalModel, tokens: Tokens) -> None:
 
     It takes a row that the embedding has to spare, or one more. The row starts as the mean of
     those of the words that ask: its logit is then the mean of theirs, so asking is about as
-    likely as one of these words out of place. It is not impossible, as it could be with a row that
-    nobody trained, nor certain, and what makes the words likelier makes asking likelier.
+    likely as one of these words out of place. An untrained row could make it impossible, or
+    certain. What makes the words likelier makes asking likelier.
     """
     if tokens.ask >= len(model.embedding.weight):
         model.resize(tokens.ask + 1)

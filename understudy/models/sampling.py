@@ -44,7 +44,7 @@ class Stops:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """Completions that nobody drew: right-padded tokens and mask, each (samples, positions)."""
+    """Completions not drawn here: right-padded tokens and mask, each (samples, positions)."""
 
     tokens: Tensor
     mask: Tensor
@@ -68,7 +68,7 @@ class Completions:
     entropy: Tensor
     asked: Tensor  # (samples,) the last token is the request for help
     finished: Tensor  # (samples,) ended by itself, not by the length limit
-    in_words: Tensor | None = None  # (samples,) asked in words, not by the token; None: nobody
+    in_words: Tensor | None = None  # (samples,) asked in words, not by the token; None: none did
 
     @property
     def ask_chances(self) -> Tensor:
@@ -147,7 +147,7 @@ def draw(
 class _Record:
     """The growing record of what was drawn, indexed by sample whatever row it decodes in.
 
-    A row that decodes for nobody any more writes into the spare last sample.
+    A row that is done and still in the batch writes into the spare last sample.
     """
 
     def __init__(

@@ -43,8 +43,8 @@ class Tokens:
     """A checkpoint's tokenizer, and the ids that the loop needs by name.
 
     end closes a written completion; any of ends closes a drawn one. ask is the request for help,
-    added to a tokenizer that lacks it; request says the same in words, for a model that was told
-    to write them.
+    added to a tokenizer that lacks it; request says the same in words, for a model whose prompt
+    asks for them.
     """
 
     def __init__(self, folder: Path, request: str = REQUEST) -> None:
@@ -106,11 +106,11 @@ class Tokens:
         return self.decode(self.encode_plain(self.request)).strip() == self.request.strip()
 
     def encode(self, text: str) -> list[int]:
-        """Ids of a text; a special token that it spells is that token."""
+        """Ids of a text; a special token in it is that token."""
         return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
 
     def encode_plain(self, text: str, begun: bool = False) -> list[int]:
-        """Ids of somebody else's text: what looks like a special token is spelt out.
+        """Ids of a text of others: a special token in it is encoded as plain text.
 
         begun: with the tokens that the tokenizer puts around a text.
         """
@@ -121,7 +121,7 @@ class Tokens:
             self.tokenizer.encode_special_tokens = False
 
     def controls(self, text: str) -> list[str]:
-        """The special tokens that a text spells: somebody else's should have none."""
+        """The special tokens in a text: a text of others should have none."""
         return [token for token in self._special.values() if token in text]
 
     def unknown(self, character: str) -> bool:
@@ -160,10 +160,10 @@ class Tokens:
         return ids
 
     def _conversation(self, chat: Chat, messages: Sequence[Message]) -> list[int]:
-        told = [message.content for message in messages if message.role == "system"]
+        parts = [message.content for message in messages if message.role == "system"]
         if self.request:
-            told.append(HOW_TO_ASK.format(request=self.request))
-        system = "\n".join(filter(None, told))
+            parts.append(HOW_TO_ASK.format(request=self.request))
+        system = "\n".join(filter(None, parts))
         turns = [message for message in messages if message.role != "system"]
         if not any(self.controls(turn.content) for turn in turns):
             return self.encode(chat.prompt(turns, system))  # it begins the text itself
@@ -171,8 +171,8 @@ class Tokens:
         if len(marked) != len(turns) + 1:
             raise CheckpointError(
                 f"{self.folder}: its chat template shows {len(marked) - 1} of {len(turns)} "
-                "messages, so special tokens in them cannot be told from its own; leave these "
-                "tokens out"
+                "messages, so special tokens in them cannot be told apart from its own; leave "
+                "these tokens out"
             )
         ids = self.encode(marked[0])
         for turn, after in zip(turns, marked[1:], strict=True):
@@ -187,7 +187,7 @@ class Tokens:
         return self._padded([self.encode(text) for text in texts])
 
     def encode_written(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """As `encode_completions`, of somebody else's texts, each closed by the end."""
+        """As `encode_completions`, of texts of others, each closed by the end."""
         return self._padded([[*self.encode_plain(text), self.end] for text in texts])
 
     def _padded(self, rows: list[list[int]]) -> tuple[Tensor, Tensor]:
@@ -235,7 +235,7 @@ def _tokenizer(folder: Path) -> Tokenizer:
             tokenizer = Tokenizer.from_file(str(path))
         except Exception as error:  # tokenizers raises bare Exception
             raise CheckpointError(f"{path}: cannot be read ({error})") from error
-    # What somebody's training cut texts to and filled them up with stays in the file.
+    # The file may still hold the length that texts were cut or padded to in an earlier training.
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer

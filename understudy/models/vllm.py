@@ -26,7 +26,7 @@ from understudy.models.sampling import Completions, Drawing, Prompts, Written
 from understudy.models.scoring import noted
 from understudy.models.tokens import Tokens
 
-_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # the largest ranks that vLLM can be told
+_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # the largest ranks that vLLM can be set to
 _NEVER = -1e9  # a bias beyond every lead, and yet a number
 # The trained model is on the same GPU. float32 weights would be served in half precision.
 _OPTIONS = {"gpu_memory_utilization": 0.3}
