@@ -209,6 +209,18 @@ def test_the_command_line_loads_nothing_heavy() -> None:
     assert HEAVY & set(loaded) == set()
 
 
+def test_settings_of_every_kind_are_read_without_anything_heavy() -> None:
+    """A recipe's help, its plan and a mistyped setting answer at once."""
+    script = (
+        f"import sys; from {PACKAGE} import recipes; from {PACKAGE}.settings import "
+        "described_settings; "
+        "[described_settings(recipes.load_method(name).Settings) for name in recipes.RECIPES]; "
+        "[recipes.resolve_config(name, None, []) for name in recipes.RECIPES]; "
+        "print(*sys.modules)"
+    )
+    assert HEAVY & set(python("-c", script).split()) == set()
+
+
 def test_the_package_runs_as_a_module() -> None:
     assert "Usage" in python("-m", PACKAGE, "--help")
 

@@ -20,6 +20,7 @@ from understudy.offload.config import Config
 from understudy.offload.team import Team
 from understudy.run import RunDirectory
 
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "extend"
 # Half of the prompts ask for help that fails at times, so that every path is taken by both.
 SHARED: dict[str, Any] = {"cloud.faults.failure_rate": 0.2, "cloud.accuracy": 0.8, "distill": 0.5}
 
@@ -71,10 +72,35 @@ def test_two_processes_are_one_with_twice_the_batch(
     half: Config, pair: RunDirectory, tmp_path: Path
 ) -> None:
     alone = run_new(tmp_path / "alone", half.model_copy(update={"batch_size": 8}))
+    assert_one(alone, pair)
+    spent = [run.read(run.summary)["spend"] for run in (alone, pair)]
+    assert spent[0]["calls"] == spent[1]["calls"] > 0  # the bill is the team's, not each process's
+
+
+def test_groups_drawn_again_and_what_is_rehearsed_are_the_team_s(
+    model: Path, tmp_path: Path
+) -> None:
+    hint = f"{EXAMPLES / 'hint.py'}:Hint"
+    rehearsal = {"kind": "rehearsal", "size": 8, "rows": 5}
+    settings = {key.replace(".", "__"): value for key, value in SHARED.items()}
+    config = config_of(hint, model, batch_size=4, retention=rehearsal, budget=0.0, **settings)
+    pair = launched(tmp_path / "pair", config)
+    alone = run_new(tmp_path / "alone", config.model_copy(update={"batch_size": 8}))
+    assert_one(alone, pair)
+    kept, theirs = (
+        load_file(run.last_checkpoint() / "retention.safetensors") for run in (alone, pair)
+    )
+    assert int(kept["1.seen"]) > 0
+    assert {name: value.tolist() for name, value in kept.items()} == {
+        name: value.tolist() for name, value in theirs.items()
+    }
+
+
+def assert_one(alone: RunDirectory, pair: RunDirectory) -> None:
+    """Both left the same lines and weights, to the precision of sums in another order."""
     ours, theirs = alone.metric_lines(), pair.metric_lines()
     assert len(ours) == len(theirs) == 4
     assert any(line["grad_norm"] > 0 for line in ours)
-    assert ours[-1]["cloud/calls"] > 0
     for one, two in zip(ours, theirs, strict=True):
         assert one.keys() == two.keys()
         for key, value in one.items():
@@ -87,8 +113,6 @@ def test_two_processes_are_one_with_twice_the_batch(
     )
     for name, weight in first.items():
         torch.testing.assert_close(weight, second[name], rtol=1e-3, atol=1e-4)
-    spent = [run.read(run.summary)["spend"] for run in (alone, pair)]
-    assert spent[0]["calls"] == spent[1]["calls"]  # the bill is the team's, not each process's
 
 
 @pytest.mark.slow
