@@ -31,9 +31,11 @@ class _TrainCommand(typer.core.TyperCommand):
     """A recipe's command; its help ends with every setting, read from the code when asked for."""
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        from understudy.offload.config import Config
         from understudy.report.settings import settings_text
 
-        formatter.write("\n" + settings_text(recipes.load_method(str(self.name)).Settings))
+        own = recipes.load_method(str(self.name)).Settings
+        formatter.write("\n" + settings_text(own, Config))
 
 
 app = typer.Typer(

@@ -35,7 +35,7 @@ from understudy.tasks.stream import Phase
 
 
 class Watcher(Protocol):
-    """Who is told how the run goes: the run directory, a progress display, a test."""
+    """Receives every step and examination: the run directory, a progress display, a test."""
 
     def on_step(self, metrics: dict[str, Any], timings: dict[str, Any]) -> None: ...
 
