@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 from understudy.errors import CheckpointError
+from understudy.models import gguf
 
 TINY = Path(__file__).parent / "tiny"
 _CONFIGS = ("config.json", "adapter_config.json")  # of a whole model, of an adapter beside one
@@ -19,16 +20,36 @@ _UNWANTED = ["consolidated*", "original/*", "onnx/*"]  # the same weights once m
 
 def resolve(model: str) -> Path:
     """The folder behind a `model` setting: `tiny` is the one inside the package, a name of the
-    form `org/name[@revision]` that is no folder here is one of the hub's."""
+    form `org/name[@revision]` that is no folder here is one of the hub's, a GGUF file is
+    unpacked."""
+    if gguf.names_gguf(model):
+        return gguf.unpacked(model)
     folder = TINY if model == "tiny" else Path(model)
     if is_hub_name(model) and not folder.exists():
         folder = snapshot(model)
     if not any((folder / name).is_file() for name in _CONFIGS):
         raise CheckpointError(
-            f"model={model}: no checkpoint there (config.json is missing); give 'tiny', the path "
-            "of a transformers checkpoint folder, or a name of the hub"
+            f"model={model}: no checkpoint there (config.json is missing); give "
+            + (
+                _file_in(folder)
+                or "'tiny', the path of a transformers checkpoint folder, a GGUF "
+                "file, or a name of the hub"
+            )
         )
     return folder
+
+
+def check(model: str) -> None:
+    """Refuse what is no model, as `resolve` does, without unpacking a file."""
+    if gguf.names_gguf(model):
+        gguf.locate(model)
+    else:
+        resolve(model)
+
+
+def _file_in(folder: Path) -> str | None:
+    """The GGUF file in a folder that holds no checkpoint."""
+    return next((str(path) for path in sorted(folder.glob(f"*{gguf.SUFFIX}"))), None)
 
 
 def is_hub_name(model: str) -> bool:

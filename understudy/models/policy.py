@@ -16,6 +16,7 @@ from understudy.models import adapters
 from understudy.models.asking import asks_for_help
 from understudy.models.built_in import BuiltInModel
 from understudy.models.checkpoint import NotBuiltInError, load_decoder, read_shape, resolve
+from understudy.models.gguf import names_gguf, unpacked_again
 from understudy.models.hub import is_hub_name
 from understudy.models.local_model import LocalModel
 from understudy.models.lora import Lora
@@ -64,17 +65,20 @@ class Policy:
         request: str = REQUEST,
         train_row: bool = True,
         seed: int = 0,
+        source: str = "",
     ) -> Policy:
-        """Load 'tiny', a folder or a name of the hub; a folder that holds an adapter is loaded
-        with its base.
+        """Load 'tiny', a folder, a GGUF file or a name of the hub; a folder that holds an adapter
+        is loaded with its base.
 
         bf16: products in bfloat16. dtype: of weights as they are kept; with lora the base's,
         adapters being float32. lora of rank 0 is none. request: how a response asks in words;
-        '' for only by its token. train_row: with lora, train the request's row too.
+        '' for only by its token. train_row: with lora, train the request's row too. source: the
+        model from which a run began; a base that was unpacked from it and has gone is unpacked
+        again.
         """
         folder = resolve(model)
         lora = lora if lora and lora.rank else None
-        base, saved = model, None
+        base, saved = str(folder) if names_gguf(model) else model, None
         if (folder / adapters.CONFIG).is_file():
             base, saved, train_row = adapters.read_config(folder)
             if lora and (lora.rank, lora.alpha) != (saved.rank, saved.alpha):
@@ -82,6 +86,7 @@ class Policy:
                     f"lora.rank={lora.rank}, lora.alpha={lora.alpha}, but {folder} has "
                     f"rank {saved.rank} and alpha {saved.alpha}; give those"
                 )
+            base = unpacked_again(base, source)
         whole = resolve(base)
         if is_hub_name(base) and whole.parent.name == "snapshots":
             # An adapter fits these weights, wherever a branch goes later.

@@ -34,7 +34,7 @@ class Config(Section):
         "understudy", description="the method: a recipe, module:Name or path/to/file.py:Name"
     )
     model: str = Field(
-        "tiny", description="'tiny', a transformers checkpoint's folder, or a hub id"
+        "tiny", description="'tiny', a checkpoint's folder, a GGUF file, or a name of the hub"
     )
     backend: Literal["auto", "builtin", "transformers"] = Field(
         "auto", description="what runs it; auto: the built-in decoder where it can"

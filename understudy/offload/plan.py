@@ -5,7 +5,7 @@ from __future__ import annotations
 import yaml
 
 from understudy.clouds.building import build_cloud
-from understudy.models.hub import resolve
+from understudy.models import hub
 from understudy.offload.config import Config
 from understudy.offload.device import check_device
 from understudy.offload.phases import settled, total_steps
@@ -14,7 +14,7 @@ from understudy.tasks import KeyOfDrawn
 
 def plan_text(config: Config) -> str:
     """The resolved settings, then what they amount to; wrong ones are refused as in a run."""
-    resolve(config.model)
+    hub.check(config.model)
     check_device(config.device)
     build_cloud(config.cloud, KeyOfDrawn())
     complete = settled(config)

@@ -82,6 +82,7 @@ def load_policy(config: Config, model: str | None = None) -> Policy:
             request=config.request,
             train_row=config.sampler != "vllm",  # it serves none
             seed=config.seed,
+            source=config.model,
         )
 
 

@@ -1,0 +1,190 @@
+"""Models in GGUF files, as llama.cpp, LM Studio and Ollama keep them.
+
+A file is unpacked once, through transformers, to an ordinary checkpoint folder in the user's cache.
+Nothing heavy is imported before it is unpacked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from understudy.errors import CheckpointError
+from understudy.files import write_folder
+from understudy.progress import task
+
+if TYPE_CHECKING:
+    import torch
+
+SUFFIX = ".gguf"
+_MAGIC = b"GGUF"
+_ON_HUB = re.compile(r"(?P<name>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>[\w./-]+))?:(?P<file>[^:]+)")
+_FORMAT = 1  # of the unpacked folders; one of another format is made anew
+
+
+def names_gguf(model: str) -> bool:
+    """Whether a `model` setting is a file: `path/file.gguf`, a file that has no suffix (Ollama's),
+    or `org/name[@revision]:file.gguf`."""
+    return model.lower().endswith(SUFFIX) or Path(model).is_file()
+
+
+def locate(model: str) -> Path:
+    """The file that is meant, downloaded where needed; what is no GGUF file is refused."""
+    path, on_hub = Path(model), _ON_HUB.fullmatch(model)
+    if on_hub and not path.exists():
+        path = _downloaded(model, on_hub)
+    try:
+        with path.open("rb") as file:
+            magic = file.read(len(_MAGIC))
+    except OSError as error:
+        raise CheckpointError(f"model={model}: cannot be read ({error.strerror})") from error
+    if magic != _MAGIC:
+        raise CheckpointError(
+            f"model={model}: is no GGUF file; give a GGUF file, or the folder of a checkpoint"
+        )
+    return path
+
+
+def unpacked(model: str) -> Path:
+    """The checkpoint folder of a GGUF file, made where there is none yet."""
+    path = locate(model)
+    with task(f"reading {path.name}"):
+        folder = _folder_of(path)
+    if folder.is_dir():
+        return folder
+    try:
+        from filelock import FileLock
+
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_name(f"{folder.name}.lock")):  # one process unpacks, others wait
+            if not folder.is_dir():
+                with task(f"unpacking {path.name}, once"):
+                    write_folder(folder, lambda temporary: _unpack(model, path, temporary))
+    except ImportError as error:
+        raise CheckpointError(
+            f"model={model}: a GGUF file needs {error.name}; pip install 'understudy[models]'"
+        ) from error
+    except OSError as error:
+        raise CheckpointError(
+            f"model={model}: cannot be unpacked to {folder} ({error}); XDG_CACHE_HOME may name "
+            "another place"
+        ) from error
+    return folder
+
+
+def unpacked_again(base: str, source: str) -> str:
+    """The base of an adapter, or, where its folder has gone, what `source` is unpacked to.
+
+    source: the model of the run that the adapter belongs to. It must be the file that the base was
+    unpacked from, or else the base is returned as it is.
+    """
+    if Path(base).is_dir() or not Path(base).is_absolute() or not names_gguf(source):
+        return base
+    folder = unpacked(source)
+    return str(folder) if folder.name == Path(base).name else base
+
+
+def cache() -> Path:
+    """Where unpacked files are kept; deleting it costs nothing but time."""
+    root = os.environ.get("XDG_CACHE_HOME")
+    return (Path(root) if root else Path.home() / ".cache") / "understudy" / "gguf"
+
+
+def _folder_of(path: Path) -> Path:
+    """Named by the content, so that a copied or renamed file finds what was unpacked."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return cache() / f"{digest[:32]}-{_FORMAT}"
+
+
+def _downloaded(model: str, on_hub: re.Match[str]) -> Path:
+    try:
+        from huggingface_hub import hf_hub_download
+    except ImportError as error:
+        raise CheckpointError(
+            f"model={model}: no such file, and a file of the hub needs huggingface_hub; "
+            "pip install 'understudy[models]'"
+        ) from error
+    try:
+        return Path(hf_hub_download(on_hub["name"], on_hub["file"], revision=on_hub["revision"]))
+    except (OSError, ValueError) as error:  # all of huggingface_hub's are one or the other
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise CheckpointError(
+            f"model={model}: no such file, and the hub does not give it ({reason[:300]}); "
+            "check the name, the network and HF_HOME, or give a local file"
+        ) from error
+
+
+def _unpack(model: str, path: Path, folder: Path) -> None:
+    """Write a file's weights, tokenizer and chat template as transformers does."""
+    dtype = _dtype(model, path)
+    place = {"pretrained_model_name_or_path": path.parent.absolute(), "gguf_file": path.name}
+    try:
+        # Their bars of progress would stand between ours.
+        with contextlib.redirect_stderr(io.StringIO()):
+            network, found = _read(place, dtype)
+            from transformers import AutoTokenizer
+
+            tokenizer = AutoTokenizer.from_pretrained(**place)
+            if missing := sorted(found["missing_keys"]):
+                raise CheckpointError(
+                    f"model={model}: has no weights for {missing[0]} (of {len(missing)}); "
+                    "copy it again"
+                )
+            network.save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
+    except (CheckpointError, ImportError, OSError):
+        raise
+    except Exception as error:  # transformers, gguf and tokenizers raise what they like
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise CheckpointError(
+            f"model={model}: transformers cannot read this GGUF file ({reason[:300]}); give the "
+            "model's own checkpoint, or another quantisation"
+        ) from error
+
+
+def _read(place: dict[str, Any], dtype: torch.dtype) -> tuple[Any, dict[str, Any]]:
+    import accelerate  # noqa: F401  transformers needs it for this; its absence is said here
+    import transformers
+
+    options: dict[str, Any] = {"dtype": dtype, "output_loading_info": True}
+    if whole := getattr(transformers, "GgufConfig", None):  # newer ones keep weights packed else
+        options["quantization_config"] = whole(dequantize=True)
+    read: tuple[Any, dict[str, Any]] = transformers.AutoModelForCausalLM.from_pretrained(
+        **place, **options
+    )
+    return read
+
+
+def _dtype(model: str, path: Path) -> torch.dtype:
+    """How exactly the weights must be kept: what is packed below 8 bits fits bfloat16."""
+    import torch
+    from gguf import GGUFReader
+
+    try:
+        reader = GGUFReader(path)
+    except Exception as error:  # whatever bytes in the wrong place lead to
+        reason = " ".join(str(error).split())
+        if "GGMLQuantizationType" in reason:
+            raise CheckpointError(
+                f"model={model}: its quantisation is unknown to the gguf package ({reason}); "
+                "give another quantisation, or update gguf"
+            ) from error
+        raise CheckpointError(
+            f"model={model}: is broken or truncated ({reason[:200]}); copy it again"
+        ) from error
+    parts = reader.get_field("split.count")
+    if parts is not None and int(parts.contents()) > 1:
+        raise CheckpointError(
+            f"model={model}: is one of {parts.contents()} files; put them together with "
+            "`llama-gguf-split --merge` and give the one that it writes"
+        )
+    kinds = {tensor.tensor_type.name for tensor in reader.tensors if len(tensor.shape) > 1}
+    if "F32" in kinds:
+        return torch.float32
+    return torch.float16 if kinds & {"F16", "Q8_0"} else torch.bfloat16
