@@ -134,7 +134,7 @@ def check_settings(
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "kind":  # within the settings of a kind
+        while first["type"] == "kind":  # within the settings of a kind
             context = first["ctx"]
             first, key = context["first"], f"{key}.{context['where']}".rstrip(".")
             if first["type"] == "extra_forbidden":
@@ -163,6 +163,9 @@ class Setting:
     owner: str = ""  # the kind that has it, as 'router calibrated'; '': the section itself
 
 
+_ANY_KIND = "module:Name or file.py:Name"
+
+
 def described_settings(
     section: type[BaseModel], prefix: str = "", owner: str = ""
 ) -> list[Setting]:
@@ -177,7 +180,8 @@ def described_settings(
         if kinds is not None:
             shown = " | ".join([*kinds.registry, "module:Name", "file.py:Name"])
         elif any(isinstance(each, Kinds) for part in get_args(kind) for each in _metadata(part)):
-            shown = "list of module:Name or file.py:Name"
+            listed = get_origin(kind) is list
+            shown = f"list of {_ANY_KIND}" if listed else f"settings of {_ANY_KIND} | None"
         elif words := _choices(kind):
             shown = " | ".join(words)
         else:

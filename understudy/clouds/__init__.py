@@ -2,6 +2,7 @@
 
 cloud: simulated
 cloud: {kind: openai, http: {base_url: http://localhost:8000/v1, model: big, prices: prices.yaml}}
+cloud: {kind: recorded, files: [replies.jsonl.gz]}
 cloud: my_file.py:MyCloud
 """
 
@@ -29,6 +30,10 @@ CLOUDS = Registry(
         "fallback": (
             "understudy.clouds.fallback:FallbackCloud",
             "several clouds in order: where one fails, the next is asked",
+        ),
+        "recorded": (
+            "understudy.clouds.recorded:RecordedCloud",
+            "replies from files; what is not there fails, or goes to a live cloud",
         ),
     },
 )

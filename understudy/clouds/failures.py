@@ -11,6 +11,9 @@ from understudy.types import Cloud, Reply
 _FEWEST, _WINDOW = 20, 100  # calls that a share is taken of
 _NAMED = 3  # different failures that are named
 
+# What errors of a recorded cloud begin with.
+NOT_RECORDED, FAILED_IN_RECORD = "not in the record", "failed when it was recorded"
+
 # What an error begins with, and what to do about it.
 _ADVICE = (
     ("HTTP 401", "the key is refused: check cloud.http.api_key_env or cloud.http.api_key_file"),
@@ -28,6 +31,8 @@ _ADVICE = (
     ("malformed reply", "is this an OpenAI-compatible endpoint? Check cloud.http.base_url"),
     ("timeout", "no answer in time: is it overloaded? See cloud.http.timeout_seconds"),
     ("circuit open", "calls before this one failed, so none is made for a while"),
+    (NOT_RECORDED, "record it (bench/record_cloud.py), or set cloud.live to ask a live cloud"),
+    (FAILED_IN_RECORD, "record it anew, or set cloud.live to ask a live cloud"),
     ("truncated", "answers are cut off: raise cloud.http.max_tokens"),
 )
 

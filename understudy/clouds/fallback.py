@@ -12,11 +12,9 @@ from understudy.clouds import CLOUDS
 from understudy.clouds.building import build_cloud
 from understudy.clouds.calls import reply_of, stream_of
 from understudy.clouds.estimates import estimated_cost
-from understudy.clouds.settings import CloudSettings
+from understudy.clouds.settings import CloudSettings, refuse_settings_of_a_run
 from understudy.settings import Kinds
 from understudy.types import AnswerKey, Cloud, Cost, Question, Reply, Request
-
-_OF_A_RUN = ("max_calls", "max_dollars", "max_failed_share")
 
 
 class FallbackCloud:
@@ -37,9 +35,7 @@ class FallbackCloud:
             if not self.clouds:
                 raise ValueError("clouds is empty; give the settings of at least one")
             for each in self.clouds:
-                for name in _OF_A_RUN:
-                    if getattr(each, name) != type(each).model_fields[name].default:
-                        raise ValueError(f"{name} is of the run: set cloud.{name}")
+                refuse_settings_of_a_run(each)
             return self
 
     def __init__(self, settings: Settings, key: AnswerKey) -> None:

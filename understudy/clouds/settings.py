@@ -26,3 +26,13 @@ class CloudSettings(KindSection):
 
     # Whether one call is tried before anything long.
     checked: ClassVar[bool] = True
+
+
+_OF_A_RUN = ("max_calls", "max_dollars", "max_failed_share")
+
+
+def refuse_settings_of_a_run(cloud: CloudSettings) -> None:
+    """A cloud that stands within another one has no caps of its own."""
+    for name in _OF_A_RUN:
+        if getattr(cloud, name) != type(cloud).model_fields[name].default:
+            raise ValueError(f"{name} is of the run: set cloud.{name}")

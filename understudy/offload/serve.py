@@ -124,7 +124,7 @@ class TrainedModel:
         self.cloud.watch = FailureWatch(cloud, most, warnings.warn, "then start the command again")
         if check and config.cloud.checked:
             test = self.tasks.exam(self.stream[0], queries, "test", occasion.key)
-            reply = check_cloud(cloud, test[0].question, self.cloud.budget)
+            reply = check_cloud(cloud, test[0].question, warnings.warn, self.cloud.budget)
             if reply is not None:
                 self.cloud.adopt(test[0].question, reply)
         found = examine_stream(self.served, examiner, self.stream, config, occasion)

@@ -57,7 +57,9 @@ def new_run(
     config = team.from_leader(lambda: _settled(config, display))
     # Wrong settings, and a cloud that does not answer, fail before anything is written.
     state, helpers = team.together(lambda: start(config, method, team))
-    trial = team.together(lambda: _trial(helpers, config) if check and team.leads else None)
+    trial = team.together(
+        lambda: _trial(helpers, config, display) if check and team.leads else None
+    )
     settings = config.model_dump(mode="json")
     run = RunDirectory(team.from_leader(lambda: RunDirectory.create(path, settings).path))
     if not team.leads:
@@ -101,20 +103,20 @@ def resume_run(
         if saved:
             state, helpers = load_state(state, helpers, saved)
         check = check and state.step < total_steps(config)
-        trial = team.together(lambda: _trial(helpers, config) if check else None)
+        trial = team.together(lambda: _trial(helpers, config, display) if check else None)
         if trial is not None:
             helpers.examiner.adopt(*trial)
         return _go(run, state, helpers, config, display)
 
 
-def _trial(helpers: Helpers, config: Config) -> tuple[Question, Reply] | None:
+def _trial(helpers: Helpers, config: Config, display: Display) -> tuple[Question, Reply] | None:
     """The first question of the first examination, answered: the cloud is there."""
     if not config.cloud.checked:
         return None
     test = helpers.tasks.exam(phases_of(config)[0], config.eval_queries, "test", str(config.seed))
     question = test[0].question
     budget = helpers.examiner.budget or build_budget(config.cloud)
-    reply = check_cloud(helpers.examiner.cloud, question, budget)
+    reply = check_cloud(helpers.examiner.cloud, question, display.warning, budget)
     return None if reply is None else (question, reply)
 
 
