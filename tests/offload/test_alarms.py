@@ -80,3 +80,15 @@ def test_the_same_lines_give_the_same_words() -> None:
     story = lines(7) + lines(9, rewards__valid=0.0) + lines(9, phase=2, cloud__all_ask_groups=1.0)
     assert warnings(story) == warnings(story)
     assert len(warnings(story)) == 2
+
+
+def test_failed_calls_are_no_reason_to_draw_more_responses() -> None:
+    def failing(share: float) -> list[str]:
+        steps = lines(10, frac_reward_zero_std=1.0)
+        totals = (
+            {"cloud/calls": 8 * i, "cloud/failed_calls": round(8 * share) * i} for i in range(10)
+        )
+        return warnings([line | total for line, total in zip(steps, totals, strict=True)])
+
+    assert any("num_generations" in text for text in failing(0.0))
+    assert failing(0.5) == failing(1.0) == []
