@@ -166,7 +166,7 @@ def test_a_conversation_may_be_given_in_any_form(finished: understudy.Run) -> No
     forms: list[Any] = [
         "3+4",
         [turn],
-        [understudy.Message("user", "3+4")],
+        [understudy.Turn("user", "3+4")],
         understudy.Question.of("3+4"),
     ]
     answers = {finished.answer(form) for form in forms}

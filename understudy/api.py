@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 from understudy import recipes
 from understudy.errors import ConfigError, RunError, UnderstudyError
 from understudy.run import RunDirectory
-from understudy.types import Cost, Message, Options, Question
+from understudy.types import Cost, Options, Question, Turn
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -33,11 +33,11 @@ __all__ = [
     "Cell",
     "Cost",
     "ExaminedQuestion",
-    "Message",
     "Options",
     "Question",
     "Run",
     "TaskResult",
+    "Turn",
     "UnderstudyError",
     "compare",
     "examine",
@@ -57,7 +57,7 @@ _LATE = {
 _NO_MEMORY = re.compile("not enough memory|out of memory|can't allocate memory")  # torch's words
 
 Settings = Mapping[str, Any]
-Conversation = str | Question | Sequence[Message | Mapping[str, str]]
+Conversation = str | Question | Sequence[Turn | Mapping[str, str]]
 
 
 def __getattr__(name: str) -> Any:
@@ -326,10 +326,10 @@ def _question(messages: Conversation) -> Question:
         return Question.of(messages)
     turns = []
     for each in messages:
-        if isinstance(each, Message):
+        if isinstance(each, Turn):
             turns.append(each)
         elif isinstance(each, Mapping) and set(each) == {"role", "content"}:
-            turns.append(Message(each["role"], each["content"]))
+            turns.append(Turn(each["role"], each["content"]))
         else:
             raise RunError(f"{each!r} is no message; give one with role and content")
     return Question(tuple(turns))

@@ -13,7 +13,7 @@ QueryScore = Literal["cross_entropy", "least_confidence", "margin", "entropy"]
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class Turn:
     """One turn of a conversation."""
 
     role: str  # system, user, assistant
@@ -34,13 +34,13 @@ class Options:
 class Question:
     """What crosses a link: a conversation of one turn or several, and how an answer is wanted."""
 
-    messages: tuple[Message, ...]
+    messages: tuple[Turn, ...]
     options: Options = Options()
 
     @classmethod
     def of(cls, prompt: str, instruction: str = "") -> Question:
-        system = (Message("system", instruction),) if instruction else ()
-        return cls((*system, Message("user", prompt)))
+        system = (Turn("system", instruction),) if instruction else ()
+        return cls((*system, Turn("user", prompt)))
 
     @property
     def prompt(self) -> str:
@@ -65,7 +65,7 @@ class Question:
     def from_json(cls, record: Mapping[str, Any]) -> Question:
         options = dict(record.get("options", {}))
         stop = tuple(options.pop("stop", ()))
-        messages = tuple(Message(**each) for each in record["messages"])
+        messages = tuple(Turn(**each) for each in record["messages"])
         return cls(messages, Options(**options, stop=stop))
 
     @property
@@ -121,15 +121,15 @@ class Problem:
     instruction: str = ""  # what a chat model is told before the prompt, such as the answer's form
     # What reward functions get beside prompt and completion, such as a program's tests.
     columns: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    history: tuple[Message, ...] = ()  # earlier turns of the conversation
+    history: tuple[Turn, ...] = ()  # earlier turns of the conversation
 
     @property
     def question(self) -> Question:
         """What may cross a link."""
         if not self.history:
             return Question.of(self.prompt, self.instruction)
-        system = (Message("system", self.instruction),) if self.instruction else ()
-        return Question((*system, *self.history, Message("user", self.prompt)))
+        system = (Turn("system", self.instruction),) if self.instruction else ()
+        return Question((*system, *self.history, Turn("user", self.prompt)))
 
     @property
     def messages(self) -> list[dict[str, str]]:

@@ -19,7 +19,7 @@ from aiohttp import web
 
 from understudy.models.policy import Policy
 from understudy.models.sampling import Drawing
-from understudy.types import Message, Question
+from understudy.types import Question, Turn
 
 _LONGEST = 512
 
@@ -42,7 +42,7 @@ class Endpoint:
 
     async def chat(self, request: web.Request) -> web.Response:
         asked = await request.json()
-        turns = tuple(Message(each["role"], each["content"]) for each in asked["messages"])
+        turns = tuple(Turn(each["role"], each["content"]) for each in asked["messages"])
         longest = asked.get("max_completion_tokens") or asked.get("max_tokens") or _LONGEST
         future = asyncio.get_running_loop().create_future()
         question = Waiting(Question(turns), min(int(longest), _LONGEST), future)

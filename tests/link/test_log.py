@@ -11,9 +11,9 @@ import pytest
 
 from understudy.errors import RunError
 from understudy.link import Entry, ReplyLog
-from understudy.types import Message, Options, Question, Reply
+from understudy.types import Options, Question, Reply, Turn
 
-TURNS = (Message("user", "2 + 2 = ?"), Message("assistant", "5"), Message("user", "Sure?"))
+TURNS = (Turn("user", "2 + 2 = ?"), Turn("assistant", "5"), Turn("user", "Sure?"))
 ANSWERED = Entry(
     Question(TURNS, Options(9, stop=("#",))), 0, Reply("fo\nur – \u2028四", 8, 2, 0.1, 0.7)
 )

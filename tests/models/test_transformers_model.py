@@ -16,7 +16,7 @@ from understudy.models.policy import Policy
 from understudy.models.sampling import Completions, Drawing, Prompts, Written
 from understudy.models.scoring import noted, score
 from understudy.models.transformers_model import TransformersModel
-from understudy.types import Message, Question
+from understudy.types import Question, Turn
 
 GREEDY = Drawing(10, temperature=0.0)
 DRAWN = Drawing(10, temperature=0.8, ask_shift=5.0)
@@ -85,7 +85,7 @@ def test_both_backends_give_the_same_text_numbers_and_gradients(
     assert_close(mine["norm.weight"], other["model.norm.weight"])
 
 
-TALK = (Message("user", "Tom has 3 pens."), Message("assistant", "7"), Message("user", "Why?"))
+TALK = (Turn("user", "Tom has 3 pens."), Turn("assistant", "7"), Turn("user", "Why?"))
 
 
 @pytest.mark.parametrize("rows", [330, 50_000])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from understudy.tasks import KeyOfDrawn, open_tasks
 from understudy.tasks.stream import Phase
-from understudy.types import Message, Problem, Question
+from understudy.types import Problem, Question, Turn
 
 
 def test_the_newest_problem_of_a_question_counts() -> None:
@@ -32,7 +32,7 @@ def test_a_question_that_was_not_drawn_is_read() -> None:
     assert read is not None
     assert (read.family, read.solution) == ("sums", "13")
     assert KeyOfDrawn()(Question.of("why?")) is None
-    turns = (Message("user", "1+1"), Message("assistant", "2"), Message("user", "6+7"))
+    turns = (Turn("user", "1+1"), Turn("assistant", "2"), Turn("user", "6+7"))
     assert KeyOfDrawn()(Question(turns)) is None
 
 

@@ -29,7 +29,7 @@ from understudy.models.asking import asks_for_help
 from understudy.models.tokens import REQUEST
 from understudy.objectives import dual_advantage, dual_step
 from understudy.tasks.rewards import text_of
-from understudy.types import Cloud, Message, Question, Reply
+from understudy.types import Cloud, Question, Reply, Turn
 
 try:
     from accelerate.utils import broadcast_object_list, gather_object
@@ -57,7 +57,7 @@ def question_of(row: Mapping[str, Any]) -> Question:
             "a prompt holds more than text; "
             "pass question=, a function from a row to an understudy.types.Question"
         )
-    return Question(tuple(Message(each["role"], each["content"]) for each in prompt))
+    return Question(tuple(Turn(each["role"], each["content"]) for each in prompt))
 
 
 def asked(asked: list[bool], **_: Any) -> list[float]:

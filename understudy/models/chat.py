@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from understudy.errors import CheckpointError
-from understudy.types import Message
+from understudy.types import Turn
 
 _PROBE = "0123456789"  # stands for an answer while looking for what ends one
 
@@ -30,7 +30,7 @@ class Chat:
     def __init__(self, folder: Path) -> None:
         self.folder, self.tokenizer = folder, load_tokenizer(folder)
 
-    def prompt(self, turns: Sequence[Message], system: str) -> str:
+    def prompt(self, turns: Sequence[Turn], system: str) -> str:
         """The conversation up to where the model answers.
 
         turns: the messages of user and assistant. A template without a system message (it raises,

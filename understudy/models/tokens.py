@@ -15,7 +15,7 @@ from torch import Tensor
 
 from understudy.errors import CheckpointError
 from understudy.models.chat import Chat, has_template, load_tokenizer
-from understudy.types import Message, Question
+from understudy.types import Question, Turn
 
 PAD, END, ASK = "<pad>", "<eos>", "<ask>"  # of the tiny model; every model asks by <ask>
 PROMPT_END = "\n"  # the whole prompt format without a chat template: a question, a line break
@@ -159,7 +159,7 @@ class Tokens:
             ids.pop()
         return ids
 
-    def _conversation(self, chat: Chat, messages: Sequence[Message]) -> list[int]:
+    def _conversation(self, chat: Chat, messages: Sequence[Turn]) -> list[int]:
         parts = [message.content for message in messages if message.role == "system"]
         if self.request:
             parts.append(HOW_TO_ASK.format(request=self.request))
@@ -167,7 +167,7 @@ class Tokens:
         turns = [message for message in messages if message.role != "system"]
         if not any(self.controls(turn.content) for turn in turns):
             return self.encode(chat.prompt(turns, system))  # it begins the text itself
-        marked = chat.prompt([Message(turn.role, _PLACE) for turn in turns], system).split(_PLACE)
+        marked = chat.prompt([Turn(turn.role, _PLACE) for turn in turns], system).split(_PLACE)
         if len(marked) != len(turns) + 1:
             raise CheckpointError(
                 f"{self.folder}: its chat template shows {len(marked) - 1} of {len(turns)} "

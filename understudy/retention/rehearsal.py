@@ -19,7 +19,7 @@ from pydantic import Field
 from understudy.objectives.terms import AnswerTerm, Term
 from understudy.retention.retention import Learner, Retention
 from understudy.settings import KindSection
-from understudy.types import Example, Message, Question
+from understudy.types import Example, Question, Turn
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -95,4 +95,4 @@ def _written(example: Example) -> str:
 
 def _read(text: str) -> Example:
     messages, answer = json.loads(text)
-    return Example(Question(tuple(Message(*message) for message in messages)), answer)
+    return Example(Question(tuple(Turn(*message) for message in messages)), answer)
