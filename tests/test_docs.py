@@ -237,6 +237,14 @@ def exists(dotted: str) -> bool:
     return True
 
 
+def test_every_example_that_extends_is_short_and_on_its_page() -> None:
+    examples = sorted((ROOT / "examples" / "extend").glob("*.py"))
+    page = PAGES["docs/extend.md"]
+    assert examples
+    assert [each.name for each in examples if f"examples/extend/{each.name}" not in page] == []
+    assert [each.name for each in examples if len(each.read_text().splitlines()) > 60] == []
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_tables_are_what_the_results_say(name: str) -> None:
     assert filled(PAGES[name]) == PAGES[name]

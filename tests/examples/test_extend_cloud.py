@@ -66,6 +66,7 @@ def test_a_program_that_is_not_there_is_a_failed_call() -> None:
 
 def small(program: str, **settings: Any) -> Config:
     sizes = {"eval_queries": 4, "calibration_queries": 8, "steps": 1, "stream": "demo"}
+    sizes |= {"threads": 1, "bf16": False}
     cloud = {"kind": KIND, "command": [sys.executable, "-c", program], **settings}
     return config_of("understudy", Path("tiny"), **sizes, cloud=cloud)
 

@@ -22,7 +22,7 @@ from understudy.types import Question
 EXAMPLES = Path(__file__).parents[2] / "examples" / "extend"
 ENTROPY = f"{EXAMPLES / 'router.py'}:MeanEntropy"
 CASCADE = f"{EXAMPLES / 'cascade.py'}:Cascade"
-QUESTION = draw_problem(FAMILIES["facts"], 1, "test", random.Random(0)).prompt
+QUESTION = draw_problem(FAMILIES["facts"], 1, "test", random.Random(0)).question
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def test_it_answers_a_question_by_the_threshold_of_the_kept_rows(run: RunDirecto
         assert model.router.threshold in kept
     assert answer.why.startswith("the mean entropy of its answer, ")
     assert (answer.answered_by == "cloud") == ("is above the threshold" in answer.why)
-    assert (answer.cloud_tokens > 0) == (answer.answered_by == "cloud")
+    assert (answer.cost.calls > 0) == (answer.answered_by == "cloud")
 
 
 def test_another_router_is_examined_in_its_stead(run: RunDirectory) -> None:
