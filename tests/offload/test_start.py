@@ -60,7 +60,7 @@ def test_threads_and_precision_are_chosen_once_and_kept(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A resumed run computes as it began, whatever the machine would choose now."""
-    place = "understudy.offload.start"
+    place = "understudy.offload.device"
     monkeypatch.setattr(f"{place}.chosen_bf16", lambda *_: True)
     config = config_of("understudy", model)
     assert (config.threads, config.bf16) == (None, None)

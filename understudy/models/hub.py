@@ -12,7 +12,8 @@ from understudy.errors import CheckpointError
 from understudy.models import gguf
 
 TINY = Path(__file__).parent / "tiny"
-_CONFIGS = ("config.json", "adapter_config.json")  # of a whole model, of an adapter beside one
+ADAPTER = "adapter_config.json"  # of an adapter beside a model
+_CONFIGS = ("config.json", ADAPTER)
 _NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*(@[\w./-]+)?")
 _WANTED = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
 _UNWANTED = ["consolidated*", "original/*", "onnx/*"]  # the same weights once more

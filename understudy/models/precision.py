@@ -1,4 +1,7 @@
-"""Threads and the precision of products, where they are not set."""
+"""Threads and the precision of products, where they are not set.
+
+torch is loaded for large models alone, so that a plan of a small run is printed at once.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,8 @@ import math
 import os
 from pathlib import Path
 
-import torch
-
 from understudy.errors import CheckpointError
-from understudy.models import adapters
-from understudy.models.checkpoint import resolve
+from understudy.models.hub import ADAPTER, resolve
 
 # Up to here a model is so small that threads and casts cost more than they save.
 _SMALL = 5_000_000
@@ -37,6 +37,8 @@ def chosen_bf16(parameters: int, device: str) -> bool:
     """Whether products are in bfloat16: where the processor has them, for no small model."""
     if parameters < _SMALL:
         return False
+    import torch
+
     kind = torch.device(device).type
     if kind == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
@@ -45,6 +47,8 @@ def chosen_bf16(parameters: int, device: str) -> bool:
 
 def native_bf16() -> dict[str, bool]:
     """Which instructions for products in bfloat16 the processor has."""
+    import torch
+
     known = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     return {name: bool(known.get(name)) for name in ("avx512_bf16", "amx_bf16", "bf16")}
 
@@ -52,7 +56,9 @@ def native_bf16() -> dict[str, bool]:
 def parameters_of(model: str) -> int:
     """How many parameters a model has, read from the headers of its files alone."""
     folder = resolve(model)
-    if (folder / adapters.CONFIG).is_file():
+    if (folder / ADAPTER).is_file():
+        from understudy.models import adapters  # loads torch
+
         base, _, _ = adapters.read_config(folder)
         folder = resolve(base)
     whole = folder / "model.safetensors"

@@ -19,12 +19,13 @@ from understudy.link import ReplyLog
 from understudy.models.policy import Policy
 from understudy.offload.alarms import Alarms
 from understudy.offload.config import Config
+from understudy.offload.device import with_precision
 from understudy.offload.helpers import Helpers
 from understudy.offload.loop import train
 from understudy.offload.method import Method
 from understudy.offload.phases import ends, phases_of, settled, total_steps
 from understudy.offload.records import MatrixRow, examination_name
-from understudy.offload.start import load_policy, start, with_precision
+from understudy.offload.start import load_policy, start
 from understudy.offload.state import State, load_state, save_state
 from understudy.offload.summary import summarise
 from understudy.offload.team import ALONE, Team
@@ -54,7 +55,7 @@ def new_run(
     check: bool = True,
 ) -> RunDirectory:
     """check: whether the cloud is tried with one question before anything long."""
-    config = team.from_leader(lambda: _settled(config, display))
+    given, config = config, team.from_leader(lambda: with_precision(settled(config)))
     # Wrong settings, and a cloud that does not answer, fail before anything is written.
     state, helpers = team.together(lambda: start(config, method, team))
     trial = team.together(
@@ -65,20 +66,14 @@ def new_run(
     if not team.leads:
         _follow(state, helpers, config)
         return run
+    if None in (given.threads, given.bf16):
+        products = "bfloat16" if config.bf16 else "float32"
+        display.note(f"computing with threads={config.threads} and products in {products}")
     with run.held():
         helpers = _logged(helpers, run, config, display)
         if trial is not None:
             helpers.examiner.adopt(*trial)
         return _go(run, state, helpers, config, display)
-
-
-def _settled(given: Config, display: Display) -> Config:
-    """The settings with nothing left open, which is what the run keeps."""
-    config = with_precision(settled(given))
-    if None in (given.threads, given.bf16):
-        products = "bfloat16" if config.bf16 else "float32"
-        display.note(f"computing with threads={config.threads} and products in {products}")
-    return config
 
 
 def resume_run(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,10 +11,9 @@ from understudy.clouds.building import build_cloud
 from understudy.clouds.metered import MeteredCloud
 from understudy.errors import ConfigError
 from understudy.models.policy import Policy
-from understudy.models.precision import chosen_bf16, chosen_threads, parameters_of
 from understudy.models.vllm import VllmEngine
 from understudy.offload.config import Config
-from understudy.offload.device import check_device
+from understudy.offload.device import check_device, with_precision
 from understudy.offload.helpers import Helpers
 from understudy.offload.learner import TrainedModel
 from understudy.offload.method import Method
@@ -91,18 +89,3 @@ def build_tasks(config: Config, policy: Policy) -> Tasks:
     tasks = open_tasks(config.data, allow_unsafe_code=config.sandbox.allow_unsafe_code)
     length = config.max_completion_length
     return tasks.fitting(lambda problem: policy.fits(problem.question, length))
-
-
-def with_precision(config: Config) -> Config:
-    """The settings with the threads and the precision of products chosen, where they are null."""
-    if config.threads is not None and config.bf16 is not None:
-        return config
-    check_device(config.device)
-    parameters = parameters_of(config.model)
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # processes of one run on this machine
-    chosen = {
-        "threads": chosen_threads(parameters, here),
-        "bf16": chosen_bf16(parameters, config.device),
-    }
-    kept = {name: value for name in chosen if (value := getattr(config, name)) is not None}
-    return config.model_copy(update=chosen | kept)
