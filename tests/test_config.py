@@ -201,6 +201,11 @@ def test_every_setting_is_described_and_no_section_is_left_out(name: str) -> Non
         ("dagrpo", "router.spare=false", ["router.spare", "router calibrated"]),
         ("dagrpo", "router=mine", ["router=mine", "calibrated", "file.py:Name"]),
         ("dagrpo", "router=7", ["router=7", "name of a kind"]),
+        ("grpo", "distill=0.5", ["distill=0.5", "asks nothing in training"]),
+        ("grpo", "reward.cloud=0.5", ["reward.cloud=0.5", "asks nothing in training"]),
+        ("dagrpo", "lora.alpha=64", ["lora", "alpha=64.0", "rank"]),
+        ("dagrpo", "lora.targets=[q_proj]", ["targets=('q_proj',)", "rank"]),
+        ("dagrpo", "retention=kl", ["retention=kl", "beta"]),
         ("my.py:Method", "seed=1", ["my.py:Method", "FileNotFoundError"]),
     ],
 )
@@ -249,6 +254,19 @@ def test_a_stranger_s_method_has_its_own_settings(tmp_path: Path) -> None:
     assert "did you mean pace?" in refused("paec=1", recipe=name)
 
 
+@pytest.mark.parametrize("seam", ["recipe", *KINDS])
+@pytest.mark.parametrize("name", ["function", "Nothing", "Wrong"])
+def test_what_is_no_kind_of_the_seam_is_refused_in_one_line(
+    seam: str, name: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.py"
+    nothing = "def function(): ...\n\nclass Nothing: ...\n\n"
+    path.write_text(f"{nothing}class Wrong:\n    Settings = int\n")
+    message = refused(f"{seam}={path}:{name}", recipe="dagrpo")
+    assert f"{seam}={path}:{name}: is no" in message
+    assert "\n" not in message
+
+
 @pytest.mark.parametrize(
     ("override", "wanted"),
     [
@@ -265,8 +283,9 @@ def test_a_stranger_s_method_has_its_own_settings(tmp_path: Path) -> None:
     ],
 )
 def test_text_becomes_a_number_where_one_is_wanted(override: str, wanted: Any) -> None:
-    kind = ["cloud.kind=openai"] if override.startswith("cloud.http") else []
-    found: Any = resolve_config("understudy", None, [*kind, override])
+    needed = {"cloud.http": ["cloud.kind=openai"], "lora.targe": ["lora.rank=2"]}
+    given = [*needed.get(override[:10], []), override]
+    found: Any = resolve_config("understudy", None, given)
     for part in override.partition("=")[0].split("."):
         found = getattr(found, part)
     assert found == wanted

@@ -75,7 +75,12 @@ class Kinds:
             raise PydanticCustomError("kind", "{reason}", context) from None
 
     def settings(self, name: str) -> type[KindSection]:
-        found: type[KindSection] = self.registry.load(name).Settings
+        found = getattr(self.registry.load(name), "Settings", None)
+        if not (isinstance(found, type) and issubclass(found, KindSection)):
+            raise ConfigError(
+                f"{self.registry.what}={name}: is no {self.registry.what}: it needs a class "
+                "Settings within it, a subclass of understudy.settings.KindSection"
+            )
         return found
 
 

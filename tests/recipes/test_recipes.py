@@ -52,6 +52,8 @@ def test_an_unknown_recipe_is_named_with_those_that_exist() -> None:
 @pytest.mark.parametrize("extra", [{}, FAULTY | {"epsilon": 0.2, "num_iterations": 2, "beta": 0.1}])
 @pytest.mark.parametrize("name", list(RECIPES))
 def test_two_steps(name: str, extra: dict[str, Any], model: Path) -> None:
+    if name == "grpo":  # it asks nothing that it could learn from
+        extra = {key: value for key, value in extra.items() if key != "distill"}
     lines, state = trajectory(config_of(name, model, steps=1, **extra))
     assert [(line["step"], line["phase"]) for line in lines.steps] == [(1, 1), (2, 2)]
     assert state.step == 2

@@ -23,7 +23,6 @@ from tests.offload.runs import (
     run_on,
     trajectory,
 )
-from understudy.errors import ConfigError
 from understudy.objectives.terms import AnswerTerm
 from understudy.offload.experience import verified_examples
 from understudy.offload.learn import read_portion
@@ -184,11 +183,16 @@ def test_holding_other_tensors_ends_with_the_model_s_own(model: Path) -> None:
     assert all(torch.equal(tensor, before[name]) for name, tensor in policy.tensors().items())
 
 
-def test_the_kl_needs_its_weight() -> None:
-    section = resolve_config("dagrpo", None, ["retention=kl"]).retention
-    with pytest.raises(ConfigError, match="beta"):
-        build_retention(section, 0.0, NoModel(), 0)
-    assert type(build_retention(section, 0.1, NoModel(), 0)).__name__ == "Kl"
+def test_beta_adds_the_kl_to_any_kind() -> None:
+    def terms_of(*given: str) -> int:
+        config = resolve_config("dagrpo", None, list(given))
+        found = build_retention(config.retention, config.beta, NoModel(), 0)
+        found.after_step(1, 0, [example(0)])
+        return len(found.terms(2, 1))
+
+    assert terms_of() == 0
+    assert terms_of("beta=0.1") == terms_of("beta=0.1", "retention=kl") == 1
+    assert terms_of("beta=0.1", "retention=rehearsal") == 2
 
 
 @pytest.mark.parametrize("name", list(RETENTIONS))

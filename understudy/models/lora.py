@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from understudy.settings import Section
 
@@ -17,3 +17,11 @@ class Lora(Section):
     targets: tuple[str, ...] = Field(
         (), description="names of linear layers; none given: all of a block"
     )
+
+    @model_validator(mode="after")
+    def _has_effect(self) -> Lora:
+        for name in ("alpha", "targets") if self.rank == 0 else ():
+            value = getattr(self, name)
+            if value != type(self).model_fields[name].default:
+                raise ValueError(f"{name}={value} has an effect with rank above 0 only; set rank")
+        return self

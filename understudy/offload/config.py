@@ -121,6 +121,8 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _compatible(self) -> Config:
+        if self.retention.kind == "kl" and self.beta == 0:
+            raise ValueError("retention=kl needs its weight; set beta above 0")
         if self.epsilon_high is not None and self.epsilon is None:
             raise ValueError(f"epsilon_high={self.epsilon_high} needs epsilon, which is null")
         if self.num_iterations > 1 and self.epsilon is None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from understudy.errors import ConfigError
 from understudy.registry import Registry
 
 if TYPE_CHECKING:
@@ -43,7 +44,13 @@ RECIPES = Registry(
 
 def load_method(recipe: str) -> type[Method]:
     """The class of a recipe that ships, or of a stranger's, as file.py:Name."""
-    found: type[Method] = RECIPES.load(recipe)
+    from understudy.offload.method import Method
+
+    found = RECIPES.load(recipe)
+    if not (isinstance(found, type) and issubclass(found, Method)):
+        raise ConfigError(
+            f"recipe={recipe}: is no method; write a subclass of understudy.offload.method.Method"
+        )
     return found
 
 

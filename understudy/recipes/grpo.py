@@ -11,13 +11,14 @@ every way of choosing must beat.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from understudy import objectives
 from understudy.offload.config import LOSS_TYPE, ROUTER, Config, LossType
 from understudy.offload.method import Dual, Method
+from understudy.offload.rewards import RewardConfig
 from understudy.routing import ROUTERS
 from understudy.settings import Kinds, KindSection
 
@@ -38,6 +39,20 @@ class TaskOnly(Method):
         scale_rewards: Literal["none", "group", "batch"] = Field(
             "group", description="what the centred advantage is divided by"
         )
+
+        @model_validator(mode="after")
+        def _asks_nothing(self) -> Self:
+            """Refuse what is about answers of the cloud: in training nothing is asked."""
+            for name, value, unset in (
+                ("distill", self.distill, 0.0),
+                ("reward.cloud", self.reward.cloud, RewardConfig().cloud),
+            ):
+                if value != unset:
+                    raise ValueError(
+                        f"{name}={value} has no effect: this recipe asks nothing in training; "
+                        "leave it out"
+                    )
+            return self
 
     config: Settings
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from understudy.errors import ConfigError
 from understudy.retention import RETENTIONS
 from understudy.retention.kl import Kl
 from understudy.retention.retention import Learner, Retention
@@ -56,8 +55,6 @@ class Combined(Retention):
 
 def build_retention(section: KindSection, beta: float, learner: Learner, seed: int) -> Retention:
     """The retention that the settings describe; beta above 0 adds the KL to any kind."""
-    if section.kind == "kl" and beta == 0:
-        raise ConfigError("retention=kl needs its weight; set beta above 0")
     parts: list[Retention] = []
     if section.kind not in ("none", "kl"):
         parts.append(RETENTIONS.load(section.kind)(section, learner, seed))
