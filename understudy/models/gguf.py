@@ -11,6 +11,7 @@ import hashlib
 import io
 import os
 import re
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,9 +98,16 @@ def cache() -> Path:
 
 def _folder_of(path: Path) -> Path:
     """Named by the content, so that a copied or renamed file finds what was unpacked."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    there = path.stat()
+    digest = _digest(path.absolute(), there.st_size, there.st_mtime_ns)
     return cache() / f"{digest[:32]}-{_FORMAT}"
+
+
+@lru_cache
+def _digest(path: Path, size: int, modified: int) -> str:
+    """Of a file's content, read once in a process while its size and time stay."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _downloaded(model: str, on_hub: re.Match[str]) -> Path:

@@ -147,7 +147,7 @@ def _go(
                 # One adapter per phase is kept: first, for a resumed run looks forward only.
                 if state.policy.lora and state.step in ends(stream):
                     number = ends(stream).index(state.step) + 1
-                    write_folder(run.adapters / f"phase-{number}", state.policy.save_adapter)
+                    write_folder(run.adapters / f"phase-{number}", state.policy.save)
                 run.save_checkpoint(state.step, lambda folder: save_state(state, helpers, folder))
                 if not state.policy.lora:
                     # The tokenizer is copied on from the newest: the one resumed from goes in time.
