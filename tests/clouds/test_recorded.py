@@ -23,7 +23,7 @@ from understudy.offload.config import Config
 from understudy.run import RunDirectory
 from understudy.settings import check_settings
 from understudy.tasks import KeyOfDrawn
-from understudy.types import Cost, Message, Options, Question, Reply, Request
+from understudy.types import Cost, Options, Question, Reply, Request, Turn
 
 CAPITAL = Question.of("The capital of France?")
 SUM = Question.of("6+7")  # the simulated cloud knows it
@@ -62,9 +62,7 @@ def test_a_question_costs_what_it_cost_once(tmp_path: Path, name: str) -> None:
 
 
 def test_a_question_is_found_by_all_that_it_holds(tmp_path: Path) -> None:
-    asked = Question(
-        (Message("system", "Be brief."), Message("user", "Hello")), Options(temperature=0.0)
-    )
+    asked = Question((Turn("system", "Be brief."), Turn("user", "Hello")), Options(temperature=0.0))
     told = {"question": "Hello", "instruction": "Be brief.", "reply": "told"} | PRICE
     whole = asked.to_json() | {"text": "whole"} | PRICE
     digest = {"digest": Question.of("Hello").digest, "text": "bare"} | PRICE
