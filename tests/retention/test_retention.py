@@ -23,6 +23,7 @@ from tests.offload.runs import (
     run_on,
     trajectory,
 )
+from understudy.errors import CheckpointError
 from understudy.objectives.terms import AnswerTerm
 from understudy.offload.experience import verified_examples
 from understudy.offload.learn import read_portion
@@ -148,6 +149,9 @@ def test_rehearsal_resumes_bit_for_bit_and_its_memory_is_in_the_checkpoint(
         with pytest.raises(StoppedError):
             run_new(path, config, Silent(stop_at=event))
         assert results_of(run_on(RunDirectory.open(path), config)) == wanted
+    (whole.last_checkpoint() / "retention.safetensors").unlink()
+    with pytest.raises(CheckpointError, match=r"retention\.safetensors"):
+        run_on(whole, config)
     free = run_new(tmp_path / "free", config_of("dagrpo", model, distill=1.0, beta=0.1))
     assert free.metric_lines()[:2] == whole.metric_lines()[:2]
     assert free.metric_lines()[2] != whole.metric_lines()[2]

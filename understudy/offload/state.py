@@ -21,7 +21,7 @@ from understudy.retention.retention import Retention
 
 _OPTIMISER, _METHOD = "optimizer.safetensors", "method.safetensors"
 _RETENTION = "retention.safetensors"
-_RECORDED = {"step", "dual", "matrix", "cloud", "examiner"}
+_RECORDED = {"tensors", "step", "dual", "matrix", "cloud", "examiner"}
 
 
 @dataclass
@@ -51,14 +51,13 @@ def save_state(state: State, helpers: Helpers, folder: Path) -> None:
     saved = state.optimiser.state_dict()["state"]
     moments = {f"{i}.{key}": value for i, entry in saved.items() for key, value in entry.items()}
     save_file(moments, folder / _OPTIMISER)
-    for name, tensors in (
-        (_METHOD, state.method.tensors()),
-        (_RETENTION, state.retention.tensors()),
-    ):
-        if tensors:
-            stored = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
-            save_file(stored, folder / name)
+    own = {_METHOD: state.method.tensors(), _RETENTION: state.retention.tensors()}
+    kept = {name: tensors for name, tensors in own.items() if tensors}
+    for name, tensors in kept.items():
+        stored = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+        save_file(stored, folder / name)
     record = {
+        "tensors": list(kept),  # files beside the model's and the optimiser's
         "step": state.step,
         "dual": asdict(state.dual),
         "matrix": [row.to_json() for row in state.matrix],
@@ -77,10 +76,9 @@ def load_state(state: State, helpers: Helpers, folder: Path) -> tuple[State, Hel
         entries.setdefault(int(number), {})[key] = value
     groups = state.optimiser.state_dict()["param_groups"]
     state.optimiser.load_state_dict({"state": entries, "param_groups": groups})
-    if state.method.tensors():
-        state.method.restore(_tensors(folder / _METHOD))
-    if (folder / _RETENTION).exists():
-        state.retention.restore(_tensors(folder / _RETENTION))
+    for name, owner in ((_METHOD, state.method), (_RETENTION, state.retention)):
+        if name in record["tensors"]:
+            owner.restore(_tensors(folder / name))
     if helpers.team.leads:  # the cloud, its bill and its log are the first process's alone
         cloud, examiner = (
             meter.restored(record[name])
