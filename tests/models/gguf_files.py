@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import gguf
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,6 +16,7 @@ from tests.models.small import SPECIAL, TEMPLATE, network, tokenizer, write_toke
 
 # Every row is a whole number of blocks of 32, as quantisation wants it.
 SIZES = small.SIZES | {"vocab_size": 320, "intermediate_size": 64}
+PLAIN = {"rope_type": "default", "rope_theta": 10000.0}
 _LAYER = {
     "self_attn.q_proj": "attn_q",
     "self_attn.k_proj": "attn_k",
@@ -33,9 +35,11 @@ _OUTSIDE = {
 }
 
 
-def write_both(folder: Path, file: Path, **changes: Any) -> None:
+def write_both(
+    folder: Path, file: Path, rotary: dict[str, Any] | None = None, **changes: Any
+) -> None:
     """The same model as a checkpoint folder and as a GGUF file; changes: of what the file says."""
-    model = network("llama", **SIZES)
+    model = network("llama", **SIZES, rope_parameters=rotary or PLAIN)
     model.save_pretrained(folder)
     write_tokenizer(folder, chat=True)
     write_gguf(file, model, **changes)
@@ -47,9 +51,11 @@ def write_gguf(
     architecture: str = "llama",
     leave_out: str = "",
     kind: gguf.GGMLQuantizationType = gguf.GGMLQuantizationType.F32,
-    more: dict[str, int] | None = None,
+    more: dict[str, int | str] | None = None,
+    factors: list[float] | None = None,
 ) -> None:
-    """leave_out: a tensor that the file lacks. kind: how matrices are kept. more: metadata."""
+    """leave_out: a tensor that the file lacks. kind: how matrices are kept. more: metadata.
+    factors: what the frequencies of rotary positions are divided by."""
     writer = gguf.GGUFWriter(file, architecture)
     writer.add_context_length(SIZES["max_position_embeddings"])
     writer.add_embedding_length(SIZES["hidden_size"])
@@ -58,10 +64,12 @@ def write_gguf(
     writer.add_head_count(SIZES["num_attention_heads"])
     writer.add_head_count_kv(SIZES["num_key_value_heads"])
     writer.add_layer_norm_rms_eps(model.config.rms_norm_eps)
-    writer.add_rope_freq_base(10000.0)
+    writer.add_rope_freq_base(model.config.rope_parameters["rope_theta"])
     writer.add_rope_dimension_count(SIZES["hidden_size"] // SIZES["num_attention_heads"])
     for key, value in (more or {}).items():
-        writer.add_uint32(key, value)
+        (writer.add_string if isinstance(value, str) else writer.add_uint32)(key, value)
+    if factors:
+        writer.add_tensor("rope_freqs.weight", np.array(factors, dtype=np.float32))
     _add_tokenizer(writer)
     for name, tensor in model.state_dict().items():
         ours = _name_in_file(name)

@@ -10,8 +10,10 @@ from typing import Any
 import gguf
 import pytest
 import torch
+from transformers import LlamaConfig
+from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
-from tests.models.gguf_files import all_ids, write_both
+from tests.models.gguf_files import SIZES, all_ids, write_both
 from tests.models.small import TEXTS, questions
 from understudy.errors import CheckpointError
 from understudy.models import hub
@@ -139,6 +141,29 @@ def test_a_quantisation_that_nobody_knows_is_named(tmp_path: Path) -> None:
     assert whole[at : at + 4] == bytes(4)  # F32
     file.write_bytes(whole[:at] + (250).to_bytes(4, "little") + whole[at + 4 :])
     assert "quantisation is unknown" in refused(file)
+
+
+def test_scaled_positions_are_read_or_refused(tmp_path: Path) -> None:
+    """As Llama 3.1 scales them, with 4 frequencies, of which one lies between short and long."""
+    file, folder = tmp_path / "model.gguf", tmp_path / "folder"
+    llama3 = {"rope_type": "llama3", "rope_theta": 500000.0, "factor": 8.0}
+    llama3 |= {"low_freq_factor": 1.0, "high_freq_factor": 4.0}
+    llama3 |= {"original_max_position_embeddings": 8192}
+    theirs = ROPE_INIT_FUNCTIONS["llama3"](LlamaConfig(**SIZES, rope_parameters=llama3), "cpu")[0]
+    plain = 500000.0 ** -(torch.arange(4) / 4)
+    factors = (plain / theirs).tolist()
+    assert factors[:2] == pytest.approx([1, 1])
+    assert 1.1 < factors[2] < 7.9
+    write_both(folder, file, rotary=llama3, factors=factors)
+    ids = torch.randint(3, 320, (1, 200), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        ours, expected = (Policy.load(str(each)).network(ids).logits for each in (file, folder))
+    assert torch.equal(ours, expected)
+    shutil.rmtree(cache())
+    write_both(folder, file, rotary=llama3, factors=[1.0, 1.0, 5.0, 8.0])
+    assert "scaled otherwise" in refused(file)
+    write_both(folder, file, more={"llama.rope.scaling.type": "yarn"})
+    assert "scaled positions (yarn)" in refused(file)
 
 
 def test_a_missing_package_is_named(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from understudy.errors import CheckpointError
 from understudy.files import write_folder
+from understudy.models.gguf_rotary import add_scaling
 from understudy.progress import task
 
 if TYPE_CHECKING:
@@ -130,12 +131,12 @@ def _downloaded(model: str, on_hub: re.Match[str]) -> Path:
 
 def _unpack(model: str, path: Path, folder: Path) -> None:
     """Write a file's weights, tokenizer and chat template as transformers does."""
-    dtype = _dtype(model, path)
+    reader = _opened(model, path)
     place = {"pretrained_model_name_or_path": path.parent.absolute(), "gguf_file": path.name}
     try:
         # Their bars of progress would stand between ours.
         with contextlib.redirect_stderr(io.StringIO()):
-            network, found = _read(place, dtype)
+            network, found = _read(place, _dtype(reader))
             from transformers import AutoTokenizer
 
             tokenizer = AutoTokenizer.from_pretrained(**place)
@@ -144,6 +145,7 @@ def _unpack(model: str, path: Path, folder: Path) -> None:
                     f"model={model}: has no weights for {missing[0]} (of {len(missing)}); "
                     "copy it again"
                 )
+            add_scaling(network.config, reader, model)
             network.save_pretrained(folder)
             tokenizer.save_pretrained(folder)
     except (CheckpointError, ImportError, OSError):
@@ -169,9 +171,8 @@ def _read(place: dict[str, Any], dtype: torch.dtype) -> tuple[Any, dict[str, Any
     return read
 
 
-def _dtype(model: str, path: Path) -> torch.dtype:
-    """How exactly the weights must be kept: what is packed below 8 bits fits bfloat16."""
-    import torch
+def _opened(model: str, path: Path) -> Any:
+    """A file's header and tensors, by the gguf package; a part of a model is refused."""
     from gguf import GGUFReader
 
     try:
@@ -192,6 +193,13 @@ def _dtype(model: str, path: Path) -> torch.dtype:
             f"model={model}: is one of {parts.contents()} files; put them together with "
             "`llama-gguf-split --merge` and give the one that it writes"
         )
+    return reader
+
+
+def _dtype(reader: Any) -> torch.dtype:
+    """How exactly the weights must be kept: what is packed below 8 bits fits bfloat16."""
+    import torch
+
     kinds = {tensor.tensor_type.name for tensor in reader.tensors if len(tensor.shape) > 1}
     if "F32" in kinds:
         return torch.float32

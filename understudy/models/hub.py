@@ -28,6 +28,11 @@ def resolve(model: str) -> Path:
     folder = TINY if model == "tiny" else Path(model)
     if is_hub_name(model) and not folder.exists():
         folder = snapshot(model)
+    if folder.parent == gguf.cache() and not folder.exists():
+        raise CheckpointError(
+            f"model={model}: no checkpoint there: what was unpacked from a GGUF file has gone; "
+            "load that file once, and it is there again"
+        )
     if not any((folder / name).is_file() for name in _CONFIGS):
         raise CheckpointError(
             f"model={model}: no checkpoint there (config.json is missing); give "
