@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import io
 import json
@@ -149,6 +150,17 @@ def test_an_answer_says_who_gave_it_why_and_what_it_cost(finished: understudy.Ru
     assert answer.why
 
 
+def test_a_notebook_has_an_event_loop_of_its_own(model: Path, tmp_path: Path) -> None:
+    async def cell() -> tuple[understudy.Run, str]:
+        given = settings(model, budget=1.0, cloud={"accuracy": 1.0}, price={"spare": False})
+        run = understudy.train("understudy", out=tmp_path / "run", config=given)
+        with run:
+            return run, run.answer("3+4").answered_by
+
+    run, by = asyncio.run(cell())
+    assert (run.summary["steps"], by) == (1, "cloud")
+
+
 def test_the_model_is_loaded_once_and_let_go(finished: understudy.Run) -> None:
     finished.answer("3+4")
     kept = finished._model
@@ -183,6 +195,7 @@ def test_a_conversation_may_be_given_in_any_form(finished: understudy.Run) -> No
         ([{"role": "user", "content": "1"}, {"role": "system", "content": "2"}], "may begin"),
         ([{"role": "user"}], "role and content"),
         ([3], "role and content"),
+        ([{"role": "user", "content": 3}], "are texts"),
         ("", "empty"),
         ([{"role": "user", "content": "<ask>"}, {"role": "user", "content": "3+4"}], "<ask>"),
     ],

@@ -40,6 +40,7 @@ ROOMS = [
     "files",  # atomic writes
     "plain",  # dataclasses as plain values, and back
     "progress",  # long work says how far it has come
+    "waiting",  # coroutines, for code that is not asynchronous
     "settings",  # settings of any part: read, checked, described
     "registry",  # what is found by name, ours and a stranger's
     "types",  # plain frozen records

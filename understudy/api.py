@@ -332,6 +332,8 @@ def _question(messages: Conversation) -> Question:
             turns.append(Turn(each["role"], each["content"]))
         else:
             raise RunError(f"{each!r} is no message; give one with role and content")
+        if not (isinstance(turns[-1].role, str) and isinstance(turns[-1].content, str)):
+            raise RunError(f"{each!r}: role and content are texts")
     return Question(tuple(turns))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 from understudy.clouds.calls import reply_of
@@ -12,6 +11,7 @@ from understudy.errors import CloudError
 from understudy.link import Budget, Refusal
 from understudy.progress import task
 from understudy.types import Cloud, Question, Reply, Request
+from understudy.waiting import wait_for
 
 
 def check_cloud(
@@ -27,7 +27,7 @@ def check_cloud(
             return None
         budget.release(room)  # whoever adopts the reply charges it
     with task("trying the cloud with one question"):
-        reply = asyncio.run(reply_of(cloud, Request(question)))
+        reply = wait_for(reply_of(cloud, Request(question)))
     if reply.error is not None and reply.error.startswith((NOT_RECORDED, FAILED_IN_RECORD)):
         warn(f"the first question has no recorded reply: {failure_text(cloud, reply.error)}")
         return None

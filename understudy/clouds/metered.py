@@ -15,6 +15,7 @@ from understudy.errors import CheckpointError
 from understudy.link import Budget, Entry, Meter, Refusal, ReplyLog, Spend
 from understudy.link.spend import CACHE_HIT, FAILED, REFUSED
 from understudy.types import Cloud, Cost, Question, Reply, Request
+from understudy.waiting import Waiter
 
 _EDGE = "cloud"  # what the meter calls this link
 
@@ -70,7 +71,7 @@ class MeteredCloud:
         self._paid: dict[tuple[str, int], _Kept] = {}
         self._calls: dict[str, SharedCall] = {}  # in flight, by the question's digest
         self._queue = ReservationQueue()
-        self._runner: asyncio.Runner | None = None
+        self._waiter = Waiter()
         self._recall(state.get("lines", 0), set(state.get("uncounted", [])))
 
     @property
@@ -130,10 +131,8 @@ class MeteredCloud:
         yield reply
 
     def replies(self, questions: Sequence[Question]) -> list[Reply]:
-        """`answer_all`, waited for; not from within an event loop."""
-        if self._runner is None:
-            self._runner = asyncio.Runner()
-        return self._runner.run(self.answer_all(questions))
+        """`answer_all`, waited for."""
+        return self._waiter.wait(self.answer_all(questions))
 
     def adopt(self, question: Question, reply: Reply) -> None:
         """Take a reply that was paid for elsewhere, as if its question had been asked here and the
@@ -148,9 +147,7 @@ class MeteredCloud:
 
     def close(self) -> None:
         """Close the connections and the log; both open again when they are needed."""
-        if self._runner is not None:
-            self._runner.close()
-            self._runner = None
+        self._waiter.close()
         if self.log is not None:
             self.log.close()
 
@@ -196,7 +193,7 @@ class MeteredCloud:
     def _call_for(self, digest: str, question: Question, streams: bool = False) -> SharedCall:
         """The call for a question: one that is on its way, or a new one."""
         call = self._calls.get(digest)
-        if call is None:
+        if call is None or call.task.done():  # done: it was cancelled before it began
             request = Request(question, self._attempts.get(digest, 0))
             call = SharedCall(request, lambda call: self._make(digest, call, streams))
             self._calls[digest] = call

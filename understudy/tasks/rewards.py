@@ -6,7 +6,6 @@ per completion, None to leave one out. The same file serves TRL's trainers and o
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +17,7 @@ from understudy.registry import named_function
 from understudy.tasks.checker import Checker, Kind
 from understudy.tasks.judge import Judge
 from understudy.types import Problem
+from understudy.waiting import wait_for
 
 _VERL = {"solution_str", "ground_truth"}  # the parameters that tell verl's functions
 
@@ -57,7 +57,7 @@ class Reward:
                 arguments = self._arguments(problems, completions, given)
                 returned = self.function(**_accepted(self.name, parameters, arguments))
             if inspect.isawaitable(returned):
-                returned = asyncio.run(_awaited(returned))
+                returned = wait_for(_awaited(returned))
         except RewardError:
             raise
         except Exception as error:
