@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class HintSettings(Section):
-    share: float = Field(0.5, gt=0, le=1, description="how much of the worked answer is told")
+    share: float = Field(0.5, gt=0, le=1, description="the part of the worked answer that is shown")
     weight: float = Field(0.5, ge=0, le=1, description="of an advantage that took a hint")
 
 
@@ -52,8 +52,8 @@ class Hint(Method):
         return replace(again, weight=weight)
 
     def hinted(self, problem: Problem) -> str:
-        told = int(self.config.hint.share * len(problem.worked))
-        return f"{problem.worked[:told]} {problem.prompt}"
+        shown = int(self.config.hint.share * len(problem.worked))
+        return f"{problem.worked[:shown]} {problem.prompt}"
 
     def advantage(self, scores: Scores, dual: Dual) -> Tensor:
         return objectives.centre(scores.reward, scores.valid)

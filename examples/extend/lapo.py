@@ -17,12 +17,11 @@ from typing import TYPE_CHECKING
 import torch
 from pydantic import Field
 
+from understudy import objectives
 from understudy.offload.config import Config
 from understudy.offload.method import Dual, Method
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from understudy.offload.experience import Experience, Source
     from understudy.offload.scores import Scores
     from understudy.types import Problem
@@ -36,25 +35,26 @@ class Lapo(Method):
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
-        self.usual = torch.full((6,), 0.5 * config.max_completion_length)  # by level
+        self.usual = [0.5 * config.max_completion_length] * 6  # by level
 
     def experience(self, source: Source, problems: list[Problem], dual: Dual) -> Experience:
-        wanted = self.usual[[each.level for each in problems]]
+        wanted = [self.usual[problem.level] for problem in problems]
         texts = [f"{n:.0f}. {p.prompt}" for n, p in zip(wanted, problems, strict=True)]
         drawn = source.draw(problems, texts)
         scores, right = drawn.scores, drawn.scores.local_right
-        close = right * (1 - (scores.lengths / wanted[:, None] - 1).abs().clamp(max=1))
-        for i in right.any(dim=1).nonzero().flatten():
-            off = scores.lengths[i][right[i]].float().mean() - wanted[i]
+        length = scores.reward.new_tensor(wanted)[:, None]
+        close = right * (1 - (scores.lengths / length - 1).abs().clamp(max=1))
+        for i in right.any(dim=1).nonzero().flatten().tolist():
+            off = float(scores.lengths[i][right[i]].float().mean()) - wanted[i]
             self.usual[problems[i].level] += 0.1 * off
         reward = scores.reward + self.config.length_weight * close
         return replace(drawn, scores=replace(scores, reward=reward))
 
-    def advantage(self, scores: Scores, dual: Dual) -> Tensor:
-        return scores.reward - scores.reward.mean(dim=1, keepdim=True)
+    def advantage(self, scores: Scores, dual: Dual) -> torch.Tensor:
+        return objectives.centre(scores.reward, scores.valid)
 
-    def tensors(self) -> Mapping[str, Tensor]:
-        return {"usual": self.usual}
+    def tensors(self) -> Mapping[str, torch.Tensor]:
+        return {"usual": torch.tensor(self.usual, dtype=torch.float64)}
 
-    def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        self.usual = tensors["usual"]
+    def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        self.usual = tensors["usual"].tolist()

@@ -22,6 +22,8 @@ from tests.offload.runs import (
     saved_model,
     trajectory,
 )
+from understudy.offload.learn import read_portion
+from understudy.offload.loop import objective_of
 from understudy.offload.method import Dual
 from understudy.offload.scores import Scores
 from understudy.recipes import build_method, resolve_config
@@ -103,6 +105,16 @@ def test_the_length_in_the_prompt_follows_right_answers(model: Path) -> None:
     moved = [level for level in range(6) if float(method.usual[level]) != start]
     assert moved
     assert all(level in (1, 2) for level in moved)
+
+
+def test_answers_on_record_are_scored_as_training_scores_them() -> None:
+    config = config_of(METHODS["dqo"], Path("tiny"), bf16=True)
+    state, _, experience = first_experience(config)
+    objective = objective_of(state, experience, 1)
+    drawn = experience.batch.drawn
+    read = read_portion(state.policy, objective, torch.arange(len(drawn.mask)))
+    # In float32 they would lie apart by up to 0.1.
+    assert torch.allclose(read.logprobs[drawn.mask], drawn.logprobs[drawn.mask], atol=1e-4)
 
 
 def test_dqo_learns_values_from_answers_on_record_and_draws_nothing(model: Path) -> None:

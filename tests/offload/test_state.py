@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +20,10 @@ from tests.offload.runs import (
     run_on,
 )
 from understudy.errors import CheckpointError
+from understudy.offload.config import Config
 from understudy.offload.loop import train
+from understudy.offload.method import Dual, Method
+from understudy.offload.scores import Scores
 from understudy.offload.start import start
 from understudy.offload.state import load_state, save_state, saved_dual
 from understudy.offload.team import ALONE, Team
@@ -112,3 +116,36 @@ def test_a_damaged_newest_checkpoint_can_be_removed_for_the_one_before(
     newest.rmdir()
     assert run_on(whole, config).metrics.read_bytes() == wanted
     assert whole.last_checkpoint() == newest
+
+
+class Remembers(Method):
+    """Has nothing to save before its first step."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.seen: dict[str, torch.Tensor] = {}
+
+    def advantage(self, scores: Scores, dual: Dual) -> torch.Tensor:
+        total = self.seen.get("total", torch.zeros(()))
+        self.seen = {"total": total + scores.reward.sum()}
+        return scores.reward
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        return self.seen
+
+    def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        self.seen = dict(tensors)
+
+
+def test_what_a_method_comes_to_remember_is_restored(model: Path, tmp_path: Path) -> None:
+    config = config_of("dagrpo", model)
+    state, helpers = start(config, Remembers(config))
+    save_state(state, helpers, tmp_path / "before")
+    state = train(state, helpers, load_stream(config.stream), config, Lines(), lambda _: None)
+    save_state(state, helpers, tmp_path / "after")
+    for folder, wanted in (("before", {}), ("after", state.method.tensors())):
+        method = Remembers(config)
+        fresh = start(config, method, checkpoint=tmp_path / folder)
+        load_state(*fresh, tmp_path / folder)
+        assert method.seen == wanted
+    assert wanted

@@ -22,7 +22,7 @@ from understudy.models.local_model import LocalModel
 from understudy.models.lora import Lora
 from understudy.models.request import give_request
 from understudy.models.sampling import Completions, Drawing, Prompts, Stops, Written
-from understudy.models.scoring import final_states, score
+from understudy.models.scoring import final_states, noted, score
 from understudy.models.tokens import REQUEST, Tokens
 from understudy.models.transformers_model import load_transformers_model
 from understudy.types import Question
@@ -49,7 +49,7 @@ class Policy:
     bf16: bool = False
     base: str = ""  # what an adapter is saved as an adapter of
     lora: Lora | None = None
-    engine: Engine | None = None  # draws in the model's stead
+    engine: Engine | None = None  # draws in place of the model
 
     @classmethod
     def load(
@@ -166,6 +166,12 @@ class Policy:
                 drawn = self.engine(self, prompts, group, drawing, uniforms)
             else:
                 drawn = self.model.sample(prompts, group, self.stops, drawing, uniforms)
+        return self._asking_in_words(drawn, drawing)
+
+    def noted(self, prompts: Prompts, written: Written, drawing: Drawing) -> Completions:
+        """Given completions as if they had been drawn here now."""
+        with self._precision():
+            drawn, _ = noted(self.model, prompts, written, self.stops, drawing)
         return self._asking_in_words(drawn, drawing)
 
     def score(

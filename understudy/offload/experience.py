@@ -13,7 +13,6 @@ from understudy.clouds import MeteredCloud
 from understudy.errors import DivergedError
 from understudy.models.policy import Policy
 from understudy.models.sampling import Completions, Drawing, Prompts
-from understudy.models.scoring import noted
 from understudy.objectives import sequence_ask_probability
 from understudy.offload.config import Config
 from understudy.offload.helpers import Helpers
@@ -79,6 +78,7 @@ class Source:
         prompts: what the local model reads in place of each problem's own prompt. The cloud is
         asked the problem itself.
         """
+        self.draws += 1
         own = self.helpers.team.share(len(problems))
         texts = [problem.prompt for problem in problems] if prompts is None else prompts
         read = self._read([(problems[i], texts[i]) for i in own])
@@ -92,12 +92,13 @@ class Source:
 
         They are learnt under the prompts of the experience that they become part of.
         """
+        self.draws += 1  # in every process of a team, whoever has these places
         batch, group = experience.batch, self.config.num_generations
-        told = dict(zip(places, prompts, strict=True))
-        mine = [i for i in batch.own if i in told]
+        other = dict(zip(places, prompts, strict=True))
+        mine = [i for i in batch.own if i in other]
         drawn = batch.drawn
         if mine:
-            read = self._read([(batch.problems[i], told[i]) for i in mine])
+            read = self._read([(batch.problems[i], other[i]) for i in mine])
             again = self._drawn(read, mine, len(batch.problems))
             rows = [(i - batch.own.start) * group + j for i in mine for j in range(group)]
             drawn = _replaced(drawn, rows, again)
@@ -108,7 +109,7 @@ class Source:
         own = self.helpers.team.share(len(problems))
         read = self.policy.prompts([problems[i].question for i in own])
         written = self.policy.written([text for i in own for text in answers[i]])
-        drawn, _ = noted(self.policy.model, read, written, self.policy.stops, self.drawing)
+        drawn = self.policy.noted(read, written, self.drawing)
         return self._experience(problems, own, read, drawn, {})
 
     @property
@@ -123,9 +124,8 @@ class Source:
     def _drawn(self, prompts: Prompts, places: Sequence[int], count: int) -> Completions:
         """A group for each prompt; the random numbers go by the prompt's place in the batch."""
         group, step = self.config.num_generations, self.config.seed * 1_000_003 + self.step
-        luck = self.drawing.uniforms(count * group, step + self.draws * 2**40)
+        luck = self.drawing.uniforms(count * group, step + (self.draws - 1) * 2**40)
         luck = luck.view(count, group, -1)[list(places)].flatten(0, 1).to(self.policy.device)
-        self.draws += 1
         with task("drawing responses"):
             drawn = self.policy.sample(prompts, group, self.drawing, luck)
         if drawn.logprobs.isnan().any():

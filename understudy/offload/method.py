@@ -30,7 +30,8 @@ class Method:
     """A recipe's own part of the loop: subclass it and override what differs.
 
     Settings are a subclass of Config inside the class, with the fields that the recipe reads and
-    its own defaults. The dual is a frozen record, saved with the run.
+    its own defaults. The dual is a frozen dataclass of numbers, saved with the run; the loop reads
+    its `price` and its `shift`.
     """
 
     class Settings(Config):
@@ -68,7 +69,10 @@ class Method:
         return dual
 
     def prepare(self, width: int) -> None:
-        """Called once, before training, with the width of the model's states."""
+        """Called once, before training, with the width of the model's states.
+
+        Parameters that are made here go to the model's device afterwards.
+        """
 
     def parameters(self) -> Sequence[Parameter]:
         """Parameters of its own, which are trained and saved with the model's."""

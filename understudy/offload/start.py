@@ -61,12 +61,14 @@ def _state(config: Config, method: Method, policy: Policy) -> State:
     if optimiser is None:
         optimiser = torch.optim.Adam(policy.trainable(), lr=config.learning_rate)
     if own := list(method.parameters()):
+        for parameter in own:
+            parameter.data = parameter.data.to(policy.device)
         optimiser.add_param_group({"params": own})
     return State(policy, method, retention, optimiser, method.start())
 
 
 def load_policy(config: Config, model: str | None = None) -> Policy:
-    """The model that the settings describe, or another folder's in its stead."""
+    """The model that the settings describe, or that of another folder."""
     check_device(config.device)
     with task(f"loading {model or config.model}"):
         return Policy.load(

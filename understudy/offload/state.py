@@ -78,7 +78,7 @@ def load_state(state: State, helpers: Helpers, folder: Path) -> tuple[State, Hel
     state.optimiser.load_state_dict({"state": entries, "param_groups": groups})
     for name, owner in ((_METHOD, state.method), (_RETENTION, state.retention)):
         if name in record["tensors"]:
-            owner.restore(_tensors(folder / name))
+            owner.restore(_tensors(folder / name, state.policy.device))
     if helpers.team.leads:  # the cloud, its bill and its log are the first process's alone
         cloud, examiner = (
             meter.restored(record[name])
@@ -90,9 +90,9 @@ def load_state(state: State, helpers: Helpers, folder: Path) -> tuple[State, Hel
     return replace(state, dual=dual, step=record["step"], matrix=matrix), helpers
 
 
-def _tensors(path: Path) -> dict[str, Tensor]:
+def _tensors(path: Path, device: str = "cpu") -> dict[str, Tensor]:
     try:
-        return load_file(path)
+        return load_file(path, device)
     except (OSError, SafetensorError) as error:
         raise _unreadable(path, error) from error
 
