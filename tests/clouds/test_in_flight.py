@@ -214,3 +214,25 @@ def test_a_refused_question_is_no_attempt_and_not_logged(tmp_path: Path) -> None
     assert [entry.question.prompt for entry in ReplyLog(path).entries()] == ["a"]
     assert state["attempts"] == []
     assert state["spend"]["refused_calls"] == 1
+
+
+class Empty:
+    """Gives neither a text nor an error."""
+
+    async def answer(self, request: Request) -> Reply:
+        return Reply(None)
+
+    async def stream(self, request: Request) -> AsyncIterator[str | Reply]:
+        yield Reply(None)
+
+
+def test_a_reply_of_nothing_is_a_failed_call() -> None:
+    async def both() -> None:
+        cloud = MeteredCloud(Empty())
+        assert (await cloud.answer(request("a"))).error == "no answer"
+        (reply,) = [piece async for piece in cloud.stream(request("b"))]
+        assert isinstance(reply, Reply)
+        assert reply.error == "no answer"
+        assert (cloud.spend.calls, cloud.spend.failed_calls) == (2, 2)
+
+    asyncio.run(both())

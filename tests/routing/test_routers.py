@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from understudy.errors import ConfigError
 from understudy.routing import ROUTERS
+from understudy.routing.calibrated import Calibrated, calibrated_beside
 from understudy.routing.evidence import Evidence, Outcomes
 from understudy.routing.router import Router, ThresholdRouter, build_router, drafts_first
 from understudy.settings import Kinds
@@ -137,3 +138,17 @@ def test_a_router_may_learn_from_who_was_right() -> None:
     assert lengths[asked].min() >= 40
     assert 0.15 < asked.mean() <= 0.32
     assert not drafts_first(router)
+
+
+class Reversed(Calibrated):
+    """Scores otherwise than the calibrated router."""
+
+    def scores(self, evidence: Evidence) -> Any:
+        return -evidence.margin
+
+
+def test_the_calibrated_figures_beside_a_router_go_by_the_margin() -> None:
+    own = Calibrated(Calibrated.Settings(kind="calibrated", spare=False))
+    assert calibrated_beside(own) is own
+    beside = calibrated_beside(Reversed(own.settings))
+    assert beside.scores(evidence()).tolist() == MARGIN.tolist()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 from understudy.errors import UnderstudyError
 from understudy.types import Cloud, Reply, Request, StreamingCloud
@@ -21,7 +22,7 @@ DEFECTS = (
 
 async def reply_of(cloud: Cloud, request: Request) -> Reply:
     try:
-        return await cloud.answer(request)
+        return _checked(await cloud.answer(request))
     except DEFECTS:
         raise
     except Exception as error:  # a cloud of somebody's own may raise anything
@@ -39,6 +40,8 @@ async def stream_of(cloud: Cloud, request: Request) -> AsyncIterator[str | Reply
     last: str | Reply = ""
     try:
         async for last in cloud.stream(request):
+            if isinstance(last, Reply):
+                last = _checked(last)
             yield last
     except DEFECTS:
         raise
@@ -47,6 +50,12 @@ async def stream_of(cloud: Cloud, request: Request) -> AsyncIterator[str | Reply
         yield last
     if not isinstance(last, Reply):
         raise TypeError(f"{type(cloud).__name__}.stream must end with a Reply")
+
+
+def _checked(reply: Reply) -> Reply:
+    """A reply that has neither a text nor an error is a failed call."""
+    nothing = reply.text is None and reply.error is None
+    return replace(reply, error="no answer") if nothing else reply
 
 
 def _failed(error: Exception) -> Reply:

@@ -183,7 +183,7 @@ def cloud_answers(
     texts = [replies[i].text or "" for i in came]
     right = right_answers(examiner.tasks, [problems[i] for i in came], texts)
     known = dict(zip(came, right, strict=True))
-    return [(known.get(i), _cost(reply)) for i, reply in enumerate(replies)]
+    return [(known.get(i), reply.cost) for i, reply in enumerate(replies)]
 
 
 def right_answers(
@@ -217,13 +217,3 @@ def rows_of(examined: Sequence[ExaminedTask]) -> list[ExaminedQuestion]:
     """Every row of an examination once, task by task."""
     once = {id(each): each for each in examined}.values()
     return [row for each in once for exam in (each.validation, each.test) for row in exam.rows]
-
-
-def _cost(reply: Reply) -> Cost:
-    return Cost(
-        calls=1,
-        prompt_tokens=reply.prompt_tokens,
-        completion_tokens=reply.completion_tokens,
-        dollars=reply.dollars,
-        seconds=reply.seconds,
-    )

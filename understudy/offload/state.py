@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -49,7 +50,12 @@ def save_state(state: State, helpers: Helpers, folder: Path) -> None:
     """An ordinary model checkpoint, with the optimiser and the rest of the run beside it."""
     state.policy.save(folder)
     saved = state.optimiser.state_dict()["state"]
-    moments = {f"{i}.{key}": value for i, entry in saved.items() for key, value in entry.items()}
+    moments = {
+        f"{i}.{key}": torch.as_tensor(value)  # some optimisers keep plain numbers
+        for i, entry in saved.items()
+        for key, value in entry.items()
+        if value is not None
+    }
     save_file(moments, folder / _OPTIMISER)
     own = {_METHOD: state.method.tensors(), _RETENTION: state.retention.tensors()}
     kept = {name: tensors for name, tensors in own.items() if tensors}
