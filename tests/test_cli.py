@@ -29,7 +29,7 @@ from understudy.run import RunDirectory
 from understudy.settings import described_settings
 
 Command = Callable[..., tuple[int, str, str]]
-VERBS = ["train", "ask", "eval", "compare", "report", "env"]
+VERBS = ["train", "ask", "eval", "compare", "report", "export", "env"]
 
 
 @pytest.fixture(scope="module")
@@ -197,6 +197,7 @@ VERBS_OF_A_RUN = [
     ["report"],
     ["compare"],
     ["eval"],
+    ["export", "--to", "merged"],
     ["ask", "3+4", "--run"],
 ]
 
@@ -424,6 +425,16 @@ def test_a_report_is_written_anew(finished: dict[str, Path], command: Command) -
     once = first.report.read_bytes()
     command("report", first.path)
     assert first.report.read_bytes() == once
+
+
+def test_export_prints_what_it_made(
+    finished: dict[str, Path], command: Command, refused: Any, tmp_path: Path
+) -> None:
+    to_merged = ("export", finished["grpo"], "--to", "merged", "--out", tmp_path / "whole")
+    code, out, _ = command(*to_merged)
+    assert (code, out) == (0, f"{tmp_path / 'whole'}\n")
+    assert (tmp_path / "whole" / "model.safetensors").is_file()
+    assert "is there already" in refused(*to_merged)
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -41,6 +41,7 @@ __all__ = [
     "UnderstudyError",
     "compare",
     "examine",
+    "export",
     "load",
     "share",
     "train",
@@ -162,12 +163,16 @@ class Run:
     def _model(self) -> TrainedModel:
         from understudy.offload.serve import TrainedModel
 
+        model = TrainedModel(self._directory, self._trained_by(), self.router)
+        return self._open.enter_context(model)
+
+    def _trained_by(self) -> Config:
+        """The settings of a run of `train`; one of `share` is refused."""
         if self.is_shared:
             raise ConfigError(
                 f"{self.path}: a run of understudy share; this is for those of understudy train"
             )
-        config = recipes.saved_config(self._directory)
-        return self._open.enter_context(TrainedModel(self._directory, config, self.router))
+        return recipes.saved_config(self._directory)
 
 
 def load(path: Path | str, router: str | None = None) -> Run:
@@ -294,6 +299,18 @@ def examine(
     path = run.path if isinstance(run, Run) else run
     with load(path, router) as opened:
         return opened.examine(questions, check=check)
+
+
+def export(run: Run | Path | str, to: str, out: Path | str | None = None) -> Path:
+    """Write a run's newest model where other programs serve it; returns what was made.
+
+    to: "peft", the adapter with its tokenizer; "merged", a whole checkpoint of transformers;
+    "gguf-lora", the adapter as a file of llama.cpp, whose converter must be there.
+    """
+    from understudy.offload.export import export as written
+
+    opened = run if isinstance(run, Run) else load(run)
+    return written(opened._directory, opened._trained_by(), to, Path(out) if out else None)
 
 
 def compare(*runs: Run | Path | str) -> list[dict[str, Any]]:

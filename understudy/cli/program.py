@@ -15,6 +15,7 @@ from understudy.cli.ask import ask
 from understudy.cli.compare import compare
 from understudy.cli.env import env
 from understudy.cli.evaluate import evaluate
+from understudy.cli.export import export
 from understudy.cli.output import Output, OutputError, complain
 from understudy.cli.report import report
 from understudy.cli.share import ShareCommand, share
@@ -36,6 +37,7 @@ app.command()(ask)
 app.command("eval")(evaluate)
 app.command()(compare)
 app.command()(report)
+app.command()(export)
 app.command()(env)
 
 

@@ -89,12 +89,17 @@ def _with_row(network: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]
     return state
 
 
-def save_adapter(model: LocalModel, folder: Path, base: str, lora: Lora) -> None:
-    """Write adapter_config.json and adapter_model.safetensors as peft does."""
+def save_adapter(
+    model: LocalModel, folder: Path, base: str, lora: Lora, with_row: bool = True
+) -> None:
+    """Write adapter_config.json and adapter_model.safetensors as peft does.
+
+    with_row: with the request's row, where it is trained.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     rows: dict[str, list[int]] = {}
     tensors: dict[str, Tensor] = {_stored_name(model, name): w for name, w in _adapter(model)}
-    if isinstance(model.head, AskHead):
+    if with_row and isinstance(model.head, AskHead):
         name = _row_owner(model)
         rows = {name.rpartition(".")[2]: [model.head.ask]}
         tensors[f"{_PREFIX}{name}.{_TOKEN}"] = model.head.row[None]

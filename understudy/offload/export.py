@@ -1,0 +1,78 @@
+"""What a run trained, written for the programs that serve models."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from understudy.errors import ConfigError, RunError
+from understudy.files import write_folder
+from understudy.models import adapters
+from understudy.models.policy import Policy
+from understudy.offload.config import Config
+from understudy.offload.session import trained_policy
+from understudy.run import RunDirectory
+
+FORMATS = ("peft", "merged", "gguf-lora")
+_CONVERTER = "convert_lora_to_gguf.py"
+
+
+def export(run: RunDirectory, config: Config, to: str, out: Path | None = None) -> Path:
+    """Write a run's newest model; returns where.
+
+    to: `peft`, the adapter with its tokenizer; `merged`, a whole checkpoint of transformers;
+    `gguf-lora`, the adapter as a file of llama.cpp, by its own converter. out: a folder or, of
+    gguf-lora, a file that is to be made; None: one in the run's directory.
+    """
+    if to not in FORMATS:
+        raise ConfigError(f"to={to}: is not one of {', '.join(FORMATS)}")
+    converter = _converter() if to == "gguf-lora" else None
+    target = out or run.path / ("exported-lora.gguf" if converter else f"exported-{to}")
+    if target.exists():
+        raise ConfigError(f"{target} is there already; give another --out, or remove it")
+    policy, _ = trained_policy(run, config)
+    if to != "merged" and policy.lora is None:
+        raise ConfigError(f"to={to}: {run.path} trained all weights, no adapter; use merged")
+    try:
+        target.absolute().parent.mkdir(parents=True, exist_ok=True)
+        if converter:
+            _convert(policy, converter, target)
+        else:
+            write_folder(target, policy.save if to == "peft" else policy.merged)
+    except OSError as error:
+        raise RunError(f"{target}: cannot be written ({error.strerror or error})") from error
+    return target
+
+
+def _converter() -> Path:
+    """llama.cpp's script, in the folder that LLAMA_CPP names or on the PATH."""
+    named = os.environ.get("LLAMA_CPP")
+    found = Path(named) / _CONVERTER if named else Path(shutil.which(_CONVERTER) or "")
+    if not found.is_file():
+        raise ConfigError(
+            f"to=gguf-lora: needs {_CONVERTER} of llama.cpp; set LLAMA_CPP to llama.cpp's folder, "
+            "or use --to merged"
+        )
+    return found
+
+
+def _convert(policy: Policy, converter: Path, target: Path) -> None:
+    """By the converter, without the request's row, for which llama.cpp's format has no place."""
+    assert policy.lora is not None
+    with tempfile.TemporaryDirectory(prefix="understudy-export-") as place:
+        adapter, made = Path(place) / "adapter", Path(place) / "made.gguf"
+        adapters.save_adapter(policy.model, adapter, policy.base, policy.lora, with_row=False)
+        arguments = ["--base", str(policy.folder), "--outfile", str(made), str(adapter)]
+        done = subprocess.run(
+            [sys.executable, str(converter), *arguments], capture_output=True, text=True
+        )
+        if done.returncode or not made.is_file():
+            reason = (done.stderr.strip() or done.stdout.strip()).rpartition("\n")[2]
+            raise RunError(f"{converter}: failed ({reason[:300]})")
+        part = target.with_name(f".{target.name}.part")
+        shutil.copyfile(made, part)
+        part.replace(target)
