@@ -5,13 +5,22 @@ from __future__ import annotations
 import inspect
 
 from understudy import metrics
-from understudy.metrics import budget, continual, evaluation, routing, sharing, summary, users
+from understudy.metrics import (
+    budget,
+    continual,
+    evaluation,
+    labels,
+    routing,
+    sharing,
+    summary,
+    users,
+)
 
 
 def test_all_lists_every_public_name() -> None:
     public = {
         name
-        for module in (budget, continual, evaluation, routing, sharing, summary, users)
+        for module in (budget, continual, evaluation, labels, routing, sharing, summary, users)
         for name, each in inspect.getmembers(module, lambda each: callable(each))
         if getattr(each, "__module__", "") == module.__name__ and not name.startswith("_")
     }

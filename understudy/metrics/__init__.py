@@ -23,6 +23,7 @@ from understudy.metrics.continual import (
     post_switch,
 )
 from understudy.metrics.evaluation import mean_and_spread, paired_difference, wilson_interval
+from understudy.metrics.labels import constant_accuracy, macro_f1
 from understudy.metrics.routing import (
     aiq,
     apgr,
@@ -59,6 +60,7 @@ __all__ = [
     "average_accuracy",
     "backward_transfer",
     "backward_transfer_over_tasks",
+    "constant_accuracy",
     "continual_summary",
     "cpt",
     "deciles",
@@ -72,6 +74,7 @@ __all__ = [
     "gain_per_log_cost",
     "learning_accuracy",
     "learning_speed",
+    "macro_f1",
     "mean_and_spread",
     "mean_learning_speed",
     "oracle_curve",

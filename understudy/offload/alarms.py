@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from understudy.offload.records import Cell, MatrixRow
 
 _WINDOW = 5  # steps: one odd batch is no alarm
 _NEAR_ALL = 0.95
@@ -55,6 +57,32 @@ NOBODY_ASKS = Alarm(
     "in {value:.0%} of the groups nobody asks although the budget is {budget:.2f}: asking dies "
     "out, and with it the signal for when to ask",
 )
+
+
+def label_alarms(row: MatrixRow, tasks: Sequence[str]) -> list[str]:
+    """What an examination says of local models that name one label only, or none.
+
+    tasks: the names of the stream's phases. After a phase, only tasks met so far are looked at.
+    """
+    when = f"after phase {row.after_phase}" if row.after_phase else "before training"
+    met = list(zip(tasks, row.tasks, strict=True))[: row.after_phase or None]
+    found = (label_alarm(task, cell) for task, cell in met)
+    return list(dict.fromkeys(f"{when}: {text}" for text in found if text))
+
+
+def label_alarm(task: str, cell: Cell) -> str | None:
+    """A sentence where the local model does not tell the labels of a task apart."""
+    if cell.answers is None or cell.constant is None or cell.constant == 1.0:
+        return None
+    if cell.answers == 0:
+        return f"no answer of the local model names a label of {task}"
+    if cell.answers > 1:
+        return None
+    return (
+        f"the local model answers all {cell.questions} questions of {task} with one label: "
+        f"accuracy {cell.local:.2f}, macro-F1 {cell.macro_f1:.2f}; the most frequent label alone "
+        f"would get {cell.constant:.2f}"
+    )
 
 
 @dataclass

@@ -135,6 +135,8 @@ def _exam(
             prompt_tokens=local.prompt_tokens,
             completion_tokens=local.completion_tokens,
             answer=local.answer[:LONGEST_ANSWER],
+            label=(label := examiner.tasks.label(problem)),
+            local_label=None if label is None else examiner.tasks.answer(problem, local.answer),
         )
         for problem, (local, right) in zip(problems, answers, strict=True)
     ]

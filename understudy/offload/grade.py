@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
-from understudy.metrics import deferral_curve, served
+from understudy.metrics import constant_accuracy, deferral_curve, macro_f1, served
 from understudy.offload.records import Cell
 from understudy.routing.rows import ExaminedQuestion
 
@@ -50,4 +50,24 @@ def grade(
         questions=len(rows),
         cloud_answers=int(known.sum()),
         router_tokens=router_tokens,
+        **_label_figures(rows),
     )
+
+
+class _LabelFigures(TypedDict, total=False):
+    macro_f1: float
+    constant: float
+    answers: int
+
+
+def _label_figures(rows: Sequence[ExaminedQuestion]) -> _LabelFigures:
+    """Of a task all of whose questions have a label."""
+    right = [row.label for row in rows if row.label is not None]
+    if len(right) < len(rows) or not rows:
+        return {}
+    named = [row.local_label for row in rows]
+    return {
+        "macro_f1": macro_f1(right, named),
+        "constant": constant_accuracy(right),
+        "answers": len({each for each in named if each is not None}),
+    }

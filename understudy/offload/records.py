@@ -35,6 +35,10 @@ class Cell:
     questions: int
     cloud_answers: int  # how many of them have an answer of the cloud
     router_tokens: int  # that the local model computed before the router could decide
+    # Of tasks whose answers are labels or choices; None of others.
+    macro_f1: float | None = None  # of the local answers
+    constant: float | None = None  # accuracy of always naming the label that is right most often
+    answers: int | None = None  # different labels that the local model named
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,9 @@ class ServedFigures:
     own_ask_rate: float
     calibrated_ask_rate: float
     cloud: float | None
+    macro_f1: float | None = None
+    constant: float | None = None
+    answers: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from understudy.clouds.failures import FailureWatch
 from understudy.errors import RunError
 from understudy.models.policy import Policy
 from understudy.models.tokens import ASK, END, PAD
+from understudy.offload.alarms import label_alarm
 from understudy.offload.config import Config
 from understudy.offload.examination import (
     Examiner,
@@ -132,10 +133,14 @@ class TrainedModel:
             self.run.write_examination(name, [row.to_json() for row in rows_of(found)])
         except OSError as error:  # somebody else's run, perhaps; the figures are known
             warnings.warn(f"{self.run.path}: rows are not kept ({error.strerror})", stacklevel=2)
-        return [
+        results = [
             TaskResult(phase.name, budget_of(phase, config), queries, each.cell)
             for phase, each in zip(self.stream, found, strict=True)
         ]
+        for text in dict.fromkeys(label_alarm(each.task, each.cell) for each in results):
+            if text is not None:
+                warnings.warn(text, stacklevel=2)
+        return results
 
     @property
     def _generate(self) -> LocalGenerator:

@@ -17,7 +17,7 @@ from understudy.clouds.metered import MeteredCloud
 from understudy.files import write_folder
 from understudy.link import ReplyLog
 from understudy.models.policy import Policy
-from understudy.offload.alarms import Alarms
+from understudy.offload.alarms import Alarms, label_alarms
 from understudy.offload.config import Config
 from understudy.offload.device import with_precision
 from understudy.offload.helpers import Helpers
@@ -136,7 +136,8 @@ def _go(
     run: RunDirectory, state: State, helpers: Helpers, config: Config, display: Display
 ) -> RunDirectory:
     stream = phases_of(config)
-    recorder = _Recorder(run, display, ends(stream)[-1], math.isfinite(state.method.start().shift))
+    asks = math.isfinite(state.method.start().shift)
+    recorder = _Recorder(run, display, ends(stream)[-1], asks, [phase.name for phase in stream])
     with closing(helpers):
         with run.writing():
             run.rewind(state.step, len(state.matrix))
@@ -180,8 +181,10 @@ class _NoWatcher:
 class _Recorder:
     """Writes every step to the run directory and passes it to the display."""
 
-    def __init__(self, run: RunDirectory, display: Display, steps: int, asks: bool) -> None:
-        self.run, self.display, self.steps = run, display, steps
+    def __init__(
+        self, run: RunDirectory, display: Display, steps: int, asks: bool, tasks: list[str]
+    ) -> None:
+        self.run, self.display, self.steps, self.tasks = run, display, steps, tasks
         self.alarms = Alarms(asks)
         self.matrix: list[MatrixRow] = []
         self.started, self.done = time.monotonic(), 0
@@ -209,3 +212,5 @@ class _Recorder:
             self.run.write_examination(name, [question.to_json() for question in questions])
             self.run.write(self.run.matrix, [row.to_json() for row in self.matrix])
         self.display.evaluation(row)
+        for text in label_alarms(row, self.tasks):
+            self.display.warning(text)

@@ -81,6 +81,9 @@ def _phase_summary(lines: Sequence[Line], matrix: Sequence[MatrixRow], phase: in
             own_ask_rate=cell.own_ask_rate,
             calibrated_ask_rate=cell.calibrated_ask_rate,
             cloud=cell.cloud,
+            macro_f1=cell.macro_f1,
+            constant=cell.constant,
+            answers=cell.answers,
         ),
         training_system_accuracy=float(np.mean([line["system_accuracy"] for line in own])),
     )

@@ -36,6 +36,8 @@ class ExaminedQuestion:
     prompt_tokens: int  # of the local model
     completion_tokens: int
     answer: str  # of the local model, perhaps cut
+    label: str | None = None  # the right one; None: the question has none
+    local_label: str | None = None  # the one that the local answer names; None: none
     cost: Cost | None = None  # of the cloud's reply; None: no call was made
     signals: Mapping[str, float] = field(default_factory=dict)  # what the router gathered
 

@@ -133,6 +133,12 @@ class Tasks:
             return family.checker.answer(problem, completion)
         return answer_of(completion)
 
+    def label(self, problem: Problem) -> str | None:
+        """The right label, or letter of a choice; None for tasks that have neither."""
+        family = self._family(problem.family)
+        is_label = isinstance(family, DataSet) and family.checker.kind in ("label", "choice")
+        return problem.solution.strip() if is_label else None
+
     def close(self) -> None:
         self.judge.close()
 

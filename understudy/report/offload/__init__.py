@@ -45,13 +45,18 @@ class OffloadReport:
 
         settings, summary = read_settings(self.run), read_summary(self.run)
         figures = {name: getattr(summary, which)[key] for which, key, name in _COMPARED}
-        served = [cell.ask_rate for cell in read_matrix(self.run)[-1].tasks]
+        end = read_matrix(self.run)[-1].tasks
+        labels = {
+            "local macro-F1": mean_or_none([cell.macro_f1 for cell in end]),
+            "constant answer": mean_or_none([cell.constant for cell in end]),
+        }
         asked = [phase.training["settled_mean"] for phase in summary.phases]
         return {
             "recipe": settings["recipe"],
             "seed": settings["seed"],
             **head_of(summary),
             **figures,
-            "asked as served": mean_or_none(served),
+            **(labels if labels["constant answer"] is not None else {}),
+            "asked as served": mean_or_none([cell.ask_rate for cell in end]),
             "asked in training": mean_or_none(asked),
         }

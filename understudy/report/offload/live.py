@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from understudy.offload.records import MatrixRow
+from understudy.offload.records import Cell, MatrixRow
 from understudy.report.screen import Screen, clock_time
 
 _EVERY = 10  # steps between plain log lines
@@ -49,7 +49,7 @@ class LiveDisplay:
     def evaluation(self, row: MatrixRow) -> None:
         when = f"after phase {row.after_phase}" if row.after_phase else "before training"
         self.screen.show(self._progress, f"examined {when}")
-        shown = "  ".join(f"{cell.local:.2f}/{cell.system:.2f}" for cell in row.tasks)
+        shown = "  ".join(map(_accuracies, row.tasks))
         self.screen.print(f"{when}: local/system accuracy per task:  {shown}")
 
     def note(self, text: str) -> None:
@@ -57,6 +57,13 @@ class LiveDisplay:
 
     def warning(self, text: str) -> None:
         self.screen.warn(text)
+
+
+def _accuracies(cell: Cell) -> str:
+    shown = f"{cell.local:.2f}/{cell.system:.2f}"
+    if cell.macro_f1 is None or cell.constant is None:
+        return shown
+    return f"{shown} (macro-F1 {cell.macro_f1:.2f}; one label always: {cell.constant:.2f})"
 
 
 def _described(metrics: dict[str, Any], seconds_left: float) -> tuple[str, str]:

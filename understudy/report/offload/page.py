@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from understudy.metrics import wilson_interval
-from understudy.offload.alarms import Alarms
+from understudy.offload.alarms import Alarms, label_alarms
 from understudy.offload.records import PhaseSummary, RunSummary
 from understudy.report.offload import plots, tables
 from understudy.report.offload.records import FinishedRun, Step, errors_of, read_run
@@ -34,7 +34,7 @@ def page(directory: RunDirectory) -> str:
         facts=_facts(run),
         tiles=_tiles(run),
         failures=_failures(directory, summary),
-        warnings=_warnings(directory.metric_lines()),
+        warnings=[*_warnings(directory.metric_lines()), *_label_warnings(run)],
         budget_words=_budget_words(steps, phases),
         budget_plot=plots.budget_plot(steps, phases),
         precision=_precision(settings),
@@ -43,6 +43,7 @@ def page(directory: RunDirectory) -> str:
         training_plot=plots.training_plot(steps),
         cost_plot=plots.cost_plot(matrix, names) if answered else None,
         task_cost_plot=plots.task_cost_plot(matrix, names) if answered else None,
+        has_labels=any(phase.evaluation.constant is not None for phase in phases),
         phase_table=tables.phase_table(phases, matrix),
         metric_table=tables.metric_table(summary),
         bill_table=tables.bill_table(summary),
@@ -114,6 +115,11 @@ def _warnings(lines: Sequence[Mapping[str, Any]]) -> list[str]:
     """The warnings given in training: they depend on the lines of metrics alone."""
     alarms = Alarms(asks=any(line["cloud/shift"] is not None for line in lines))
     return [text for line in lines for text in alarms.after_step(dict(line))]
+
+
+def _label_warnings(run: FinishedRun) -> list[str]:
+    """The warnings given after examinations."""
+    return [text for row in run.matrix for text in label_alarms(row, run.names)]
 
 
 def _budget_words(steps: Sequence[Step], phases: Sequence[PhaseSummary]) -> str:

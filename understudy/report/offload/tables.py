@@ -26,17 +26,22 @@ _METRICS = (
     ("forward_transfer", "FWT", "just before a task's phase, minus before any training"),
 )
 
+_LABEL_HEADS = ("macro-F1", "constant")  # of tasks whose answers are labels
+
 
 def phase_table(phases: Sequence[PhaseSummary], matrix: Sequence[MatrixRow]) -> Table:
     """A row per phase, examined at its end; last the mean over the tasks, at the end of the run."""
     heads = ["phase", "budget", "asked in training", "asked as served"]
     heads += ["local before", "local", "system", "cloud alone"]
     before, end = matrix[0].tasks, matrix[-1].tasks
+    labels = any(cell.constant is not None for cell in end)
+    heads += _LABEL_HEADS if labels else ()
     rows = []
     for phase, cell in zip(phases, before, strict=True):
         served = phase.evaluation
         figures = [phase.budget, phase.training["settled_mean"], served.ask_rate]
         figures += [cell.local, served.local, served.system, served.cloud]
+        figures += [served.macro_f1, served.constant] if labels else []
         rows.append([f"{phase.phase} {phase.task}", *(number(figure, 3) for figure in figures)])
     columns: list[list[float | None]] = [
         [phase.budget for phase in phases],
@@ -47,6 +52,8 @@ def phase_table(phases: Sequence[PhaseSummary], matrix: Sequence[MatrixRow]) -> 
         [cell.system for cell in end],
         [cell.cloud for cell in end],
     ]
+    if labels:
+        columns += [[cell.macro_f1 for cell in end], [cell.constant for cell in end]]
     means = [number(mean(column), 3) for column in columns]
     return Table(heads, rows, ("all tasks, at the end", *means))
 
@@ -74,8 +81,10 @@ def _bill(bill: Bill) -> list[str]:
 
 def exam_table(results: Sequence[TaskResult]) -> rich.table.Table:
     """A row per task: greedy accuracies and asking, as served and at the model's own decision."""
-    names = ("ask_rate", "local", "system", "cloud", "own_ask_rate", "own_system")
-    heads = ("task", "budget", *(name.replace("_", " ") for name in names))
+    names: tuple[str, ...] = ("ask_rate", "local", "system", "cloud", "own_ask_rate", "own_system")
+    heads = ["task", "budget", *(name.replace("_", " ") for name in names)]
+    if any(result.cell.constant is not None for result in results):
+        names, heads = (*names, "macro_f1", "constant"), [*heads, *_LABEL_HEADS]
     rows = [
         [
             result.task,
