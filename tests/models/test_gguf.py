@@ -21,6 +21,7 @@ from understudy.models.built_in import BuiltInModel
 from understudy.models.gguf import cache, names_gguf
 from understudy.models.lora import Lora
 from understudy.models.policy import Policy
+from understudy.models.precision import parameters_of
 from understudy.models.sampling import Drawing
 
 
@@ -173,7 +174,10 @@ def test_a_missing_package_is_named(file: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_what_a_plan_checks_is_not_unpacked(file: Path) -> None:
     hub.check(str(file))
+    found = parameters_of(str(file))
     assert not cache().exists()
+    hub.resolve(str(file))
+    assert found == parameters_of(str(file)) == parameters_of(str(file.with_name("folder")))
     with pytest.raises(CheckpointError, match="No such file"):
         hub.check(str(file.with_name("none.gguf")))
 

@@ -67,3 +67,18 @@ def test_names_of_the_hub_are_told_from_paths() -> None:
         assert is_hub_name(name)
     for path in ("tiny", "/a/b", "./a/b", "../a", "a/b/c", "a\\b", "a/", "", "~/a", "a/b@"):
         assert not is_hub_name(path)
+
+
+def test_a_gguf_file_of_the_hub_is_found_in_the_cache(home: Path) -> None:
+    files = home / "hub" / "models--some--model" / "snapshots" / REVISION / "deeper"
+    files.mkdir()
+    (files / "model.gguf").write_bytes(b"GGUF, and no more")
+    names = ["some/model:deeper/model.gguf", "some/model@main:deeper/model.gguf"]
+    cache = {"XDG_CACHE_HOME": str(home), "HF_HUB_OFFLINE": "1"}
+    broken = resolved(names, home, **cache)
+    assert [line.partition(": is broken")[0] for line in broken] == [
+        f"refused: model={name}" for name in names
+    ]
+    (missing,) = resolved(["some/model:other.gguf"], home, **cache)
+    assert missing.startswith("refused: model=some/model:other.gguf: no such file")
+    assert "HF_HOME" in missing

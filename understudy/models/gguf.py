@@ -68,15 +68,26 @@ def unpacked(model: str) -> Path:
                 with task(f"unpacking {path.name}, once"):
                     write_folder(folder, lambda temporary: _unpack(model, path, temporary))
     except ImportError as error:
-        raise CheckpointError(
-            f"model={model}: a GGUF file needs {error.name}; pip install 'understudy[models]'"
-        ) from error
+        raise _missing(model, error) from error
     except OSError as error:
         raise CheckpointError(
             f"model={model}: cannot be unpacked to {folder} ({error}); XDG_CACHE_HOME may name "
             "another place"
         ) from error
     return folder
+
+
+def packed_parameters(model: str) -> int | None:
+    """How many parameters a file has that is not unpacked yet, from its header; else None."""
+    if not names_gguf(model):
+        return None
+    path = locate(model)
+    if _folder_of(path).is_dir():
+        return None
+    try:
+        return sum(int(tensor.n_elements) for tensor in _opened(model, path).tensors)
+    except ImportError as error:
+        raise _missing(model, error) from error
 
 
 def unpacked_again(base: str, source: str) -> str:
@@ -95,6 +106,12 @@ def cache() -> Path:
     """Where unpacked files are kept; deleting it costs nothing but time."""
     root = os.environ.get("XDG_CACHE_HOME")
     return (Path(root) if root else Path.home() / ".cache") / "understudy" / "gguf"
+
+
+def _missing(model: str, error: ImportError) -> CheckpointError:
+    return CheckpointError(
+        f"model={model}: a GGUF file needs {error.name}; pip install 'understudy[models]'"
+    )
 
 
 def _folder_of(path: Path) -> Path:

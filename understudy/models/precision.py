@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 
 from understudy.errors import CheckpointError
+from understudy.models.gguf import packed_parameters
 from understudy.models.hub import ADAPTER, resolve
 
 # Up to here a model is so small that threads and casts cost more than they save.
@@ -55,6 +56,8 @@ def native_bf16() -> dict[str, bool]:
 
 def parameters_of(model: str) -> int:
     """How many parameters a model has, read from the headers of its files alone."""
+    if packed := packed_parameters(model):
+        return packed
     folder = resolve(model)
     if (folder / ADAPTER).is_file():
         from understudy.models import adapters  # loads torch
