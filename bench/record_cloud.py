@@ -31,6 +31,7 @@ from understudy.environment import environment
 from understudy.errors import ConfigError, UnderstudyError
 from understudy.files import write_json
 from understudy.link import Budget, ReplyLog
+from understudy.metrics import constant_accuracy, macro_f1
 from understudy.progress import task
 from understudy.recipes import resolve_config
 from understudy.report.screen import screen_on
@@ -121,9 +122,22 @@ def figures_of(tasks: Tasks, parts: Sequence[Part], replies: Sequence[RecordedRe
         row = {"data": part.name, "split": part.split, "questions": len(part.problems)}
         row |= {"recorded": len(known), "right": right}
         row |= {"accuracy": right / len(known) if known else None}
+        row |= label_figures(tasks, known, texts)
         row |= {"dollars": sum(each.dollars for each in costs)}
         rows.append(row | {"completion_tokens": sum(each.completion_tokens for each in costs)})
     return rows
+
+
+def label_figures(tasks: Tasks, problems: Sequence[Problem], texts: Sequence[str]) -> Any:
+    """Of answers that are labels or choices."""
+    labels = [tasks.label(problem) for problem in problems]
+    right = [label for label in labels if label is not None]
+    if not right or len(right) < len(labels):
+        return {"macro_f1": None, "constant": None}
+    named = [
+        tasks.named_label(problem, text) for problem, text in zip(problems, texts, strict=True)
+    ]
+    return {"macro_f1": macro_f1(right, named), "constant": constant_accuracy(right)}
 
 
 def budget_of(settings: Any, log: ReplyLog, before: Sequence[RecordedReply]) -> Budget | None:
@@ -166,6 +180,8 @@ def record(args: argparse.Namespace) -> None:
 def show(args: argparse.Namespace, rows: Any, cloud: Section) -> None:
     for row in rows:
         right = "-" if row["accuracy"] is None else f"{row['accuracy']:.3f} right"
+        if row["constant"] is not None:
+            right += f" (macro-F1 {row['macro_f1']:.3f}; one label always: {row['constant']:.3f})"
         print(
             f"{row['data']:16} {row['split']:10} {row['recorded']:6} of {row['questions']:6} "
             f"recorded  {right:12} ${row['dollars']:.4f}"

@@ -66,9 +66,12 @@ def test_a_cap_stops_it_the_next_command_goes_on_and_nothing_is_asked_twice(
     said = run_tool(config, out, "--json", str(tmp_path / "figures.json"))
     asked = calls.read_text().splitlines()
     assert len(asked) == len(set(asked)) == 40
-    assert "recorded" in said
+    assert "one label always: " in said
     figures = json.loads((tmp_path / "figures.json").read_text())["rows"]
     assert sum(row["right"] for row in figures) == 30
+    for row in figures:  # it answers ham to all
+        assert row["accuracy"] == row["constant"] == row["right"] / row["recorded"]
+        assert row["macro_f1"] < row["constant"]
     assert sum(row["dollars"] for row in figures) == 20
     questions = open_tasks({"sms": DataConfig(path=str(tmp_path / "sms.csv"))}).families["sms"]
     cloud = recorded(out)

@@ -254,3 +254,31 @@ def test_opening_starts_no_process_and_closing_twice_is_harmless() -> None:
         assert tasks.check([problem], [problem.worked]) == [1.0]
         assert not tasks.undecided
     tasks.close()
+
+
+def test_labels_and_choices_have_a_right_label_and_others_have_none(tmp_path: Path) -> None:
+    path = tmp_path / "mine.jsonl"
+    rows = [
+        {"q": f"text {i}", "a": (" ham ", "not  ham")[i % 2], "b": "AB"[i % 2]} for i in range(40)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    columns = {"path": str(path), "form": "columns", "prompt": "q"}
+    data = {
+        "label": DataConfig(**columns, solution="a", checker="label"),
+        "choice": DataConfig(**columns, solution="b", checker="choice"),
+        "text": DataConfig(**columns, solution="a", checker="text"),
+    }
+    with open_tasks(data) as tasks:
+        for name, labels in (("label", {"ham", "not ham"}), ("choice", {"A", "B"})):
+            family = tasks.families[name]
+            assert isinstance(family, DataSet)
+            problems = family.pool("train", (1, 5))
+            assert {tasks.label(problem) for problem in problems} == labels
+            for problem in problems:
+                named = tasks.named_label(problem, f"The answer is {problem.solution.strip()}")
+                assert named == tasks.label(problem)
+        text = tasks.families["text"]
+        assert isinstance(text, DataSet)
+        assert tasks.label(text.pool("train", (1, 5))[0]) is None
+        facts = Phase(families={"facts": 1.0})
+        assert tasks.label(tasks.batch(facts, 1, "train", "k")[0]) is None

@@ -136,7 +136,9 @@ def _exam(
             completion_tokens=local.completion_tokens,
             answer=local.answer[:LONGEST_ANSWER],
             label=(label := examiner.tasks.label(problem)),
-            local_label=None if label is None else examiner.tasks.answer(problem, local.answer),
+            local_label=None
+            if label is None
+            else examiner.tasks.named_label(problem, local.answer),
         )
         for problem, (local, right) in zip(problems, answers, strict=True)
     ]

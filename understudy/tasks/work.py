@@ -137,7 +137,12 @@ class Tasks:
         """The right label, or letter of a choice; None for tasks that have neither."""
         family = self._family(problem.family)
         is_label = isinstance(family, DataSet) and family.checker.kind in ("label", "choice")
-        return problem.solution.strip() if is_label else None
+        return " ".join(problem.solution.split()) if is_label else None
+
+    def named_label(self, problem: Problem, completion: str) -> str | None:
+        """The label or letter that a completion names, in the form of `label`; None: none."""
+        answer = self.answer(problem, completion)
+        return None if answer is None else " ".join(answer.split())
 
     def close(self) -> None:
         self.judge.close()
