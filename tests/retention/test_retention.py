@@ -27,7 +27,7 @@ from understudy.errors import CheckpointError
 from understudy.objectives.terms import AnswerTerm
 from understudy.offload.experience import verified_examples
 from understudy.offload.learn import read_portion
-from understudy.offload.learner import TrainedModel, holding
+from understudy.offload.learner import PolicyLearner, holding
 from understudy.offload.loop import objective_of, update
 from understudy.offload.start import load_policy
 from understudy.recipes import resolve_config
@@ -127,7 +127,7 @@ def test_rehearsal_remembers_what_training_forgets(model: Path) -> None:
         config = config_of("dagrpo", model, **settings, **more)
         _, state = trajectory(config)
         _, _, old = first_experience(config)
-        learner = TrainedModel(state.policy, lambda: state.policy, 8)
+        learner = PolicyLearner(state.policy, lambda: state.policy, 8)
         logprobs, mask = learner.logprobs(old.cloud_answers())
         return -float(logprobs.detach()[mask].mean())
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+
+from torch import Tensor
 
 from understudy.clouds import MeteredCloud
 from understudy.models.policy import Policy
 from understudy.offload.config import Config
 from understudy.offload.grade import grade
+from understudy.offload.learner import holding
 from understudy.offload.local import Batches, LocalAnswer, LocalGenerator, greedy
 from understudy.offload.phases import budget_of
 from understudy.offload.records import Cell, MatrixRow
@@ -38,6 +41,11 @@ class Examiner:
         return Batches(self.rows, self.team)
 
 
+def _as_trained(phases: Sequence[int]) -> Mapping[str, Tensor]:
+    """The model answers as training left it."""
+    return {}
+
+
 @dataclass(frozen=True, slots=True)
 class ServedModel:
     """A model and the router that it is served with."""
@@ -45,6 +53,8 @@ class ServedModel:
     policy: Policy
     router: Router
     own_threshold: float  # the margin above which the model asks by itself, as in training
+    # Tensors that take the place of the model's own for a task, by the phases that it occurs in.
+    answering: Callable[[Sequence[int]], Mapping[str, Tensor]] = _as_trained
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +85,14 @@ def examine_stream(
 ) -> list[ExaminedTask]:
     """Every task of a stream, in its order; a task that comes back is examined once."""
     seen: dict[str, ExaminedTask] = {}
-    for column, phase in enumerate(stream):
-        if task_key(phase) not in seen:
+    keys = [task_key(phase) for phase in stream]
+    for column, (key, phase) in enumerate(zip(keys, stream, strict=True)):
+        if key not in seen:
             here = replace(occasion, column=column)
-            seen[task_key(phase)] = examine_task(served, examiner, phase, config, here)
-    return [seen[task_key(phase)] for phase in stream]
+            phases = [number for number, other in enumerate(keys, start=1) if other == key]
+            with holding(served.policy, served.answering(phases)):
+                seen[key] = examine_task(served, examiner, phase, config, here)
+    return [seen[key] for key in keys]
 
 
 def task_key(phase: Phase) -> str:

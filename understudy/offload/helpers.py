@@ -9,6 +9,7 @@ from understudy.offload.config import Config
 from understudy.offload.examination import Examiner
 from understudy.offload.scores import Valuation
 from understudy.offload.team import ALONE, Team
+from understudy.routing.router import Router
 from understudy.tasks import Tasks
 
 
@@ -23,6 +24,7 @@ class Helpers:
     examiner: MeteredCloud  # the same cloud, on the examinations' own bill
     tasks: Tasks
     valuation: Valuation
+    router: Router  # not yet fitted
     team: Team = ALONE
 
     def examination(self, config: Config) -> Examiner:

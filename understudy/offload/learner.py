@@ -15,7 +15,7 @@ from understudy.types import Example
 
 
 @dataclass
-class TrainedModel:
+class PolicyLearner:
     """A policy behind the protocol `understudy.retention.retention.Learner`.
 
     original: loads the model as it was before training.

@@ -29,7 +29,6 @@ from understudy.offload.phases import budget_of, ends, remaining
 from understudy.offload.records import MatrixRow, examination_name
 from understudy.offload.state import State
 from understudy.progress import task
-from understudy.routing.router import build_router
 from understudy.routing.rows import ExaminedQuestion
 from understudy.tasks.stream import Phase
 
@@ -159,7 +158,8 @@ def evaluate(
 ) -> None:
     """A row of the matrix: every task of the stream, as the run would serve it now."""
     own_threshold = -state.dual.shift * config.temperature  # margins are of raw logits
-    served = ServedModel(state.policy, build_router(config.router), own_threshold)
+    answering = state.retention.answering
+    served = ServedModel(state.policy, helpers.router, own_threshold, answering)
     occasion = Occasion(examination_name(after), str(config.seed))
     found = examine_stream(served, helpers.examination(config), stream, config, occasion)
     row = matrix_row(found, served, stream, config, after, state.step)

@@ -28,12 +28,13 @@ from understudy.offload.examination import (
     rows_of,
     task_key,
 )
+from understudy.offload.learner import holding
 from understudy.offload.local import LocalGenerator, greedy
 from understudy.offload.phases import budget_of, phases_of
 from understudy.offload.records import Answer, MatrixRow, TaskResult, examination_name
 from understudy.offload.session import trained_policy
-from understudy.offload.start import build_tasks
-from understudy.offload.state import saved_dual
+from understudy.offload.start import build_tasks, retention_of
+from understudy.offload.state import restore_retention, saved_dual
 from understudy.routing import ROUTERS
 from understudy.routing.router import Router, build_router, with_signals
 from understudy.routing.rows import Exam, ExaminedQuestion, evidence_of
@@ -47,7 +48,7 @@ from understudy.types import Cost, Problem, Question
 class TrainedModel:
     """A run's newest model, opened to answer questions and to be examined.
 
-    Close it, or use it in a `with`. router: who decides in the stead of the run's own, by name or
+    Close it, or use it in a `with`. router: who decides in place of the run's own, by name or
     as file.py:Name; it is fitted on the questions that the run has examined.
     """
 
@@ -59,7 +60,10 @@ class TrainedModel:
         settings = config.router
         if router not in (None, settings.kind):
             settings = Kinds(ROUTERS, "own").parse(router)
-        self.served = ServedModel(policy, build_router(settings), own_threshold)
+        retention = retention_of(config, policy)
+        restore_retention(retention, policy, folder)
+        answering = retention.answering
+        self.served = ServedModel(policy, build_router(settings), own_threshold, answering)
         self.stream = phases_of(config)
         self.step = int(folder.name.rpartition("-")[2])
         self._open = ExitStack()
@@ -82,19 +86,21 @@ class TrainedModel:
         """Answer locally, or ask. task: which of the run's; None: the last."""
         problem = _problem(self.tasks, self.config, question, task)
         _check_readable(self.served.policy, problem, self.config)
-        (local,) = greedy(self.served.policy, [problem], self.config.max_completion_length)
-        evidence = evidence_of([problem.question], [local], self.served.own_threshold)
-        evidence = with_signals(self.router, evidence, self._generate)
+        router, policy = self.router, self.served.policy
+        with holding(policy, self.served.answering(self._phases(task))):
+            (local,) = greedy(policy, [problem], self.config.max_completion_length)
+            evidence = evidence_of([problem.question], [local], self.served.own_threshold)
+            evidence = with_signals(router, evidence, self._generate)
         luck = random.Random(f"{self.config.seed} {problem.prompt}").random()
-        asks = luck < float(self.router.decisions(evidence)[0])
+        asks = luck < float(router.decisions(evidence)[0])
         answer = Answer(
             text=self.tasks.answer(problem, local.answer) or "(no answer)",
             answered_by="local",
-            why=self.router.why(evidence),
+            why=router.why(evidence),
             cost=Cost(),
             local_text=local.answer,
             margin=local.margin,
-            threshold=self.router.threshold,
+            threshold=router.threshold,
         )
         return self._helped(problem, answer) if asks else answer
 
@@ -141,6 +147,11 @@ class TrainedModel:
             if text is not None:
                 warnings.warn(text, stacklevel=2)
         return results
+
+    def _phases(self, task: str | None) -> list[int]:
+        """The numbers of the phases in which a task occurs; None: the run's last task."""
+        name = task or list(self.stream[-1].families)[-1]
+        return [i for i, phase in enumerate(self.stream, start=1) if name in phase.families]
 
     @property
     def _generate(self) -> LocalGenerator:

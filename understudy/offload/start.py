@@ -15,7 +15,7 @@ from understudy.models.vllm import VllmEngine
 from understudy.offload.config import Config
 from understudy.offload.device import check_device, with_precision
 from understudy.offload.helpers import Helpers
-from understudy.offload.learner import TrainedModel
+from understudy.offload.learner import PolicyLearner
 from understudy.offload.method import Method
 from understudy.offload.phases import phases_of
 from understudy.offload.rewards import build_rewards
@@ -24,6 +24,8 @@ from understudy.offload.state import State
 from understudy.offload.team import ALONE, Team, own_device
 from understudy.progress import task
 from understudy.retention.build import build_retention
+from understudy.retention.retention import Retention
+from understudy.routing.router import build_router
 from understudy.tasks import Tasks, open_tasks
 
 
@@ -49,14 +51,14 @@ def start(
     cloud = build_cloud(config.cloud, tasks.key)
     valuation = Valuation(tasks, config.reward, build_rewards(config.reward))
     tasks.prepare(phases_of(config))  # before anything is paid for
-    helpers = Helpers(MeteredCloud(cloud), MeteredCloud(cloud), tasks, valuation, team)
+    router = build_router(config.router)
+    helpers = Helpers(MeteredCloud(cloud), MeteredCloud(cloud), tasks, valuation, router, team)
     return _state(config, method, policy), helpers
 
 
 def _state(config: Config, method: Method, policy: Policy) -> State:
-    learner = TrainedModel(policy, lambda: load_policy(config), config.max_completion_length)
     method.prepare(policy.model.embedding.weight.shape[1])
-    retention = build_retention(config.retention, config.beta, learner, config.seed)
+    retention = retention_of(config, policy)
     optimiser = retention.optimiser(config.learning_rate)
     if optimiser is None:
         optimiser = torch.optim.Adam(policy.trainable(), lr=config.learning_rate)
@@ -65,6 +67,12 @@ def _state(config: Config, method: Method, policy: Policy) -> State:
             parameter.data = parameter.data.to(policy.device)
         optimiser.add_param_group({"params": own})
     return State(policy, method, retention, optimiser, method.start())
+
+
+def retention_of(config: Config, policy: Policy) -> Retention:
+    """What holds the old skill of a policy, as the settings describe it."""
+    learner = PolicyLearner(policy, lambda: load_policy(config), config.max_completion_length)
+    return build_retention(config.retention, config.beta, learner, config.seed)
 
 
 def load_policy(config: Config, model: str | None = None) -> Policy:

@@ -96,6 +96,12 @@ def load_state(state: State, helpers: Helpers, folder: Path) -> tuple[State, Hel
     return replace(state, dual=dual, step=record["step"], matrix=matrix), helpers
 
 
+def restore_retention(retention: Retention, policy: Policy, folder: Path) -> None:
+    """Give a retention what a checkpoint keeps of it."""
+    if _RETENTION in _record(folder)["tensors"]:
+        retention.restore(_tensors(folder / _RETENTION, policy.device))
+
+
 def _tensors(path: Path, device: str = "cpu") -> dict[str, Tensor]:
     try:
         return load_file(path, device)

@@ -39,6 +39,10 @@ class Combined(Retention):
         for part in self.parts:
             part.at_switch(phase)
 
+    def answering(self, phases: Sequence[int]) -> Mapping[str, Tensor]:
+        parts = (part.answering(phases) for part in self.parts)
+        return {name: tensor for part in parts for name, tensor in part.items()}
+
     def tensors(self) -> Mapping[str, Tensor]:
         return {
             f"{number}.{name}": tensor

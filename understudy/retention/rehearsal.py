@@ -19,7 +19,7 @@ from pydantic import Field
 from understudy.objectives.terms import AnswerTerm, Term
 from understudy.retention.retention import Learner, Retention
 from understudy.settings import KindSection
-from understudy.types import Example, Question, Turn
+from understudy.types import Example, Question
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -89,10 +89,9 @@ class Rehearsal(Retention):
 
 
 def _written(example: Example) -> str:
-    messages = [[message.role, message.content] for message in example.question.messages]
-    return json.dumps([messages, example.answer])
+    return json.dumps([example.question.to_json(), example.answer])
 
 
 def _read(text: str) -> Example:
-    messages, answer = json.loads(text)
-    return Example(Question(tuple(Turn(*message) for message in messages)), answer)
+    question, answer = json.loads(text)
+    return Example(Question.from_json(question), answer)

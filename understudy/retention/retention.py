@@ -61,6 +61,14 @@ class Retention:
     def at_switch(self, phase: int) -> None:
         """The phase has ended."""
 
+    def answering(self, phases: Sequence[int]) -> Mapping[str, Tensor]:
+        """What the model answers with where it serves or is examined, such as an adapter per phase.
+
+        phases: those in which the question's task occurs, trained yet or not. Tensors by name;
+        those that are not given are as training left them.
+        """
+        return {}
+
     def tensors(self) -> Mapping[str, Tensor]:
         """What a checkpoint keeps of it."""
         return {}
