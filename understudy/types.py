@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, Protocol, runtime_checkable
 
 # Which instances an agent asks others about.
@@ -161,7 +161,7 @@ class Reply:
     error: str | None = None
     cloud: str = ""  # which of several clouds it came from
     tried: tuple[Reply, ...] = ()  # failed replies of the clouds that were asked before
-    called: bool = True  # false: refused here, so that nothing crossed the link
+    called: bool = True  # false: failed here, so that nothing crossed the link
 
     @property
     def cost(self) -> Cost:
@@ -177,9 +177,13 @@ class Reply:
 
     def to_json(self) -> dict[str, Any]:
         """The reply in a file; what says nothing about the cloud is left out."""
-        record = asdict(self)
-        del record["called"]
-        return {name: each for name, each in record.items() if each or name not in _OF_SEVERAL}
+        tried = [each.to_json() for each in self.tried]
+        record = asdict(replace(self, tried=())) | {"tried": tried}
+        return {
+            name: each
+            for name, each in record.items()
+            if name not in _LEFT_OUT or each != _LEFT_OUT[name]
+        }
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Reply:
@@ -187,7 +191,7 @@ class Reply:
         return cls(**{**record, "tried": tried})
 
 
-_OF_SEVERAL = ("cloud", "tried")
+_LEFT_OUT = {"cloud": "", "tried": [], "called": True}  # values that say nothing, by name
 
 
 class Cloud(Protocol):

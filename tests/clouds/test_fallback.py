@@ -26,6 +26,7 @@ from understudy.clouds import MeteredCloud
 from understudy.clouds.building import build_cloud
 from understudy.clouds.settings import CloudSettings
 from understudy.errors import ConfigError
+from understudy.link import Budget, ReplyLog
 from understudy.offload.config import Config
 from understudy.settings import check_settings
 from understudy.tasks import KeyOfDrawn
@@ -76,6 +77,41 @@ def test_the_next_cloud_answers_where_one_fails(tmp_path: Path) -> None:
     assert (again.spend, again.cost_by_cloud) == (spend, by_cloud)
 
 
+def test_several_clouds_within_several_keep_their_lines_in_the_bill(tmp_path: Path) -> None:
+    cut = ok(choice={"finish_reason": "length"})  # paid for, and of no use
+    with serving(answering(cut)) as server:
+        cutting = endpoint(tmp_path, server)
+        within = {"kind": "fallback", "clouds": [cutting, cutting]}
+        cloud = metered(within, SURE)
+        (reply,) = cloud.replies([SUM])
+        cloud.close()
+    assert (reply.error, reply.cloud) == (None, "2 simulated")
+    names = ["1 fallback: 1 openai", "1 fallback: 2 openai", "2 simulated"]
+    assert list(cloud.cost_by_cloud) == names
+    assert [cost.calls for cost in cloud.cost_by_cloud.values()] == [1, 1, 1]
+    paid = sum(cost.dollars for cost in cloud.cost_by_cloud.values())
+    assert paid > cloud.cost_by_cloud["2 simulated"].dollars
+    assert paid == pytest.approx(reply.cost.dollars)
+
+
+def test_a_cap_counts_no_call_that_an_open_circuit_spares(tmp_path: Path) -> None:
+    with serving(answering(refused(500))) as server:
+        first = endpoint(tmp_path, server, circuit_failures=1, circuit_pause_seconds=3600)
+        cloud = build_cloud(settings_of(first, SURE), KeyOfDrawn())
+        log = ReplyLog(tmp_path / "replies.jsonl")
+        budget = Budget({"calls": 6})
+        metering = MeteredCloud(cloud, log=log, budget=budget)
+        questions = [SUM, *(Question.of(f"{n}+9") for n in range(1, 5))]
+        replies = [metering.replies([question])[0] for question in questions]
+        metering.close()
+    assert [reply.error for reply in replies[:4]] == [None] * 4
+    assert (len(server.calls), budget.spent("calls")) == (1, 5)
+    assert "max_calls" in str(replies[4].error)  # both clouds might have been called
+    spend = metering.spend
+    assert (spend.calls, spend.failed_calls, spend.refused_calls) == (5, 1, 4)
+    assert [entry.reply.cost.calls for entry in log.entries()] == [2, 1, 1, 1]
+
+
 def test_where_all_fail_the_last_reply_says_so(tmp_path: Path) -> None:
     with serving(answering(refused(401))) as server:
         cloud = metered(endpoint(tmp_path, server), endpoint(tmp_path, server))
@@ -117,6 +153,7 @@ def test_an_open_circuit_goes_on_at_once_though_every_slot_is_taken(tmp_path: Pa
         over.set()
     assert [reply.cloud for reply in replies] == ["2 simulated"] * 3
     assert [reply.tried[0].error for reply in replies] == ["circuit open"] * 3
+    assert [reply.cost.calls for reply in replies] == [1] * 3  # none was made where it is open
 
 
 def test_a_stream_falls_back_before_its_first_piece_and_not_after(tmp_path: Path) -> None:

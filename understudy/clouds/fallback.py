@@ -52,10 +52,10 @@ class FallbackCloud:
     async def answer(self, request: Request) -> Reply:
         tried: tuple[Reply, ...] = ()
         for name, cloud in self.clouds:
-            reply = replace(await reply_of(cloud, request), cloud=name, tried=tried)
+            reply = _named(name, await reply_of(cloud, request), tried)
             if reply.error is None:
                 return reply
-            tried = (*tried, replace(reply, tried=()))
+            tried = (*reply.tried, replace(reply, tried=()))
         return reply
 
     async def stream(self, request: Request) -> AsyncIterator[str | Reply]:
@@ -67,12 +67,20 @@ class FallbackCloud:
                     begun = True
                     yield part
                     continue
-                reply = replace(part, cloud=name, tried=tried)
+                reply = _named(name, part, tried)
             if reply.error is None or begun:
                 break
-            tried = (*tried, replace(reply, tried=()))
+            tried = (*reply.tried, replace(reply, tried=()))
         yield reply
 
     def estimate(self, question: Question) -> Cost:
         """As if every cloud but the last failed after it was paid."""
         return sum((estimated_cost(cloud, question) for _, cloud in self.clouds), Cost())
+
+
+def _named(name: str, reply: Reply, tried: tuple[Reply, ...]) -> Reply:
+    """The reply of one of the clouds, with what failed before it; that cloud may itself be several,
+    of which each keeps its line in the bill."""
+    within = (replace(each, cloud=f"{name}: {each.cloud}") for each in reply.tried)
+    own = f"{name}: {reply.cloud}" if reply.cloud else name
+    return replace(reply, cloud=own, tried=(*tried, *within))

@@ -49,7 +49,7 @@ _CHARACTERS_PER_TOKEN = 4  # where an endpoint does not count: ceil(characters /
 
 _SHORTEST_SECRET = 16  # characters
 
-_CIRCUIT_OPEN = Reply(text=None, error="circuit open")
+_CIRCUIT_OPEN = Reply(text=None, error="circuit open", called=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,7 +103,7 @@ class MeteredCloud:
         for digest in digests:  # in the order asked: totals must not depend on timing
             if digest in calls:
                 call = calls.pop(digest)
-                self._count(digest, call.request, arrived[digest])
+                self._count(digest, call, arrived[digest])
                 answers.append(arrived[digest])
             else:
                 self.meter.note(_EDGE, CACHE_HIT)
@@ -122,7 +122,7 @@ class MeteredCloud:
             reply = call.task.result()
             if self.watch is not None:
                 self.watch.check()
-            self._count(digest, call.request, reply)
+            self._count(digest, call, reply)
         else:
             begun, reply = False, self._read(self._known[digest])
             self.meter.note(_EDGE, CACHE_HIT)
@@ -207,7 +207,7 @@ class MeteredCloud:
             if paid is not None:
                 return self._read(paid)
             reply = await self._within_budget(call, streams)
-            if reply.called:
+            if not call.refused:
                 if self.watch is not None:
                     self.watch.note(reply)
                 free = reply.error is not None and not reply.cost.dollars
@@ -223,6 +223,7 @@ class MeteredCloud:
             return await self._crossed(call, streams)
         room = await self._queue.reserve(budget, estimated_cost(self.cloud, request.question))
         if isinstance(room, Refusal):
+            call.refused = True
             error = f"not asked: cloud.max_{room.what} is reached ({room.reason})"
             if self.watch is not None:
                 self.watch.refuse(error)
@@ -259,17 +260,18 @@ class MeteredCloud:
         assert self.log is not None
         return self.log.read(kept).reply
 
-    def _count(self, digest: str, request: Request, reply: Reply) -> None:
+    def _count(self, digest: str, call: SharedCall, reply: Reply) -> None:
         """Count a call once, whoever shared it."""
+        request = call.request
         kept = self._paid.pop((digest, request.attempt), None)
         if kept is None:
-            self.meter.note(_EDGE, CACHE_HIT if reply.called else REFUSED)
+            self.meter.note(_EDGE, REFUSED if call.refused else CACHE_HIT)
             return
         for each in (*reply.tried, reply):
             own = replace(each, tried=())
             self.meter.charge(_EDGE, each.cloud, own.cost)
             if each.error is not None:
-                self.meter.note(_EDGE, FAILED)
+                self.meter.note(_EDGE, FAILED if each.called else REFUSED)
         if reply.error is None:
             self._known[digest] = kept
             return

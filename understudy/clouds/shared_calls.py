@@ -23,6 +23,7 @@ class SharedCall:
         self, request: Request, make: Callable[[SharedCall], Coroutine[Any, Any, Reply]]
     ) -> None:
         self.request = request
+        self.refused = False  # by the budget: no cloud was asked
         self._pieces: list[str] = []
         self._changed = asyncio.Event()
         self.task: asyncio.Task[Reply] = asyncio.create_task(make(self))

@@ -15,7 +15,8 @@ CACHE_HIT, FAILED, REFUSED = "cache hit", "failed call", "refused call"
 class Spend:
     """Running totals of one link. What the cache answers costs nothing and is counted apart.
 
-    refused_calls: not made, since a cap was reached; they are among neither calls nor failures.
+    refused_calls: not made, since a cap was reached or the endpoint had failed too often before;
+    they are among neither calls nor failures.
     """
 
     calls: int = 0
