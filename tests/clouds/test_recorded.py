@@ -52,6 +52,11 @@ def answer(cloud: RecordedCloud, question: Question) -> Reply:
     return asyncio.run(cloud.answer(Request(question)))
 
 
+def test_a_reply_of_nothing_is_a_failed_call(tmp_path: Path) -> None:
+    cloud = recorded(written(tmp_path / "record.jsonl", LINE | {"reply": None}))
+    assert answer(cloud, CAPITAL).error == "failed when it was recorded: no answer"
+
+
 @pytest.mark.parametrize("name", ["record.jsonl", "record.jsonl.gz"])
 def test_a_question_costs_what_it_cost_once(tmp_path: Path, name: str) -> None:
     cloud = MeteredCloud(recorded(written(tmp_path / name, LINE)))
@@ -164,6 +169,7 @@ def test_caps_count_recorded_replies_as_they_count_calls(tmp_path: Path) -> None
         (json.dumps({"question": "x", "reply": "y", "prompt_tokens": 1}), "completion_tokens"),
         (json.dumps({k: v for k, v in LINE.items() if k != "dollars"}), "no price is guessed"),
         (json.dumps(LINE | {"dollars": -1}), "dollars=-1"),
+        (json.dumps(LINE | {"reply": 42}), "reply=42 is no text"),
         (json.dumps(LINE | {"digest": "0" * 32}), "its digest is 000"),
     ],
 )

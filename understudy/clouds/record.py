@@ -79,6 +79,10 @@ def parsed_line(record: Mapping[str, Any]) -> RecordedReply:
     for name in (*_NEEDED[1:], "seconds"):
         if not _is_amount(reply.get(name, 0)):
             raise ValueError(f"{name}={reply[name]!r} is no number of at least 0")
+    if not isinstance(reply["text"], str | None):
+        raise ValueError(f"reply={reply['text']!r} is no text")
+    if reply["text"] is None and not reply.get("error"):
+        reply["error"] = "no answer"
     known = {name: value for name, value in reply.items() if name in _OF_A_REPLY}
     return RecordedReply(digest, question, Reply.from_json(known))
 
