@@ -1,4 +1,4 @@
-"""Errors that a user can mend. The command line prints them as one line and exits with code 2."""
+"""Errors that a user can put right: the command line prints one line and exits with code 2."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The program: its verbs, and one line for whatever a user can mend."""
+"""The program: its verbs, and one line for what a user can put right."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def options(
 
 
 def main() -> None:
-    """Run a command; what the user can mend is one line on standard error and exit code 2."""
+    """Run a command; what the user can put right is one line on standard error and exit code 2."""
     if sys.stdout is None:  # closed before the program began
         sys.exit(_exit_code())
     with contextlib.redirect_stdout(Output(sys.stdout)):

@@ -104,7 +104,7 @@ class HttpCloud:
         self.address = self.url.removesuffix("/chat/completions")
         self.estimated = 0  # replies whose tokens the endpoint did not count, so they are estimates
         self._circuit = Circuit(endpoint.circuit_failures, endpoint.circuit_pause_seconds, clock)
-        self._luck = random.Random()
+        self._random = random.Random()
         self._by_loop: dict[asyncio.AbstractEventLoop, _Connections] = {}
         self._counts_usage: bool | None = None  # whether it takes stream_options; None: not known
         self._proxy = _proxy(self.url)
@@ -169,7 +169,7 @@ class HttpCloud:
             async with asyncio.timeout(seconds):
                 for retry in range(self.endpoint.max_retries + 1):
                     outcome = await self._called(call)
-                    wait = wait_before(retry, outcome.after, self._luck)
+                    wait = wait_before(retry, outcome.after, self._random)
                     last = retry == self.endpoint.max_retries
                     if last or not outcome.retried or time.monotonic() + wait >= deadline:
                         return outcome

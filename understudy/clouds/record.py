@@ -99,7 +99,7 @@ def compressed(path: Path, lines: bytes) -> bytes:
     return gzip.compress(lines, mtime=0) if path.suffix == ".gz" else lines
 
 
-def mend(path: Path) -> None:
+def repair(path: Path) -> None:
     """Make a file ready for new lines: a last line that was cut short goes, a whole one ends."""
     with _alone(path) as file:
         raw = file.read()

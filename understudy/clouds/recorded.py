@@ -15,7 +15,7 @@ from understudy.clouds.building import build_cloud
 from understudy.clouds.calls import reply_of, stream_of
 from understudy.clouds.estimates import estimated_cost
 from understudy.clouds.failures import FAILED_IN_RECORD, NOT_RECORDED
-from understudy.clouds.record import RecordedReply, append_line, mend, read_record, record_files
+from understudy.clouds.record import RecordedReply, append_line, read_record, record_files, repair
 from understudy.clouds.settings import CloudSettings, refuse_settings_of_a_run
 from understudy.errors import ConfigError
 from understudy.settings import Kinds
@@ -154,7 +154,7 @@ class RecordedCloud:
 
 def _prepare(path: Path) -> None:
     try:
-        mend(path)
+        repair(path)
     except OSError as error:
         raise ConfigError(
             f"cloud.add: {path} cannot be written ({error.strerror}); give a file as the last of "

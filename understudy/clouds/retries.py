@@ -37,10 +37,10 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
         return None
 
 
-def wait_before(retry: int, after: float | None, luck: random.Random) -> float:
+def wait_before(retry: int, after: float | None, random_: random.Random) -> float:
     """Seconds before retry 0, 1, ..: full jitter, on top of what the endpoint asks for."""
     longest = min(_LONGEST_WAIT, _FIRST_WAIT * 2.0 ** min(retry, 30))
-    return (after or 0.0) + luck.uniform(0.0, longest)
+    return (after or 0.0) + random_.uniform(0.0, longest)
 
 
 class Circuit:

@@ -46,7 +46,7 @@ class SimulatedCloud:
     """Answers right with a stated probability; the same question always gets the same answer.
 
     key: which problem a question was made of. A question without a problem, or of a problem
-    without a worked answer, is a failed call. A new attempt has new luck: a fault passes, an
+    without a worked answer, is a failed call. A new attempt is drawn anew: a fault passes, an
     answer stays.
     """
 
@@ -89,7 +89,7 @@ class SimulatedCloud:
 
     async def answer(self, request: Request) -> Reply:
         question, faults = request.question, self.settings.faults
-        fate = _luck(self.settings.seed, question.prompt, f"fault {request.attempt}").random()
+        fate = _random_of(self.settings.seed, question.prompt, f"fault {request.attempt}").random()
         if fate < faults.failure_rate:
             return Reply(text=None, seconds=_TIMEOUT_SECONDS, error="timeout")
         reply = self._whole(question)
@@ -116,11 +116,11 @@ class SimulatedCloud:
             return Reply(
                 text=None, error="the simulated cloud knows only the forms of docs/tasks.md"
             )
-        luck = _luck(self.settings.seed, prompt, "answer")
+        drawn = _random_of(self.settings.seed, prompt, "answer")
         levels = self._accuracy.get(problem.family, self._general)
-        right = luck.random() < levels[problem.level - 1]
-        text = problem.worked if right else _wrong(problem, luck)
-        seconds = self.settings.latency_seconds * luck.lognormvariate(0.0, 0.3)
+        right = drawn.random() < levels[problem.level - 1]
+        text = problem.worked if right else _wrong(problem, drawn)
+        seconds = self.settings.latency_seconds * drawn.lognormvariate(0.0, 0.3)
         return self._billed(question, text, seconds)
 
     def _billed(self, question: Question, text: str, seconds: float) -> Reply:
@@ -138,19 +138,19 @@ def _per_level(value: Any) -> tuple[float, ...]:
     return figures
 
 
-def _luck(seed: int, prompt: str, purpose: str) -> random.Random:
+def _random_of(seed: int, prompt: str, purpose: str) -> random.Random:
     digest = hashlib.blake2b(f"{seed}\n{purpose}\n{prompt}".encode(), digest_size=8).digest()
     return random.Random(int.from_bytes(digest, "big"))
 
 
-def _wrong(problem: Problem, luck: random.Random) -> str:
+def _wrong(problem: Problem, drawn: random.Random) -> str:
     """A plausible slip: one character of the answer changed. An answer without a mark is withheld:
     a change somewhere in it might leave it right."""
     reasoning, mark, answer = problem.worked.rpartition(ANSWER_MARK)
     if not mark or "\n" in answer.strip():
         return _WITHHELD
-    position = luck.randrange(len(answer))
+    position = drawn.randrange(len(answer))
     alphabet = "0123456789" if answer[position].isdigit() else "abcdefghjk"
-    other = luck.choice([c for c in alphabet if c != answer[position]])
+    other = drawn.choice([c for c in alphabet if c != answer[position]])
     slipped = answer[:position] + other + answer[position + 1 :]
     return f"{reasoning}{ANSWER_MARK}{slipped}"

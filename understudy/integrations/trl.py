@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +104,6 @@ class DualAdvantageGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         self.cloud = {"train": MeteredCloud(cloud), "eval": MeteredCloud(cloud)}
         self.budget, self.price, self.price_rate = budget, price, price_rate
         self.request, self.question = request, question
-        self._line = ThreadPoolExecutor(1)  # a notebook's own thread runs an event loop already
         self._advantages = torch.empty(0)
         self._request_token: int | None = self._tokenizer.get_vocab().get(request)
         if self._request_token is not None:
@@ -145,12 +143,11 @@ class DualAdvantageGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
     def _replies(self, questions: list[Question], mode: str) -> tuple[dict[Question, Reply], Spend]:
         """The replies to all processes' questions, and what has been spent; process 0 calls."""
         wanted = gather_object(questions)
-        told: list[Any] = [None]
+        shared: list[Any] = [None]
         if self.accelerator.is_main_process:
             meter = self.cloud[mode]
-            replies = self._line.submit(meter.replies, wanted).result()
-            told = [(replies, meter.spend)]
-        replies, spend = broadcast_object_list(told)[0]
+            shared = [(meter.replies(wanted), meter.spend)]
+        replies, spend = broadcast_object_list(shared)[0]
         return dict(zip(wanted, replies, strict=True)), spend
 
     def _calculate_rewards(

@@ -15,7 +15,7 @@ from understudy.errors import SandboxError
 
 INSIDE = Path(__file__).parent / "inside"
 
-# Set iteration, and so a program's output, must not depend on the luck of a start.  The
+# Set iteration, and so a program's output, must not depend on chance.  The
 # environment is empty but for these, so -I, which would ignore the seed, has nothing to add.
 ENVIRONMENT = {"PYTHONHASHSEED": "0", "LD_LIBRARY_PATH": "/python/libraries"}
 OPTIONS = ["-s", "-S", "-P", "-B", "-X", "utf8"]
@@ -67,13 +67,13 @@ def needs_of(python: str) -> tuple[str, tuple[str, ...]]:
     return stdlib, tuple(outside)
 
 
-def bare_command(told: str) -> list[str]:
+def bare_command(settings: str) -> list[str]:
     """The server without any walls."""
     root = str(INSIDE.parents[2])
-    return [base_python(), *OPTIONS, "-c", _start(root), told]
+    return [base_python(), *OPTIONS, "-c", _start(root), settings]
 
 
-def confined_command(told: str, root: bool) -> list[str]:
+def confined_command(settings: str, root: bool) -> list[str]:
     """root: started by root, which opens the folders and then becomes nobody."""
     found = shutil.which("bwrap")
     if found is None:
@@ -89,7 +89,7 @@ def confined_command(told: str, root: bool) -> list[str]:
         *(word for name, value in ENVIRONMENT.items() for word in ("--setenv", name, value)),
         *_folders(),
         *("--chdir", "/"),
-        *("/python/bin/python", *OPTIONS, "-c", _start("/sandbox"), told),
+        *("/python/bin/python", *OPTIONS, "-c", _start("/sandbox"), settings),
     ]
 
 

@@ -33,7 +33,7 @@ UNSAFE = (
 )
 TRIAL = Program("def answer():\n    return 42\n", tests=["assert answer() == 42"])
 
-Told = dict[str, Any]
+Fields = dict[str, Any]
 
 
 class Sandbox:
@@ -153,8 +153,8 @@ class Server:
     def judge(self, program: Program) -> Verdict:
         if program.tests:
             job = {name: getattr(program, name) for name in ("source", "setup")}
-            told = self._ask({**job, "tests": [*program.tests], "entry": [*program.entry]})
-            return _verdict(told)
+            result = self._ask({**job, "tests": [*program.tests], "entry": [*program.entry]})
+            return _verdict(result)
         verdicts: list[Verdict] = []
         for case in program.cases:
             verdict = _verdict(self._ask({"source": program.source, "stdin": case.stdin}))
@@ -167,22 +167,24 @@ class Server:
                 break  # the cases that are left would cost as much
         return _merged(verdicts, len(program.cases))
 
-    def _ask(self, job: Told) -> Told:
+    def _ask(self, job: Fields) -> Fields:
         if self.process is None or self.judged >= PROGRAMS_PER_SERVER:
             self.close()
             self._start()
         self.judged += 1
         self._send(job)
-        told: Told = self._receive(self.limits.wall + SLACK)
-        if told["outcome"] == "sandbox" and told.get("again", True):
-            raise ServerError(told["detail"])
-        return told
+        result: Fields = self._receive(self.limits.wall + SLACK)
+        if result["outcome"] == "sandbox" and result.get("again", True):
+            raise ServerError(result["detail"])
+        return result
 
     def _start(self) -> None:
-        told = json.dumps(
+        settings = json.dumps(
             {"confined": not self.unsafe, "root": self.as_root, **asdict(self.limits)}
         )
-        command = bare_command(told) if self.unsafe else confined_command(told, self.as_root)
+        command = (
+            bare_command(settings) if self.unsafe else confined_command(settings, self.as_root)
+        )
         self.errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed in `close`)
         self.process = subprocess.Popen(
             command,
@@ -199,7 +201,7 @@ class Server:
             os.set_blocking(pipe.fileno(), False)
         self._receive(STARTING)
 
-    def _send(self, message: Told) -> None:
+    def _send(self, message: Fields) -> None:
         assert self.process
         assert self.process.stdin
         file, data = self.process.stdin.fileno(), memoryview(wire.frame(message))
@@ -253,12 +255,14 @@ class Server:
         self.process = None
 
 
-def _verdict(told: Told) -> Verdict:
-    if told["outcome"] == "sandbox":
-        return Verdict(None, "sandbox", told["detail"])
-    passed = told["outcome"] == "passed"
-    share = told.get("share", float(passed))
-    return Verdict(passed, told["outcome"], told["detail"], share, told["seconds"], told["stdout"])
+def _verdict(result: Fields) -> Verdict:
+    if result["outcome"] == "sandbox":
+        return Verdict(None, "sandbox", result["detail"])
+    passed = result["outcome"] == "passed"
+    share = result.get("share", float(passed))
+    return Verdict(
+        passed, result["outcome"], result["detail"], share, result["seconds"], result["stdout"]
+    )
 
 
 def _merged(verdicts: Sequence[Verdict], count: int) -> Verdict:

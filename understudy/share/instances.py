@@ -73,7 +73,9 @@ def _checked(spec: str, found: Any) -> Instances:
         )
     for name, each in (("x", x), ("label", label)):
         if not bool(each.isfinite().all()):
-            raise ConfigError(f"data={spec}: {name} has values that are not finite; mend them")
+            raise ConfigError(
+                f"data={spec}: {name} has values that are not finite; correct the file"
+            )
     whole = label.long()
     if not torch.equal(whole.to(label.dtype), label):
         raise ConfigError(f"data={spec}: labels are class numbers, but there is {_odd(label)}")

@@ -67,7 +67,7 @@ class Tasks:
         return problems
 
     def exam(self, phase: Phase, size: int, split: Split, key: str) -> list[Problem]:
-        """As `batch`, with every family by its share, and less luck.
+        """As `batch`, with every family by its share, and with less variance.
 
         Generated families: every level equally often. Data sets: no question twice, and all of
         them where that many are asked for.

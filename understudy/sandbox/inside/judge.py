@@ -20,7 +20,7 @@ from typing import Any
 from understudy.sandbox.inside import wire
 from understudy.sandbox.inside.connection import Connection, Files, Stop
 
-Told = dict[str, Any]
+Fields = dict[str, Any]
 SHORT = 300  # characters of a detail
 
 
@@ -35,7 +35,7 @@ class Judge:
         self.objects: dict[int, Remote] = {}
         self.callbacks: list[Any] = []
 
-    def told(self, outcome: str, detail: str, **more: Any) -> Told:
+    def result(self, outcome: str, detail: str, **more: Any) -> Fields:
         return {
             "outcome": outcome,
             "detail": printable(detail)[:SHORT],
@@ -46,13 +46,13 @@ class Judge:
 
     # A case: the program runs as a program.
 
-    def case(self, source: str, stdin: str) -> Told:
+    def case(self, source: str, stdin: str) -> Fields:
         try:
             self.line.send({"source": source, "main": True})
             self.line.run_to_end(stdin.encode("utf-8", "surrogatepass"))
         except Stop as stop:
-            return self.told(stop.outcome, stop.detail)
-        return self.told(*self._left())
+            return self.result(stop.outcome, stop.detail)
+        return self.result(*self._left())
 
     def _left(self) -> tuple[str, str]:
         if self.line.status == "status 0\n":
@@ -66,14 +66,14 @@ class Judge:
 
     # Tests: the program is asked for values.
 
-    def tests(self, source: str, setup: str, tests: list[str], entry: list[str]) -> Told:
+    def tests(self, source: str, setup: str, tests: list[str], entry: list[str]) -> Fields:
         try:
             codes = [compile(test, f"<test {i}>", "exec") for i, test in enumerate(tests, start=1)]
             before = compile(setup, "<setup>", "exec")
             names, modules = wanted("\n".join([setup, *tests]), set(entry))
         except (SyntaxError, ValueError) as error:
             detail = f"a test or the setup is no Python: {error}"
-            return self.told("sandbox", detail, again=False)
+            return self.result("sandbox", detail, again=False)
         passed, first = 0, None
         os.close(self.files.stdin)  # there is nothing to read
         try:
@@ -90,9 +90,9 @@ class Judge:
         except BaseException as error:
             first = first or outcome_of(error, "")
         outcome, detail = first or ("passed", "")
-        return self.told(outcome, detail, share=passed / len(tests))
+        return self.result(outcome, detail, share=passed / len(tests))
 
-    def attempt(self, code: Any, world: Told, test: str) -> tuple[str, str] | None:
+    def attempt(self, code: Any, world: Fields, test: str) -> tuple[str, str] | None:
         """Run one test: None if it passed, else outcome and detail."""
         try:
             exec(code, world)
@@ -234,7 +234,7 @@ def outcome_of(error: BaseException, test: str) -> tuple[str, str]:
     return kind, f"{text[: SHORT // 2]} in {test}" if test else text
 
 
-def exception(message: Told) -> Exception:
+def exception(message: Fields) -> Exception:
     """Python's own exception nearest to it; what would end the judge becomes an ordinary one."""
     name, own, text = (str(message.get(key, "")) for key in ("error", "kind", "text"))
     kind = getattr(builtins, name, None)

@@ -37,12 +37,12 @@ STDIN, STDOUT, STDERR, CONTROL, STATUS = range(5)
 
 
 def main() -> None:
-    told = json.loads(sys.argv[1])
+    settings = json.loads(sys.argv[1])
     del sys.argv[1:], sys.path[0]
     while (file := os.open(os.devnull, os.O_RDWR)) < 10:  # so no pipe gets one of the low numbers
         pass
     os.close(file)
-    server = Server(**told)
+    server = Server(**settings)
     server.prepare()
     wire.send(STDOUT, "ready")
     jobs = select.poll()
@@ -128,10 +128,10 @@ class Server:
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)  # the judge sees that, and ends
         try:
-            told: dict[str, Any] = wire.receive(verdict)
+            result: dict[str, Any] = wire.receive(verdict)
         except wire.ClosedError:
             return ended("sandbox", "the judge died", time.monotonic() - started)
-        return told | excess
+        return result | excess
 
     def excess(self, pids: list[int]) -> dict[str, Any]:
         seconds, memory = used_by(pids)

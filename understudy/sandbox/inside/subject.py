@@ -29,7 +29,7 @@ APPLY: dict[str, Callable[..., Any]] = {
 def run(control: int) -> None:
     """Never returns."""
     os.environ.clear()
-    random.seed(0)  # the same luck for every program; a fork seeds it anew
+    random.seed(0)  # every program draws the same numbers; a fork seeds it anew
     sys.argv[:] = ["program.py"]
     sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0)), "utf-8")
     sys.stdout = io.TextIOWrapper(io.BufferedWriter(io.FileIO(1, "w")), "utf-8")
