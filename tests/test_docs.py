@@ -24,7 +24,7 @@ import yaml
 from bench.tables import RESULTS, filled, pages
 from tests.offload.runs import config_of, run_new, saved_model
 from tests.share.test_session import SMALL, Quiet
-from understudy.cli import app
+from understudy.cli.program import app
 from understudy.cli.settings import settings_page
 from understudy.errors import UnderstudyError
 from understudy.models.checkpoint import TINY

@@ -1,5 +1,10 @@
 """The command line: a verb per file. Each parses, calls and prints."""
 
-from understudy.cli.program import app, main
+from __future__ import annotations
 
-__all__ = ["app", "main"]
+
+def main() -> None:
+    """Run the command that the process was started with."""
+    from understudy.cli import program
+
+    program.main()

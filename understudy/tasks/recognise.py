@@ -10,7 +10,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 
-from understudy.tasks import arithmetic, calendar, facts, programs, sequences, stories, strings
+import understudy.tasks.arithmetic as arithmetic
+import understudy.tasks.calendar as calendar
+import understudy.tasks.facts as facts
+import understudy.tasks.programs as programs
+import understudy.tasks.sequences as sequences
+import understudy.tasks.stories as stories
+import understudy.tasks.strings as strings
 from understudy.tasks.expression import ExpressionError
 from understudy.tasks.family import LEVELS, Draft
 from understudy.types import Problem
