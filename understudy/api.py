@@ -70,7 +70,7 @@ def __getattr__(name: str) -> Any:
 class Run:
     """A run on disk. Its newest model is loaded when it is first needed, and kept until `close`.
 
-    router: who decides whether a question goes to the cloud, in the stead of the run's own: a name
+    router: who decides whether a question goes to the cloud, in place of the run's own: a name
     such as "calibrated", or file.py:Name.
     """
 

@@ -19,5 +19,5 @@ NoCheck = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="print JSON")]
 Router = Annotated[
     str | None,
-    typer.Option(help="who decides what is asked, in the run's own stead: a name, or file.py:Name"),
+    typer.Option(help="who decides what is asked, not the run's own: a name, or file.py:Name"),
 ]

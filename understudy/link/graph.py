@@ -128,7 +128,7 @@ def _links(
 
 
 def parts(graph: Graph) -> Iterator[set[int]]:
-    """The groups of agents that can hear of each other at all, directions left aside."""
+    """The groups of agents with a path between them, directions of edges left aside."""
     near: dict[int, set[int]] = {agent: set() for agent in range(graph.size)}
     for a, b in graph.edges:
         near[a].add(b)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 def neighbourhood_mean(own: Tensor, received: Sequence[Tensor]) -> Tensor:
-    """FedAvg without a server: the mean over an agent and the neighbours that were heard.
+    """FedAvg without a server: the mean over an agent and the neighbours that sent.
 
     Every tensor has one shape, which is the result's.
     """

@@ -81,7 +81,7 @@ class Team:
 
 
 def _outcome(work: Callable[[], T]) -> tuple[T | None, UnderstudyError | None]:
-    """(result, None), or (None, the error that a user can mend)."""
+    """(result, None), or (None, the error that a user can correct)."""
     try:
         return work(), None
     except UnderstudyError as error:

@@ -71,7 +71,7 @@ class DataConfig(BaseModel):
     train: str | None = Field(None, description="the split to train on; null: train")
     validation: str | None = Field(None, description="null: validation, or 1/8 of train")
     test: str | None = Field(None, description="the split to examine with; null: test")
-    instruction: str | None = Field(None, description="what chat models are told; null: ours")
+    instruction: str | None = Field(None, description="the instruction to chat models; null: ours")
     lenient: bool = Field(False, description="numbers: the last counts where none is marked")
     partial: bool = Field(False, description="code: the share of tests passed is the score")
 
@@ -131,12 +131,15 @@ def load_data(name: str, config: DataConfig) -> DataSet:
     if kind == "label":
         _check_labels(name, solutions)
         checker = checker.with_labels(tuple(sorted(solutions)))
-    told = checker.instruction if config.instruction is None else config.instruction
+    instruction = checker.instruction if config.instruction is None else config.instruction
     return DataSet(
         name,
         checker,
-        {split: tuple(_problem(name, told, p) for p in part) for split, part in parsed.items()},
-        told,
+        {
+            split: tuple(_problem(name, instruction, p) for p in part)
+            for split, part in parsed.items()
+        },
+        instruction,
     )
 
 

@@ -178,8 +178,8 @@ def _taco(row: Row) -> ParsedRow:
 
     A program reads stdin and writes stdout; where `fn_name` is given, a function is called.
     """
-    told = row.get("input_output")
-    cases = _parsed(told) if told else {}
+    given = row.get("input_output")
+    cases = _parsed(given) if given else {}
     if not isinstance(cases, Mapping):
         raise FormError("input_output holds no inputs")
     if not cases.get("inputs"):
