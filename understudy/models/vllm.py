@@ -2,7 +2,7 @@
 
 vLLM draws tokens from the base with the adapter of the moment; log-probabilities, margins and
 entropy of these tokens are computed by the model that is trained. Not run against vLLM itself:
-docs/models.md says what is assumed of it.
+docs/vllm.md says what is assumed of it.
 """
 
 from __future__ import annotations
