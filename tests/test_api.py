@@ -216,6 +216,15 @@ def test_an_examination_by_any_router_leaves_typed_results(finished: understudy.
     assert {row.split for row in finished.rows} == {"validation", "test"}
 
 
+def test_an_examination_on_nothing_is_refused(finished: understudy.Run) -> None:
+    with pytest.raises(
+        understudy.UnderstudyError, match="questions=0: an examination needs at least 1"
+    ):
+        finished.examine(0)
+    with pytest.raises(understudy.UnderstudyError, match="3 is no question"):
+        finished.answer(3)  # type: ignore[arg-type]
+
+
 def test_runs_are_compared_by_path_or_as_they_are(finished: understudy.Run) -> None:
     one, other = understudy.compare(finished, str(finished.path))
     assert one == other

@@ -58,6 +58,7 @@ _LATE = {
 _NO_MEMORY = re.compile("not enough memory|out of memory|can't allocate memory")  # torch's words
 
 Settings = Mapping[str, Any]
+RouterChoice = str | Settings  # a name, file.py:Name, or settings with `kind`
 Conversation = str | Question | Sequence[Turn | Mapping[str, str]]
 
 
@@ -70,11 +71,11 @@ def __getattr__(name: str) -> Any:
 class Run:
     """A run on disk. Its newest model is loaded when it is first needed, and kept until `close`.
 
-    router: who decides whether a question goes to the cloud, in place of the run's own: a name
-    such as "calibrated", or file.py:Name.
+    router: who decides whether a question goes to the cloud, in place of the run's own: a name such
+    as "calibrated", file.py:Name, or settings, as {"kind": "file.py:Name", "weight": 2}.
     """
 
-    def __init__(self, path: Path | str, router: str | None = None) -> None:
+    def __init__(self, path: Path | str, router: RouterChoice | None = None) -> None:
         self.path = Path(path)
         self.router = router
         self._directory = RunDirectory.open(self.path)
@@ -140,6 +141,8 @@ class Run:
 
         check: try the cloud with one question first.
         """
+        if questions < 1:
+            raise ConfigError(f"questions={questions}: an examination needs at least 1")
         return self._model.examine(questions, check)
 
     def report(self) -> Path:
@@ -175,8 +178,8 @@ class Run:
         return recipes.saved_config(self._directory)
 
 
-def load(path: Path | str, router: str | None = None) -> Run:
-    """A run that is on disk. router: another than the run's own, by name or as file.py:Name."""
+def load(path: Path | str, router: RouterChoice | None = None) -> Run:
+    """A run that is on disk. router: another than the run's own; see `Run`."""
     return Run(path, router)
 
 
@@ -290,7 +293,7 @@ def examine(
     run: Run | Path | str,
     questions: int = 1024,
     *,
-    router: str | None = None,
+    router: RouterChoice | None = None,
     check: bool = True,
 ) -> list[TaskResult]:
     """Examine a run's newest model on every task of its stream, greedily, at its budget."""
@@ -341,6 +344,10 @@ def _question(messages: Conversation) -> Question:
         return messages
     if isinstance(messages, str):
         return Question.of(messages)
+    if not isinstance(messages, Sequence):
+        raise RunError(
+            f"{messages!r} is no question; give a text, or messages with role and content"
+        )
     turns = []
     for each in messages:
         if isinstance(each, Turn):

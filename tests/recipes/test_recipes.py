@@ -16,7 +16,7 @@ from understudy import recipes
 from understudy.errors import ConfigError, DivergedError
 from understudy.offload.loop import train
 from understudy.offload.start import start
-from understudy.recipes import RECIPES, build_method, resolve_config
+from understudy.recipes import RECIPES, build_method, load_method, resolve_config
 from understudy.run import RunDirectory
 from understudy.tasks.stream import load_stream
 
@@ -32,6 +32,13 @@ def test_every_file_of_a_method_is_registered() -> None:
     folder = Path(recipes.__file__).parent
     found = {path.stem for path in folder.glob("*.py") if "(Method):" in path.read_text()}
     assert found == set(RECIPES)
+
+
+def test_a_method_without_an_advantage_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    path = tmp_path / "lazy.py"
+    path.write_text("from understudy.offload.method import Method\nclass Lazy(Method): ...\n")
+    with pytest.raises(ConfigError, match="Lazy has no advantage; write advantage"):
+        load_method(f"{path}:Lazy")
 
 
 @pytest.mark.parametrize("name", list(RECIPES))

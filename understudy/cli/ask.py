@@ -24,7 +24,7 @@ def ask(
     """Ask a trained model: who answered, why, and what it cost."""
     from understudy import api
 
-    with shown_work(), api.load(run, router) as opened:
+    with shown_work(), api.load(run, options.router_choice(router)) as opened:
         answer = opened.answer(question, task)
     if as_json:
         print_json(answer.to_json())

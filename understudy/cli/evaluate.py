@@ -21,7 +21,7 @@ def evaluate(
     """Examine a run's newest model on every task of its stream, greedily, at its budget."""
     from understudy import api
 
-    with shown_work(), api.load(run, router) as opened:
+    with shown_work(), api.load(run, options.router_choice(router)) as opened:
         results = opened.examine(queries, check=not no_check)
     if as_json:
         print_json([result.to_json() for result in results])

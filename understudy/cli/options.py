@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from understudy.errors import ConfigError
 
 Run = Annotated[Path, typer.Argument(help="a run directory", metavar="RUN")]
 Out = Annotated[Path, typer.Option(help="the run directory to make", metavar="RUN")]
@@ -19,5 +21,20 @@ NoCheck = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="print JSON")]
 Router = Annotated[
     str | None,
-    typer.Option(help="who decides what is asked, not the run's own: a name, or file.py:Name"),
+    typer.Option(
+        help="who decides what is asked, in place of the run's own: a name, file.py:Name, or "
+        "settings as '{kind: file.py:Name, weight: 2}'"
+    ),
 ]
+
+
+def router_choice(text: str | None) -> Any:
+    """A router as it is given on the command line: its name, or its settings in YAML."""
+    if text is None or not text.lstrip().startswith("{"):
+        return text
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"--router {text}: is no YAML mapping of settings") from None

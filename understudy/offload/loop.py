@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import torch
 
-from understudy.errors import DivergedError
+from understudy.errors import ConfigError, DivergedError
 from understudy.objectives import sequence_ask_probability
 from understudy.objectives.terms import CLIPPED
 from understudy.offload.config import Config
@@ -89,6 +89,12 @@ def source_of(state: State, helpers: Helpers, config: Config, budget: float) -> 
 def objective_of(state: State, experience: Experience, phase: int) -> Objective:
     """What the next step optimises, by the method's terms and the retention's."""
     advantage = state.method.advantage(experience.scores, state.dual)
+    wanted = experience.scores.reward.shape
+    if advantage.shape != wanted:
+        raise ConfigError(
+            f"{type(state.method).__name__}.advantage gave the shape {tuple(advantage.shape)}; "
+            f"it must be that of scores.reward, {tuple(wanted)}: (prompts, group)"
+        )
     if experience.weight is not None:
         advantage = advantage * experience.weight
     terms = state.method.terms(experience, state.dual)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import random
 import warnings
+from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import cached_property
-from typing import Self
+from typing import Any, Self
 
 import torch
 
@@ -35,11 +36,9 @@ from understudy.offload.records import Answer, MatrixRow, TaskResult, examinatio
 from understudy.offload.session import trained_policy
 from understudy.offload.start import build_tasks, retention_of
 from understudy.offload.state import restore_retention, saved_dual
-from understudy.routing import ROUTERS
-from understudy.routing.router import Router, build_router, with_signals
+from understudy.routing.router import Router, build_router, chosen_router, with_signals
 from understudy.routing.rows import Exam, ExaminedQuestion, evidence_of
 from understudy.run import RunDirectory
-from understudy.settings import Kinds
 from understudy.tasks import DataSet, Tasks
 from understudy.tasks.recognise import recognise
 from understudy.types import Cost, Problem, Question
@@ -48,18 +47,20 @@ from understudy.types import Cost, Problem, Question
 class TrainedModel:
     """A run's newest model, opened to answer questions and to be examined.
 
-    Close it, or use it in a `with`. router: who decides in place of the run's own, by name or
-    as file.py:Name; it is fitted on the questions that the run has examined.
+    Close it, or use it in a `with`. router: who decides in place of the run's own: a name,
+    file.py:Name, or settings with `kind`; it is fitted on the questions that the run has examined.
     """
 
-    def __init__(self, run: RunDirectory, config: Config, router: str | None = None) -> None:
+    def __init__(
+        self, run: RunDirectory, config: Config, router: str | Mapping[str, Any] | None = None
+    ) -> None:
         self.run, self.config = run, config
         policy, folder = trained_policy(run, config)
         torch.set_num_threads(config.threads or 1)
         own_threshold = -saved_dual(folder)["shift"] * config.temperature
         settings = config.router
-        if router not in (None, settings.kind):
-            settings = Kinds(ROUTERS, "own").parse(router)
+        if router is not None and router != settings.kind:
+            settings = chosen_router(router)
         retention = retention_of(config, policy)
         restore_retention(retention, policy, folder)
         answering = retention.answering
@@ -212,7 +213,7 @@ def _last_turn(tasks: Tasks, config: Config, question: Question, task: str | Non
     names = [name for phase in phases_of(config) for name in phase.families]
     name = task or names[-1]
     if name not in names:
-        raise RunError(f"--task {name}: this run knows {', '.join(dict.fromkeys(names))}")
+        raise RunError(f"task {name}: this run knows {', '.join(dict.fromkeys(names))}")
     for token in (PAD, END, ASK):
         if any(token in message.content for message in question.messages):
             raise RunError(f"the question holds {token}, a token of the model's own; leave it out")

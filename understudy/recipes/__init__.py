@@ -51,6 +51,11 @@ def load_method(recipe: str) -> type[Method]:
         raise ConfigError(
             f"recipe={recipe}: is no method; write a subclass of understudy.offload.method.Method"
         )
+    if found.advantage is Method.advantage:
+        raise ConfigError(
+            f"recipe={recipe}: {found.__name__} has no advantage; write advantage(self, scores, "
+            "dual), which says how far each response is pushed"
+        )
     return found
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, Self, get_args
 
 from pydantic import Field
 
+from understudy.errors import ConfigError
 from understudy.routing import ROUTERS
 from understudy.routing.evidence import FREE, Evidence, Generate, Need, Outcomes
-from understudy.settings import KindSection
+from understudy.settings import Kinds, KindSection, Section, check_settings
 
 if TYPE_CHECKING:
     from understudy.routing.evidence import Decisions, FloatArray
@@ -84,10 +85,10 @@ class RequestRouter:
         return evidence.margin
 
     def decisions(self, evidence: Evidence) -> Decisions:
-        return self.scores(evidence) > self.threshold
+        return checked_scores(self, evidence) > self.threshold
 
     def why(self, evidence: Evidence) -> str:
-        score = float(self.scores(evidence)[0])
+        score = float(checked_scores(self, evidence)[0])
         side = "above" if score > self.threshold else "not above"
         return f"{self.score_name}, {score:.2f}, is {side} the threshold, {self.threshold:.2f}"
 
@@ -117,9 +118,28 @@ class ThresholdRouter(RequestRouter):
         assert isinstance(self.settings, ThresholdRouter.Settings)
         if self.settings.spare:
             share = min(share, 1.0 - float(outcomes.local_right.mean()))
-        threshold = quantile_threshold(self.scores(evidence), max(share, 0.0))
+        threshold = quantile_threshold(checked_scores(self, evidence), max(share, 0.0))
         threshold = float(np.clip(threshold, -FARTHEST, FARTHEST))
         return replace(self, budget=budget, threshold=threshold)
+
+
+def checked_scores(router: Router, evidence: Evidence) -> FloatArray:
+    """The router's scores; what is no number for each question is refused."""
+    import numpy as np
+
+    scores = np.asarray(router.scores(evidence), dtype=np.float64)
+    name = type(router).__name__
+    if scores.shape != (len(evidence),):
+        raise ConfigError(
+            f"router {name}: scores has the shape {scores.shape} for {len(evidence)} questions; "
+            "give one number for each"
+        )
+    if unknown := int(np.isnan(scores).sum()):
+        raise ConfigError(
+            f"router {name}: {unknown} of {len(evidence)} scores are NaN; give a number for each "
+            "question"
+        )
+    return scores
 
 
 def with_signals(router: Router, evidence: Evidence, generate: Generate) -> Evidence:
@@ -142,7 +162,23 @@ def tokens_spent(router: Router, evidence: Evidence) -> int:
     return spent
 
 
+class RouterChoice(Section):
+    """A router that stands in for a run's own."""
+
+    router: Annotated[KindSection, Kinds(ROUTERS, "own")]
+
+
+def chosen_router(given: str | Mapping[str, Any]) -> KindSection:
+    """The settings of a router that is given by its name or with settings; refused by name."""
+    return check_settings(RouterChoice, {"router": given}).router
+
+
 def build_router(section: KindSection) -> Router:
     """The router that its settings describe."""
     router: Router = ROUTERS.load(section.kind)(section)
+    if unknown := set(router.needs) - set(get_args(Need)):
+        raise ConfigError(
+            f"router={section.kind}: needs {min(unknown)!r}, which is no evidence; "
+            f"use {', '.join(get_args(Need))}"
+        )
     return router

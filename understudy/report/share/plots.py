@@ -143,7 +143,7 @@ def agent_panels(variants: Variants, curves: Mapping[str, Curve], best: str) -> 
         axes.set_title(f"agent {agent}", fontsize=10)
         axes.locator_params(axis="x", integer=True)
 
-    title = f"AgentResult by agent: {short(best, 40)} (blue)"
+    title = f"Agent by agent: {short(best, 40)} (blue)"
     title += f", {short(base or '', 40)} (orange)" if alone is not None else ""
     title += f"; the first {_MOST_PANELS} of {total}" if total > _MOST_PANELS else ""
     per_row = 4 if total <= 8 else 5
