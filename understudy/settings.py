@@ -68,7 +68,8 @@ class Kinds:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
             others = (
-                (f"{self.registry.what} {name}", self.settings(name)) for name in self.registry
+                (f"{self.registry.what} {name}", self.registry.load(name).Settings)
+                for name in self.registry
             )
             context = {"reason": first["msg"], "first": dict(first), "where": where}
             context["unknown"] = _unknown(settings, where, others)
