@@ -239,6 +239,9 @@ from understudy.offload.method import Method
 class Mine(Method):
     class Settings(Config):
         pace: int = Field(3, ge=1, description="how fast")
+
+    def advantage(self, scores, dual):
+        return scores.reward * self.config.pace
 """
 
 
