@@ -11,13 +11,15 @@ from understudy.errors import RunError
 
 Record = TypeVar("Record")
 
+_ADAPTERS: dict[Any, TypeAdapter[Any]] = {}
+
 
 def to_plain(record: Any) -> Any:
     """Dictionaries, lists, numbers and text, under the names that the files have.
 
     A number that is not finite becomes None: JSON has none.
     """
-    return _finite(TypeAdapter(type(record)).dump_python(record, by_alias=True, mode="json"))
+    return _finite(_adapter(type(record)).dump_python(record, by_alias=True, mode="json"))
 
 
 def from_plain(kind: type[Record], content: Any, file: object) -> Record:
@@ -26,13 +28,21 @@ def from_plain(kind: type[Record], content: Any, file: object) -> Record:
     file: where the content is from, for the refusal of what has another form.
     """
     try:
-        return TypeAdapter(kind).validate_python(content)
+        record: Record = _adapter(kind).validate_python(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise RunError(
             f"{file}: cannot be read ({where}: {first['msg']}); finish the run with --resume"
         ) from error
+    return record
+
+
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    """Built once: that takes far longer than to use it."""
+    if kind not in _ADAPTERS:
+        _ADAPTERS[kind] = TypeAdapter(kind)
+    return _ADAPTERS[kind]
 
 
 def _finite(value: Any) -> Any:

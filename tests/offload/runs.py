@@ -23,6 +23,7 @@ from understudy.offload.records import MatrixRow
 from understudy.offload.session import new_run, resume_run
 from understudy.offload.start import start
 from understudy.offload.state import State
+from understudy.offload.steps import StepMetrics, StepTimings
 from understudy.recipes import build_method, resolve_config
 from understudy.recipes.pretrain_tiny import loss_of, pupil, write_tokenizer_config
 from understudy.routing.rows import ExaminedQuestion
@@ -113,7 +114,7 @@ class Silent:
         self.warnings: list[str] = []
         self.notes: list[str] = []
 
-    def step(self, metrics: dict[str, Any], seconds_left: float) -> None:
+    def step(self, metrics: StepMetrics, seconds_left: float) -> None:
         self._event()
 
     def evaluation(self, row: MatrixRow) -> None:
@@ -155,14 +156,14 @@ class Lines:
     """A watcher that keeps everything in memory."""
 
     def __init__(self) -> None:
-        self.steps: list[dict[str, Any]] = []
+        self.steps: list[dict[str, Any]] = []  # as they stand in the file
         self.rows: list[MatrixRow] = []
         self.questions: list[ExaminedQuestion] = []
         self.spend: Callable[[], Spend] = Spend  # of training
         self.examined: Callable[[], Spend] = Spend  # of the examinations
 
-    def on_step(self, metrics: dict[str, Any], timings: dict[str, Any]) -> None:
-        self.steps.append(metrics)
+    def on_step(self, metrics: StepMetrics, timings: StepTimings) -> None:
+        self.steps.append(metrics.to_line())
 
     def on_evaluation(self, row: MatrixRow, questions: Sequence[ExaminedQuestion]) -> None:
         self.rows.append(row)

@@ -7,22 +7,26 @@ from typing import Any
 
 import pytest
 
+from tests.offload.steps import quiet_step
 from understudy.link import Spend
 from understudy.metrics import wilson_interval
 from understudy.offload.records import Cell, MatrixRow
+from understudy.offload.steps import StepMetrics
 from understudy.offload.summary import summarise
 
 
-def line(step: int, phase: int, rate: float, system: float, correlation: Any) -> dict[str, Any]:
-    return {
-        "step": step,
-        "phase": phase,
-        "task": ("facts", "sums")[phase - 1],
-        "cloud/ask_rate": rate,
-        "cloud/budget": (0.3, 0.5)[phase - 1],
-        "cloud/ask_level_correlation": correlation,
-        "system_accuracy": system,
-    }
+def step(
+    number: int, phase: int, rate: float, system: float, correlation: float | None
+) -> StepMetrics:
+    return quiet_step(
+        step=number,
+        phase=phase,
+        task=("facts", "sums")[phase - 1],
+        ask_rate=rate,
+        budget=(0.3, 0.5)[phase - 1],
+        ask_level_correlation=correlation,
+        system_accuracy=system,
+    )
 
 
 def row(after: int, *local: float) -> MatrixRow:
@@ -49,14 +53,14 @@ def row(after: int, *local: float) -> MatrixRow:
 
 @pytest.fixture
 def summary() -> dict[str, Any]:
-    lines = [
-        line(1, 1, 0.6, 0.2, None),
-        line(2, 1, 0.2, 0.4, 0.5),
-        line(3, 2, 0.0, 0.6, None),
-        line(4, 2, 1.0, 0.8, -0.1),
+    steps = [
+        step(1, 1, 0.6, 0.2, None),
+        step(2, 1, 0.2, 0.4, 0.5),
+        step(3, 2, 0.0, 0.6, None),
+        step(4, 2, 1.0, 0.8, -0.1),
     ]
     matrix = [row(0, 0.1, 0.2), row(1, 0.7, 0.3), row(2, 0.4, 0.8)]
-    return summarise(lines, matrix, Spend(5, 1, 2, 30, 12, 0.25, 4.5), Spend()).to_json()
+    return summarise(steps, matrix, Spend(5, 1, 2, 30, 12, 0.25, 4.5), Spend()).to_json()
 
 
 def test_continual_metrics_are_those_of_the_matrix(summary: dict[str, Any]) -> None:
@@ -107,8 +111,8 @@ def test_the_bill_and_the_rest(summary: dict[str, Any]) -> None:
 
 
 def test_what_one_phase_leaves_undefined_is_null() -> None:
-    lines = [line(1, 1, 0.3, 0.2, None)]
-    summary = summarise(lines, [row(0, 0.1), row(1, 0.7)], Spend(), Spend()).to_json()
+    steps = [step(1, 1, 0.3, 0.2, None)]
+    summary = summarise(steps, [row(0, 0.1), row(1, 0.7)], Spend(), Spend()).to_json()
     assert summary["local"]["forgetting"] is None
     assert summary["local"]["average_accuracy"] == pytest.approx(0.7)
     assert summary["ask_level_correlation"] is None

@@ -16,6 +16,7 @@ from understudy import recipes
 from understudy.errors import ConfigError, DivergedError
 from understudy.offload.loop import train
 from understudy.offload.start import start
+from understudy.offload.steps import StepMetrics, StepTimings
 from understudy.recipes import RECIPES, build_method, load_method, resolve_config
 from understudy.run import RunDirectory
 from understudy.tasks.stream import load_stream
@@ -214,7 +215,7 @@ def test_weights_that_overflow_are_neither_examined_nor_saved(model: Path) -> No
     state, helpers = start(config, build_method(config))
 
     class Overflow(Lines):
-        def on_step(self, metrics: dict[str, Any], timings: dict[str, Any]) -> None:
+        def on_step(self, metrics: StepMetrics, timings: StepTimings) -> None:
             super().on_step(metrics, timings)
             if len(self.steps) == 2:  # the phase's last
                 state.policy.network.norm.weight.data.fill_(math.inf)

@@ -7,6 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
+from tests.offload.steps import quiet_step
 from understudy.progress import task
 from understudy.report.offload.live import LiveDisplay
 from understudy.report.screen import LogScreen, TerminalScreen, clock_time, screen_on
@@ -94,17 +95,11 @@ def test_work_that_has_ended_or_failed_is_not_shown(log: Log) -> None:
     assert log.lines == []
 
 
-def metrics(step: int) -> dict[str, object]:
-    figures = {"local_accuracy": 0.5, "system_accuracy": 0.75, "cloud/ask_rate": 0.25}
-    shown = {"cloud/budget": 0.3, "cloud/price": 0.5, "phase": 1, "task": "facts"}
-    return {"step": step} | figures | shown
-
-
 def test_a_log_has_a_line_each_ten_steps_or_ten_seconds(log: Log) -> None:
     with LiveDisplay(log.screen, 12) as display:
         for step in range(1, 13):
             log.clock.now += 4.0 if step in (1, 2, 3) else 0.1
-            display.step(metrics(step), 65.0)
+            display.step(quiet_step(step=step, task="facts"), 65.0)
     assert [line.split("  ")[0] for line in log.lines] == ["step 3/12", "step 10/12", "step 12/12"]
     assert log.lines[0].endswith(
         "phase 1 facts  local 0.50  system 0.75  asks 0.25 of 0.30  price 0.50  left 1:05"
@@ -113,7 +108,7 @@ def test_a_log_has_a_line_each_ten_steps_or_ten_seconds(log: Log) -> None:
 
 def test_a_step_that_lasts_says_what_it_does(log: Log) -> None:
     with LiveDisplay(log.screen, 12) as display:
-        display.step(metrics(1), 130.0)
+        display.step(quiet_step(step=1, task="facts"), 130.0)
         with task("drawing responses"):
             log.pass_time(10)
     words = "step 1/12 done, about 2:10 left; drawing responses: 0:10 so far"
@@ -122,7 +117,7 @@ def test_a_step_that_lasts_says_what_it_does(log: Log) -> None:
 
 def test_a_resumed_run_says_where_it_continues(log: Log) -> None:
     with LiveDisplay(log.screen, 12) as display:
-        display.step(metrics(5), 65.0)
+        display.step(quiet_step(step=5, task="facts"), 65.0)
     assert log.lines == ["continuing after step 4 of 12"]
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from understudy.offload.records import Cell, MatrixRow
+from understudy.offload.steps import StepMetrics
 
 _WINDOW = 5  # steps: one odd batch is no alarm
 _NEAR_ALL = 0.95
@@ -19,7 +19,7 @@ _RARELY = 0.02  # with a budget below this nobody asks in most groups, as it sho
 class Alarm:
     """A condition on the mean of a metric over the window, and what to tell the user."""
 
-    metric: str
+    metric: str  # a field of StepMetrics
     holds: Callable[[float], bool]
     message: str
     if_calls_fail: bool = True  # whether it says something while many calls fail
@@ -27,7 +27,7 @@ class Alarm:
 
 ALARMS = (
     Alarm(
-        "completions/clipped_ratio",
+        "clipped_ratio",
         lambda share: share > 0.5,
         "{value:.0%} of the responses are cut off; raise max_completion_length",
     ),
@@ -39,20 +39,20 @@ ALARMS = (
         if_calls_fail=False,  # their responses have no reward; the failed calls are named elsewhere
     ),
     Alarm(
-        "cloud/all_ask_groups",
+        "all_ask_groups",
         lambda share: share >= _NEAR_ALL,
         "in {value:.0%} of the groups every response asks: the price cannot act; "
         "raise price.initial, or set price.shift=true (recipe understudy)",
     ),
     Alarm(
-        "rewards/valid",
+        "valid",
         lambda share: share == 0.0,
         "no response has a reward: every call to the cloud fails",
     ),
 )
 # A fault only where asking is allowed and used.
 NOBODY_ASKS = Alarm(
-    "cloud/no_ask_groups",
+    "no_ask_groups",
     lambda share: share >= _NEAR_ALL,
     "in {value:.0%} of the groups nobody asks although the budget is {budget:.2f}: asking dies "
     "out, and with it the signal for when to ask",
@@ -87,42 +87,39 @@ def label_alarm(task: str, cell: Cell) -> str | None:
 
 @dataclass
 class Alarms:
-    """Gives each warning once per phase. The same lines give the same warnings."""
+    """Gives each warning once per phase. The same steps give the same warnings."""
 
     asks: bool
-    _recent: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=_WINDOW))
+    _recent: deque[StepMetrics] = field(default_factory=lambda: deque(maxlen=_WINDOW))
     _given: set[str] = field(default_factory=set)
     _phase: int = 0
 
-    def after_step(self, line: dict[str, Any]) -> list[str]:
-        """The warnings that a step gives, from its line of metrics."""
-        if line["phase"] != self._phase:
-            self._phase = line["phase"]
+    def after_step(self, step: StepMetrics) -> list[str]:
+        """The warnings that a step gives."""
+        if step.phase != self._phase:
+            self._phase = step.phase
             self._recent.clear()
             self._given.clear()
-        self._recent.append(line)
+        self._recent.append(step)
         if len(self._recent) < _WINDOW:
             return []
         alarms = [*ALARMS]
-        if self.asks and line["cloud/budget"] > _RARELY:
+        if self.asks and step.budget > _RARELY:
             alarms.append(NOBODY_ASKS)
         if self._failed_share() > _MANY_FAILED:
             alarms = [alarm for alarm in alarms if alarm.if_calls_fail]
-        return list(self._warnings(alarms, line))
+        return list(self._warnings(alarms, step))
 
     def _failed_share(self) -> float:
         """Of the calls in the window, after its first step: totals are logged."""
-        first, last = (
-            (line.get("cloud/calls", 0), line.get("cloud/failed_calls", 0))
-            for line in (self._recent[0], self._recent[-1])
-        )
-        calls, failed = last[0] - first[0], last[1] - first[1]
+        first, last = self._recent[0], self._recent[-1]
+        calls, failed = last.calls - first.calls, last.failed_calls - first.failed_calls
         return failed / calls if calls else 0.0
 
-    def _warnings(self, alarms: list[Alarm], line: dict[str, Any]) -> Iterable[str]:
+    def _warnings(self, alarms: list[Alarm], step: StepMetrics) -> Iterable[str]:
         for alarm in alarms:
-            value = sum(recent[alarm.metric] for recent in self._recent) / len(self._recent)
+            value = sum(getattr(each, alarm.metric) for each in self._recent) / len(self._recent)
             if alarm.metric not in self._given and alarm.holds(value):
                 self._given.add(alarm.metric)
-                text = alarm.message.format(value=value, budget=line["cloud/budget"])
-                yield f"step {line['step']}, phase {line['phase']} ({line['task']}): {text}"
+                text = alarm.message.format(value=value, budget=step.budget)
+                yield f"step {step.step}, phase {step.phase} ({step.task}): {text}"

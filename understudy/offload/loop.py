@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 
@@ -28,6 +28,7 @@ from understudy.offload.measure import step_metrics
 from understudy.offload.phases import budget_of, ends, remaining
 from understudy.offload.records import MatrixRow, examination_name
 from understudy.offload.state import State
+from understudy.offload.steps import StepMetrics, StepTimings
 from understudy.progress import task
 from understudy.routing.rows import ExaminedQuestion
 from understudy.tasks.stream import Phase
@@ -36,7 +37,7 @@ from understudy.tasks.stream import Phase
 class Watcher(Protocol):
     """Receives every step and examination: the run directory, a progress display, a test."""
 
-    def on_step(self, metrics: dict[str, Any], timings: dict[str, Any]) -> None: ...
+    def on_step(self, metrics: StepMetrics, timings: StepTimings) -> None: ...
 
     def on_evaluation(self, row: MatrixRow, questions: Sequence[ExaminedQuestion]) -> None: ...
 
@@ -69,8 +70,7 @@ def train(
             retention.after_step(number, state.step, verified)
         state.dual = method.next_dual(state.dual, experience.scores, budget)
         state.step += 1
-        timings = {"step": state.step, "step_time": time.monotonic() - started}
-        watcher.on_step(metrics.line(), timings)
+        watcher.on_step(metrics, StepTimings(state.step, time.monotonic() - started))
         switches = state.step in ends(stream)
         if switches or state.step % config.checkpoint_every == 0:
             check_finite(state, config)

@@ -1,11 +1,10 @@
-"""The line that a step leaves in metrics.jsonl. Names follow TRL's where TRL has one."""
+"""The metrics of a training step, from what it drew, asked and learnt."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import asdict
 
 import torch
 from torch import Tensor
@@ -15,79 +14,8 @@ from understudy.metrics import ask_difficulty_correlation
 from understudy.objectives import has_signal
 from understudy.offload.learn import Objective
 from understudy.offload.state import State
+from understudy.offload.steps import StepMetrics
 from understudy.tasks.stream import Phase
-
-_NAMED = ("dual/price", "dual/shift")  # under the field's own names
-
-
-# Fields that stand in the file under another name.
-_KEYS = {
-    "valid": "rewards/valid",
-    "undecided": "rewards/undecided",
-    "ask_rate": "cloud/ask_rate",
-    "expected_ask_rate": "cloud/expected_ask_rate",
-    "budget": "cloud/budget",
-    "price": "cloud/price",
-    "shift": "cloud/shift",
-    "all_ask_groups": "cloud/all_ask_groups",
-    "no_ask_groups": "cloud/no_ask_groups",
-    "ask_level_correlation": "cloud/ask_level_correlation",
-    "calls": "cloud/calls",
-    "failed_calls": "cloud/failed_calls",
-    "cache_hits": "cloud/cache_hits",
-    "tokens": "cloud/tokens",
-    "dollars": "cloud/dollars",
-    "mean_length": "completions/mean_length",
-    "clipped_ratio": "completions/clipped_ratio",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class StepMetrics:
-    """Plain numbers of the whole team's batch, all taken before the dual moves."""
-
-    step: int
-    phase: int
-    task: str
-    reward: float | None
-    reward_std: float | None
-    valid: float
-    undecided: int
-    frac_reward_zero_std: float
-    local_accuracy: float | None
-    system_accuracy: float
-    ask_rate: float
-    expected_ask_rate: float
-    budget: float
-    price: float
-    shift: float | None
-    all_ask_groups: float
-    no_ask_groups: float
-    ask_level_correlation: float | None
-    calls: int
-    failed_calls: int
-    cache_hits: int
-    tokens: int
-    dollars: float
-    mean_length: float
-    clipped_ratio: float
-    entropy: float
-    num_tokens: int
-    rewards: Mapping[str, float | None]  # of the user's own functions, by name
-    dual: Mapping[str, Any]  # what the method remembers
-    learnt: Mapping[str, float]  # loss, gradient, and what the loss's terms say
-
-    def line(self) -> dict[str, Any]:
-        """As it stands in the file."""
-        plain = {
-            _KEYS.get(each.name, each.name): getattr(self, each.name)
-            for each in fields(self)
-            if each.name not in ("rewards", "dual", "learnt")
-        }
-        rewards = {f"rewards/{name}/mean": value for name, value in self.rewards.items()}
-        dual = {f"dual/{name}": value for name, value in self.dual.items()}
-        kept = {key: value for key, value in dual.items() if key not in _NAMED}
-        return plain | rewards | kept | dict(self.learnt)
 
 
 def step_metrics(
@@ -103,6 +31,8 @@ def step_metrics(
     asked, tokens, local = scores.asked, int(scores.lengths.sum()), ~scores.asked
     rewards = scores.reward[scores.valid]
     levels = torch.tensor([[problem.level] for problem in batch.problems]).expand(asked.shape)
+    dual = asdict(state.dual)
+    kept = {name: dual[name] for name in dual if name not in ("price", "shift")}
     return StepMetrics(
         step=state.step + 1,
         phase=place[0],
@@ -134,7 +64,7 @@ def step_metrics(
         entropy=float(scores.entropy.sum()) / max(1, tokens),
         num_tokens=tokens,
         rewards={name: _mean(values) for name, values in scores.named.items()},
-        dual=asdict(state.dual),
+        dual=kept,
         learnt=learnt,
     )
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from understudy.clouds.building import build_budget
 from understudy.clouds.check import check_cloud
@@ -27,8 +27,10 @@ from understudy.offload.phases import ends, phases_of, settled, total_steps
 from understudy.offload.records import MatrixRow, examination_name
 from understudy.offload.start import load_policy, start
 from understudy.offload.state import State, load_state, save_state
+from understudy.offload.steps import StepMetrics, StepTimings, read_steps
 from understudy.offload.summary import summarise
 from understudy.offload.team import ALONE, Team
+from understudy.plain import to_plain
 from understudy.routing.rows import ExaminedQuestion
 from understudy.run import RunDirectory
 from understudy.types import Question, Reply
@@ -37,7 +39,7 @@ from understudy.types import Question, Reply
 class Display(Protocol):
     """Shows a person how a run proceeds."""
 
-    def step(self, metrics: dict[str, Any], seconds_left: float) -> None: ...
+    def step(self, metrics: StepMetrics, seconds_left: float) -> None: ...
 
     def evaluation(self, row: MatrixRow) -> None: ...
 
@@ -158,7 +160,7 @@ def _go(
         with run.writing():
             run.write(run.matrix, [row.to_json() for row in state.matrix])
             bills = helpers.cloud.spend, helpers.examiner.spend
-            summary = summarise(run.metric_lines(), state.matrix, *bills)
+            summary = summarise(read_steps(run), state.matrix, *bills)
             run.write(run.summary, summary.to_json())
     return run
 
@@ -173,7 +175,7 @@ def _follow(state: State, helpers: Helpers, config: Config) -> None:
 class _NoWatcher:
     """For a process that does not lead: the first process records what both do."""
 
-    def on_step(self, metrics: dict[str, Any], timings: dict[str, Any]) -> None: ...
+    def on_step(self, metrics: StepMetrics, timings: StepTimings) -> None: ...
 
     def on_evaluation(self, row: MatrixRow, questions: Sequence[ExaminedQuestion]) -> None: ...
 
@@ -193,15 +195,15 @@ class _Recorder:
         """Continue where a resumed run stopped: warnings given before are not repeated."""
         self.matrix = list(state.matrix)
         if state.step:
-            for line in self.run.metric_lines():
-                self.alarms.after_step(line)
+            for metrics in read_steps(self.run):
+                self.alarms.after_step(metrics)
 
-    def on_step(self, metrics: dict[str, Any], timings: dict[str, Any]) -> None:
+    def on_step(self, metrics: StepMetrics, timings: StepTimings) -> None:
         with self.run.writing():
-            self.run.append(metrics, timings)
+            self.run.append(metrics.to_line(), to_plain(timings))
         self.done += 1
         pace = (time.monotonic() - self.started) / self.done
-        self.display.step(metrics, pace * (self.steps - metrics["step"]))
+        self.display.step(metrics, pace * (self.steps - metrics.step))
         for text in self.alarms.after_step(metrics):
             self.display.warning(text)
 

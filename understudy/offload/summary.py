@@ -1,9 +1,8 @@
-"""The figures of a finished run, from its metrics lines and its matrix."""
+"""The figures of a finished run, from its steps and its matrix."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -23,24 +22,26 @@ from understudy.offload.records import (
     RunSummary,
     ServedFigures,
 )
+from understudy.offload.steps import StepMetrics
 from understudy.types import Cost
 
 _SWITCH_STEPS = 10
 
-Line = Mapping[str, Any]  # of metrics.jsonl
-
 
 def summarise(
-    lines: Sequence[Line], matrix: Sequence[MatrixRow], training: Spend, examinations: Spend
+    steps: Sequence[StepMetrics],
+    matrix: Sequence[MatrixRow],
+    training: Spend,
+    examinations: Spend,
 ) -> RunSummary:
     """Continual metrics of both accuracies, asking per phase, and the bills.
 
     The matrix has a row before training and one after each phase. The head's quality is the
     system's accuracy at the end, mean over tasks; a user is a task of the stream.
     """
-    correlations = [line["cloud/ask_level_correlation"] for line in lines]
+    correlations = [step.ask_level_correlation for step in steps]
     known = [value for value in correlations if value is not None]
-    phases = sorted({line["phase"] for line in lines})
+    phases = sorted({step.phase for step in steps})
     end = matrix[-1]
     scores = tuple(cell.system for cell in end.tasks)
     return RunSummary(
@@ -50,8 +51,8 @@ def summarise(
         local=_continual(matrix, "local"),
         system=_continual(matrix, "system"),
         calibrated_system=_continual(matrix, "calibrated_system"),
-        phases=tuple(_phase_summary(lines, matrix, phase) for phase in phases),
-        steps=len(lines),
+        phases=tuple(_phase_summary(steps, matrix, phase) for phase in phases),
+        steps=len(steps),
         ask_level_correlation=float(np.mean(known)) if known else None,
         spend=_bill(training),
         evaluation_spend=_bill(examinations),
@@ -63,14 +64,16 @@ def _continual(matrix: Sequence[MatrixRow], which: str) -> Figures:
     return continual_summary(np.array(rows[1:]), np.array(rows[0]))
 
 
-def _phase_summary(lines: Sequence[Line], matrix: Sequence[MatrixRow], phase: int) -> PhaseSummary:
-    own = [line for line in lines if line["phase"] == phase]
-    rates: FloatArray = np.array([line["cloud/ask_rate"] for line in own])
-    budget = own[0]["cloud/budget"]
+def _phase_summary(
+    steps: Sequence[StepMetrics], matrix: Sequence[MatrixRow], phase: int
+) -> PhaseSummary:
+    own = [step for step in steps if step.phase == phase]
+    rates: FloatArray = np.array([step.ask_rate for step in own])
+    budget = own[0].budget
     cell = matrix[phase].tasks[phase - 1]
     return PhaseSummary(
         phase=phase,
-        task=own[0]["task"],
+        task=own[0].task,
         budget=budget,
         training=ask_rate_summary(rates, budget)
         | {"switch_overshoot": switch_overshoot(rates, budget, _SWITCH_STEPS)},
@@ -85,7 +88,7 @@ def _phase_summary(lines: Sequence[Line], matrix: Sequence[MatrixRow], phase: in
             constant=cell.constant,
             answers=cell.answers,
         ),
-        training_system_accuracy=float(np.mean([line["system_accuracy"] for line in own])),
+        training_system_accuracy=float(np.mean([step.system_accuracy for step in own])),
     )
 
 

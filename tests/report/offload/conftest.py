@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from tests.offload.steps import quiet_step
 from understudy.link import Spend
 from understudy.offload.records import Cell, MatrixRow
+from understudy.offload.steps import StepMetrics
 from understudy.offload.summary import summarise
 from understudy.run import RunDirectory
 
@@ -39,37 +41,32 @@ def written_run(
     stream = [{"families": {task: 1.0}, "steps": STEPS} for task in tasks]
     general = {"recipe": "understudy", "model": "tiny", "stream": stream, "budget": 0.3}
     run = RunDirectory.create(path, general | {"eval_queries": 256, "seed": 4} | settings)
-    lines: list[dict[str, Any]] = []
+    steps: list[StepMetrics] = []
     for number, task in enumerate(tasks, start=1):
         for _ in range(STEPS):
-            lines.append(_line(len(lines) + 1, number, task, asks, rng))
-            run.append(lines[-1], {})
+            steps.append(_step(len(steps) + 1, number, task, asks, rng))
+            run.append(steps[-1].to_line(), {})
     matrix = [_row(after, tasks, rng) for after in range(len(tasks) + 1)]
     run.write(run.matrix, [row.to_json() for row in matrix])
     training = Spend(4321, 7, 238, 40000, 3688, 0.0371, 3574.9)
-    run.write(run.summary, summarise(lines, matrix, training, Spend(dollars=12.5)).to_json())
+    run.write(run.summary, summarise(steps, matrix, training, Spend(dollars=12.5)).to_json())
     return run
 
 
-def _line(step: int, phase: int, task: str, asks: bool, rng: random.Random) -> dict[str, Any]:
-    rate = rng.uniform(0.2, 0.4) if asks else 0.0
-    return {
-        "step": step,
-        "phase": phase,
-        "task": task,
-        "rewards/valid": 1.0,
-        "frac_reward_zero_std": 0.1,
-        "local_accuracy": rng.uniform(0.4, 0.6),
-        "system_accuracy": rng.uniform(0.6, 0.8),
-        "cloud/ask_rate": rate,
-        "cloud/budget": 0.3,
-        "cloud/price": rng.uniform(0.3, 0.6) if asks else 0.0,
-        "cloud/shift": rng.uniform(-1, 1) if asks else None,
-        "cloud/all_ask_groups": 0.0,
-        "cloud/no_ask_groups": 0.0 if asks else 1.0,
-        "cloud/ask_level_correlation": 0.2 if asks else None,
-        "completions/clipped_ratio": 0.0,
-    }
+def _step(step: int, phase: int, task: str, asks: bool, rng: random.Random) -> StepMetrics:
+    return quiet_step(
+        step=step,
+        phase=phase,
+        task=task,
+        ask_rate=rng.uniform(0.2, 0.4) if asks else 0.0,
+        frac_reward_zero_std=0.1,
+        local_accuracy=rng.uniform(0.4, 0.6),
+        system_accuracy=rng.uniform(0.6, 0.8),
+        price=rng.uniform(0.3, 0.6) if asks else 0.0,
+        shift=rng.uniform(-1, 1) if asks else None,
+        no_ask_groups=0.0 if asks else 1.0,
+        ask_level_correlation=0.2 if asks else None,
+    )
 
 
 def _row(after: int, tasks: tuple[str, ...], rng: random.Random) -> MatrixRow:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from understudy.offload.records import Cell, MatrixRow
+from understudy.offload.steps import StepMetrics
 from understudy.report.screen import Screen, clock_time
 
 _EVERY = 10  # steps between plain log lines
@@ -33,8 +32,8 @@ class LiveDisplay:
     def __exit__(self, *_: object) -> None:
         self.screen.__exit__()
 
-    def step(self, metrics: dict[str, Any], seconds_left: float) -> None:
-        step = metrics["step"]
+    def step(self, metrics: StepMetrics, seconds_left: float) -> None:
+        step = metrics.step
         left = clock_time(seconds_left)
         self.screen.show(self._progress, f"step {step}/{self.steps} done, about {left} left")
         if not self._has_steps and step > 1:
@@ -66,12 +65,12 @@ def _accuracies(cell: Cell) -> str:
     return f"{shown} (macro-F1 {cell.macro_f1:.2f}; one label always: {cell.constant:.2f})"
 
 
-def _described(metrics: dict[str, Any], seconds_left: float) -> tuple[str, str]:
-    right = metrics["local_accuracy"]
+def _described(metrics: StepMetrics, seconds_left: float) -> tuple[str, str]:
+    right = metrics.local_accuracy
     local = "-" if right is None else f"{right:.2f}"
     figures = (
-        f"local {local}  system {metrics['system_accuracy']:.2f}  "
-        f"asks {metrics['cloud/ask_rate']:.2f} of {metrics['cloud/budget']:.2f}  "
-        f"price {metrics['cloud/price']:.2f}  left {clock_time(seconds_left)}"
+        f"local {local}  system {metrics.system_accuracy:.2f}  "
+        f"asks {metrics.ask_rate:.2f} of {metrics.budget:.2f}  "
+        f"price {metrics.price:.2f}  left {clock_time(seconds_left)}"
     )
-    return f"phase {metrics['phase']} {metrics['task']}", figures
+    return f"phase {metrics.phase} {metrics.task}", figures

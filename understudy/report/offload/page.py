@@ -11,8 +11,9 @@ from typing import Any
 from understudy.metrics import wilson_interval
 from understudy.offload.alarms import Alarms, label_alarms
 from understudy.offload.records import PhaseSummary, RunSummary
+from understudy.offload.steps import StepMetrics
 from understudy.report.offload import plots, tables
-from understudy.report.offload.records import FinishedRun, Step, errors_of, read_run
+from understudy.report.offload.records import FinishedRun, errors_of, read_run
 from understudy.report.parts.numbers import dollars, mean, measured, number, span
 from understudy.report.parts.page import Tile, render
 from understudy.run import RunDirectory
@@ -34,7 +35,7 @@ def page(directory: RunDirectory) -> str:
         facts=_facts(run),
         tiles=_tiles(run),
         failures=_failures(directory, summary),
-        warnings=[*_warnings(directory.metric_lines()), *_label_warnings(run)],
+        warnings=[*_warnings(steps), *_label_warnings(run)],
         budget_words=_budget_words(steps, phases),
         budget_plot=plots.budget_plot(steps, phases),
         precision=_precision(settings),
@@ -52,7 +53,7 @@ def page(directory: RunDirectory) -> str:
     )
 
 
-def _stream_in_words(phases: Sequence[PhaseSummary], steps: Sequence[Step]) -> str:
+def _stream_in_words(phases: Sequence[PhaseSummary], steps: Sequence[StepMetrics]) -> str:
     lengths = [sum(step.phase == phase.phase for step in steps) for phase in phases]
     if len(set(lengths)) == 1:
         each = " each" if len(phases) > 1 else ""
@@ -111,10 +112,10 @@ def _failures(run: RunDirectory, summary: RunSummary) -> list[str]:
     return found
 
 
-def _warnings(lines: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The warnings given in training: they depend on the lines of metrics alone."""
-    alarms = Alarms(asks=any(line["cloud/shift"] is not None for line in lines))
-    return [text for line in lines for text in alarms.after_step(dict(line))]
+def _warnings(steps: Sequence[StepMetrics]) -> list[str]:
+    """The warnings given in training: they depend on the steps' metrics alone."""
+    alarms = Alarms(asks=any(step.shift is not None for step in steps))
+    return [text for step in steps for text in alarms.after_step(step)]
 
 
 def _label_warnings(run: FinishedRun) -> list[str]:
@@ -122,12 +123,8 @@ def _label_warnings(run: FinishedRun) -> list[str]:
     return [text for row in run.matrix for text in label_alarms(row, run.names)]
 
 
-def _budget_words(steps: Sequence[Step], phases: Sequence[PhaseSummary]) -> str:
-    over = [
-        step.ask_rate > step.budget + 1e-6
-        for step in steps
-        if step.ask_rate is not None and step.budget is not None
-    ]
+def _budget_words(steps: Sequence[StepMetrics], phases: Sequence[PhaseSummary]) -> str:
+    over = [step.ask_rate > step.budget + 1e-6 for step in steps]
     words = f"{mean(over):.0%} of the training steps ask above the budget."
     served = measured([phase.evaluation.ask_rate for phase in phases])
     excess = served - measured([phase.budget for phase in phases])

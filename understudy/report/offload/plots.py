@@ -11,7 +11,7 @@ import numpy as np
 from understudy.metrics import apgr, random_offloading
 from understudy.metrics.measured import FloatArray
 from understudy.offload.records import Cell, MatrixRow, PhaseSummary
-from understudy.report.offload.records import Step
+from understudy.offload.steps import StepMetrics
 from understudy.report.parts.numbers import last, mean, measured, number, span
 from understudy.report.parts.svg import (
     ASKED,
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 _SHARES = np.linspace(0.0, 1.0, 11)  # of the questions, at which a curve has its points
 
 
-def budget_plot(lines: Sequence[Step], phases: Sequence[PhaseSummary]) -> str:
+def budget_plot(lines: Sequence[StepMetrics], phases: Sequence[PhaseSummary]) -> str:
     """Ask rate against its budget step by step, and below it what steers it."""
     shift = column(lines, "shift")
     finite = shift[np.isfinite(shift)]
@@ -65,7 +65,7 @@ def budget_plot(lines: Sequence[Step], phases: Sequence[PhaseSummary]) -> str:
         return svg(figure, "budget", title)
 
 
-def _ask_rates(axes: Axes, lines: Sequence[Step], phases: Sequence[PhaseSummary]) -> None:
+def _ask_rates(axes: Axes, lines: Sequence[StepMetrics], phases: Sequence[PhaseSummary]) -> None:
     steps, window = column(lines, "step"), _window(lines)
     rate, budget = column(lines, "ask_rate"), column(lines, "budget")
     smooth = smoothed(rate, column(lines, "phase"), window)
@@ -88,7 +88,7 @@ def _ask_rates(axes: Axes, lines: Sequence[Step], phases: Sequence[PhaseSummary]
     label_ends(axes, ends_of_lines, height=2.0)
 
 
-def training_plot(lines: Sequence[Step]) -> str:
+def training_plot(lines: Sequence[StepMetrics]) -> str:
     """Accuracy of the responses drawn in training."""
     system, local = column(lines, "system_accuracy"), column(lines, "local_accuracy")
     local[column(lines, "ask_rate") == 1.0] = np.nan  # no local answer
@@ -251,7 +251,7 @@ def curve_of(cell: Cell) -> FloatArray:
     return measured(cell.curve)
 
 
-def column(lines: Sequence[Step], name: str) -> FloatArray:
+def column(lines: Sequence[StepMetrics], name: str) -> FloatArray:
     return measured([getattr(line, name) for line in lines])
 
 
@@ -265,22 +265,22 @@ def _served(cell: Cell) -> FloatArray:
     return measured([cell.ask_rate, cell.system])
 
 
-def _steps_of(lines: Sequence[Step], phase: int) -> list[int]:
+def _steps_of(lines: Sequence[StepMetrics], phase: int) -> list[int]:
     return [line.step for line in lines if line.phase == phase]
 
 
-def _window(lines: Sequence[Step]) -> int:
+def _window(lines: Sequence[StepMetrics]) -> int:
     """How many steps are smoothed over: an odd number, more in a longer run."""
     return 2 * min(12, max(2, len(lines) // 80)) + 1
 
 
-def _frame(axes: Axes, lines: Sequence[Step]) -> None:
+def _frame(axes: Axes, lines: Sequence[StepMetrics]) -> None:
     first, last = lines[0].step, lines[-1].step
     axes.set_xlim(first - 0.5, last + 0.5)
     _shade_phases(axes, lines)
 
 
-def _shade_phases(axes: Axes, lines: Sequence[Step]) -> None:
+def _shade_phases(axes: Axes, lines: Sequence[StepMetrics]) -> None:
     for phase in sorted({line.phase for line in lines}):
         steps = _steps_of(lines, phase)
         if phase % 2:
@@ -289,7 +289,7 @@ def _shade_phases(axes: Axes, lines: Sequence[Step]) -> None:
             axes.axvline(steps[0] - 0.5, color="#aab2b9", linewidth=0.9, zorder=0.5)
 
 
-def _name_phases(axes: Axes, lines: Sequence[Step]) -> None:
+def _name_phases(axes: Axes, lines: Sequence[StepMetrics]) -> None:
     """The task of every phase above its stretch; slanted where one has no room."""
     names = {line.phase: f"{line.phase} {short(line.task)}" for line in lines}
     stretches = {phase: _steps_of(lines, phase) for phase in names}

@@ -7,31 +7,13 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
-
-from pydantic import Field
+from typing import Any
 
 from understudy.errors import RunError
 from understudy.offload.records import MatrixRow, RunSummary
+from understudy.offload.steps import StepMetrics, read_steps
 from understudy.plain import from_plain
 from understudy.run import RunDirectory
-
-Number = float | None  # null where it was not measured
-
-
-@dataclass(frozen=True)
-class Step:
-    """A line of metrics.jsonl."""
-
-    step: int
-    phase: int
-    task: str
-    local_accuracy: Number
-    system_accuracy: Number
-    ask_rate: Annotated[Number, Field(alias="cloud/ask_rate")]
-    budget: Annotated[Number, Field(alias="cloud/budget")]
-    price: Annotated[Number, Field(alias="cloud/price")]
-    shift: Annotated[Number, Field(alias="cloud/shift")]
 
 
 @dataclass(frozen=True)
@@ -41,7 +23,7 @@ class FinishedRun:
     settings: Mapping[str, Any]
     summary: RunSummary
     matrix: list[MatrixRow]
-    steps: list[Step]
+    steps: list[StepMetrics]
 
     @property
     def names(self) -> list[str]:
@@ -74,5 +56,4 @@ def read_matrix(run: RunDirectory) -> list[MatrixRow]:
 
 
 def read_run(run: RunDirectory) -> FinishedRun:
-    steps = from_plain(list[Step], run.metric_lines(), run.metrics)
-    return FinishedRun(read_settings(run), read_summary(run), read_matrix(run), steps)
+    return FinishedRun(read_settings(run), read_summary(run), read_matrix(run), read_steps(run))
