@@ -60,7 +60,7 @@ def test_a_state_comes_back_as_it_was(recipe: str, model: Path, tmp_path: Path) 
     for number, moments in theirs["state"].items():
         for name, value in moments.items():
             assert torch.equal(ours["state"][number][name], value)
-    assert saved_dual(tmp_path)["shift"] == state.dual.shift
+    assert saved_dual(tmp_path).shift == state.dual.shift
 
 
 def test_those_who_follow_resume_without_the_clouds_log(model: Path, tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ class TrainedModel:
         self.run, self.config = run, config
         policy, folder = trained_policy(run, config)
         torch.set_num_threads(config.threads or 1)
-        own_threshold = -saved_dual(folder)["shift"] * config.temperature
+        own_threshold = -saved_dual(folder).shift * config.temperature
         settings = config.router
         if router is not None and router != settings.kind:
             settings = chosen_router(router)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -16,13 +18,12 @@ from torch.optim import Optimizer
 from understudy.errors import CheckpointError
 from understudy.models.policy import Policy
 from understudy.offload.helpers import Helpers
-from understudy.offload.method import Method
+from understudy.offload.method import Dual, Method
 from understudy.offload.records import MatrixRow
 from understudy.retention.retention import Retention
 
 _OPTIMISER, _METHOD = "optimizer.safetensors", "method.safetensors"
 _RETENTION = "retention.safetensors"
-_RECORDED = {"tensors", "step", "dual", "matrix", "cloud", "examiner"}
 
 
 @dataclass
@@ -46,13 +47,38 @@ class State:
         return [*self.policy.trainable(), *self.method.parameters()]
 
 
+@dataclass(frozen=True, slots=True)
+class SavedState:
+    """What a checkpoint keeps in state.json."""
+
+    tensors: tuple[str, ...]  # files beside the model's and the optimiser's
+    step: int
+    dual: Mapping[str, Any]  # the fields of the method's own dual
+    matrix: tuple[MatrixRow, ...]
+    cloud: Mapping[str, Any]  # how far the bill has come, of training
+    examiner: Mapping[str, Any]  # and of the examinations
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "tensors": list(self.tensors),
+            "step": self.step,
+            "dual": self.dual,
+            "matrix": [row.to_json() for row in self.matrix],
+            "cloud": self.cloud,
+            "examiner": self.examiner,
+        }
+
+
+_SAVED = TypeAdapter(SavedState)
+
+
 def save_state(state: State, helpers: Helpers, folder: Path) -> None:
     """An ordinary model checkpoint, with the optimiser and the rest of the run beside it."""
     state.policy.save(folder)
-    saved = state.optimiser.state_dict()["state"]
+    entries = state.optimiser.state_dict()["state"]
     moments = {
         f"{i}.{key}": torch.as_tensor(value)  # some optimisers keep plain numbers
-        for i, entry in saved.items()
+        for i, entry in entries.items()
         for key, value in entry.items()
         if value is not None
     }
@@ -62,20 +88,20 @@ def save_state(state: State, helpers: Helpers, folder: Path) -> None:
     for name, tensors in kept.items():
         stored = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
         save_file(stored, folder / name)
-    record = {
-        "tensors": list(kept),  # files beside the model's and the optimiser's
-        "step": state.step,
-        "dual": asdict(state.dual),
-        "matrix": [row.to_json() for row in state.matrix],
-        "cloud": helpers.cloud.state(),
-        "examiner": helpers.examiner.state(),
-    }
-    (folder / "state.json").write_text(json.dumps(record))
+    saved = SavedState(
+        tensors=tuple(kept),
+        step=state.step,
+        dual=asdict(state.dual),
+        matrix=tuple(state.matrix),
+        cloud=helpers.cloud.state(),
+        examiner=helpers.examiner.state(),
+    )
+    (folder / "state.json").write_text(json.dumps(saved.to_json()))
 
 
 def load_state(state: State, helpers: Helpers, folder: Path) -> tuple[State, Helpers]:
     """The saved run in place of a freshly started one; the policy's weights are already loaded."""
-    record = _record(folder)
+    saved = _read(folder)
     entries: dict[int, dict[str, Tensor]] = {}
     for name, value in _tensors(folder / _OPTIMISER).items():
         number, _, key = name.partition(".")
@@ -83,22 +109,21 @@ def load_state(state: State, helpers: Helpers, folder: Path) -> tuple[State, Hel
     groups = state.optimiser.state_dict()["param_groups"]
     state.optimiser.load_state_dict({"state": entries, "param_groups": groups})
     for name, owner in ((_METHOD, state.method), (_RETENTION, state.retention)):
-        if name in record["tensors"]:
+        if name in saved.tensors:
             owner.restore(_tensors(folder / name, state.policy.device))
     if helpers.team.leads:  # the cloud, its bill and its log are the first process's alone
         cloud, examiner = (
-            meter.restored(record[name])
-            for name, meter in (("cloud", helpers.cloud), ("examiner", helpers.examiner))
+            meter.restored(bill)
+            for bill, meter in ((saved.cloud, helpers.cloud), (saved.examiner, helpers.examiner))
         )
         helpers = replace(helpers, cloud=cloud, examiner=examiner)
-    dual = type(state.dual)(**record["dual"])
-    matrix = [MatrixRow.from_json(row) for row in record["matrix"]]
-    return replace(state, dual=dual, step=record["step"], matrix=matrix), helpers
+    dual = type(state.dual)(**saved.dual)
+    return replace(state, dual=dual, step=saved.step, matrix=list(saved.matrix)), helpers
 
 
 def restore_retention(retention: Retention, policy: Policy, folder: Path) -> None:
     """Give a retention what a checkpoint keeps of it."""
-    if _RETENTION in _record(folder)["tensors"]:
+    if _RETENTION in _read(folder).tensors:
         retention.restore(_tensors(folder / _RETENTION, policy.device))
 
 
@@ -109,21 +134,23 @@ def _tensors(path: Path, device: str = "cpu") -> dict[str, Tensor]:
         raise _unreadable(path, error) from error
 
 
-def saved_dual(folder: Path) -> dict[str, Any]:
-    """The dual variables of a checkpoint, by name."""
-    dual: dict[str, Any] = _record(folder)["dual"]
-    return dual
+def saved_dual(folder: Path) -> Dual:
+    """The price and the shift of a checkpoint."""
+    dual = _read(folder).dual
+    return Dual(dual["price"], dual["shift"])
 
 
-def _record(folder: Path) -> dict[str, Any]:
+def _read(folder: Path) -> SavedState:
     path = folder / "state.json"
     try:
-        record = json.loads(path.read_text())
+        return _SAVED.validate_python(json.loads(path.read_text()))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "all of it"
+        needed = ", ".join(each.name for each in fields(SavedState))
+        raise _unreadable(path, f"{where}: {first['msg']}; it needs {needed}") from error
     except (OSError, ValueError) as error:
         raise _unreadable(path, error) from error
-    if not isinstance(record, dict) or not record.keys() >= _RECORDED:
-        raise _unreadable(path, f"it needs {', '.join(sorted(_RECORDED))}")
-    return record
 
 
 def _unreadable(path: Path, reason: object) -> CheckpointError:
