@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import statistics
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from tests.offload.runs import EVERYTHING, Lines, config_of, run_new, trajectory
 from understudy import recipes
 from understudy.errors import ConfigError, DivergedError
-from understudy.offload.loop import train
+from understudy.offload.loop import source_of, train
 from understudy.offload.start import start
 from understudy.offload.steps import StepMetrics, StepTimings
 from understudy.recipes import RECIPES, build_method, load_method, resolve_config
@@ -239,5 +240,11 @@ def test_a_model_that_gives_nan_is_refused_by_name(model: Path, tmp_path: Path) 
     weights = load_file(broken / "model.safetensors")
     weights["model.norm.weight"][:] = math.nan
     save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(DivergedError, match="step 1: the model gives NaN"):
-        trajectory(config_of("dagrpo", broken))
+    config = config_of("dagrpo", broken)
+    with pytest.raises(DivergedError, match="the model gives NaN on 8 of 8 questions"):
+        trajectory(config)
+    state, helpers = start(config, build_method(config))
+    source = source_of(state, helpers, config, budget=0.3)
+    problems = helpers.tasks.batch(load_stream([FACTS])[0], 2, "train", "nan")
+    with closing(helpers), pytest.raises(DivergedError, match="step 1: the model gives NaN"):
+        source.draw(problems)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, Self, get_
 
 from pydantic import Field
 
-from understudy.errors import ConfigError
+from understudy.errors import ConfigError, DivergedError
 from understudy.routing import ROUTERS
 from understudy.routing.evidence import FREE, Evidence, Generate, Need, Outcomes
 from understudy.settings import Kinds, KindSection, Section, check_settings
@@ -127,6 +127,11 @@ def checked_scores(router: Router, evidence: Evidence) -> FloatArray:
     """The router's scores; what is no number for each question is refused."""
     import numpy as np
 
+    if broken := int(np.isnan(evidence.margin).sum()):
+        raise DivergedError(
+            f"the model gives NaN on {broken} of {len(evidence)} questions: its weights broke; "
+            "load others, or start a new run with a lower learning_rate"
+        )
     scores = np.asarray(router.scores(evidence), dtype=np.float64)
     name = type(router).__name__
     if scores.shape != (len(evidence),):
