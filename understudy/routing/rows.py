@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from understudy.routing.evidence import Evidence, Outcomes
@@ -43,15 +43,19 @@ class ExaminedQuestion:
 
     def to_json(self) -> dict[str, Any]:
         """A line of the file. What is not there, but for the cloud's verdict, is left out."""
-        record = {name: value for name, value in asdict(self).items() if value not in (None, {})}
+        values = {name: getattr(self, name) for name in _FIELDS}
+        record = {name: value for name, value in values.items() if value not in (None, {})}
         if self.cost is not None:
-            record["cost"] = {name: value for name, value in record["cost"].items() if value}
+            record["cost"] = {name: value for name, value in asdict(self.cost).items() if value}
         return record | {"cloud_right": self.cloud_right}
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> ExaminedQuestion:
         cost = record.get("cost")
         return cls(**{**record, "cost": None if cost is None else Cost(**cost)})
+
+
+_FIELDS = tuple(each.name for each in fields(ExaminedQuestion))
 
 
 class LocalSignals(Protocol):

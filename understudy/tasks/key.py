@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 
 from understudy.tasks.recognise import recognise
 from understudy.types import Problem, Question
@@ -27,7 +28,8 @@ class KeyOfDrawn:
             question = problem.question
             self._problems.pop(question, None)
             self._problems[question] = problem
-        for question in list(self._problems)[: -max(self.kept, len(problems))]:
+        excess = len(self._problems) - max(self.kept, len(problems))
+        for question in list(islice(self._problems, max(excess, 0))):
             del self._problems[question]
 
     def __call__(self, question: Question) -> Problem | None:

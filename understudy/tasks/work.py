@@ -34,6 +34,8 @@ class Tasks:
     families: Mapping[str, Family | DataSet]
     judge: Judge
     key: KeyOfDrawn = field(default_factory=KeyOfDrawn)
+    # The questions of every examination: they are the same at each switch.
+    _exams: dict[tuple[str, int, Split, str], list[Problem]] = field(default_factory=dict)
 
     @property
     def undecided(self) -> Counter[str]:
@@ -72,6 +74,13 @@ class Tasks:
         Generated families: every level equally often. Data sets: no question twice, and all of
         them where that many are asked for.
         """
+        drawn = (phase.model_dump_json(include={"families", "levels"}), size, split, key)
+        if drawn not in self._exams:
+            self._exams[drawn] = self._drawn_exam(phase, size, split, key)
+        self.key.remember(self._exams[drawn])
+        return list(self._exams[drawn])
+
+    def _drawn_exam(self, phase: Phase, size: int, split: Split, key: str) -> list[Problem]:
         rng = random.Random(key)
         total, (low, high) = sum(phase.families.values()), phase.levels
         pools = self._pools(phase, split)
@@ -84,7 +93,6 @@ class Tasks:
                 continue
             for i in range(count):
                 problems.append(draw_problem(family, low + i % (high - low + 1), split, rng))
-        self.key.remember(problems)
         return problems
 
     def fitting(self, fits: Callable[[Problem], bool]) -> Tasks:
@@ -104,7 +112,7 @@ class Tasks:
                         stacklevel=2,
                     )
                 families[name] = replace(family, questions=kept)
-        return replace(self, families=families)
+        return replace(self, families=families, _exams={})
 
     def check(self, problems: Sequence[Problem], completions: Sequence[str]) -> list[float | None]:
         """A verdict per completion, in order: 1 right, 0 wrong, between for partial credit.
