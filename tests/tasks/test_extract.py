@@ -97,8 +97,11 @@ def test_the_chosen_letter(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "E", "A planet rotates", "Answer with care", "palms", "I do not know", "the answer"],
-)
+    [
+        "", "E", "A planet rotates", "Answer with care", "palms", "I do not know", "the answer",
+        "The answer is A or B.", "Answer: A, B", "The answer is (A) and (B)", "A or B",
+    ],
+)  # fmt: skip
 def test_no_letter_is_made_up(text: str) -> None:
     assert choice_in(text, OPTIONS) is None
 
@@ -118,6 +121,58 @@ def test_no_letter_is_made_up(text: str) -> None:
 )
 def test_a_label_is_one_of_those_known(text: str, found: str | None) -> None:
     assert label_in(text, ("card_arrival", "spam")) == found
+
+
+LABELS = ("card", "card_arrival", "not_received", "spam", "ham", "no", "lost or stolen card")
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("The intent is: card_arrival.", "card_arrival"),
+        ("The customer's intent is **card arrival**, since it is late.", "card_arrival"),
+        ("This message is spam.", "spam"),
+        ("I would say it's a spam message", "spam"),
+        ("spam\n\nIt offers a prize, as no ham does.", "spam"),
+        ("`lost or stolen card`: it was taken.", "lost or stolen card"),
+        ("Spam, plainly spam.", "spam"),
+        ("Category - ham", "ham"),
+        ("No.", "no"),
+    ],
+)
+def test_a_chatty_reply_that_mentions_one_label_names_it(text: str, found: str) -> None:
+    assert label_in(text, LABELS) == found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "It is spam or ham.", "spam, ham", "Labels: card, card_arrival", "This is not spam.",
+        "It isn't spam", "This is not really a spam message", "This is not spam, it is ham.",
+        "There is no way to tell.", "spammers and hamlets", "Not received? Perhaps a card.",
+        "x" * 3_000 + " spam",
+    ],
+)  # fmt: skip
+def test_two_labels_or_a_denied_one_name_none(text: str) -> None:
+    assert label_in(text, LABELS) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("The answer is wet palms.", "B"),
+        ("It must be wet palms, since rain makes them so", "B"),
+        ("Wet palms or dry palms", None),
+        ("not wet palms", None),
+    ],
+)
+def test_an_options_own_text_in_a_sentence_chooses_it(text: str, found: str | None) -> None:
+    assert choice_in(text, OPTIONS) == found
+
+
+def test_an_option_of_signs_is_not_chosen_by_an_empty_answer() -> None:
+    assert choice_in("", ("+", "minus")) is None
+    assert choice_in("...", ("+", "minus")) is None
 
 
 def test_what_was_answered_counts_before_what_was_spoken_of() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 
 from understudy.tasks.numbers import exact_number, last_number
@@ -13,7 +13,8 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*")
 _BLOCK = re.compile(r"^[ \t]*```[ \t]*([A-Za-z0-9+.-]*)[^\n]*\n(.*?)(?:^[ \t]*```|\Z)", re.S | re.M)
-_A_LETTER = r"(?: is)?:?\s*[*(\[{$]*(?-i:([A-Z]))(?![A-Za-z'])"
+_ANOTHER = r"(?!\W*\s(?:or|and)\s\W*[A-Z]\b|\s*[,/]\s*[A-Z]\b)"  # 'A or B' chooses nothing
+_A_LETTER = rf"(?: is)?:?\s*[*(\[{{$]*(?-i:([A-Z])(?![A-Za-z']){_ANOTHER})"
 _ANSWERED = re.compile("answer" + _A_LETTER, re.I)
 _CHOSEN = re.compile("(?:option|choice)" + _A_LETTER, re.I)  # or only spoken of
 _LETTER = re.compile(r"[*(\[{$\s]*([A-Za-z])[*)\]}$\s]*[.:]?[*\s]*")
@@ -21,6 +22,20 @@ _LETTERED = re.compile(r"[*(\[]*([A-Z])[*]*[.):\]]\s*\S")
 _SET = re.compile(r"\\(?:text|textbf|mathrm|mathbf)\{([^{}]*)\}")
 _NAMED = re.compile(r"(?:answer|label|category|class|intent)(?: is)?:?\s*(.+)$", re.I | re.M)
 _WORDLIKE = re.compile(r"[\W_]+")
+_SHORTEST_MENTION = 3  # letters: 'no' and 'a' stand in sentences that give no answer
+_LONGEST_SEARCHED = 2_000  # characters
+_DENYING = {
+    "not",
+    "no",
+    "non",
+    "never",
+    "t",
+    "cannot",
+    "nor",
+    "neither",
+    "without",
+}  # isn't: 'isn t'
+_NEAR = 3  # words between a denial and what it denies: 'not really a spam message'
 
 
 def marked(text: str) -> str | None:
@@ -85,12 +100,17 @@ def choice_in(text: str, options: Sequence[str]) -> str | None:
         letter = letter or _LETTERED.match(found or "")
         if letter and letter[1].upper() in letters:
             return letter[1].upper()
-    same = [i for i, option in enumerate(options) if plain(option) == plain(text) != ""]
+    by_plain: dict[str, list[int]] = {}
+    for i, option in enumerate(options):
+        by_plain.setdefault(plain(option), []).append(i)
+    chosen = mentioned(text, by_plain)
+    same = by_plain[chosen] if chosen else []
     return LETTERS[same[0]] if len(same) == 1 else None
 
 
 def label_in(text: str, labels: Sequence[str]) -> str | None:
-    """The label that was named: alone, on the last line, or after 'the answer is'."""
+    """The label that was named: alone, on the last or first line, after 'the answer is', or as the
+    only one that the text mentions."""
     by_plain = _by_plain(tuple(labels))
     stated = _NAMED.findall(text)
     for found in (
@@ -98,10 +118,33 @@ def label_in(text: str, labels: Sequence[str]) -> str | None:
         text.strip().rpartition("\n")[2],
         stated[-1] if stated else "",
         boxed(text),
+        text.strip().partition("\n")[0],
     ):
         if label := by_plain.get(plain(found or "")):
             return label
-    return None
+    named = mentioned(text, by_plain)
+    return by_plain[named] if named else None
+
+
+def mentioned(text: str, names: Collection[str]) -> str | None:
+    """The only one of some plain names that stands in a text as whole words; None where two do.
+
+    A part of a longer name is no mention: 'card' in 'card arrival', where both are names. A name
+    that is denied gives nothing: 'this is not spam' does not say what it is.
+    """
+    words, found = f" {plain(text[:_LONGEST_SEARCHED])} ", set()
+    if words.strip() in names:
+        return words.strip()
+    for name in sorted(names, key=lambda name: (-len(name), name)):
+        parts = words.split(f" {name} ") if len(name) >= _SHORTEST_MENTION else []
+        if len(parts) < 2:
+            continue
+        before = {word for part in parts[:-1] for word in part.split()[-_NEAR:]}
+        if before & _DENYING:
+            return None
+        found.add(name)
+        words = " | ".join(parts)
+    return found.pop() if len(found) == 1 else None
 
 
 @lru_cache(maxsize=64)
