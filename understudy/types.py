@@ -122,6 +122,13 @@ class Problem:
     # What reward functions get beside prompt and completion, such as a program's tests.
     columns: Mapping[str, Any] = field(default_factory=dict, hash=False)
     history: tuple[Turn, ...] = ()  # earlier turns of the conversation
+    stop: tuple[str, ...] = ()  # strings that end the local model's answer
+
+    @property
+    def local_question(self) -> Question:
+        """The question as the local model is asked it: with what ends its answer."""
+        question = self.question
+        return replace(question, options=Options(stop=self.stop)) if self.stop else question
 
     @property
     def question(self) -> Question:

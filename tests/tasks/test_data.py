@@ -110,6 +110,20 @@ def test_mmlu(answer: Any, tmp_path: Path) -> None:
     assert (problem.prompt, problem.solution) == ("Which?\nA. a\nB. b", "B")
 
 
+def test_a_label_ends_at_a_line_break_and_other_answers_where_it_is_set(tmp_path: Path) -> None:
+    row, sum_row = {"text": "Free prize!", "label": "spam"}, gsm8k_row(1)
+    assert only("sms", row, tmp_path).stop == ("\n",)
+    assert only("sms", row, tmp_path, stop=[]).stop == ()
+    assert only("gsm8k", sum_row, tmp_path).stop == ()
+    problem = only("gsm8k", sum_row, tmp_path, stop=["\n\n", "Q:"])
+    assert problem.stop == problem.local_question.options.stop == ("\n\n", "Q:")
+    assert problem.question.options.stop == ()  # the cloud may think in lines
+    data = data_of("sms", write_lines(tmp_path / "one.jsonl", [row]))
+    assert data.question("Hi").stop == ("\n",)
+    with pytest.raises(ValueError, match="stop: ''"):
+        DataConfig(path="x", stop=[""])
+
+
 def test_labels_are_told_while_they_are_few(tmp_path: Path) -> None:
     lines = [f"question {i},intent_{i % 3}" for i in range(60)]
     (tmp_path / "train.csv").write_text("\n".join(["text,category", *lines]))

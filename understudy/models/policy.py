@@ -21,8 +21,9 @@ from understudy.models.hub import is_hub_name
 from understudy.models.local_model import LocalModel
 from understudy.models.lora import Lora
 from understudy.models.request import give_request
-from understudy.models.sampling import Completions, Drawing, Prompts, Stops, Written
+from understudy.models.sampling import Completions, Drawing, Prompts, Stops, Written, cut
 from understudy.models.scoring import final_states, noted, score
+from understudy.models.stop_strings import StopStrings, stop_strings, text_before
 from understudy.models.tokens import REQUEST, Tokens
 from understudy.models.transformers_model import load_transformers_model
 from understudy.types import Question
@@ -133,7 +134,8 @@ class Policy:
     def prompts(self, questions: Sequence[Question]) -> Prompts:
         """Questions as the checkpoint's chat template writes them, or as plain text."""
         ids, mask = self.tokens.encode_questions(questions)
-        return Prompts(ids.to(self.device), mask.to(self.device))
+        stop = tuple(question.options.stop for question in questions)
+        return Prompts(ids.to(self.device), mask.to(self.device), stop if any(stop) else ())
 
     def fits(self, question: Question, completion: int) -> bool:
         """Whether the model has positions for a question and so many tokens of an answer."""
@@ -161,18 +163,24 @@ class Policy:
                 f"a prompt and its answer may take {positions} tokens, but the model was made for "
                 f"{self.longest}; lower max_completion_length, or leave the longest questions out"
             )
+        strings = self._stop_strings(prompts, group)
         with self._precision():
             if self.engine is not None:
-                drawn = self.engine(self, prompts, group, drawing, uniforms)
+                drawn = cut(self.engine(self, prompts, group, drawing, uniforms), strings)
             else:
-                drawn = self.model.sample(prompts, group, self.stops, drawing, uniforms)
+                stops = replace(self.stops, strings=strings)
+                drawn = self.model.sample(prompts, group, stops, drawing, uniforms)
         return self._asking_in_words(drawn, drawing)
 
     def noted(self, prompts: Prompts, written: Written, drawing: Drawing) -> Completions:
         """Given completions as if they had been drawn here now."""
         with self._precision():
             drawn, _ = noted(self.model, prompts, written, self.stops, drawing)
-        return self._asking_in_words(drawn, drawing)
+        group = len(written.tokens) // max(len(prompts.ids), 1)
+        return self._asking_in_words(cut(drawn, self._stop_strings(prompts, group)), drawing)
+
+    def _stop_strings(self, prompts: Prompts, group: int) -> StopStrings | None:
+        return stop_strings(self.tokens, prompts.stop, group, self.model.vocabulary)
 
     def score(
         self, prompts: Prompts, completions: Completions | Written, rows: Tensor, drawing: Drawing
@@ -185,10 +193,16 @@ class Policy:
         with self._precision():
             return final_states(self.model, prompts, completions, rows)
 
-    def texts(self, completions: Completions) -> list[str]:
+    def texts(self, completions: Completions, prompts: Prompts | None = None) -> list[str]:
+        """What completions say, without the stop strings of their prompts."""
         tokens, lengths = completions.tokens.tolist(), completions.mask.sum(dim=1).tolist()
         rows = zip(tokens, lengths, strict=True)
-        return [self.tokens.decode(row[:length]) for row, length in rows]
+        texts = [self.tokens.decode(row[:length]) for row, length in rows]
+        if prompts is None or not prompts.stop:
+            return texts
+        group = len(texts) // len(prompts.stop)
+        ended = [text_before(text, prompts.stop[i // group]) for i, text in enumerate(texts)]
+        return [text if end is None else end for text, end in zip(texts, ended, strict=True)]
 
     def save(self, folder: Path) -> None:
         """Write what `load` continues from: the whole model, or the adapter, which names its base,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from understudy.models.drawing import choose
 from understudy.models.logprobs import shifted_logits
+from understudy.models.stop_strings import StopStrings
 
 # Rows leave the batch once so few would be left: copying what is kept of them has a price.
 COMPACT_BELOW = 0.8
@@ -20,19 +21,24 @@ TOKENS_AT_ONCE = 4096  # through the blocks, padding included
 
 @dataclass(frozen=True, slots=True)
 class Prompts:
-    """Left-padded prompts: ids and mask, each (prompts, positions)."""
+    """Left-padded prompts: ids and mask, each (prompts, positions).
+
+    stop: the strings that end a completion of each prompt; () where no prompt has any.
+    """
 
     ids: Tensor
     mask: Tensor
+    stop: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Stops:
-    """The tokens that end a completion."""
+    """The tokens, and the strings, that end a completion."""
 
     end: int
     ask: int
     ends: tuple[int, ...] = ()  # others that end one like `end`
+    strings: StopStrings | None = None
 
     def ending(self, tokens: Tensor) -> Tensor:
         """Which of some tokens are an end; the request is none."""
@@ -136,6 +142,9 @@ def draw(
         slots = torch.where(going, slots, rows)
         if (position + 1) % glances:
             continue
+        if stops.strings is not None:
+            slots = record.cut(slots, position + 1)
+            going = slots < rows
         if not going.any():
             break
         kept = decoding.keep(going)
@@ -163,6 +172,8 @@ class _Record:
         self.tokens = torch.full((rows + 1, length), stops.end, device=device)
         self.mask = torch.zeros(rows + 1, length, dtype=torch.bool, device=device)
         self.values = torch.zeros(4, rows + 1, length, device=device)
+        self.stopped = torch.zeros(rows + 1, dtype=torch.bool, device=device)
+        self.read = 0  # positions in which stop strings have been looked for
         if drawing.temperature != 0:
             assert uniforms is not None, "a temperature above 0 draws by uniform numbers"
             assert uniforms.shape == (rows, length), "one for each position of each sample"
@@ -187,16 +198,47 @@ class _Record:
         self.values[:, slots, position] = torch.cat(noted, dim=1)
         return tokens
 
+    def cut(self, slots: Tensor, position: int) -> Tensor:
+        """End rows at their stop strings, in what was drawn before a position; slots are left
+        with the rows that go on."""
+        if self.stops.strings is None:
+            return slots
+        for row, length in self.stops.strings.found(self.tokens[:-1], self.mask[:-1], self.read):
+            if not self.stopped[row]:
+                self.stopped[row] = True
+                self.tokens[row, length:] = self.stops.end
+                self.mask[row, length:] = False
+                self.values[:, row, length:] = 0.0
+        self.read = position
+        return torch.where(self.stopped[slots], len(self.tokens) - 1, slots)
+
     def completions(self) -> Completions:
+        self.cut(torch.zeros(0, dtype=torch.long, device=self.mask.device), self.mask.shape[1])
         lengths = self.mask[:-1].sum(dim=1)
         kept = int(lengths.max())
         tokens, mask = self.tokens[:-1, :kept], self.mask[:-1, :kept]
         last = tokens.gather(1, lengths[:, None] - 1).squeeze(1)
         asked = last == self.stops.ask
         logprobs, ask_logprobs, margins, entropy = self.values[:, :-1, :kept].unbind(0)
-        finished = asked | self.stops.ending(last)
+        finished = asked | self.stops.ending(last) | self.stopped[:-1]
         noted = (logprobs, ask_logprobs, margins, entropy)
         return Completions(tokens, mask, *noted, asked, finished)
+
+
+def cut(drawn: Completions, strings: StopStrings | None) -> Completions:
+    """Completions that something else drew, without what follows their stop strings."""
+    if strings is None:
+        return drawn
+    mask, finished, asked = drawn.mask.clone(), drawn.finished.clone(), drawn.asked.clone()
+    ended: set[int] = set()
+    for row, length in strings.found(drawn.tokens, drawn.mask):
+        if row in ended:
+            continue
+        ended.add(row)
+        asked[row] &= length == int(drawn.mask[row].sum())
+        mask[row, length:] = False
+        finished[row] = True
+    return replace(drawn, mask=mask, finished=finished, asked=asked) if ended else drawn
 
 
 def shifted_logprobs(logits: Tensor, ask: int, drawing: Drawing) -> Tensor:

@@ -22,6 +22,7 @@ PROMPT_END = "\n"  # the whole prompt format without a chat template: a question
 REQUEST = "<unknown> I need external assistance </unknown>"
 HOW_TO_ASK = "If you cannot solve it, write exactly this instead of an answer: {request}"
 _CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789 +-*%/=,.:;?#><[]()" + PROMPT_END
+_PART = "\ufffd"  # shown for the bytes of a part of a character
 _PLACE = "\ue000"  # of a message in a rendered chat; a character for private use
 FILES = (
     "tokenizer.json",
@@ -59,6 +60,7 @@ class Tokens:
         self.ask: int = ask
         self.ends, self.pad = self._named()
         self.end = self.ends[0]
+        self._holding: dict[tuple[frozenset[str], int], Tensor] = {}
 
     def _named(self) -> tuple[tuple[int, ...], int]:
         """The ids that end a completion, the one we write first, and that of padding."""
@@ -132,6 +134,20 @@ class Tokens:
         """The text of ids, the request for help shown, padding and ends left out."""
         shown = [i for i in ids if i != self.pad and i not in self.ends]
         return str(self.tokenizer.decode(shown, skip_special_tokens=False))
+
+    def holding_any(self, characters: frozenset[str], vocabulary: int) -> Tensor:
+        """(vocabulary,) the tokens whose text holds one of some characters, or a part of one."""
+        known = self._holding.get((characters, vocabulary))
+        if known is None:
+            ids = range(vocabulary)
+            texts = self.tokenizer.decode_batch([[i] for i in ids], skip_special_tokens=False)
+            # A blank at the beginning may be lost where a token is decoded alone.
+            bare = [(self.tokenizer.id_to_token(i) or "").replace("\u2581", " ") for i in ids]
+            wanted = {*characters, _PART}
+            pairs = zip(texts, bare, strict=True)
+            known = torch.tensor([not wanted.isdisjoint(text + own) for text, own in pairs])
+            self._holding[characters, vocabulary] = known
+        return known
 
     def encode_questions(self, questions: Sequence[Question]) -> tuple[Tensor, Tensor]:
         """Left-padded ids and mask, each (questions, positions).

@@ -18,7 +18,7 @@ from understudy.offload.config import Config
 from understudy.offload.helpers import Helpers
 from understudy.offload.scores import Responses, Scores, joined, moved, score_responses
 from understudy.progress import task
-from understudy.types import Example, Problem, Question, Reply
+from understudy.types import Example, Options, Problem, Question, Reply
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ class Source:
     def given(self, problems: list[Problem], answers: Sequence[Sequence[str]]) -> Experience:
         """Answers that are on record, a group per problem, as if the model had drawn them now."""
         own = self.helpers.team.share(len(problems))
-        read = self.policy.prompts([problems[i].question for i in own])
+        read = self.policy.prompts([problems[i].local_question for i in own])
         written = self.policy.written([text for i in own for text in answers[i]])
         drawn = self.policy.noted(read, written, self.drawing)
         return self._experience(problems, own, read, drawn, {})
@@ -119,7 +119,12 @@ class Source:
 
     def _read(self, asked: Sequence[tuple[Problem, str]]) -> Prompts:
         """Problems under prompts that may be other than their own."""
-        return self.policy.prompts([Question.of(text, one.instruction) for one, text in asked])
+        return self.policy.prompts(
+            [
+                replace(Question.of(text, one.instruction), options=Options(stop=one.stop))
+                for one, text in asked
+            ]
+        )
 
     def _drawn(self, prompts: Prompts, places: Sequence[int], count: int) -> Completions:
         """A group for each prompt; the random numbers go by the prompt's place in the batch."""
@@ -148,7 +153,7 @@ class Source:
         replies = team.from_leader(lambda: ask(helpers.cloud, problems, everyone)) | known
         near = {i - own.start: reply for i, reply in replies.items() if i in own}
         mine = problems[own.start : own.stop]
-        responses = Responses(mine, self.policy.texts(drawn), asked.cpu(), near)
+        responses = Responses(mine, self.policy.texts(drawn, prompts), asked.cpu(), near)
         with task("checking answers"):
             judged = score_responses(helpers.valuation, responses)
         scores = Scores(**judged, **_drawn_figures(drawn, group))
@@ -160,7 +165,7 @@ class Source:
 def verified_examples(experience: Experience, policy: Policy, helpers: Helpers) -> list[Example]:
     """A right answer per problem that has one: the cloud's, or else the model's own."""
     batch, found = experience.batch, {}
-    texts = policy.texts(batch.drawn)
+    texts = policy.texts(batch.drawn, batch.prompts)
     group = experience.scores.reward.shape[1]
     right = experience.scores.local_right.tolist()
     for i in batch.own:

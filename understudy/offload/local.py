@@ -37,14 +37,14 @@ def greedy(
     policy: Policy, problems: Sequence[Problem], max_completion_length: int
 ) -> list[LocalAnswer]:
     drawing = Drawing(max_completion_length, temperature=0.0, ask_shift=float("-inf"))
-    prompts = policy.prompts([problem.question for problem in problems])
+    prompts = policy.prompts([problem.local_question for problem in problems])
     drawn = policy.sample(prompts, 1, drawing)
     lead = drawn.ask_margins.masked_fill(~drawn.mask, float("-inf")).amax(dim=1)
     lengths = drawn.mask.sum(dim=1)
     entropy = drawn.entropy.masked_fill(~drawn.mask, 0.0).sum(dim=1) / lengths
     figures = (lead.double(), entropy.double(), prompts.mask.sum(dim=1), lengths)
     columns = (figure.tolist() for figure in figures)
-    return [LocalAnswer(*row) for row in zip(policy.texts(drawn), *columns, strict=True)]
+    return [LocalAnswer(*row) for row in zip(policy.texts(drawn, prompts), *columns, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,12 +120,6 @@ class LocalGenerator:
             uniforms = torch.cat([drawing.uniforms(1, seed) for seed in seeds])
             uniforms = uniforms.to(self.policy.device)
         drawn = self.policy.sample(prompts, 1, drawing, uniforms)
-        texts = [_cut(text, options.stop) for text in self.policy.texts(drawn)]
+        texts = self.policy.texts(drawn, prompts)
         lengths = prompts.mask.sum(dim=1).tolist(), drawn.mask.sum(dim=1).tolist()
         return list(zip(texts, *lengths, strict=True))
-
-
-def _cut(text: str, stops: Sequence[str]) -> str:
-    for stop in stops:
-        text = text.partition(stop)[0]
-    return text

@@ -48,6 +48,7 @@ EXAMPLES: Mapping[str, str] = {
     "mbpp": "{hub: google-research-datasets/mbpp, subset: full}",
     "banking77": "{hub: PolyAI/banking77}",
 }
+_LINE = ("\n",)  # a label or a letter is one line
 _SMS_COLUMNS = ("label", "sms")  # its one file names no columns
 
 
@@ -72,6 +73,9 @@ class DataConfig(BaseModel):
     validation: str | None = Field(None, description="null: validation, or 1/8 of train")
     test: str | None = Field(None, description="the split to examine with; null: test")
     instruction: str | None = Field(None, description="the instruction to chat models; null: ours")
+    stop: list[str] | None = Field(
+        None, description="strings that end a local answer; null: a line break for label and choice"
+    )
     lenient: bool = Field(False, description="numbers: the last counts where none is marked")
     partial: bool = Field(False, description="code: the share of tests passed is the score")
 
@@ -85,6 +89,8 @@ class DataConfig(BaseModel):
             raise ValueError("form columns needs checker, prompt and solution")
         if self.form not in ("columns", None) and named:
             raise ValueError(f"{named[0]} is for form columns; form {self.form} has its own")
+        if self.stop and "" in self.stop:
+            raise ValueError("stop: '' would end every answer; leave it out")
         return self
 
 
@@ -96,10 +102,11 @@ class DataSet:
     checker: Checker
     questions: Mapping[Split, tuple[Problem, ...]]
     instruction: str = ""
+    stop: tuple[str, ...] = ()  # strings that end a local answer
 
     def question(self, prompt: str) -> Problem:
         """A question from outside the data, asked as the data's own; its solution is not known."""
-        return Problem(prompt, "", self.name, 1, "", self.instruction)
+        return Problem(prompt, "", self.name, 1, "", self.instruction, stop=self.stop)
 
     def pool(self, split: Split, levels: tuple[int, int]) -> list[Problem]:
         """The questions of a split within levels, or one line that says why there is none."""
@@ -132,14 +139,16 @@ def load_data(name: str, config: DataConfig) -> DataSet:
         _check_labels(name, solutions)
         checker = checker.with_labels(tuple(sorted(solutions)))
     instruction = checker.instruction if config.instruction is None else config.instruction
+    stop = _LINE if config.stop is None and kind in ("label", "choice") else config.stop or ()
     return DataSet(
         name,
         checker,
         {
-            split: tuple(_problem(name, instruction, p) for p in part)
+            split: tuple(_problem(name, instruction, tuple(stop), p) for p in part)
             for split, part in parsed.items()
         },
         instruction,
+        tuple(stop),
     )
 
 
@@ -264,7 +273,7 @@ def sixteenth(prompt: str) -> int:
     return hashlib.blake2b(prompt.encode(), digest_size=2).digest()[0] % 16
 
 
-def _problem(name: str, instruction: str, row: ParsedRow) -> Problem:
+def _problem(name: str, instruction: str, stop: tuple[str, ...], row: ParsedRow) -> Problem:
     columns: dict[str, Any] = dict(row.columns)
     return Problem(
         row.prompt,
@@ -274,4 +283,5 @@ def _problem(name: str, instruction: str, row: ParsedRow) -> Problem:
         row.worked,
         instruction,
         columns,
+        stop=stop,
     )
