@@ -27,11 +27,12 @@ from understudy.models.sampling import Drawing
 from understudy.offload.config import Config
 from understudy.offload.examination import right_answers
 from understudy.offload.local import greedy
+from understudy.offload.settled import settled
 from understudy.tasks import FAMILIES, LEVELS, Family, Tasks, draw_problem, open_tasks
 from understudy.types import Problem
 
 RESULTS = Path(__file__).parent / "results" / "tiny_accuracy.json"
-LONGEST = Config().max_completion_length
+LONGEST = settled(Config()).max_completion_length
 _PROMPTS_AT_ONCE = 500
 
 

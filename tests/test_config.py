@@ -10,7 +10,8 @@ import yaml
 
 import understudy
 from understudy.errors import ConfigError, UnderstudyError
-from understudy.offload.phases import settled, total_steps
+from understudy.offload.phases import total_steps
+from understudy.offload.settled import settled
 from understudy.recipes import (
     RECIPES,
     build_method,
@@ -203,8 +204,8 @@ def test_every_setting_is_described_and_no_section_is_left_out(name: str) -> Non
         ("dagrpo", "router=7", ["router=7", "name of a kind"]),
         ("grpo", "distill=0.5", ["distill=0.5", "asks nothing in training"]),
         ("grpo", "reward.cloud=0.5", ["reward.cloud=0.5", "asks nothing in training"]),
-        ("dagrpo", "lora.alpha=64", ["lora", "alpha=64.0", "rank"]),
-        ("dagrpo", "lora.targets=[q_proj]", ["targets=('q_proj',)", "rank"]),
+        ("dagrpo", "lora={rank: 0, alpha: 64}", ["lora", "alpha=64.0", "rank"]),
+        ("dagrpo", "lora={rank: 0, targets: [q_proj]}", ["targets=('q_proj',)", "rank"]),
         ("dagrpo", "retention=kl", ["retention=kl", "beta"]),
         ("my.py:Method", "seed=1", ["my.py:Method", "FileNotFoundError"]),
     ],

@@ -230,16 +230,19 @@ def _train(config: Config, out: Path, resume: bool, display: bool, check: bool) 
     from understudy import report
     from understudy.offload.phases import total_steps
     from understudy.offload.session import new_run, resume_run
+    from understudy.offload.settled import settled
     from understudy.offload.team import join_team
     from understudy.report.offload.live import LiveDisplay
 
-    method, team = recipes.build_method(config), join_team(config.device)
+    team = join_team(config.device)
+    asked, config = config, config if resume else team.from_leader(lambda: settled(config))
+    method = recipes.build_method(config)
     screen = _screen(Console(quiet=not team.leads), display)
     with LiveDisplay(screen, total_steps(config)) as live, _enough_memory():
         if resume:
             run = resume_run(RunDirectory.open(out), config, method, live, team, check)
         else:
-            run = new_run(out, config, method, live, team, check)
+            run = new_run(out, config, method, live, team, check, asked)
     if team.leads:
         report.write(run)
     return Run(run.path)

@@ -23,6 +23,38 @@ class Section(BaseModel):
 Kind = TypeVar("Kind", bound=Section)
 
 
+class _Open:
+    """Lets a field be null; see `Chosen`."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        from pydantic_core import core_schema
+
+        return core_schema.nullable_schema(handler(source))
+
+
+Value = TypeVar("Value")
+# A field that may be left open: a run chooses its value before anything reads it, and keeps it.
+# Its type is that of the value; its default is OPEN.
+Chosen = Annotated[Value, _Open()]
+OPEN: Any = None
+
+
+def open_settings(section: Section, prefix: str = "") -> Iterator[str]:
+    """The keys that are still to be chosen; nested ones have dots."""
+    for name, field in type(section).model_fields.items():
+        value = getattr(section, name)
+        if isinstance(value, Section):
+            yield from open_settings(value, f"{prefix}{name}.")
+        elif value is None and any(isinstance(each, _Open) for each in field.metadata):
+            yield f"{prefix}{name}"
+
+
+def with_values(section: Kind, values: Mapping[str, Any]) -> Kind:
+    """A section with some settings changed, by their keys, and checked as a whole."""
+    given = gathered_settings(section.model_dump(mode="json"), None, values)
+    return check_settings(type(section), given)
+
+
 class KindSection(Section):
     """The settings of one kind of a seam, declared beside the code that reads them.
 
@@ -192,6 +224,8 @@ def described_settings(
             shown = " | ".join(words)
         else:
             shown = _type_name(kind)
+        if any(isinstance(each, _Open) for each in field.metadata):
+            shown = f"{shown} | None"
         default = "" if field.is_required() else _in_yaml(field.default)
         rows.append(Setting(key, shown, default, field.description or "", owner))
         if kinds is not None:

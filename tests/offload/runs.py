@@ -18,9 +18,9 @@ from understudy.offload.config import Config
 from understudy.offload.experience import Experience
 from understudy.offload.helpers import Helpers
 from understudy.offload.loop import source_of, train
-from understudy.offload.phases import settled
 from understudy.offload.records import MatrixRow
 from understudy.offload.session import new_run, resume_run
+from understudy.offload.settled import settled
 from understudy.offload.start import start
 from understudy.offload.state import State
 from understudy.offload.steps import StepMetrics, StepTimings

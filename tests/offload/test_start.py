@@ -60,14 +60,14 @@ def test_threads_and_precision_are_chosen_once_and_kept(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A resumed run computes as it began, whatever the machine would choose now."""
-    place = "understudy.offload.device"
+    place = "understudy.offload.settled"
     monkeypatch.setattr(f"{place}.chosen_bf16", lambda *_: True)
     config = config_of("understudy", model)
-    assert (config.threads, config.bf16) == (None, None)
+    config = config.model_copy(update={"threads": None, "bf16": None})
     whole, display = run_new(tmp_path / "whole", config), Silent(stop_at=3)
     with pytest.raises(StoppedError):
         run_new(tmp_path / "stopped", config, display)
-    assert display.notes == ["computing with threads=1 and products in bfloat16"]
+    assert display.notes == ["chosen for 0.053M parameters: threads=1, bf16=true"]
     monkeypatch.setattr(f"{place}.chosen_bf16", lambda *_: False)
     run = RunDirectory.open(tmp_path / "stopped")
     kept = resumed_config(run, None, [])

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from pydantic import Field, model_validator
 
-from understudy.settings import Section
+from understudy.settings import OPEN, Chosen, Section
 
 
 class Lora(Section):
     """Low-rank adapters beside frozen weights, in place of training all of them."""
 
-    rank: int = Field(
-        0, ge=0, le=65536, description="rank of the adapters; 0: all weights are trained"
+    rank: Chosen[int] = Field(
+        OPEN,
+        ge=0,
+        le=65536,
+        description="rank of the adapters; 0: all weights are trained; null: by the model's size",
     )
     alpha: float = Field(32.0, gt=0, description="their scale is alpha / rank")
     targets: tuple[str, ...] = Field(

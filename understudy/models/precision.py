@@ -15,7 +15,7 @@ from understudy.models.gguf import packed_parameters
 from understudy.models.hub import ADAPTER, resolve
 
 # Up to here a model is so small that threads and casts cost more than they save.
-_SMALL = 5_000_000
+SMALL = 5_000_000
 
 
 def chosen_threads(parameters: int, processes: int = 1) -> int:
@@ -23,7 +23,7 @@ def chosen_threads(parameters: int, processes: int = 1) -> int:
 
     processes: how many of ours share them.
     """
-    if parameters < _SMALL:
+    if parameters < SMALL:
         return 1
     return max(1, _cores() // processes)
 
@@ -36,7 +36,7 @@ def _cores() -> int:
 
 def chosen_bf16(parameters: int, device: str) -> bool:
     """Whether products are in bfloat16: where the processor has them, for no small model."""
-    if parameters < _SMALL:
+    if parameters < SMALL:
         return False
     import torch
 

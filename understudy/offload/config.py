@@ -16,7 +16,7 @@ from understudy.offload.rewards import RewardConfig
 from understudy.retention import RETENTIONS
 from understudy.routing import ROUTERS
 from understudy.sandbox.settings import SandboxSettings
-from understudy.settings import Kinds, KindSection, Section
+from understudy.settings import OPEN, Chosen, Kinds, KindSection, Section
 from understudy.tasks.data import DataConfig
 
 LossType = Literal["dagrpo", "grpo", "dapo", "dr_grpo"]
@@ -39,8 +39,8 @@ class Config(Section):
     backend: Literal["auto", "builtin", "transformers"] = Field(
         "auto", description="what runs it; auto: the built-in decoder where it can"
     )
-    dtype: Literal["float32", "bfloat16"] = Field(
-        "float32", description="how frozen weights are kept, where adapters are trained"
+    dtype: Chosen[Literal["float32", "bfloat16"]] = Field(
+        OPEN, description="how frozen weights are kept, where adapters are trained; null: by size"
     )
     request: str = Field(
         "<unknown> I need external assistance </unknown>",
@@ -72,13 +72,23 @@ class Config(Section):
     )
     reward: RewardConfig = Field(RewardConfig(), description="what a response is worth")
     steps: int | None = Field(None, ge=1, description="steps of every phase, instead of its own")
-    batch_size: int = Field(32, ge=1, description="prompts in a step, of each process")
-    num_generations: int = Field(8, ge=2, description="responses drawn per prompt (the group)")
-    max_completion_length: int = Field(24, ge=1, description="longest response, in tokens")
+    batch_size: Chosen[int] = Field(
+        OPEN, ge=1, description="prompts in a step, of each process; null: by the model's size"
+    )
+    num_generations: Chosen[int] = Field(
+        OPEN, ge=2, description="responses drawn per prompt (the group); null: by the model's size"
+    )
+    max_completion_length: Chosen[int] = Field(
+        OPEN, ge=1, description="longest response, in tokens; null: by the tasks of the stream"
+    )
     temperature: float = Field(1.0, gt=0, description="of sampling in training; evaluation: greedy")
-    learning_rate: float = Field(2e-4, gt=0, le=1, description="of Adam, constant")
-    gradient_accumulation_steps: int = Field(
-        1, ge=1, description="portions in which a step's gradient is computed: less memory"
+    learning_rate: Chosen[float] = Field(
+        OPEN, gt=0, le=1, description="of Adam, constant; null: by the model's size"
+    )
+    gradient_accumulation_steps: Chosen[int] = Field(
+        OPEN,
+        ge=1,
+        description="portions in which a step's gradient is computed: less memory; null: by size",
     )
     gradient_checkpointing: bool = Field(
         False, description="compute activations twice instead of keeping them: less memory"
@@ -90,28 +100,34 @@ class Config(Section):
     epsilon_high: float | None = Field(None, gt=0, description="upper clip, if another (DAPO)")
     beta: float = Field(0.0, ge=0, description="weight of the KL to the model before training")
     distill: float = Field(0.0, ge=0, description=DISTILL)
-    eval_queries: int = Field(
-        512, ge=1, le=MOST_RESPONSES, description="test questions per task and evaluation"
+    eval_queries: Chosen[int] = Field(
+        OPEN,
+        ge=1,
+        le=MOST_RESPONSES,
+        description="test questions per task and evaluation; null: by the model's size",
     )
-    calibration_queries: int = Field(
-        1024, ge=1, le=MOST_RESPONSES, description="validation questions per threshold"
+    calibration_queries: Chosen[int] = Field(
+        OPEN,
+        ge=1,
+        le=MOST_RESPONSES,
+        description="validation questions per threshold; null: by the model's size",
     )
     checkpoint_every: int = Field(50, ge=1, description="steps between checkpoints")
-    threads: int | None = Field(
-        None,
+    threads: Chosen[int] = Field(
+        OPEN,
         ge=1,
         le=4096,
         description="CPU threads; null: 1 for a small model, else every core; kept",
     )
     device: str = Field("cpu", description="cpu or cuda")
-    bf16: bool | None = Field(
-        None, description="products in bfloat16; null: where the processor has them; kept"
+    bf16: Chosen[bool] = Field(
+        OPEN, description="products in bfloat16; null: where the processor has them; kept"
     )
     seed: int = Field(0, ge=0, lt=2**32, description="of everything drawn")
 
     @model_validator(mode="after")
     def _fits_in_memory(self) -> Config:
-        responses = self.batch_size * self.num_generations
+        responses = (self.batch_size or 1) * (self.num_generations or 1)
         if responses > MOST_RESPONSES:
             raise ValueError(
                 f"batch_size={self.batch_size} times num_generations={self.num_generations} are "

@@ -17,12 +17,6 @@ def phases_of(config: Config) -> list[Phase]:
     return phases
 
 
-def settled(config: Config) -> Config:
-    """The settings with the stream written out: enough to repeat the run anywhere."""
-    stream = [phase.model_dump(mode="json", exclude_none=True) for phase in phases_of(config)]
-    return config.model_copy(update={"stream": stream})
-
-
 def budget_of(phase: Phase, config: Config) -> float:
     return config.budget if phase.budget is None else phase.budget
 

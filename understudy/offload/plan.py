@@ -7,8 +7,10 @@ import yaml
 from understudy.clouds.building import build_cloud
 from understudy.models import hub
 from understudy.offload.config import Config
-from understudy.offload.device import check_device, with_precision
-from understudy.offload.phases import settled, total_steps
+from understudy.offload.device import check_device
+from understudy.offload.phases import total_steps
+from understudy.offload.settled import settled
+from understudy.settings import open_settings
 from understudy.tasks import KeyOfDrawn
 
 
@@ -17,10 +19,10 @@ def plan_text(config: Config) -> str:
     hub.check(config.model)
     check_device(config.device)
     build_cloud(config.cloud, KeyOfDrawn())
-    complete = with_precision(settled(config))
-    responses = total_steps(config) * config.batch_size * config.num_generations
+    complete = settled(config)
+    responses = total_steps(config) * complete.batch_size * complete.num_generations
     lines = [f"# {total_steps(config)} steps, {responses} responses to draw"]
-    if chosen := [name for name in ("threads", "bf16") if getattr(config, name) is None]:
+    if chosen := list(open_settings(config)):
         lines.append(f"# chosen for this model and machine: {', '.join(chosen)}")
     settings = yaml.safe_dump(complete.model_dump(mode="json"), sort_keys=False)
     return settings + "\n".join(lines)

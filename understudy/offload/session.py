@@ -19,12 +19,12 @@ from understudy.link import ReplyLog
 from understudy.models.policy import Policy
 from understudy.offload.alarms import Alarms, label_alarms
 from understudy.offload.config import Config
-from understudy.offload.device import with_precision
 from understudy.offload.helpers import Helpers
 from understudy.offload.loop import train
 from understudy.offload.method import Method
-from understudy.offload.phases import ends, phases_of, settled, total_steps
+from understudy.offload.phases import ends, phases_of, total_steps
 from understudy.offload.records import MatrixRow, examination_name
+from understudy.offload.settled import choices_text, settled
 from understudy.offload.start import load_policy, start
 from understudy.offload.state import State, load_state, save_state
 from understudy.offload.steps import StepMetrics, StepTimings, read_steps
@@ -55,9 +55,11 @@ def new_run(
     display: Display,
     team: Team = ALONE,
     check: bool = True,
+    asked: Config | None = None,
 ) -> RunDirectory:
-    """check: whether the cloud is tried with one question before anything long."""
-    given, config = config, team.from_leader(lambda: with_precision(settled(config)))
+    """check: whether the cloud is tried with one question before anything long; asked: the
+    settings before what they leave open was chosen, if that is done already."""
+    asked, config = asked or config, team.from_leader(lambda: settled(config))
     # Wrong settings, and a cloud that does not answer, fail before anything is written.
     state, helpers = team.together(lambda: start(config, method, team))
     trial = team.together(
@@ -68,9 +70,8 @@ def new_run(
     if not team.leads:
         _follow(state, helpers, config)
         return run
-    if None in (given.threads, given.bf16):
-        products = "bfloat16" if config.bf16 else "float32"
-        display.note(f"computing with threads={config.threads} and products in {products}")
+    if text := choices_text(asked, config):
+        display.note(text)
     with run.held():
         helpers = _logged(helpers, run, config, display)
         if trial is not None:

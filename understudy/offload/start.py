@@ -13,13 +13,14 @@ from understudy.errors import ConfigError
 from understudy.models.policy import Policy
 from understudy.models.vllm import VllmEngine
 from understudy.offload.config import Config
-from understudy.offload.device import check_device, with_precision
+from understudy.offload.device import check_device
 from understudy.offload.helpers import Helpers
 from understudy.offload.learner import PolicyLearner
 from understudy.offload.method import Method
 from understudy.offload.phases import phases_of
 from understudy.offload.rewards import build_rewards
 from understudy.offload.scores import Valuation
+from understudy.offload.settled import with_choices
 from understudy.offload.state import State
 from understudy.offload.team import ALONE, Team, own_device
 from understudy.progress import task
@@ -33,8 +34,8 @@ def start(
     config: Config, method: Method, team: Team = ALONE, checkpoint: Path | None = None
 ) -> tuple[State, Helpers]:
     """A run before its first step, with the weights of a checkpoint where one is given."""
-    config = with_precision(config)
-    torch.set_num_threads(config.threads or 1)
+    config = with_choices(config)
+    torch.set_num_threads(config.threads)
     policy = load_policy(config, str(checkpoint) if checkpoint else None)
     if config.dtype != "float32" and policy.lora is None:
         raise ConfigError(
@@ -82,7 +83,7 @@ def load_policy(config: Config, model: str | None = None) -> Policy:
         return Policy.load(
             model or config.model,
             own_device(config.device),
-            bool(config.bf16),
+            config.bf16,
             lora=config.lora,
             backend=config.backend,
             dtype=config.dtype,

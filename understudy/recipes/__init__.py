@@ -93,7 +93,7 @@ def resumed_config(
     run: RunDirectory, file: Path | None, overrides: Sequence[str] | Mapping[str, Any]
 ) -> Config:
     """The settings of a run that is to go on; others than it has are refused."""
-    from understudy.offload.phases import settled
+    from understudy.offload.settled import settled
     from understudy.settings import check_unchanged, gathered_settings
 
     kept = saved_config(run)

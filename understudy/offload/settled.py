@@ -1,0 +1,132 @@
+"""The settings of a run with everything chosen that they leave open: enough to repeat it anywhere.
+
+A setting is left open by null (`settings.Chosen`). The rule that chooses it stands in RULES; it may
+read any other setting, chosen or not.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any
+
+from understudy.models import hub
+from understudy.models.defaults import Defaults, defaults_for
+from understudy.models.gguf import names_gguf
+from understudy.models.precision import SMALL, chosen_bf16, chosen_threads, parameters_of
+from understudy.offload.config import Config
+from understudy.offload.device import check_device
+from understudy.offload.phases import phases_of
+from understudy.settings import differences, open_settings, with_values
+from understudy.tasks.lengths import longest_answer
+
+
+def settled(config: Config) -> Config:
+    """The settings with the stream written out, and with what they leave open chosen."""
+    stream = [phase.model_dump(mode="json", exclude_none=True) for phase in phases_of(config)]
+    return with_choices(config.model_copy(update={"stream": stream}))
+
+
+def with_choices(config: Config) -> Config:
+    """The settings with what they leave open chosen."""
+    left_open = list(open_settings(config))
+    if not left_open:
+        return config
+    check_device(config.device)
+    choices = Choices(config)
+    return with_values(config, {key: choices[key] for key in left_open})
+
+
+def choices_text(asked: Config, taken: Config) -> str | None:
+    """A line with what was chosen for a run; None where nothing was left open."""
+    left_open = set(open_settings(asked))
+    chosen = [(key, value) for key, _, value in differences(asked, taken) if key in left_open]
+    if not chosen:
+        return None
+    size = shown_size(parameters_of(taken.model))
+    return f"chosen for {size} parameters: " + ", ".join(f"{k}={_plain(v)}" for k, v in chosen)
+
+
+def shown_size(parameters: int) -> str:
+    """How many parameters, as people say it: 0.35M, 135M, 1.5B."""
+    unit, size = ("B", parameters / 1e9) if parameters >= 999.5e6 else ("M", parameters / 1e6)
+    return f"{size:.0f}{unit}" if size >= 10 else f"{size:.2g}{unit}"
+
+
+def _plain(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+class Choices:
+    """Every setting of a run: as it is given, or as it is chosen where it is left open."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self._chosen: dict[str, Any] = {}
+
+    def __getitem__(self, key: str) -> Any:
+        value: Any = self.config
+        for part in key.split("."):
+            value = getattr(value, part)
+        if value is None:
+            if key not in self._chosen:
+                self._chosen[key] = RULES[key](self)
+            value = self._chosen[key]
+        return value
+
+    @cached_property
+    def parameters(self) -> int:
+        return parameters_of(self.config.model)
+
+    @property
+    def defaults(self) -> Defaults:
+        return defaults_for(self.parameters)
+
+    @cached_property
+    def is_adapter(self) -> bool:
+        """Whether the model is an adapter's folder: that adapter is trained on, at its own rank."""
+        model = self.config.model
+        return not names_gguf(model) and (hub.resolve(model) / hub.ADAPTER).is_file()
+
+
+def _threads(run: Choices) -> int:
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # processes of one run on this machine
+    return chosen_threads(run.parameters, here)
+
+
+def _rank(run: Choices) -> int:
+    return 0 if run.is_adapter else run.defaults.rank
+
+
+def _learning_rate(run: Choices) -> float:
+    adapted = run["lora.rank"] > 0 or run.is_adapter
+    return run.defaults.learning_rate if adapted else run.defaults.full_rate
+
+
+def _dtype(run: Choices) -> str:
+    """Weights that are trained are always kept in float32."""
+    return run.defaults.dtype if run["lora.rank"] > 0 and run["bf16"] else "float32"
+
+
+def _longest(run: Choices) -> int:
+    if run.parameters < SMALL:
+        return 24  # the tiny model's own format
+    config = run.config
+    names = {name for phase in phases_of(config) for name in phase.families}
+    return longest_answer(names, config.data)
+
+
+RULES: Mapping[str, Callable[[Choices], Any]] = {
+    "threads": _threads,
+    "bf16": lambda run: chosen_bf16(run.parameters, run.config.device),
+    "dtype": _dtype,
+    "lora.rank": _rank,
+    "learning_rate": _learning_rate,
+    "batch_size": lambda run: run.defaults.batch_size,
+    "num_generations": lambda run: run.defaults.num_generations,
+    "gradient_accumulation_steps": lambda run: run.defaults.portions,
+    "max_completion_length": _longest,
+    "eval_queries": lambda run: run.defaults.eval_queries,
+    "calibration_queries": lambda run: run.defaults.calibration_queries,
+}
