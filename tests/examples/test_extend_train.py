@@ -69,6 +69,7 @@ def test_leave_one_out_by_hand() -> None:
         valid=tensor([[1, 1, 1, 1], [1, 0, 1, 1]]).bool(),
         **drawn_figures(asked),
         local_right=~asked,
+        formed=~asked,
         cloud_right=tensor([True, True]),
         token_ask_probability=torch.zeros(8),
     )

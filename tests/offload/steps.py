@@ -31,6 +31,7 @@ _QUIET = StepMetrics(
     cache_hits=0,
     tokens=0,
     dollars=0.0,
+    formed=1.0,
     mean_length=4.0,
     clipped_ratio=0.0,
     entropy=1.0,

@@ -12,7 +12,8 @@ from understudy.offload.alarms import ALARMS, NOBODY_ASKS, Alarms
 from understudy.offload.steps import StepMetrics
 
 LOUD = {
-    "clipped_ratio": 0.9,
+    "clipped_ratio": 0.3,
+    "formed": 0.01,
     "frac_reward_zero_std": 1.0,
     "all_ask_groups": 1.0,
     "no_ask_groups": 1.0,
@@ -67,6 +68,15 @@ def test_not_asking_is_a_fault_only_where_asking_is_allowed_and_possible() -> No
     assert "0.30" in warnings(silent)[0]
     assert warnings(silent, asks=False) == []
     assert warnings(steps(9, no_ask_groups=1.0, budget=0.0)) == []
+
+
+def test_what_the_form_is_is_said_and_steps_in_which_all_asked_say_nothing_of_it() -> None:
+    alarms = Alarms(True, {"sums": "one label"})
+    (text,) = [text for step in steps(9, formed=0.0) for text in alarms.after_step(step)]
+    assert "no response has the form of an answer (one label)" in text
+    assert "warm_start" in text
+    assert warnings(steps(9, formed=None)) == []
+    assert len(warnings(steps(4, formed=None) + steps(2, first=5, formed=0.0))) == 1
 
 
 def test_the_same_steps_give_the_same_words() -> None:

@@ -50,6 +50,12 @@ def test_rewards_by_hand(scores: Scores) -> None:
     assert torch.equal(scores.reward, torch.tensor(wanted))
 
 
+def test_who_has_the_form(scores: Scores) -> None:
+    """Whoever asks gives no answer, right or wrong."""
+    wanted = [[True, True, False], [False, True, False], [False, True, True], [False, False, True]]
+    assert scores.formed.tolist() == wanted
+
+
 def test_a_failed_call_takes_its_askers_out_and_nobody_else(scores: Scores) -> None:
     valid = torch.ones(4, 3, dtype=torch.bool)
     valid[2, 0] = False

@@ -27,6 +27,7 @@ def scores(reward: list[list[float]], asked: list[list[int]], failed: int | None
         valid=valid,
         **drawn_figures(asks),
         local_right=(found == 1) & ~asks,
+        formed=~asks,
         cloud_right=((found == 1) & asks).any(dim=1),
         token_ask_probability=torch.full((40,), 0.1),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from understudy.offload.records import Cell, MatrixRow
@@ -11,6 +11,8 @@ from understudy.offload.steps import StepMetrics
 
 _WINDOW = 5  # steps: one odd batch is no alarm
 _NEAR_ALL = 0.95
+_NEAR_NONE = 0.02
+_MANY_CUT = 0.25  # an answer that is cut off teaches nothing but to be shorter
 _MANY_FAILED = 0.25  # share of the calls of a window
 _RARELY = 0.02  # with a budget below this nobody asks in most groups, as it should be
 
@@ -28,8 +30,16 @@ class Alarm:
 ALARMS = (
     Alarm(
         "clipped_ratio",
-        lambda share: share > 0.5,
-        "{value:.0%} of the responses are cut off; raise max_completion_length",
+        lambda share: share > _MANY_CUT,
+        "{value:.0%} of the responses are cut off; raise max_completion_length, or give the data "
+        "a stop string",
+    ),
+    Alarm(
+        "formed",
+        lambda share: share <= _NEAR_NONE,
+        "no response has the form of an answer ({form}), so none can be right; set "
+        "warm_start.steps (the cloud's replies show the form), reward.format, or an instruction "
+        "that says it better",
     ),
     Alarm(
         "frac_reward_zero_std",
@@ -87,9 +97,13 @@ def label_alarm(task: str, cell: Cell) -> str | None:
 
 @dataclass
 class Alarms:
-    """Gives each warning once per phase. The same steps give the same warnings."""
+    """Gives each warning once per phase. The same steps give the same warnings.
+
+    forms: what an answer looks like, by the name of the task.
+    """
 
     asks: bool
+    forms: Mapping[str, str] = field(default_factory=dict)
     _recent: deque[StepMetrics] = field(default_factory=lambda: deque(maxlen=_WINDOW))
     _given: set[str] = field(default_factory=set)
     _phase: int = 0
@@ -118,8 +132,13 @@ class Alarms:
 
     def _warnings(self, alarms: list[Alarm], step: StepMetrics) -> Iterable[str]:
         for alarm in alarms:
-            value = sum(getattr(each, alarm.metric) for each in self._recent) / len(self._recent)
-            if alarm.metric not in self._given and alarm.holds(value):
+            known = [getattr(each, alarm.metric) for each in self._recent]
+            values = [value for value in known if value is not None]
+            if alarm.metric in self._given or not values:
+                continue
+            value = sum(values) / len(values)
+            if alarm.holds(value):
                 self._given.add(alarm.metric)
-                text = alarm.message.format(value=value, budget=step.budget)
+                form = self.forms.get(step.task, "as the checker reads it")
+                text = alarm.message.format(value=value, budget=step.budget, form=form)
                 yield f"step {step.step}, phase {step.phase} ({step.task}): {text}"

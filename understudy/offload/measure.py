@@ -59,6 +59,7 @@ def step_metrics(
         cache_hits=spend.cache_hits,
         tokens=spend.prompt_tokens + spend.completion_tokens,
         dollars=spend.dollars,
+        formed=_share(scores.formed[local]) if local.any() else None,
         mean_length=tokens / max(1, asked.numel()),
         clipped_ratio=1.0 - _share(scores.finished),
         entropy=float(scores.entropy.sum()) / max(1, tokens),

@@ -26,6 +26,7 @@ class Scores:
     valid: Tensor
     asked: Tensor
     local_right: Tensor  # answered by itself, and right
+    formed: Tensor  # answered by itself, in a form from which an answer can be read
     cloud_right: Tensor  # asked at all, and the reply was right
     ask_probability: Tensor  # of each response: that it asks by the token somewhere on its way
     token_ask_probability: Tensor  # (drawn tokens,) of asking instead; 1 where words did
@@ -103,12 +104,12 @@ def score_responses(valuation: Valuation, given: Responses) -> dict[str, Any]:
     cloud[answered] = _tensor(verdicts[len(alone) :])
     worth, local = valuation.worth, value.view(prompts, group)
     reward = worth.local * local
+    formed = torch.zeros(prompts * group, dtype=torch.bool)
+    formed[
+        [i for i in alone if valuation.checker.answer(owners[i], given.texts[i]) is not None]
+    ] = True
     if worth.format:
-        wrong = [i for i in alone if value[i] == 0]
-        formed = [
-            i for i in wrong if valuation.checker.answer(owners[i], given.texts[i]) is not None
-        ]
-        reward.view(-1)[formed] = worth.format
+        reward.view(-1)[formed & (value == 0)] = worth.format
     reward = torch.where(asked, worth.cloud * cloud[:, None], reward)
     named = _rewards(valuation, given, owners)
     for (_, weight), values in zip(valuation.rewards, named.values(), strict=True):
@@ -117,6 +118,7 @@ def score_responses(valuation: Valuation, given: Responses) -> dict[str, Any]:
         "reward": reward.nan_to_num(0.0),
         "valid": ~reward.isnan(),
         "local_right": (local >= 1) & ~asked,
+        "formed": formed.view(prompts, group),
         "cloud_right": cloud >= 1,
         "named": named,
         "undecided": sum(verdict is None for verdict in verdicts),

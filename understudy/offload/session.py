@@ -33,6 +33,7 @@ from understudy.offload.team import ALONE, Team
 from understudy.plain import to_plain
 from understudy.routing.rows import ExaminedQuestion
 from understudy.run import RunDirectory
+from understudy.tasks.stream import Phase
 from understudy.types import Question, Reply
 
 
@@ -140,7 +141,8 @@ def _go(
 ) -> RunDirectory:
     stream = phases_of(config)
     asks = math.isfinite(state.method.start().shift)
-    recorder = _Recorder(run, display, ends(stream)[-1], asks, [phase.name for phase in stream])
+    forms = {phase.name: helpers.tasks.form(phase) for phase in stream}
+    recorder = _Recorder(run, display, ends(stream)[-1], Alarms(asks, forms), stream)
     with closing(helpers):
         with run.writing():
             run.rewind(state.step, len(state.matrix))
@@ -185,10 +187,10 @@ class _Recorder:
     """Writes every step to the run directory and passes it to the display."""
 
     def __init__(
-        self, run: RunDirectory, display: Display, steps: int, asks: bool, tasks: list[str]
+        self, run: RunDirectory, display: Display, steps: int, alarms: Alarms, stream: list[Phase]
     ) -> None:
-        self.run, self.display, self.steps, self.tasks = run, display, steps, tasks
-        self.alarms = Alarms(asks)
+        self.run, self.display, self.steps, self.alarms = run, display, steps, alarms
+        self.tasks = [phase.name for phase in stream]
         self.matrix: list[MatrixRow] = []
         self.started, self.done = time.monotonic(), 0
 

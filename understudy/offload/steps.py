@@ -26,6 +26,7 @@ _KEYS = {
     "cache_hits": "cloud/cache_hits",
     "tokens": "cloud/tokens",
     "dollars": "cloud/dollars",
+    "formed": "completions/formed",
     "mean_length": "completions/mean_length",
     "clipped_ratio": "completions/clipped_ratio",
 }
@@ -58,6 +59,7 @@ class StepMetrics:
     cache_hits: int
     tokens: int
     dollars: float
+    formed: float | None
     mean_length: float
     clipped_ratio: float
     entropy: float

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 ANSWER_MARK = "#"
+FORM = f"'{ANSWER_MARK}' and the answer"  # in words
 
 
 def answer_of(completion: str) -> str | None:

@@ -83,6 +83,23 @@ class Checker:
         return replace(self, labels=labels) if self.kind == "label" else self
 
     @property
+    def form(self) -> str:
+        """What an answer looks like, in a few words."""
+        match self.kind:
+            case "number":
+                return f"'{MARK} ' and a number"
+            case "mathematics":
+                return "\\boxed{...}"
+            case "choice":
+                return "the letter of an option"
+            case "label":
+                return "one label"
+            case "code":
+                return "a program"
+            case "text":
+                return "a text"
+
+    @property
     def instruction(self) -> str:
         """What a chat model is told about the form of an answer."""
         match self.kind:

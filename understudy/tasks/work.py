@@ -12,7 +12,7 @@ from types import TracebackType
 from understudy.errors import ConfigError
 from understudy.progress import task
 from understudy.sandbox import Limits
-from understudy.tasks.answer import answer_of
+from understudy.tasks.answer import FORM, answer_of
 from understudy.tasks.catalogue import FAMILIES
 from understudy.tasks.checker import Checker
 from understudy.tasks.data import DataConfig, DataSet, load_data
@@ -140,6 +140,12 @@ class Tasks:
         if isinstance(family, DataSet):
             return family.checker.answer(problem, completion)
         return answer_of(completion)
+
+    def form(self, phase: Phase) -> str:
+        """What an answer to a phase's questions looks like, in words."""
+        families = map(self._family, phase.families)
+        forms = (each.checker.form if isinstance(each, DataSet) else FORM for each in families)
+        return " or ".join(dict.fromkeys(forms))
 
     def label(self, problem: Problem) -> str | None:
         """The right label, or letter of a choice; None for tasks that have neither."""
