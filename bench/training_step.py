@@ -50,6 +50,7 @@ from understudy.offload.config import Config
 from understudy.offload.loop import objective_of, source_of, update
 from understudy.offload.measure import step_metrics
 from understudy.offload.method import Dual
+from understudy.offload.settled import settled
 from understudy.offload.start import start
 from understudy.recipes import build_method, resolve_config
 from understudy.tasks import open_tasks
@@ -269,13 +270,15 @@ def settings(size: str, args: argparse.Namespace) -> Config:
         "loss_type": "grpo",
         "scale_rewards": "group",
         "epsilon": 0.2,
+        "lora.rank": 0,
+        "gradient_accumulation_steps": 1,
         "threads": args.threads,
         "seed": args.seed,
     }
     if size in SHAPES:
         given["reward.functions"] = [f"{Path(__file__).with_name('shapes.py')}:checksum"]
-    config = resolve_config(
-        "grpo", None, [f"{key}={json.dumps(value)}" for key, value in given.items()]
+    config = settled(
+        resolve_config("grpo", None, [f"{key}={json.dumps(value)}" for key, value in given.items()])
     )
     # The recipe asks nothing, but here a response may, as TRL's model may; it is worth nothing.
     return config.model_copy(update={"reward": config.reward.model_copy(update={"cloud": 0.0})})

@@ -24,6 +24,7 @@ from understudy.offload.experience import Batch
 from understudy.offload.helpers import Helpers
 from understudy.offload.loop import objective_of, source_of, update
 from understudy.offload.method import Dual
+from understudy.offload.settled import settled
 from understudy.offload.start import start
 from understudy.offload.state import State
 from understudy.recipes import build_method, resolve_config
@@ -81,7 +82,7 @@ def started(folder: Path, shift: float, **settings: Any) -> tuple[State, Helpers
     given = {"model": str(folder), "num_generations": GROUP, "max_completion_length": LONGEST}
     given |= {"scale_rewards": "group", "max_grad_norm": 1e9, "cloud.latency_seconds": 0.0}
     overrides = [f"{key}={'null' if v is None else v}" for key, v in (given | settings).items()]
-    config = resolve_config("grpo", None, overrides)
+    config = settled(resolve_config("grpo", None, overrides))
     state, helpers = start(config, build_method(config))
     state.dual = Dual(price=0.0, shift=shift)
     return state, helpers, config

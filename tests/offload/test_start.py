@@ -67,7 +67,7 @@ def test_threads_and_precision_are_chosen_once_and_kept(
     whole, display = run_new(tmp_path / "whole", config), Silent(stop_at=3)
     with pytest.raises(StoppedError):
         run_new(tmp_path / "stopped", config, display)
-    assert display.notes == ["chosen for 0.053M parameters: threads=1, bf16=true"]
+    assert display.notes == ["chosen for 0.013M parameters: threads=1, bf16=true"]
     monkeypatch.setattr(f"{place}.chosen_bf16", lambda *_: False)
     run = RunDirectory.open(tmp_path / "stopped")
     kept = resumed_config(run, None, [])
