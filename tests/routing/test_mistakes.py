@@ -60,7 +60,7 @@ def test_scores_that_are_no_number_for_each_question_are_refused(given: Any, rea
 
 
 def test_scores_may_be_a_list() -> None:
-    fitted = scored([5, 4, 3, 2, 1]).fit(evidence(), outcomes(np.zeros(5)), 0.5)
+    fitted = scored([5, 4, 3, 2, 1]).fit(evidence(), outcomes(np.zeros(5)), 0.75)
     assert fitted.decisions(evidence()).tolist() == [True] + [False] * 4
 
 

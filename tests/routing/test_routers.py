@@ -75,8 +75,8 @@ def test_a_threshold_uses_its_share_and_no_more(budget: float, spare: bool, shar
     given = evidence(np.random.default_rng(0).normal(size=10_000))
     right = outcomes(np.arange(10_000) % 5 < 3)  # two in five fail
     fitted = router({"kind": "calibrated", "spare": spare}).fit(given, right, budget)
-    # A standard error of the share may be kept in hand.
-    assert share - 0.0051 <= fitted.decisions(given).mean() <= share
+    # Two standard errors of the share may be kept in hand.
+    assert share - 0.01 <= fitted.decisions(given).mean() <= share
 
 
 @pytest.mark.parametrize(("budget", "threshold"), [(0.0, 1e4), (1.0, -1e4)])

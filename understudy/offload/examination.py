@@ -18,7 +18,7 @@ from understudy.offload.records import Cell, MatrixRow
 from understudy.offload.team import ALONE, Team
 from understudy.progress import task
 from understudy.routing.calibrated import calibrated_beside
-from understudy.routing.router import Router, tokens_spent, with_signals
+from understudy.routing.router import Router, tokens_spent, with_signals, would_leave
 from understudy.routing.rows import LONGEST_ANSWER, Exam, ExaminedQuestion, Split
 from understudy.tasks import Tasks
 from understudy.tasks.stream import Phase
@@ -106,19 +106,23 @@ def examine_task(
     """The router is fitted on validation questions and graded on test questions."""
     own, budget = served.own_threshold, budget_of(phase, config)
     longest = config.max_completion_length
-    validation = _exam(served.policy, examiner, phase, config, occasion, "validation")
-    test = _exam(served.policy, examiner, phase, config, occasion, "test")
+    problems, validation = _exam(served.policy, examiner, phase, config, occasion, "validation")
+    test_problems, test = _exam(served.policy, examiner, phase, config, occasion, "test")
+    test = _with_cloud(test, test_problems, range(len(test_problems)), examiner)
     generate = LocalGenerator(served.policy, longest, examiner.batches)
     evidence = with_signals(served.router, validation.evidence(own), generate)
-    outcomes = validation.outcomes()
-    router = served.router.fit(evidence, outcomes, budget)
-    calibrated = calibrated_beside(router).fit(evidence, outcomes, budget)
     validation = validation.with_signals(evidence)
+    router = served.router.fit(evidence, validation.outcomes(), budget)
+    if router.calls:
+        validation = _with_cloud(validation, problems, would_leave(router, evidence), examiner)
+        router = served.router.fit(evidence, validation.outcomes(), budget)
+    calibrated = calibrated_beside(router).fit(evidence, validation.outcomes(), budget)
     evidence = with_signals(router, test.evidence(own), generate)
     decisions = router.decisions(evidence)
     test = test.with_signals(evidence).with_decisions(decisions)
     cell = grade(test.rows, decisions, own, calibrated.threshold, tokens_spent(router, evidence))
-    return ExaminedTask(validation, test, cell)
+    known = sum(row.cloud_right is not None for row in validation.rows)
+    return ExaminedTask(validation, test, replace(cell, validation_calls=known))
 
 
 def _exam(
@@ -128,8 +132,8 @@ def _exam(
     config: Config,
     occasion: Occasion,
     split: Split,
-) -> Exam:
-    """The questions of one split, answered locally; test questions by the cloud too."""
+) -> tuple[list[Problem], Exam]:
+    """The problems of one split, and their questions answered locally."""
     size = config.eval_queries if split == "test" else config.calibration_queries
     problems = examiner.tasks.exam(phase, size, split, occasion.key)
     name = f"{phase.name}, {split} questions"
@@ -155,13 +159,21 @@ def _exam(
         )
         for problem, (local, right) in zip(problems, answers, strict=True)
     ]
-    if split == "test":
-        replies = examiner.team.from_leader(lambda: cloud_answers(examiner, problems, name))
-        rows = [
-            replace(row, cloud_right=right, cost=cost)
-            for row, (right, cost) in zip(rows, replies, strict=True)
-        ]
-    return Exam(tuple(problem.question for problem in problems), tuple(rows))
+    return problems, Exam(tuple(problem.question for problem in problems), tuple(rows))
+
+
+def _with_cloud(
+    exam: Exam, problems: Sequence[Problem], places: Sequence[int], examiner: Examiner
+) -> Exam:
+    """The same, the rows at some places with what the cloud says."""
+    if not places:
+        return exam
+    asked, name = [problems[i] for i in places], f"{exam.rows[0].task}, {exam.rows[0].split}"
+    replies = examiner.team.from_leader(lambda: cloud_answers(examiner, asked, f"{name} questions"))
+    rows = list(exam.rows)
+    for i, (right, cost) in zip(places, replies, strict=True):
+        rows[i] = replace(rows[i], cloud_right=right, cost=cost)
+    return replace(exam, rows=tuple(rows))
 
 
 def local_answers(

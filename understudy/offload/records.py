@@ -35,6 +35,7 @@ class Cell:
     questions: int
     cloud_answers: int  # how many of them have an answer of the cloud
     router_tokens: int  # that the local model computed before the router could decide
+    validation_calls: int = 0  # validation questions that the cloud answered, to fit the threshold
     # Of tasks whose answers are labels or choices; None of others.
     macro_f1: float | None = None  # of the local answers
     constant: float | None = None  # accuracy of always naming the label that is right most often

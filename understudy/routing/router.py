@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, Self, get_args
@@ -12,6 +11,7 @@ from pydantic import Field
 from understudy.errors import ConfigError, DivergedError
 from understudy.routing import ROUTERS
 from understudy.routing.evidence import FREE, Evidence, Generate, Need, Outcomes
+from understudy.routing.thresholds import most_above, number_that_gains, threshold_above
 from understudy.settings import Kinds, KindSection, Section, check_settings
 
 if TYPE_CHECKING:
@@ -38,6 +38,13 @@ class Router(Protocol):
     @property
     def threshold(self) -> float:
         """Questions with a score above it are asked."""
+
+    @property
+    def calls(self) -> int:
+        """How many validation questions the cloud may be asked for the fit; 0: none.
+
+        They are some of those that the router, once fitted, would send. Then it is fitted again.
+        """
 
     def gather(self, evidence: Evidence, generate: Generate) -> Evidence:
         """The evidence with the signals of `gathers`, and what they cost, added."""
@@ -73,6 +80,10 @@ class RequestRouter:
     gathers: ClassVar[Sequence[str]] = ()
     score_name: ClassVar[str] = "its lead for asking"
 
+    @property
+    def calls(self) -> int:
+        return 0
+
     def gather(self, evidence: Evidence, generate: Generate) -> Evidence:
         return evidence
 
@@ -102,24 +113,41 @@ class ThresholdRouter(RequestRouter):
 
     class Settings(RequestRouter.Settings):
         spare: bool = Field(True, description="ask less than the budget where asking stops paying")
+        calls: int = Field(
+            256,
+            ge=0,
+            description="validation questions per task that the cloud is asked, to see whether "
+            "asking gains; 0: what fails locally is taken for a gain",
+        )
+        confidence: float = Field(
+            0.9, gt=0, lt=1, description="of the budget on unseen questions, and of the gain"
+        )
+
+    settings: ThresholdRouter.Settings
 
     score_name: ClassVar[str] = "its score"
 
+    @property
+    def calls(self) -> int:
+        return self.settings.calls if self.settings.spare else 0
+
     def fit(self, evidence: Evidence, outcomes: Outcomes, budget: float) -> Self:
-        """The share asked is one standard error less than the budget, since it must hold on
-        questions not yet seen. With `spare` no larger share is asked than fails locally: the
-        budget is a bound, not a goal.
+        """The share of unseen questions above the threshold exceeds the budget with probability
+        1 - confidence at most. With `spare` no larger share is asked than fails locally, and of
+        that, where the cloud's answers are known, only what gains.
         """
         import numpy as np
 
-        from understudy.metrics import quantile_threshold
-
-        share = budget - math.sqrt(budget * (1 - budget) / len(evidence))
-        assert isinstance(self.settings, ThresholdRouter.Settings)
-        if self.settings.spare:
-            share = min(share, 1.0 - float(outcomes.local_right.mean()))
-        threshold = quantile_threshold(checked_scores(self, evidence), max(share, 0.0))
-        threshold = float(np.clip(threshold, -FARTHEST, FARTHEST))
+        scores, confidence = checked_scores(self, evidence), self.settings.confidence
+        most = most_above(len(scores), budget, confidence)
+        if self.settings.spare and most > 0:
+            most = min(most, round(float((1.0 - outcomes.local_right).sum())))
+            first = np.argsort(-scores, kind="stable")[:most]
+            gain = (outcomes.cloud_right - outcomes.local_right)[first]
+            if not np.isnan(gain).all():
+                most = number_that_gains(gain, confidence)
+            most = most or -1
+        threshold = float(np.clip(threshold_above(scores, most), -FARTHEST, FARTHEST))
         return replace(self, budget=budget, threshold=threshold)
 
 
@@ -145,6 +173,17 @@ def checked_scores(router: Router, evidence: Evidence) -> FloatArray:
             "question"
         )
     return scores
+
+
+def would_leave(router: Router, evidence: Evidence) -> list[int]:
+    """Up to `router.calls` of the questions that a fitted router sends, evenly over its scores."""
+    import numpy as np
+
+    leaving = np.flatnonzero(router.decisions(evidence))
+    if len(leaving) > router.calls:
+        falling = leaving[np.argsort(-checked_scores(router, evidence)[leaving], kind="stable")]
+        leaving = np.sort(falling[np.arange(router.calls) * len(leaving) // router.calls])
+    return [int(place) for place in leaving]
 
 
 def with_signals(router: Router, evidence: Evidence, generate: Generate) -> Evidence:

@@ -1,0 +1,147 @@
+"""Thresholds hold on questions that they were not fitted on, and ask where the cloud gains."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.routing.test_routers import evidence, outcomes, router
+from understudy.routing.evidence import Outcomes
+from understudy.routing.router import would_leave
+from understudy.routing.thresholds import (
+    binomial_below,
+    most_above,
+    number_that_gains,
+    threshold_above,
+)
+
+NEVER, UNKNOWN = 1e4, float("nan")
+
+
+def test_the_binomial_by_hand() -> None:
+    assert binomial_below(3, 0.5).tolist() == pytest.approx([1 / 8, 4 / 8, 7 / 8, 1])
+    assert binomial_below(2, 0.1).tolist() == pytest.approx([0.81, 0.99, 1])
+    assert binomial_below(100_000, 0.3)[30_000] == pytest.approx(0.5, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("count", "budget", "most"),
+    [
+        (10, 0.0, -1),
+        (10, 1.0, 10),
+        (4, 0.5, 0),  # 1/16 below 1/10; one more: 5/16
+        (3, 0.5, -1),  # 1/8: even the highest score of three is no bound
+        (7, 0.5, 1),  # 8/128; two more: 29/128
+    ],
+)
+def test_how_many_may_lie_above_by_hand(count: int, budget: float, most: int) -> None:
+    assert most_above(count, budget, 0.9) == most
+
+
+def test_of_ties_all_or_none_lie_above() -> None:
+    scores = np.array([1.0, 3.0, 2.0, 2.0])
+    assert [threshold_above(scores, most) for most in (-1, 0, 1, 2, 3, 4)] == [
+        math.inf,
+        3.0,
+        2.0,
+        2.0,
+        1.0,
+        -math.inf,
+    ]
+
+
+@pytest.mark.parametrize("confidence", [0.8, 0.95])
+@pytest.mark.parametrize(("count", "budget"), [(40, 0.2), (96, 0.1), (300, 0.5)])
+def test_the_share_of_fits_over_budget_is_what_the_confidence_allows(
+    count: int, budget: float, confidence: float
+) -> None:
+    rng, fits = np.random.default_rng(0), 2000
+    most = most_above(count, budget, confidence)
+    # Scores are uniform, so 1 - threshold is the share of all questions above it.
+    over = [threshold_above(rng.random(count), most) < 1 - budget for _ in range(fits)]
+    error = math.sqrt(confidence * (1 - confidence) / fits)
+    assert np.mean(over) <= 1 - confidence + 3 * error
+    one_more = [threshold_above(rng.random(count), most + 1) < 1 - budget for _ in range(fits)]
+    assert np.mean(one_more) > 1 - confidence - 3 * error  # no question is refused in vain
+
+
+def test_what_is_held_back_vanishes_as_questions_grow() -> None:
+    kept = [0.3 - most_above(count, 0.3, 0.9) / count for count in (100, 1000, 10_000, 100_000)]
+    assert kept == sorted(kept, reverse=True)
+    assert kept[-1] < 0.002
+
+
+def test_where_the_cloud_gains_by_hand() -> None:
+    # A level of 1/40 for each of four parts: six decided questions that all gain are 1/64.
+    assert number_that_gains(np.ones(6), 0.9) == 6
+    assert number_that_gains(np.ones(5), 0.9) == 0
+    assert number_that_gains(-np.ones(100), 0.9) == 0
+    assert number_that_gains(np.zeros(100), 0.9) == 0
+    first_half = np.array([1.0] * 20 + [-1.0] * 20)
+    assert number_that_gains(first_half, 0.9) == 20
+    every_other = np.full(24, UNKNOWN)
+    every_other[::2] = 1.0
+    assert number_that_gains(every_other, 0.9) == 24
+    every_other[12::2] = -1.0
+    assert number_that_gains(every_other, 0.9) == 11  # up to the last one that is known
+
+
+def test_a_cloud_that_is_no_better_is_hardly_ever_asked_and_a_better_one_is() -> None:
+    rng, fits = np.random.default_rng(1), 1000
+
+    def share_asked(better: float) -> float:
+        chances = [0.2, 0.6 - better, 0.2 + better]
+        gains = (rng.choice([-1.0, 0.0, 1.0], size=60, p=chances) for _ in range(fits))
+        return float(np.mean([number_that_gains(gain, 0.9) > 0 for gain in gains]))
+
+    assert share_asked(0.0) <= 0.1 + 0.03
+    assert share_asked(0.4) > 0.9
+
+
+def known(local: Any, cloud: Any) -> Outcomes:
+    return Outcomes(np.asarray(local, dtype=np.float64), np.asarray(cloud, dtype=np.float64))
+
+
+def test_asking_ends_where_the_cloud_does_not_gain() -> None:
+    rng = np.random.default_rng(2)
+    given = evidence(rng.normal(size=400))
+    local = (rng.random(400) < 0.5).astype(float)
+    calibrated = router("calibrated")
+
+    def threshold(cloud: Any, budget: float = 0.3) -> float:
+        return float(calibrated.fit(given, known(local, cloud), budget).threshold)
+
+    unknown = calibrated.fit(given, outcomes(local), 0.3)
+    assert threshold(np.ones(400)) == unknown.threshold
+    assert threshold(local) == NEVER  # as right as the local model, on the same questions
+    assert threshold(np.zeros(400)) == NEVER
+    # It gains where the score is highest, and nowhere else.
+    places = np.argsort(-given.margin)
+    cloud = local.copy()
+    cloud[places[:50]], cloud[places[50:]] = 1.0, 0.0
+    asked = calibrated.fit(given, known(local, cloud), 0.3).decisions(given)
+    assert set(np.flatnonzero(asked)) <= set(places[:56])
+    assert asked.sum() > 40
+    free = router({"kind": "calibrated", "spare": False})
+    assert free.fit(given, known(local, np.zeros(400)), 0.3).decisions(given).sum() > 100
+
+
+def test_the_cloud_is_asked_about_questions_that_would_leave_evenly_over_their_scores() -> None:
+    given = evidence(np.arange(1000.0))
+    wrong = outcomes(np.zeros(1000))
+    few = router({"kind": "calibrated", "calls": 4}).fit(given, wrong, 0.3)
+    leaving = np.flatnonzero(few.decisions(given))
+    asked = would_leave(few, given)
+    assert asked == sorted(asked)
+    assert len(asked) == 4
+    assert asked[-1] == 999
+    steps = np.diff(asked)
+    assert steps.max() - steps.min() <= 1
+    assert asked[0] >= leaving[0] > 600
+    every = router({"kind": "calibrated", "calls": 1000}).fit(given, wrong, 0.3)
+    assert would_leave(every, given) == leaving.tolist()
+    assert router({"kind": "calibrated", "spare": False}).calls == 0
+    assert router("own").calls == router("random").calls == 0
