@@ -44,6 +44,11 @@ SMALL: dict[str, Any] = {
     "calibration_queries": 8,
     "checkpoint_every": 2,
     "learning_rate": 0.003,
+    "gradient_accumulation_steps": 1,
+    "lora.rank": 0,
+    "dtype": "float32",
+    "threads": 1,
+    "bf16": False,
 }
 # Everything that a resumed run must repeat: fallible calls, learning from the cloud.
 EVERYTHING: dict[str, Any] = {
