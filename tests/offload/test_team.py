@@ -49,7 +49,10 @@ def launched(out: Path, config: Config) -> RunDirectory:
 def half(model: Path) -> Config:
     """The settings of each of two processes."""
     settings = {key.replace(".", "__"): value for key, value in SHARED.items()}
-    return config_of("understudy", model, batch_size=4, checkpoint_every=1, **settings)
+    shown = {"steps": 3, "examples": 6, "share": 1.0}
+    return config_of(
+        "understudy", model, batch_size=4, checkpoint_every=1, warm_start=shown, **settings
+    )
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +76,7 @@ def test_two_processes_are_one_with_twice_the_batch(
 ) -> None:
     alone = run_new(tmp_path / "alone", half.model_copy(update={"batch_size": 8}))
     assert_one(alone, pair)
+    assert any(line.get("warm_start/steps") for line in alone.metric_lines())
     spent = [run.read(run.summary)["spend"] for run in (alone, pair)]
     assert spent[0]["calls"] == spent[1]["calls"] > 0  # the bill is the team's, not each process's
 

@@ -95,6 +95,17 @@ def label_alarm(task: str, cell: Cell) -> str | None:
     )
 
 
+def _nothing_shown(step: StepMetrics) -> list[str]:
+    """What is wrong with a warm start that had nothing to show."""
+    asked = step.learnt.get("warm_start/asked", 0)
+    if not asked or step.learnt["warm_start/examples"]:
+        return []
+    return [
+        f"phase {step.phase} ({step.task}): the warm start showed nothing: none of the cloud's "
+        f"{asked:.0f} replies was right; look at them in replies.jsonl, and at the instruction"
+    ]
+
+
 @dataclass
 class Alarms:
     """Gives each warning once per phase. The same steps give the same warnings.
@@ -116,13 +127,13 @@ class Alarms:
             self._given.clear()
         self._recent.append(step)
         if len(self._recent) < _WINDOW:
-            return []
+            return _nothing_shown(step)
         alarms = [*ALARMS]
         if self.asks and step.budget > _RARELY:
             alarms.append(NOBODY_ASKS)
         if self._failed_share() > _MANY_FAILED:
             alarms = [alarm for alarm in alarms if alarm.if_calls_fail]
-        return list(self._warnings(alarms, step))
+        return [*_nothing_shown(step), *self._warnings(alarms, step)]
 
     def _failed_share(self) -> float:
         """Of the calls in the window, after its first step: totals are logged."""

@@ -27,6 +27,27 @@ ROUTER = "who decides which question leaves when the model serves"
 DISTILL = "weight of learning from verified cloud answers"
 
 
+class WarmStart(Section):
+    """How a model without the form of an answer is shown it, before each phase."""
+
+    steps: int = Field(0, ge=0, description="most steps of learning the cloud's replies; 0: off")
+    examples: int = Field(
+        16, ge=1, description="questions asked for it, within half of the phase's budget"
+    )
+    share: float = Field(
+        0.8, gt=0, le=1, description="shown while fewer responses have the form of an answer"
+    )
+
+    @model_validator(mode="after")
+    def _has_effect(self) -> WarmStart:
+        """Refuse what is set and is not read."""
+        for name in ("examples", "share"):
+            value = getattr(self, name)
+            if self.steps == 0 and value != type(self).model_fields[name].default:
+                raise ValueError(f"{name}={value} has an effect with steps above 0 only")
+        return self
+
+
 class Config(Section):
     """What every recipe reads. A recipe's own settings are a subclass, beside its code."""
 
@@ -100,6 +121,7 @@ class Config(Section):
     epsilon_high: float | None = Field(None, gt=0, description="upper clip, if another (DAPO)")
     beta: float = Field(0.0, ge=0, description="weight of the KL to the model before training")
     distill: float = Field(0.0, ge=0, description=DISTILL)
+    warm_start: WarmStart = Field(WarmStart(), description="the form of an answer, shown first")
     eval_queries: Chosen[int] = Field(
         OPEN,
         ge=1,

@@ -11,6 +11,8 @@ from understudy.offload.scores import Valuation
 from understudy.offload.team import ALONE, Team
 from understudy.routing.router import Router
 from understudy.tasks import Tasks
+from understudy.tasks.stream import Phase
+from understudy.types import Problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,11 @@ class Helpers:
         """No more answers at once than a step of training draws: what fits there fits here."""
         rows = config.batch_size * config.num_generations
         return Examiner(self.tasks, self.examiner, self.team, rows)
+
+    def batch(self, phase: Phase, step: int, config: Config) -> list[Problem]:
+        """The whole team's problems of a step, `step` steps being done before it."""
+        size = config.batch_size * self.team.size
+        return self.tasks.batch(phase, size, "train", f"{config.seed} {step}")
 
     def close(self) -> None:
         """Let connections and checking processes go."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
+from understudy.errors import DivergedError
 from understudy.models.policy import Policy
 from understudy.models.sampling import Drawing
 from understudy.objectives import mean_of_tokens, reduce_loss, sequence_ask_probability
@@ -20,7 +23,7 @@ from understudy.objectives.terms import (
     WeightTerm,
 )
 from understudy.offload.config import Config
-from understudy.offload.experience import Experience
+from understudy.offload.experience import Experience, remedy
 from understudy.offload.learner import encoded, holding
 from understudy.offload.team import Team
 
@@ -69,12 +72,42 @@ def learn(policy: Policy, team: Team, objective: Objective, config: Config) -> T
     reads = objective.token_terms or objective.ask_terms
     for rows in portions(objective, config, everyone) if reads else ():
         tally += _learn_portion(policy, objective, rows, pull, config)
-    for term in objective.terms:
+    return tally + learn_given(policy, team, objective.terms, config)
+
+
+def learn_given(policy: Policy, team: Team, terms: Sequence[Term], config: Config) -> Tally:
+    """Leave the gradient of the terms that need no response of the model; others are skipped."""
+    tally = Tally()
+    for term in terms:
         if isinstance(term, AnswerTerm):
             tally += _learn_answers(policy, team, term, config)
         elif isinstance(term, WeightTerm) and team.leads:  # gradients are summed over the team
             tally += _back(term.loss(policy.tensors()))
     return tally
+
+
+def descend(
+    optimiser: Optimizer,
+    parameters: Sequence[Tensor],
+    team: Team,
+    tally: Tally,
+    config: Config,
+    step: int,
+) -> tuple[list[Tally], float] | None:
+    """A step down the gradients that the processes of a team have left; step: those done before.
+
+    The tallies of all, and the gradient's norm; None where none of them has a gradient.
+    """
+    tallies = team.all_gather(tally)
+    if not any(tally.any for tally in tallies):  # no response carries a signal
+        return None
+    team.sum_gradients(parameters)
+    norm = float(torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm))
+    loss = sum(tally.loss for tally in tallies)
+    if not (math.isfinite(loss) and math.isfinite(norm)):
+        raise DivergedError(f"step {step + 1}: loss={loss}, grad_norm={norm}; {remedy(config)}")
+    optimiser.step()
+    return tallies, norm
 
 
 def _back(loss: Tensor) -> Tally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -23,12 +22,13 @@ from understudy.offload.examination import (
 )
 from understudy.offload.experience import Experience, Source, remedy, verified_examples
 from understudy.offload.helpers import Helpers
-from understudy.offload.learn import Objective, Tally, learn
+from understudy.offload.learn import Objective, Tally, descend, learn
 from understudy.offload.measure import step_metrics
 from understudy.offload.phases import budget_of, ends, remaining
 from understudy.offload.records import MatrixRow, examination_name
 from understudy.offload.state import State
 from understudy.offload.steps import StepMetrics, StepTimings
+from understudy.offload.warm_start import warm_start
 from understudy.progress import task
 from understudy.routing.rows import ExaminedQuestion
 from understudy.tasks.stream import Phase
@@ -57,13 +57,16 @@ def train(
         save(state)
     for number, phase in remaining(stream, state.step):
         started = time.monotonic()
-        budget = budget_of(phase, config)
-        size = config.batch_size * helpers.team.size
-        problems = helpers.tasks.batch(phase, size, "train", f"{config.seed} {state.step}")
+        begins = state.step == ends(stream)[number - 1] - phase.steps
+        if begins:
+            state.warm_start = warm_start(state, helpers, (number, phase), config)
+        budget = budget_of(phase, config) - state.warm_start.share
+        problems = helpers.batch(phase, state.step, config)
         source = source_of(state, helpers, config, budget)
         experience = method.experience(source, problems, state.dual)
         objective = objective_of(state, experience, number)
         learnt = update(state, helpers, objective, config)
+        learnt |= state.warm_start.metrics() if begins else {}
         metrics = step_metrics(state, helpers.cloud.spend, (number, phase), objective, learnt)
         if retention.wants_examples:
             verified = verified_examples(experience, state.policy, helpers)
@@ -113,17 +116,11 @@ def update(
             now = _asking_now(state, helpers, objective.experience)
             objective = replace(objective, experience=now)
         state.optimiser.zero_grad()
-        tallies = team.all_gather(learn(state.policy, team, objective, config))
-        if not any(tally.any for tally in tallies):  # no response carries a signal
+        tally = learn(state.policy, team, objective, config)
+        taken = descend(state.optimiser, parameters, team, tally, config, state.step)
+        if taken is None:
             return metrics
-        team.sum_gradients(parameters)
-        norm = float(torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm))
-        metrics = _learning_metrics(tallies, norm)
-        if not all(math.isfinite(metrics[key]) for key in ("loss", "grad_norm")):
-            raise DivergedError(
-                f"step {state.step + 1}: loss={metrics['loss']}, grad_norm={norm}; {remedy(config)}"
-            )
-        state.optimiser.step()
+        metrics = _learning_metrics(*taken)
     return metrics
 
 

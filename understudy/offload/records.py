@@ -97,6 +97,31 @@ class ServedFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class WarmStarted:
+    """What the warm start of a phase did; nothing where it was off."""
+
+    asked: int = 0  # questions that the cloud was asked
+    examples: int = 0  # of its replies that were right, and so were learnt
+    steps: int = 0
+    before: float | None = None  # share of responses with the form of an answer; None: not looked
+    after: float | None = None
+    share: float = 0.0  # what was asked of the questions of all the phase's steps
+
+    def metrics(self) -> dict[str, float]:
+        """For the line of the phase's first step."""
+        if self.before is None or self.after is None:
+            return {}
+        return {
+            "warm_start/asked": self.asked,
+            "warm_start/examples": self.examples,
+            "warm_start/steps": self.steps,
+            "warm_start/formed_before": self.before,
+            "warm_start/formed_after": self.after,
+            "warm_start/usage": self.share,
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class PhaseSummary:
     phase: int
     task: str
@@ -104,6 +129,8 @@ class PhaseSummary:
     training: Figures  # how the ask rate kept to the budget, step by step
     evaluation: ServedFigures
     training_system_accuracy: float
+    usage: float  # share of the phase's questions that were asked, by its warm start too
+    warm_start_usage: float  # by its warm start alone
 
 
 @dataclass(frozen=True, slots=True)

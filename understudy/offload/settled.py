@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from understudy.models import hub
+from understudy.models.chat import has_template
 from understudy.models.defaults import Defaults, defaults_for
 from understudy.models.gguf import names_gguf
 from understudy.models.precision import SMALL, chosen_bf16, chosen_threads, parameters_of
@@ -20,6 +21,8 @@ from understudy.offload.device import check_device
 from understudy.offload.phases import phases_of
 from understudy.settings import differences, open_settings, with_values
 from understudy.tasks.lengths import longest_answer
+
+_WARM_START = 24  # steps; most models need fewer, and stop where they have the form
 
 
 def settled(config: Config) -> Config:
@@ -117,6 +120,12 @@ def _longest(run: Choices) -> int:
     return longest_answer(names, config.data)
 
 
+def _warm_start(run: Choices) -> int:
+    """A model that was taught to chat answers in sentences; the tiny one knows its form."""
+    folder = hub.resolve(run.config.model)
+    return _WARM_START if has_template(folder) else 0
+
+
 RULES: Mapping[str, Callable[[Choices], Any]] = {
     "threads": _threads,
     "bf16": lambda run: chosen_bf16(run.parameters, run.config.device),
@@ -127,6 +136,7 @@ RULES: Mapping[str, Callable[[Choices], Any]] = {
     "num_generations": lambda run: run.defaults.num_generations,
     "gradient_accumulation_steps": lambda run: run.defaults.portions,
     "max_completion_length": _longest,
+    "warm_start.steps": _warm_start,
     "eval_queries": lambda run: run.defaults.eval_queries,
     "calibration_queries": lambda run: run.defaults.calibration_queries,
 }

@@ -19,7 +19,7 @@ from understudy.errors import CheckpointError
 from understudy.models.policy import Policy
 from understudy.offload.helpers import Helpers
 from understudy.offload.method import Dual, Method
-from understudy.offload.records import MatrixRow
+from understudy.offload.records import MatrixRow, WarmStarted
 from understudy.retention.retention import Retention
 
 _OPTIMISER, _METHOD = "optimizer.safetensors", "method.safetensors"
@@ -41,6 +41,7 @@ class State:
     dual: Any
     step: int = 0
     matrix: list[MatrixRow] = field(default_factory=list)  # a row per evaluation
+    warm_start: WarmStarted = field(default_factory=WarmStarted)  # of the phase in progress
 
     def trained(self) -> list[Tensor]:
         """What the optimiser trains: the model's tensors, then the method's own."""
@@ -57,6 +58,7 @@ class SavedState:
     matrix: tuple[MatrixRow, ...]
     cloud: Mapping[str, Any]  # how far the bill has come, of training
     examiner: Mapping[str, Any]  # and of the examinations
+    warm_start: WarmStarted
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -66,6 +68,7 @@ class SavedState:
             "matrix": [row.to_json() for row in self.matrix],
             "cloud": self.cloud,
             "examiner": self.examiner,
+            "warm_start": asdict(self.warm_start),
         }
 
 
@@ -95,6 +98,7 @@ def save_state(state: State, helpers: Helpers, folder: Path) -> None:
         matrix=tuple(state.matrix),
         cloud=helpers.cloud.state(),
         examiner=helpers.examiner.state(),
+        warm_start=state.warm_start,
     )
     (folder / "state.json").write_text(json.dumps(saved.to_json()))
 
@@ -118,7 +122,8 @@ def load_state(state: State, helpers: Helpers, folder: Path) -> tuple[State, Hel
         )
         helpers = replace(helpers, cloud=cloud, examiner=examiner)
     dual = type(state.dual)(**saved.dual)
-    return replace(state, dual=dual, step=saved.step, matrix=list(saved.matrix)), helpers
+    matrix, shown = list(saved.matrix), saved.warm_start
+    return replace(state, dual=dual, step=saved.step, matrix=matrix, warm_start=shown), helpers
 
 
 def restore_retention(retention: Retention, policy: Policy, folder: Path) -> None:

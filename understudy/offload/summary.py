@@ -69,12 +69,12 @@ def _phase_summary(
 ) -> PhaseSummary:
     own = [step for step in steps if step.phase == phase]
     rates: FloatArray = np.array([step.ask_rate for step in own])
-    budget = own[0].budget
+    budget, shown = own[0].budget, own[0].learnt.get("warm_start/usage", 0.0)
     cell = matrix[phase].tasks[phase - 1]
     return PhaseSummary(
         phase=phase,
         task=own[0].task,
-        budget=budget,
+        budget=round(budget + shown, 12),
         training=ask_rate_summary(rates, budget)
         | {"switch_overshoot": switch_overshoot(rates, budget, _SWITCH_STEPS)},
         evaluation=ServedFigures(
@@ -89,6 +89,8 @@ def _phase_summary(
             answers=cell.answers,
         ),
         training_system_accuracy=float(np.mean([step.system_accuracy for step in own])),
+        usage=float(np.mean(rates)) + shown,
+        warm_start_usage=shown,
     )
 
 

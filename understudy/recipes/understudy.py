@@ -24,10 +24,10 @@ from pydantic import Field, model_validator
 
 from understudy import objectives
 from understudy.objectives.terms import AskTerm, Term
-from understudy.offload.config import DISTILL, ROUTER, Config
+from understudy.offload.config import DISTILL, ROUTER, Config, WarmStart
 from understudy.offload.method import Method
 from understudy.routing import ROUTERS
-from understudy.settings import Kinds, KindSection, Section
+from understudy.settings import OPEN, Chosen, Kinds, KindSection, Section
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -86,6 +86,14 @@ class Market:
     failures: float = 1.0
 
 
+class ShownForm(WarmStart):
+    """As `WarmStart`, on by itself where it helps."""
+
+    steps: Chosen[int] = Field(
+        OPEN, ge=0, description="most steps of it; null: 24 for a chat model, else 0 (off)"
+    )
+
+
 class Understudy(Method):
     class Settings(Config):
         router: Annotated[KindSection, Kinds(ROUTERS, "calibrated")] = Field(
@@ -93,6 +101,7 @@ class Understudy(Method):
         )
         price: MarketPrice = Field(MarketPrice(), description="the price of asking")
         distill: float = Field(0.5, ge=0, description=DISTILL)
+        warm_start: ShownForm = Field(ShownForm(), description="the form of an answer, shown first")
 
         @model_validator(mode="before")
         @classmethod

@@ -158,6 +158,11 @@ class Tasks:
         answer = self.answer(problem, completion)
         return None if answer is None else " ".join(answer.split())
 
+    def lesson(self, problem: Problem, reply: str) -> str:
+        """A right reply as it is learnt: of one that chats about a label, the label alone."""
+        named = self.named_label(problem, reply) if self.label(problem) is not None else None
+        return reply if named is None else named
+
     def close(self) -> None:
         self.judge.close()
 

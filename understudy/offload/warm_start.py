@@ -1,0 +1,143 @@
+"""The warm start: a model without the form of an answer is shown it before a phase.
+
+    draw a response to each of n questions of the phase, asking forbidden
+    while fewer than `share` of them have the form of an answer:
+        once: ask the cloud these questions and keep the replies that are right
+        a few times: descend the cross-entropy of kept replies, asking left out of the distribution
+        draw again
+    the phase's responses may ask less by the share that was asked here
+
+Without the form no response is right, no group carries a signal, and a policy gradient never
+begins. A model that has the form pays no call. All of it happens between two steps: a run that is
+killed here begins it anew, its replies on record, and ends with the same weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import cycle, islice
+
+from understudy.models.sampling import Drawing
+from understudy.objectives.terms import AnswerTerm, WeightTerm
+from understudy.offload.config import Config
+from understudy.offload.helpers import Helpers
+from understudy.offload.learn import descend, learn_given
+from understudy.offload.phases import budget_of
+from understudy.offload.records import WarmStarted
+from understudy.offload.state import State
+from understudy.progress import task
+from understudy.tasks.stream import Phase
+from understudy.types import Example, Problem
+
+_LARGEST_PART = 0.5  # of a phase's budget: the rest is for questions that need help
+_POOL = 8  # times the questions that are asked: labels are chosen evenly among so many
+_LEAST_DRAWN = 16  # responses: a share of fewer says little
+_AT_ONCE = 8  # examples of a step: it takes less memory than a step of training
+_BETWEEN = 4  # steps between draws
+
+
+def warm_start(
+    state: State, helpers: Helpers, place: tuple[int, Phase], config: Config
+) -> WarmStarted:
+    """What was done before the first step of a phase; place: its number, and the phase."""
+    setting, (number, phase) = config.warm_start, place
+    size = config.batch_size * helpers.team.size
+    paid = budget_of(phase, config) * phase.steps * size  # questions that the phase may ask
+    count = min(setting.examples, int(_LARGEST_PART * paid))
+    if not setting.steps or not count:
+        return WarmStarted()
+    with task("looking for the form of an answer"):
+        problems = _spread(_pool(state.step, helpers, phase, config, count), count, helpers)
+        before = formed = _formed(state, helpers, problems, config, 0)
+    if before >= setting.share:
+        return WarmStarted(before=before, after=before)
+    examples = helpers.team.from_leader(lambda: right_replies(helpers, problems))
+    steps, lessons = 0, _lessons(examples)
+    with task("showing the form of an answer", setting.steps) as advance:
+        while examples and steps < setting.steps and formed < setting.share:
+            for some in islice(lessons, min(_BETWEEN, setting.steps - steps)):
+                _learn(state, helpers, number, some, config)
+                steps += 1
+                advance(1)
+            formed = _formed(state, helpers, problems, config, steps)
+    asked = len(problems)
+    share = asked / (phase.steps * size)
+    return WarmStarted(asked, len(examples), steps, before, formed, share)
+
+
+def _pool(step: int, helpers: Helpers, phase: Phase, config: Config, count: int) -> list[Problem]:
+    """Questions that the phase's own steps will draw: their replies are paid for once."""
+    found: dict[str, Problem] = {}
+    for each in range(step, step + phase.steps):
+        for problem in helpers.batch(phase, each, config):
+            found.setdefault(problem.question.digest, problem)
+        if len(found) >= _POOL * count:
+            break
+    return list(found.values())
+
+
+def _spread(problems: Sequence[Problem], count: int, helpers: Helpers) -> list[Problem]:
+    """As many, every label as often as another: the form is to be learnt, not the frequent one."""
+    by_label: dict[str | None, list[Problem]] = {}
+    for problem in problems:
+        by_label.setdefault(helpers.tasks.label(problem), []).append(problem)
+    columns = list(by_label.values())
+    depth = max(map(len, columns))
+    even = [column[i] for i in range(depth) for column in columns if i < len(column)]
+    return even[:count]
+
+
+def _formed(
+    state: State, helpers: Helpers, problems: Sequence[Problem], config: Config, times: int
+) -> float:
+    """The share of drawn responses from which an answer can be read.
+
+    times: distinguishes the draws of one warm start.
+    """
+    team, policy, group = helpers.team, state.policy, -(-_LEAST_DRAWN // len(problems))
+    seed = config.seed * 1_000_003 + state.step + (times + 1) * 2**52
+    drawing = Drawing(config.max_completion_length, config.temperature, float("-inf"))
+    luck = drawing.uniforms(len(problems) * group, seed).view(len(problems), group, -1)
+    own, found = list(team.share(len(problems))), 0
+    if own:
+        prompts = policy.prompts([problems[i].local_question for i in own])
+        drawn = policy.sample(prompts, group, drawing, luck[own].flatten(0, 1).to(policy.device))
+        owners = [problems[i] for i in own for _ in range(group)]
+        texts = zip(owners, policy.texts(drawn, prompts), strict=True)
+        found = sum(helpers.tasks.answer(problem, text) is not None for problem, text in texts)
+    return sum(team.all_gather(found)) / (len(problems) * group)
+
+
+def right_replies(helpers: Helpers, problems: Sequence[Problem]) -> list[Example]:
+    """The cloud's replies that are right, each in the form in which it is learnt."""
+    with task("asking the cloud for the form of an answer"):
+        replies = helpers.cloud.replies([problem.question for problem in problems])
+    came = [
+        (problem, reply.text)
+        for problem, reply in zip(problems, replies, strict=True)
+        if reply.error is None and reply.text
+    ]
+    verdicts = helpers.tasks.check([problem for problem, _ in came], [text for _, text in came])
+    return [
+        Example(problem.question, helpers.tasks.lesson(problem, text))
+        for (problem, text), verdict in zip(came, verdicts, strict=True)
+        if verdict is not None and verdict >= 1
+    ]
+
+
+def _lessons(examples: Sequence[Example]) -> Iterator[list[Example]]:
+    """The examples of each step, over and over."""
+    again = cycle(examples)
+    while examples:
+        yield list(islice(again, min(_AT_ONCE, len(examples))))
+
+
+def _learn(
+    state: State, helpers: Helpers, phase: int, examples: Sequence[Example], config: Config
+) -> None:
+    """One step on a few examples, and on what holds old skill without responses of its own."""
+    kept = state.retention.terms(phase, state.step)
+    held = [term for term in kept if isinstance(term, AnswerTerm | WeightTerm)]
+    state.optimiser.zero_grad()
+    tally = learn_given(state.policy, helpers.team, [AnswerTerm(examples), *held], config)
+    descend(state.optimiser, state.trained(), helpers.team, tally, config, state.step)
