@@ -123,20 +123,23 @@ class Problem:
     columns: Mapping[str, Any] = field(default_factory=dict, hash=False)
     history: tuple[Turn, ...] = ()  # earlier turns of the conversation
     stop: tuple[str, ...] = ()  # strings that end the local model's answer
+    examples: tuple[Turn, ...] = ()  # worked ones that the local model is shown first
 
     @property
     def local_question(self) -> Question:
-        """The question as the local model is asked it: with what ends its answer."""
-        question = self.question
-        return replace(question, options=Options(stop=self.stop)) if self.stop else question
+        """The question as the local model is asked it: after its examples, with what ends its
+        answer."""
+        return self._after(self.examples, Options(stop=self.stop))
 
     @property
     def question(self) -> Question:
         """What may cross a link."""
-        if not self.history:
-            return Question.of(self.prompt, self.instruction)
+        return self._after((), Options())
+
+    def _after(self, examples: tuple[Turn, ...], options: Options) -> Question:
         system = (Turn("system", self.instruction),) if self.instruction else ()
-        return Question((*system, *self.history, Turn("user", self.prompt)))
+        turns = (*system, *examples, *self.history, Turn("user", self.prompt))
+        return Question(turns, options)
 
     @property
     def messages(self) -> list[dict[str, str]]:

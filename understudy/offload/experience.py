@@ -18,7 +18,7 @@ from understudy.offload.config import Config
 from understudy.offload.helpers import Helpers
 from understudy.offload.scores import Responses, Scores, joined, moved, score_responses
 from understudy.progress import task
-from understudy.types import Example, Options, Problem, Question, Reply
+from understudy.types import Example, Problem, Reply
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +120,7 @@ class Source:
     def _read(self, asked: Sequence[tuple[Problem, str]]) -> Prompts:
         """Problems under prompts that may be other than their own."""
         return self.policy.prompts(
-            [
-                replace(Question.of(text, one.instruction), options=Options(stop=one.stop))
-                for one, text in asked
-            ]
+            [replace(one, prompt=text).local_question for one, text in asked]
         )
 
     def _drawn(self, prompts: Prompts, places: Sequence[int], count: int) -> Completions:
@@ -198,7 +195,7 @@ def remedy(config: Config) -> str:
 
 
 def _example(problem: Problem, answer: str) -> Example:
-    return Example(problem.question, answer)
+    return Example(problem.local_question, answer)
 
 
 def _drawn_figures(drawn: Completions, group: int) -> dict[str, Any]:

@@ -228,7 +228,7 @@ def _last_turn(tasks: Tasks, config: Config, question: Question, task: str | Non
 
 
 def _check_readable(policy: Policy, problem: Problem, config: Config) -> None:
-    length = int(policy.prompts([problem.question]).mask.sum())
+    length = int(policy.prompts([problem.local_question]).mask.sum())
     longest = policy.longest - config.max_completion_length
     if length >= longest:
         raise RunError(f"the question has {length} tokens; the model reads fewer than {longest}")

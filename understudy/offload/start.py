@@ -27,7 +27,8 @@ from understudy.progress import task
 from understudy.retention.build import build_retention
 from understudy.retention.retention import Retention
 from understudy.routing.router import build_router
-from understudy.tasks import Tasks, open_tasks
+from understudy.tasks import DataSet, Tasks, open_tasks
+from understudy.tasks.examples import usual_count
 
 
 def start(
@@ -98,5 +99,20 @@ def load_policy(config: Config, model: str | None = None) -> Policy:
 def build_tasks(config: Config, policy: Policy) -> Tasks:
     """What the run asks, without questions that its model has no room for."""
     tasks = open_tasks(config.data, allow_unsafe_code=config.sandbox.allow_unsafe_code)
+    tasks = tasks.showing(lambda data: examples_shown(data, config, policy))
     length = config.max_completion_length
-    return tasks.fitting(lambda problem: policy.fits(problem.question, length))
+    return tasks.fitting(lambda problem: policy.fits(problem.local_question, length))
+
+
+def examples_shown(data: DataSet, config: Config, policy: Policy) -> int:
+    """How many worked examples of a data set the model is shown: as set, or else as many as are
+    usual and take no more than a quarter of its positions, where it knows turns at all."""
+    given = config.data[data.name].examples
+    if given is not None or policy.tokens.chat is None:
+        return given or 0
+    count = usual_count(data.checker.kind, len(data.checker.labels))
+    while count and not policy.fits(
+        data.with_examples(count).question("").local_question, policy.longest * 3 // 4
+    ):
+        count //= 2
+    return count

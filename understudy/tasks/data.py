@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,11 +13,12 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from understudy.errors import ConfigError
 from understudy.tasks.checker import Checker, Kind
+from understudy.tasks.examples import chosen_examples, turns_of
 from understudy.tasks.extract import plain
 from understudy.tasks.family import Split
 from understudy.tasks.forms import FORMS, FormError, NoTestsError, ParsedRow, read_columns
 from understudy.tasks.rows import WHOLE, Row, rows_of_function, rows_of_hub, rows_of_path
-from understudy.types import Problem
+from understudy.types import Problem, Turn
 
 FormName = Literal["gsm8k", "math", "mbpp", "humaneval", "taco", "choice", "label", "columns"]
 
@@ -73,6 +74,14 @@ class DataConfig(BaseModel):
     validation: str | None = Field(None, description="null: validation, or 1/8 of train")
     test: str | None = Field(None, description="the split to examine with; null: test")
     instruction: str | None = Field(None, description="the instruction to chat models; null: ours")
+    examples: int | None = Field(
+        None,
+        ge=0,
+        le=64,
+        description="worked examples that the local model is shown before each question; null: "
+        "none without a chat template, else one of each label where they are 12 at most, 4 where "
+        "they are more, 2 for other answers, none for code",
+    )
     stop: list[str] | None = Field(
         None, description="strings that end a local answer; null: a line break for label and choice"
     )
@@ -103,10 +112,24 @@ class DataSet:
     questions: Mapping[Split, tuple[Problem, ...]]
     instruction: str = ""
     stop: tuple[str, ...] = ()  # strings that end a local answer
+    examples: tuple[Turn, ...] = ()  # that the local model is shown before each question
 
     def question(self, prompt: str) -> Problem:
         """A question from outside the data, asked as the data's own; its solution is not known."""
-        return Problem(prompt, "", self.name, 1, "", self.instruction, stop=self.stop)
+        asked = Problem(prompt, "", self.name, 1, "", self.instruction)
+        return replace(asked, stop=self.stop, examples=self.examples)
+
+    def with_examples(self, count: int) -> DataSet:
+        """The same with some training questions shown as examples, which are not asked any more."""
+        shown = chosen_examples(self.questions["train"], count)
+        turns, prompts = turns_of(shown), {each.prompt for each in shown}
+        questions: dict[Split, tuple[Problem, ...]] = {
+            split: tuple(
+                replace(each, examples=turns) for each in part if each.prompt not in prompts
+            )
+            for split, part in self.questions.items()
+        }
+        return replace(self, questions=questions, examples=turns)
 
     def pool(self, split: Split, levels: tuple[int, int]) -> list[Problem]:
         """The questions of a split within levels, or one line that says why there is none."""

@@ -95,6 +95,16 @@ class Tasks:
                 problems.append(draw_problem(family, low + i % (high - low + 1), split, rng))
         return problems
 
+    def showing(self, count: Callable[[DataSet], int]) -> Tasks:
+        """The same with worked examples before the questions of data sets, so many of each."""
+        families = {
+            name: family.with_examples(shown)
+            if isinstance(family, DataSet) and (shown := count(family))
+            else family
+            for name, family in self.families.items()
+        }
+        return replace(self, families=families, _exams={})
+
     def fitting(self, fits: Callable[[Problem], bool]) -> Tasks:
         """The same without the data sets' questions that do not fit; how many is said aloud."""
         families = dict(self.families)

@@ -1,0 +1,64 @@
+"""Worked examples that a small model is shown before a question: turns of the conversation.
+
+A small instruct model hardly follows an instruction, but it goes on as it sees others do. What all
+questions of a data set begin with is encoded once, so examples cost little. The cloud is asked
+without them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from understudy.tasks.checker import Kind
+from understudy.types import Problem, Turn
+
+_MOST_LABELS = 12  # of which each is shown once
+_FEW = 4  # to show the form, where labels are many
+_PLAIN = 2
+
+
+def usual_count(kind: Kind, labels: int) -> int:
+    """How many examples are shown of a data set where nobody says."""
+    if kind == "code":
+        return 0  # a program is long, and its form is widely known
+    if kind == "label":
+        return labels if labels <= _MOST_LABELS else _FEW
+    return _PLAIN
+
+
+def chosen_examples(train: Sequence[Problem], count: int) -> list[Problem]:
+    """Short questions whose solutions differ as far as they can, in an order of their text alone.
+
+    A question without a worked answer is no example.
+    """
+    worked = sorted((each for each in train if each.worked.strip()), key=_size)
+    shorter = worked[: max(len(worked) // 2, count)]
+    left = sorted(shorter, key=_luck)
+    found: list[Problem] = []
+    while left and len(found) < count:
+        shown: set[str] = set()
+        others: list[Problem] = []
+        for problem in left:
+            fresh = problem.solution not in shown and len(found) < count
+            shown.add(problem.solution)
+            (found if fresh else others).append(problem)
+        left = others
+    return found
+
+
+def turns_of(examples: Sequence[Problem]) -> tuple[Turn, ...]:
+    """Each as a question of the user and the assistant's answer."""
+    return tuple(
+        turn
+        for each in examples
+        for turn in (Turn("user", each.prompt), Turn("assistant", each.worked.strip()))
+    )
+
+
+def _size(problem: Problem) -> tuple[int, bytes]:
+    return len(problem.prompt) + len(problem.worked), _luck(problem)
+
+
+def _luck(problem: Problem) -> bytes:
+    return hashlib.blake2b(f"example {problem.prompt}".encode(), digest_size=8).digest()
