@@ -277,8 +277,12 @@ def test_labels_and_choices_have_a_right_label_and_others_have_none(tmp_path: Pa
             for problem in problems:
                 named = tasks.named_label(problem, f"The answer is {problem.solution.strip()}")
                 assert named == tasks.label(problem)
+                chat = f"Sure!\nThe answer is {problem.solution.strip()}"
+                assert tasks.lesson(problem, chat) == named
         text = tasks.families["text"]
         assert isinstance(text, DataSet)
-        assert tasks.label(text.pool("train", (1, 5))[0]) is None
+        asked = text.pool("train", (1, 5))[0]
+        assert tasks.label(asked) is None
+        assert tasks.lesson(asked, "Sure!\nham") == "Sure!\nham"  # how it got there is the lesson
         facts = Phase(families={"facts": 1.0})
         assert tasks.label(tasks.batch(facts, 1, "train", "k")[0]) is None

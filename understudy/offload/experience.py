@@ -25,8 +25,8 @@ from understudy.types import Example, Problem, Reply
 class Batch:
     """Responses to a batch of problems: how they were drawn, and what the cloud replied to which.
 
-    problems and replies are the whole team's, prompts and drawn those of this process: `own` says
-    where its problems stand.
+    problems, replies and lessons are the whole team's, prompts and drawn those of this process:
+    `own` says where its problems stand. lessons: what is learnt of a reply that is right.
     """
 
     problems: list[Problem]
@@ -35,6 +35,7 @@ class Batch:
     drawn: Completions
     drawing: Drawing
     replies: dict[int, Reply]
+    lessons: dict[int, str]
 
     def own_rows(self, table: Tensor) -> Tensor:
         """A row per response of this process, from a (prompts, group) table of the team."""
@@ -54,9 +55,9 @@ class Experience:
         """The cloud's replies that were verified."""
         right = self.scores.cloud_right.tolist()
         return [
-            _example(self.batch.problems[i], reply.text)
-            for i, reply in sorted(self.batch.replies.items())
-            if right[i] and reply.text
+            _example(self.batch.problems[i], lesson)
+            for i, lesson in sorted(self.batch.lessons.items())
+            if right[i]
         ]
 
 
@@ -155,7 +156,12 @@ class Source:
             judged = score_responses(helpers.valuation, responses)
         scores = Scores(**judged, **_drawn_figures(drawn, group))
         scores = moved(joined(team.all_gather(scores)), self.policy.device)
-        batch = Batch(problems, own, prompts, drawn, self.drawing, replies)
+        lessons = {
+            i: helpers.tasks.lesson(problems[i], reply.text)
+            for i, reply in replies.items()
+            if reply.text
+        }
+        batch = Batch(problems, own, prompts, drawn, self.drawing, replies, lessons)
         return Experience(batch, scores, self.budget)
 
 
@@ -172,9 +178,7 @@ def verified_examples(experience: Experience, policy: Policy, helpers: Helpers) 
             found[i] = own[0]
     everyone = {i: text for part in helpers.team.all_gather(found) for i, text in part.items()}
     helped = experience.scores.cloud_right.tolist()
-    for i, reply in batch.replies.items():
-        if helped[i] and reply.text:
-            everyone[i] = reply.text
+    everyone |= {i: lesson for i, lesson in batch.lessons.items() if helped[i]}
     return [_example(batch.problems[i], everyone[i]) for i in sorted(everyone)]
 
 

@@ -20,7 +20,9 @@ from understudy.offload.config import Config
 from understudy.offload.device import check_device
 from understudy.offload.phases import phases_of
 from understudy.settings import differences, open_settings, with_values
-from understudy.tasks.lengths import longest_answer
+from understudy.tasks import open_tasks
+from understudy.tasks.data import DataConfig
+from understudy.tasks.lengths import kind_of, longest_answer
 
 _WARM_START = 24  # steps; most models need fewer, and stop where they have the form
 
@@ -117,13 +119,30 @@ def _longest(run: Choices) -> int:
         return 24  # the tiny model's own format
     config = run.config
     names = {name for phase in phases_of(config) for name in phase.families}
+    data = {name: config.data[name] for name in names if name in config.data}
+    kinds = {kind_of(name, each) for name, each in data.items()}
+    listed = len(data) == len(names) and kinds <= {"label", "choice"}
+    if listed and not names_gguf(config.model):  # to unpack one takes long
+        return _longest_listed(config, data)
     return longest_answer(names, config.data)
+
+
+def _longest_listed(config: Config, data: Mapping[str, DataConfig]) -> int:
+    """By the labels themselves, as the model's own tokenizer writes them."""
+    from understudy.models.tokens import Tokens
+    from understudy.offload.answer_length import needed_length
+
+    tokens = Tokens(hub.resolve(config.model), config.request)
+    with open_tasks(data) as tasks:
+        needed = needed_length(tokens, tasks, phases_of(config))
+    assert needed is not None
+    return needed
 
 
 def _warm_start(run: Choices) -> int:
     """A model that was taught to chat answers in sentences; the tiny one knows its form."""
-    folder = hub.resolve(run.config.model)
-    return _WARM_START if has_template(folder) else 0
+    model = run.config.model
+    return _WARM_START if names_gguf(model) or has_template(hub.resolve(model)) else 0
 
 
 RULES: Mapping[str, Callable[[Choices], Any]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from understudy.clouds.metered import MeteredCloud
 from understudy.errors import ConfigError
 from understudy.models.policy import Policy
 from understudy.models.vllm import VllmEngine
+from understudy.offload.answer_length import longest_answer
 from understudy.offload.config import Config
 from understudy.offload.device import check_device
 from understudy.offload.helpers import Helpers
@@ -100,8 +102,22 @@ def build_tasks(config: Config, policy: Policy) -> Tasks:
     """What the run asks, without questions that its model has no room for."""
     tasks = open_tasks(config.data, allow_unsafe_code=config.sandbox.allow_unsafe_code)
     tasks = tasks.showing(lambda data: examples_shown(data, config, policy))
+    _warn_of_cut_labels(tasks, config, policy)
     length = config.max_completion_length
     return tasks.fitting(lambda problem: policy.fits(problem.local_question, length))
+
+
+def _warn_of_cut_labels(tasks: Tasks, config: Config, policy: Policy) -> None:
+    """Say so where the longest right answer does not fit."""
+    for phase in phases_of(config):
+        longest = longest_answer(policy.tokens, tasks, [phase])
+        if longest is not None and longest > config.max_completion_length:
+            warnings.warn(
+                f"max_completion_length={config.max_completion_length}: the longest answer of "
+                f"{phase.name} takes {longest} tokens with its end, and will be cut off; set at "
+                "least that",
+                stacklevel=2,
+            )
 
 
 def examples_shown(data: DataSet, config: Config, policy: Policy) -> int:

@@ -157,6 +157,17 @@ class Tasks:
         forms = (each.checker.form if isinstance(each, DataSet) else FORM for each in families)
         return " or ".join(dict.fromkeys(forms))
 
+    def all_answers(self, phases: Sequence[Phase]) -> frozenset[str] | None:
+        """Every right answer to the questions of some phases; None where one is no label or letter
+        of a choice: there is no longest then."""
+        found: set[str] = set()
+        for name in {name for phase in phases for name in phase.families}:
+            family = self._family(name)
+            if not isinstance(family, DataSet) or family.checker.kind not in ("label", "choice"):
+                return None
+            found |= {each.solution for part in family.questions.values() for each in part}
+        return frozenset(found)
+
     def label(self, problem: Problem) -> str | None:
         """The right label, or letter of a choice; None for tasks that have neither."""
         family = self._family(problem.family)
