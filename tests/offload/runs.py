@@ -49,6 +49,7 @@ SMALL: dict[str, Any] = {
     "dtype": "float32",
     "threads": 1,
     "bf16": False,
+    "warm_start.steps": 0,
 }
 # Everything that a resumed run must repeat: fallible calls, learning from the cloud.
 EVERYTHING: dict[str, Any] = {
