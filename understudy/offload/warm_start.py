@@ -119,7 +119,7 @@ def right_replies(helpers: Helpers, problems: Sequence[Problem]) -> list[Example
     ]
     verdicts = helpers.tasks.check([problem for problem, _ in came], [text for _, text in came])
     return [
-        Example(problem.question, helpers.tasks.lesson(problem, text))
+        Example(problem.local_question, helpers.tasks.lesson(problem, text))
         for (problem, text), verdict in zip(came, verdicts, strict=True)
         if verdict is not None and verdict >= 1
     ]
