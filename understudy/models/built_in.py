@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from understudy.models import groups
-from understudy.models.branches import TreeBatch, batch_of, packed, trees_of
+from understudy.models.branches import TreeBatch, batch_of, families_of, packed
 from understudy.models.checkpoint import save_decoder
 from understudy.models.decoder import Decoder, attention_mask, prompt_visibility
 from understudy.models.local_model import Part
 from understudy.models.names import PROJECTIONS, transformers_name
+from understudy.models.prefix import Prefix, worthwhile_prefix
 from understudy.models.sampling import (
     TOKENS_AT_ONCE,
     Completions,
@@ -74,18 +75,24 @@ class BuiltInModel:
         rows: Tensor,
         tokens_at_once: int = TOKENS_AT_ONCE,
     ) -> Iterator[Part]:
-        group = completions.tokens.shape[0] // prompts.ids.shape[0]
-        trees = trees_of(
+        owners = rows // (completions.tokens.shape[0] // prompts.ids.shape[0])
+        used = owners.unique().to(prompts.ids.device)
+        families = families_of(
             _unpadded(prompts.ids, prompts.mask),
             _unpadded(completions.tokens[rows], completions.mask[rows]),
-            (rows // group).tolist(),
+            owners.tolist(),
+            worthwhile_prefix(prompts.ids[used], prompts.mask[used]),
         )
-        for start, stop in packed([len(tree.tokens) for tree in trees], tokens_at_once):
-            batch = batch_of(trees[start:stop], prompts.ids.device)
-            yield Part(batch.taken, batch.rows, batch.columns, partial(self._states, batch))
+        for family in families:
+            trees = family.trees
+            for start, stop in packed([len(tree.tokens) for tree in trees], tokens_at_once):
+                batch = batch_of(trees[start:stop], prompts.ids.device)
+                states = partial(self._states, batch, family.prefix)
+                yield Part(batch.taken, batch.rows, batch.columns, states)
 
-    def _states(self, batch: TreeBatch) -> Tensor:
-        states = self.network.branch(batch.tokens, batch.positions, batch.visible)
+    def _states(self, batch: TreeBatch, prefix: Prefix | None) -> Tensor:
+        before = None if prefix is None else prefix.read(self.network)
+        states = self.network.branch(batch.tokens, batch.positions, batch.visible, before)
         return states.flatten(0, 1).index_select(0, batch.reads)
 
     def open(self, first: int = 0, last: int | None = None) -> BuiltInSession:

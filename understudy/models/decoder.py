@@ -7,9 +7,9 @@ nothing but torch is imported. Its logits equal those of transformers (tests/mod
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from understudy.models.names import FUSED
+from understudy.models.prefix_attention import attend_after
 
 # Up to so many keys the CPU attends in written-out products: the fused kernel's backward pass
 # takes longer there. Beyond it, and on a GPU, no weights of all queries over all keys are held.
@@ -100,10 +101,29 @@ class Block(nn.Module):
                     SideBySide(fused, dict(zip(parts, self.shape.rows(name), strict=True))),
                 )
 
-    def forward(self, x: Tensor, rotation: KeysValues, mask: Tensor) -> Tensor:
-        """The residual stream (rows, positions, hidden) after this block; mask as in `attend`."""
+    def forward(
+        self, x: Tensor, rotation: KeysValues, mask: Tensor, before: KeysValues | None = None
+    ) -> Tensor:
+        """The residual stream (rows, positions, hidden) after this block; mask as in `attend`, or
+        as in `attend_after` where there are keys and values before all rows."""
         q, k, v = self.project(x, rotation)
-        return self.finish(x, self.attend(q, k, v, mask))
+        if before is None:
+            return self.finish(x, self.attend(q, k, v, mask))
+        return self.finish(x, attend_after(q, before, k, v, mask))
+
+    def extend(
+        self, x: Tensor, rotation: KeysValues, visible: Tensor, before: KeysValues, ends: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The residual stream (1, positions, hidden) after this block, unless it ends there, and
+        the keys and values (heads, positions, head size) up to here, those before included."""
+        q, k, v = self.project(x, rotation)
+        if not ends:
+            x = self.finish(x, attend_after(q, before, k, v, visible))
+        return (
+            x,
+            torch.cat((before[0].to(k), k[0]), dim=1),
+            torch.cat((before[1].to(v), v[0]), dim=1),
+        )
 
     def project(self, x: Tensor, rotation: KeysValues) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values of shape (rows, heads, positions, head size), rotated."""
@@ -256,21 +276,49 @@ class Decoder(nn.Module):
             x = block.finish(x, block.attend(q, k, v, attended))
         return self.norm(x)
 
-    def branch(self, tokens: Tensor, positions: Tensor, visible: Tensor) -> Tensor:
+    def branch(
+        self,
+        tokens: Tensor,
+        positions: Tensor,
+        visible: Tensor,
+        before: Sequence[KeysValues] | None = None,
+    ) -> Tensor:
         """Final hidden states (rows, count, hidden) of tokens that branch.
 
-        tokens, positions: (rows, count); visible: (rows, 1, queries, keys).
+        tokens, positions: (rows, count); visible: (rows, 1, queries, keys); before: what `extend`
+        gave of tokens that all rows follow.
         """
-        rotation = self.rotation_at(positions)
-        mask = attention_mask(visible, self.embedding.weight.dtype)
+        rotation, mask = self.rotation_at(positions), visible
+        if before is None:
+            mask = attention_mask(visible, self.embedding.weight.dtype)
         x = self.embedding(tokens)
-        again = self.checkpointing and torch.is_grad_enabled()
-        for block in self.blocks:
-            if again:
-                x = checkpoint(block, x, rotation, mask, use_reentrant=False)
-            else:
-                x = block(x, rotation, mask)
+        for number, block in enumerate(self.blocks):
+            x = self._run(block, x, rotation, mask, None if before is None else before[number])
         return self.norm(x)
+
+    def extend(self, tokens: Tensor, before: Sequence[KeysValues]) -> list[KeysValues]:
+        """Per block, keys and values (heads, positions, head size) of one row of tokens (count,)
+        and of those before them; `nothing` at the start."""
+        start, count = before[0][0].shape[1], len(tokens)
+        visible = torch.ones(1, 1, count, count, dtype=torch.bool, device=tokens.device).tril()
+        x, rotation, found = self.embedding(tokens)[None], self.rotation(start, count), []
+        for number, block in enumerate(self.blocks):
+            ends = number + 1 == len(self.blocks)  # nothing reads the last block's output
+            x, k, v = self._run(block.extend, x, rotation, visible, before[number], ends)
+            found.append((k, v))
+        return found
+
+    def nothing(self) -> list[KeysValues]:
+        """Per block, keys and values of no token."""
+        shape = self.shape.num_key_value_heads, 0, self.shape.head_dim
+        empty = self.embedding.weight.new_zeros(shape)
+        return [(empty, empty)] * len(self.blocks)
+
+    def _run(self, part: Callable[..., Any], *given: Any) -> Any:
+        """A part of a block, in training again for the backward pass if so set."""
+        if self.checkpointing and torch.is_grad_enabled():
+            return checkpoint(part, *given, use_reentrant=False)
+        return part(*given)
 
     def step(
         self,
