@@ -29,6 +29,7 @@ from understudy.offload.start import start
 from understudy.offload.steps import read_steps
 from understudy.offload.warm_start import warm_start
 from understudy.recipes import build_method, resolve_config
+from understudy.report import comparison
 from understudy.run import RunDirectory
 from understudy.tasks.stream import load_stream
 
@@ -85,6 +86,9 @@ def test_a_phase_reports_all_that_it_asked(blank: Path, tmp_path: Path) -> None:
     assert phase["budget"] == 0.5
     assert phase["warm_start_usage"] == 3 / 12
     assert phase["usage"] == pytest.approx(sum(rates) / 3 + 3 / 12)
+    asked = phase["training"]["settled_mean"] + 3 / 12
+    (compared,) = comparison([run])
+    assert compared["asked in training"] == pytest.approx(asked)
 
 
 def test_a_model_that_has_the_form_pays_no_call_and_learns_the_same(model: Path) -> None:

@@ -132,6 +132,12 @@ class PhaseSummary:
     usage: float  # share of the phase's questions that were asked, by its warm start too
     warm_start_usage: float  # by its warm start alone
 
+    @property
+    def settled_usage(self) -> float | None:
+        """As `usage`, the responses being those of the phase's second half."""
+        asked = self.training["settled_mean"]
+        return None if asked is None else asked + self.warm_start_usage
+
 
 @dataclass(frozen=True, slots=True)
 class Bill:

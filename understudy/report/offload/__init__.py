@@ -50,7 +50,7 @@ class OffloadReport:
             "local macro-F1": mean_or_none([cell.macro_f1 for cell in end]),
             "constant answer": mean_or_none([cell.constant for cell in end]),
         }
-        asked = [phase.training["settled_mean"] for phase in summary.phases]
+        asked = [phase.settled_usage for phase in summary.phases]
         return {
             "recipe": settings["recipe"],
             "seed": settings["seed"],

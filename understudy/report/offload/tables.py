@@ -39,13 +39,13 @@ def phase_table(phases: Sequence[PhaseSummary], matrix: Sequence[MatrixRow]) -> 
     rows = []
     for phase, cell in zip(phases, before, strict=True):
         served = phase.evaluation
-        figures = [phase.budget, phase.training["settled_mean"], served.ask_rate]
+        figures = [phase.budget, phase.settled_usage, served.ask_rate]
         figures += [cell.local, served.local, served.system, served.cloud]
         figures += [served.macro_f1, served.constant] if labels else []
         rows.append([f"{phase.phase} {phase.task}", *(number(figure, 3) for figure in figures)])
     columns: list[list[float | None]] = [
         [phase.budget for phase in phases],
-        [phase.training["settled_mean"] for phase in phases],
+        [phase.settled_usage for phase in phases],
         [cell.ask_rate for cell in end],
         [cell.local for cell in before],
         [cell.local for cell in end],
