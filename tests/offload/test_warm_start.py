@@ -128,6 +128,14 @@ def test_no_right_reply_teaches_nothing_and_is_said(blank: Path, tmp_path: Path)
     assert line["warm_start/steps"] == 0
     (text,) = [text for text in display.warnings if "warm start" in text]
     assert "none of the cloud's 6 replies was right" in text
+    cut = shown(blank, max_completion_length=2)  # no worked answer fits
+    assert first_line(cut)["warm_start/examples"] == first_line(cut)["warm_start/steps"] == 0
+
+
+def test_a_question_that_no_cap_lets_through_is_not_asked(blank: Path, tmp_path: Path) -> None:
+    run = run_new(tmp_path / "run", shown(blank, cloud__max_calls=8))
+    line = run.metric_lines()[0]  # an examination of 6 questions came first
+    assert line["warm_start/asked"] == line["warm_start/examples"] == 2
 
 
 LABELS = ("ham", "spam")
@@ -203,7 +211,7 @@ calls = []
 class Falls(Retention):
     def terms(self, phase, step):
         calls.append(phase)
-        if phase == 2 and calls.count(2) == 3:
+        if phase == 2 and calls.count(2) == 2:
             raise StoppedError
         return ()
 """

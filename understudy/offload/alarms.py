@@ -102,7 +102,8 @@ def _nothing_shown(step: StepMetrics) -> list[str]:
         return []
     return [
         f"phase {step.phase} ({step.task}): the warm start showed nothing: none of the cloud's "
-        f"{asked:.0f} replies was right; look at them in replies.jsonl, and at the instruction"
+        f"{asked:.0f} replies was right and as short as max_completion_length; look at them in "
+        "replies.jsonl, and at the instruction"
     ]
 
 

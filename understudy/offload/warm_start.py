@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from itertools import cycle, islice
 
 from understudy.models.sampling import Drawing
-from understudy.objectives.terms import AnswerTerm, WeightTerm
+from understudy.objectives.terms import AnswerTerm, Term, WeightTerm
 from understudy.offload.config import Config
 from understudy.offload.helpers import Helpers
 from understudy.offload.learn import descend, learn_given
@@ -51,16 +51,17 @@ def warm_start(
         before = formed = _formed(state, helpers, problems, config, 0)
     if before >= setting.share:
         return WarmStarted(before=before, after=before)
-    examples = helpers.team.from_leader(lambda: right_replies(helpers, problems))
+    asked, right = helpers.team.from_leader(lambda: right_replies(helpers, problems))
+    examples = _short_enough(state, right, config)
     steps, lessons = 0, _lessons(examples)
     with task("showing the form of an answer", setting.steps) as advance:
         while examples and steps < setting.steps and formed < setting.share:
+            held = _held(state, number)
             for some in islice(lessons, min(_BETWEEN, setting.steps - steps)):
-                _learn(state, helpers, number, some, config)
+                _learn(state, helpers, [AnswerTerm(some), *held], config)
                 steps += 1
                 advance(1)
             formed = _formed(state, helpers, problems, config, steps)
-    asked = len(problems)
     share = asked / (phase.steps * size)
     return WarmStarted(asked, len(examples), steps, before, formed, share)
 
@@ -108,8 +109,9 @@ def _formed(
     return sum(team.all_gather(found)) / (len(problems) * group)
 
 
-def right_replies(helpers: Helpers, problems: Sequence[Problem]) -> list[Example]:
-    """The cloud's replies that are right, each in the form in which it is learnt."""
+def right_replies(helpers: Helpers, problems: Sequence[Problem]) -> tuple[int, list[Example]]:
+    """How many questions the cloud was asked, and its replies that are right, each in the form in
+    which it is learnt."""
     with task("asking the cloud for the form of an answer"):
         replies = helpers.cloud.replies([problem.question for problem in problems])
     came = [
@@ -118,11 +120,20 @@ def right_replies(helpers: Helpers, problems: Sequence[Problem]) -> list[Example
         if reply.error is None and reply.text
     ]
     verdicts = helpers.tasks.check([problem for problem, _ in came], [text for _, text in came])
-    return [
+    right = [
         Example(problem.local_question, helpers.tasks.lesson(problem, text))
         for (problem, text), verdict in zip(came, verdicts, strict=True)
         if verdict is not None and verdict >= 1
     ]
+    return sum(reply.called for reply in replies), right
+
+
+def _short_enough(state: State, examples: Sequence[Example], config: Config) -> list[Example]:
+    """Those that the local model could write itself."""
+    tokens = state.policy.tokens
+    lengths = [int(tokens.encode_written([each.answer])[1].sum()) for each in examples]
+    pairs = zip(examples, lengths, strict=True)
+    return [each for each, length in pairs if length <= config.max_completion_length]
 
 
 def _lessons(examples: Sequence[Example]) -> Iterator[list[Example]]:
@@ -132,12 +143,14 @@ def _lessons(examples: Sequence[Example]) -> Iterator[list[Example]]:
         yield list(islice(again, min(_AT_ONCE, len(examples))))
 
 
-def _learn(
-    state: State, helpers: Helpers, phase: int, examples: Sequence[Example], config: Config
-) -> None:
-    """One step on a few examples, and on what holds old skill without responses of its own."""
+def _held(state: State, phase: int) -> list[Term]:
+    """What holds old skill, where it needs no response."""
     kept = state.retention.terms(phase, state.step)
-    held = [term for term in kept if isinstance(term, AnswerTerm | WeightTerm)]
+    return [term for term in kept if isinstance(term, AnswerTerm | WeightTerm)]
+
+
+def _learn(state: State, helpers: Helpers, terms: Sequence[Term], config: Config) -> None:
+    """One step on a few examples and on what is held."""
     state.optimiser.zero_grad()
-    tally = learn_given(state.policy, helpers.team, [AnswerTerm(examples), *held], config)
+    tally = learn_given(state.policy, helpers.team, terms, config)
     descend(state.optimiser, state.trained(), helpers.team, tally, config, state.step)
