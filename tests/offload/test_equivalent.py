@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from tests.offload.runs import config_of, first_experience, trajectory
+from understudy.offload import portions
 from understudy.offload.config import Config
 from understudy.offload.loop import objective_of, update
+from understudy.offload.portions import portions_of
 from understudy.offload.start import start
 from understudy.recipes import build_method
 
@@ -68,6 +70,30 @@ def test_a_market_with_every_part_off_is_the_published_price(model: Path) -> Non
     off |= {"guide": 0.0, "anchor": 0.0}
     market = {f"price__{key}": value for key, value in off.items()}
     same(published, config_of("understudy", model, distill=0.0, **market))
+
+
+@pytest.mark.parametrize("recipe", ["grpo", "understudy"])
+def test_a_large_batch_is_learnt_in_portions_with_the_same_gradient(
+    recipe: str, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = config_of(recipe, model)
+    state, helpers, experience = first_experience(config)
+    batch, rows = experience.batch, torch.arange(len(experience.batch.drawn.mask))
+    tokens = int(batch.drawn.mask.sum() + batch.prompts.mask.sum())
+    at_once = tokens // 3
+    whole = gradient(config)
+    monkeypatch.setattr(portions, "tokens_kept", lambda *_: at_once)
+    found = list(portions_of(state.policy, batch.prompts, batch.drawn, rows, config))
+    assert len(found) > 2
+    assert torch.cat(found).tolist() == rows.tolist()
+    group = config.num_generations
+    for part in found:
+        read = batch.drawn.mask[part].sum() + batch.prompts.mask[(part // group).unique()].sum()
+        assert int(read) <= at_once or len(part) == 1
+    loss, slope = gradient(config)
+    assert loss == pytest.approx(whole[0], rel=1e-4)
+    torch.testing.assert_close(slope, whole[1], rtol=1e-3, atol=1e-6)
+    helpers.close()
 
 
 @pytest.mark.parametrize("loss_type", ["dagrpo", "grpo", "dapo", "dr_grpo"])

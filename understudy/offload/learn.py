@@ -25,6 +25,7 @@ from understudy.objectives.terms import (
 from understudy.offload.config import Config
 from understudy.offload.experience import Experience, remedy
 from understudy.offload.learner import encoded, holding
+from understudy.offload.portions import portions_of
 from understudy.offload.team import Team
 
 
@@ -70,7 +71,7 @@ def learn(policy: Policy, team: Team, objective: Objective, config: Config) -> T
         tally += Tally(value if team.leads else 0.0)
     everyone = pull is not None or any(term.every_row for term in objective.token_terms)
     reads = objective.token_terms or objective.ask_terms
-    for rows in portions(objective, config, everyone) if reads else ():
+    for rows in portions(policy, objective, config, everyone) if reads else ():
         tally += _learn_portion(policy, objective, rows, pull, config)
     return tally + learn_given(policy, team, objective.terms, config)
 
@@ -115,17 +116,18 @@ def _back(loss: Tensor) -> Tally:
     return Tally(float(loss.detach()), any=True)
 
 
-def portions(objective: Objective, config: Config, everyone: bool) -> Iterator[Tensor]:
-    """The rows of this process that are computed, in `gradient_accumulation_steps` portions.
+def portions(
+    policy: Policy, objective: Objective, config: Config, everyone: bool
+) -> Iterator[Tensor]:
+    """The rows of this process that are computed, a portion at a time.
 
     A row of zero advantage adds nothing to the policy gradient and is left out, unless some term
     needs every row.
     """
-    flat = objective.experience.batch.own_rows(objective.advantage)
+    batch = objective.experience.batch
+    flat = batch.own_rows(objective.advantage)
     rows = torch.arange(len(flat), device=flat.device) if everyone else flat.nonzero().squeeze(1)
-    for part in rows.chunk(config.gradient_accumulation_steps):
-        if len(part):
-            yield part
+    return portions_of(policy, batch.prompts, batch.drawn, rows, config)
 
 
 def _learn_portion(
@@ -214,9 +216,7 @@ def answer_losses(policy: Policy, team: Team, term: AnswerTerm, config: Config) 
     total = int(lengths[fits].sum())
     mine = [i for i in team.share(len(term.examples)) if fits[i]]
     never = Drawing(config.max_completion_length, config.temperature, float("-inf"))
-    for part in torch.tensor(mine, dtype=torch.long).chunk(config.gradient_accumulation_steps):
-        if not len(part):
-            continue
+    for part in portions_of(policy, prompts, written, torch.tensor(mine, dtype=torch.long), config):
         asked = replace(prompts, ids=prompts.ids[part], mask=prompts.mask[part])
         taken = replace(written, tokens=written.tokens[part], mask=written.mask[part])
         rows = torch.arange(len(part), device=taken.tokens.device)

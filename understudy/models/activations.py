@@ -1,0 +1,34 @@
+"""What training keeps of a pass through the blocks until it goes back, estimated by size."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from understudy.models.local_model import LocalModel
+
+# Bytes that are kept at once: on a GPU more, which is idle where products are small.
+KEPT = {"cpu": 1 << 30, "cuda": 1 << 33}
+_LEAST = 256  # tokens: fewer would be slow
+# With blocks computed again only their inputs are kept, and all of one block.
+_RECOMPUTED = 8
+
+
+def tokens_kept(model: LocalModel, recomputed: bool = False) -> int:
+    """How many tokens may be on their way through a model at once in training.
+
+    About what each linear layer reads and gives is kept of a token, in float32.
+    """
+    kept = sum(sum(weight.shape) for weight in _layers(model))
+    if recomputed:
+        kept //= _RECOMPUTED
+    return max(_LEAST, KEPT.get(model.device.type, KEPT["cuda"]) // max(1, 4 * kept))
+
+
+def _layers(model: LocalModel) -> list[nn.Parameter]:
+    """The weights of the linear layers between the embedding and the head."""
+    ends = (model.embedding.weight, model.head.weight)
+    return [
+        weight
+        for name, weight in model.network.named_parameters()
+        if weight.dim() == 2 and "lora_" not in name and not any(weight is end for end in ends)
+    ]
