@@ -158,29 +158,6 @@ class Block(nn.Module):
         weights = scores.softmax(dim=-1).flatten(2, 3)
         return (weights.to(v.dtype) @ v).view(rows, heads, positions, size)
 
-    def attend_shared(self, q: Tensor, prefix: Tensor, bias: Tensor, own: Tensor) -> Tensor:
-        """Attention of one query per row to its prompt, which it shares, and to its own past.
-
-        q: (rows, heads, 1, head size); prefix: (2, prompts, key-value heads, positions, head
-        size); own: (2, rows, key-value heads, positions, head size).
-        """
-        rows, heads, _, size = q.shape
-        prompts, width, keys = prefix.shape[1], rows // prefix.shape[1], prefix.shape[2]
-        q = q.view(rows, keys, heads // keys, size) * size**-0.5
-        side_by_side = q.view(prompts, width, keys, -1, size).transpose(1, 2)
-        to_prompt = side_by_side.flatten(2, 3) @ prefix[0].transpose(2, 3) + bias
-        to_own = (q @ own[0].transpose(2, 3)).view(prompts, width, keys, heads // keys, -1)
-        to_prompt = to_prompt.view(*side_by_side.shape[:-1], -1)
-        weights = torch.cat((to_prompt, to_own.transpose(1, 2)), dim=-1).softmax(dim=-1)
-        weights = weights.to(own.dtype)
-        count = prefix.shape[3]
-        from_prompt = (weights[..., :count].flatten(2, 3) @ prefix[1]).view(side_by_side.shape)
-        own_weights = weights[..., count:].transpose(1, 2).reshape(rows, keys, heads // keys, -1)
-        from_own = own_weights @ own[1]
-        attended = from_prompt.transpose(1, 2).reshape(q.shape).add_(from_own)
-        # Of one prompt the line above is no copy but a view, whose heads lie apart.
-        return attended.reshape(rows, heads, 1, size)
-
 
 def attention_mask(visible: Tensor, dtype: torch.dtype) -> Tensor:
     """What `Block.attend` is to do: a bias to attend in written-out products, or `visible` itself
@@ -319,29 +296,6 @@ class Decoder(nn.Module):
         if self.checkpointing and torch.is_grad_enabled():
             return checkpoint(part, *given, use_reentrant=False)
         return part(*given)
-
-    def step(
-        self,
-        tokens: Tensor,
-        prefix: Sequence[Tensor],
-        bias: Tensor,
-        own: Sequence[Tensor],
-        position: int,
-        rotation: KeysValues,
-    ) -> Tensor:
-        """Final hidden states (rows, hidden) of one more token per row, written into `own`.
-
-        prefix: per block, (2, prompts, heads, prompt positions, head size), shared by rows /
-        prompts rows side by side; bias: (prompts, 1, 1, prompt positions), -inf over padding;
-        own: per block, (2, rows, heads, capacity, head size), filled below `position`.
-        """
-        x = self.embedding(tokens)[:, None]
-        for block, shared, past in zip(self.blocks, prefix, own, strict=True):
-            q, k, v = block.project(x, rotation)
-            past[0, :, :, position], past[1, :, :, position] = k[:, :, 0], v[:, :, 0]
-            seen = past[:, :, :, : position + 1]
-            x = block.finish(x, block.attend_shared(q, shared, bias, seen))
-        return self.norm(x)[:, 0]
 
     def resize(self, count: int) -> None:
         """Give the embedding and the head rows of zeros up to `count`."""

@@ -73,8 +73,9 @@ def first_reached(weights: Tensor, uniforms: Tensor) -> Tensor:
     """
     rows, vocabulary = weights.shape
     blocks = -(-vocabulary // _BLOCK)
-    counts = torch.zeros(rows, blocks * _BLOCK, dtype=torch.long, device=weights.device)
+    counts = torch.empty(rows, blocks * _BLOCK, dtype=torch.long, device=weights.device)
     counts[:, :vocabulary] = weights * _WHOLE
+    counts[:, vocabulary:] = 0
     counts = counts.view(rows, blocks, _BLOCK)
     reached = counts.sum(dim=2).cumsum(dim=1)
     whole = reached[:, -1:]

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from understudy.models import sampling
-from understudy.models.branches import packed
-from understudy.models.decoder import Decoder, visibility_bias
+from understudy.models.decoder import Decoder
+from understudy.models.levels import Level, attend_levels, chosen, prompt_levels, room_for
 from understudy.models.sampling import Completions, Drawing, Prompts, Stops, draw
 
 _FIRST_CAPACITY = 64  # of the cache, in positions; it doubles
@@ -37,39 +37,59 @@ def sample(
 
 
 class GroupDecoding:
-    """The built-in decoder's rows that began together; those of a prompt share what it computed.
+    """The built-in decoder's rows that began together; those of a prompt share what it computed,
+    and all rows share what all prompts begin with.
 
-    prefix: per block, (2, prompts, heads, positions, head size); own: per block, (2, rows, heads,
-    capacity, head size), filled below `position`.
+    own: per block, keys and values (rows, heads, capacity, head size), filled below `position`;
+    cos, sin: of every position drawn, for each row, (rows, 1, positions, head size), or for all.
     """
 
     def __init__(self, model: Decoder, prompts: Prompts, group: int, length: int) -> None:
         self.model, self.vocabulary, self.position = model, model.shape.vocab_size, 0
-        self.prefix, self.bias = _encoded(model, prompts)
-        _, count, heads, width, size = self.prefix[0].shape
+        self.levels, starts = prompt_levels(model, prompts)
+        values = self.levels[-1].kept[0][1]
+        self.prompts, heads, _, size = values.shape
         self.length, capacity = length, min(length, _FIRST_CAPACITY)
-        shape = (2, count * group, heads, capacity, size)
-        self.own = [prefix.new_empty(shape) for prefix in self.prefix]
-        self.rotation = model.rotation(width, length)
+        shape = (self.prompts * group, heads, capacity, size)
+        self.own = [room_for(shape, values.dtype, values.device) for _ in model.blocks]
+        if isinstance(starts, int):
+            self.cos, self.sin = model.rotation(starts, length)
+        else:
+            places = starts[:, None] + torch.arange(length, device=starts.device)
+            self.cos, self.sin = model.rotation_at(places.repeat_interleave(group, dim=0))
 
     def read(self, tokens: Tensor) -> Tensor:
-        at, (cos, sin) = self.position, self.rotation
-        capacity = self.own[0].shape[3]
-        if at == capacity:
-            shape = (*self.own[0].shape[:3], min(2 * capacity, self.length), -1)
-            for block, own in enumerate(self.own):  # one after the other: one copy at a time
-                self.own[block] = own.new_empty((*shape[:4], own.shape[4]))
-                self.own[block][:, :, :, :at] = own
+        at, model = self.position, self.model
         self.position += 1
-        turn = cos[at : at + 1], sin[at : at + 1]
-        return self.model.step(tokens, self.prefix, self.bias, self.own, at, turn)
+        self._grow(at)
+        turn = self.cos[..., at : at + 1, :], self.sin[..., at : at + 1, :]
+        biases = [level.bias for level in self.levels]
+        x = model.embedding(tokens)[:, None]
+        for number, (block, own) in enumerate(zip(model.blocks, self.own, strict=True)):
+            q, k, v = block.project(x, turn)
+            own[0][:, :, at], own[1][:, :, at] = k[:, :, 0], v[:, :, 0]
+            read = [level.kept[number] for level in self.levels]
+            read.append((own[0][:, :, : at + 1], own[1][:, :, : at + 1]))
+            attended = attend_levels(q, read, [*biases, None])
+            x = block.finish(x, attended)
+        return model.norm(x)[:, 0]
+
+    def _grow(self, at: int) -> None:
+        rows, heads, capacity, size = self.own[0][1].shape
+        if at < capacity:
+            return
+        shape = (rows, heads, min(2 * at, self.length), size)
+        for block, own in enumerate(self.own):  # one after the other: one copy at a time
+            self.own[block] = room_for(shape, own[1].dtype, own[1].device)
+            for new, old in zip(self.own[block], own, strict=True):
+                new[:, :, :at] = old
 
     def logits(self, states: Tensor) -> Tensor:
         return self.model.head(states)
 
     def keep(self, going: Tensor) -> Tensor | None:
         """Prompts keep as many rows as the prompt with most rows going."""
-        alive = going.view(len(self.bias), -1)
+        alive = going.view(self.prompts, -1)
         counts = alive.sum(dim=1)
         width, live = int(counts.max()), counts.nonzero().squeeze(1)
         if len(live) * width >= sampling.COMPACT_BELOW * len(going):
@@ -77,11 +97,19 @@ class GroupDecoding:
         first = alive[live].int().argsort(dim=1, descending=True, stable=True)[:, :width]
         kept = (live[:, None] * alive.shape[1] + first).flatten()
         for block, own in enumerate(self.own):
-            self.own[block] = own[:, kept]
-            if len(live) < len(counts):
-                self.prefix[block] = self.prefix[block][:, live]
-        self.bias = self.bias[live]
+            self.own[block] = chosen(own, kept)
+        if self.cos.dim() == 4:  # of each row
+            self.cos, self.sin = self.cos[kept], self.sin[kept]
+        if len(live) < self.prompts:
+            self._leave(live)
         return kept
+
+    def _leave(self, live: Tensor) -> None:
+        """Keep some prompts only."""
+        self.prompts, last = len(live), self.levels[-1]
+        for block, level in enumerate(last.kept):
+            last.kept[block] = chosen(level, live)
+        self.levels[-1] = Level(last.kept, None if last.bias is None else last.bias[live])
 
 
 @contextmanager
@@ -96,26 +124,3 @@ def _casting_once(model: Decoder, device: torch.device) -> Iterator[None]:
     finally:
         for weight in frozen:
             weight.requires_grad_(False)
-
-
-def _encoded(model: Decoder, prompts: Prompts) -> tuple[list[Tensor], Tensor]:
-    """Keys and values of the prompts but for their last token, and the bias over padding.
-
-    Per block, (2, prompts, heads, positions, head size); the bias is (prompts, 1, 1, positions).
-    """
-    ids, mask, shape = prompts.ids[:, :-1], prompts.mask[:, :-1], model.shape
-    kind, (count, width) = ids.device.type, ids.shape
-    casting = torch.is_autocast_enabled(kind)  # then products would cast the cache at every step
-    dtype = torch.get_autocast_dtype(kind) if casting else model.head.weight.dtype
-    sizes = (2, count, shape.num_key_value_heads, width, shape.head_dim)
-    prefix = [torch.zeros(sizes, dtype=dtype, device=ids.device) for _ in model.blocks]
-    lengths = mask.sum(dim=1)
-    order = lengths.argsort(stable=True)
-    for start, stop in packed(lengths[order].tolist(), sampling.TOKENS_AT_ONCE):
-        part = order[start:stop]
-        first = width - int(lengths[part].max())
-        encoded = model.encode(ids[part, first:], mask[part, first:], first)
-        for block, (keys, values) in zip(prefix, encoded, strict=True):
-            block[0, part, :, first:] = keys.to(dtype)
-            block[1, part, :, first:] = values.to(dtype)
-    return prefix, visibility_bias(mask[:, None, None], dtype)

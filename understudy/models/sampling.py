@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -15,7 +16,10 @@ from understudy.models.stop_strings import StopStrings
 # Rows leave the batch once so few would be left: copying what is kept of them has a price.
 COMPACT_BELOW = 0.8
 _GLANCES = 8  # positions between looks at who is done, where a look makes the device wait
-_LOGITS = 1 << 22  # held at once while drawing: 16 MB in float32, and five times that beside them
+_LOGITS = 1 << 23  # held at once while drawing: 32 MB in float32
+_CHOSEN = (
+    1 << 19
+)  # of them tokens are chosen from at once: so few that a processor's cache has them
 TOKENS_AT_ONCE = 4096  # through the blocks, padding included
 
 
@@ -181,17 +185,19 @@ class _Record:
             self.uniforms = torch.cat((uniforms, spare)).to(device, torch.float64)
 
     def draw(self, slots: Tensor, position: int, decoding: Decoding, states: Tensor) -> Tensor:
-        """Choose the next token of every row and note it; a few rows' logits at a time."""
+        """Choose the next token of every row and note it; some rows' logits at a time."""
         drawing, chosen, noted = self.drawing, [], []
-        rows = max(1, _LOGITS // decoding.vocabulary)
-        for some, part in zip(slots.split(rows), states.split(rows), strict=True):
-            uniforms = None if self.uniforms is None else self.uniforms[some, position]
-            logits = decoding.logits(part).float()
-            tokens, values = choose(
-                logits, self.stops.ask, drawing.temperature, drawing.ask_shift, uniforms
-            )
-            chosen.append(tokens)
-            noted.append(values)
+        vocabulary = decoding.vocabulary
+        few = max(1, _CHOSEN // vocabulary)
+        for place, part in _parts(states, max(1, _LOGITS // vocabulary)):
+            for start, logits in _parts(decoding.logits(part), few):
+                some = slots[place + start : place + start + len(logits)]
+                uniforms = None if self.uniforms is None else self.uniforms[some, position]
+                tokens, values = choose(
+                    logits.float(), self.stops.ask, drawing.temperature, drawing.ask_shift, uniforms
+                )
+                chosen.append(tokens)
+                noted.append(values)
         tokens = torch.cat(chosen)
         self.tokens[slots, position] = tokens
         self.mask[slots, position] = True
@@ -247,3 +253,10 @@ def shifted_logprobs(logits: Tensor, ask: int, drawing: Drawing) -> Tensor:
     logits: (..., vocabulary). The shift is on the scale of log-probabilities, after temperature.
     """
     return shifted_logits(logits, ask, drawing.temperature, drawing.ask_shift).log_softmax(dim=-1)
+
+
+def _parts(x: Tensor, most: int) -> Iterator[tuple[int, Tensor]]:
+    """Rows in equal parts of at most so many, each with the place of its first."""
+    size = -(-len(x) // -(-len(x) // most))
+    for start in range(0, len(x), size):
+        yield start, x[start : start + size]

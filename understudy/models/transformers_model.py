@@ -6,14 +6,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from understudy.errors import CheckpointError
 from understudy.models import adapters, sampling
 from understudy.models.branches import packed
 from understudy.models.local_model import Part
+from understudy.models.prefix import worthwhile_prefix
 from understudy.models.sampling import (
     TOKENS_AT_ONCE,
     Completions,
@@ -24,7 +27,11 @@ from understudy.models.sampling import (
     draw,
 )
 from understudy.models.transformers_network import TransformersNetwork
-from understudy.models.transformers_session import TransformersSession, check_parts
+from understudy.models.transformers_session import (
+    TransformersSession,
+    check_parts,
+    takes_gaps,
+)
 
 _LOGITS = 1 << 27  # held at once where a model's own logits are needed: 512 MB in float32
 
@@ -129,15 +136,33 @@ class CachedDecoding:
     """Rows that began together, with transformers' own cache."""
 
     def __init__(self, owner: TransformersModel, prompts: Prompts, group: int) -> None:
-        from transformers import DynamicCache
-
         self.owner, self.vocabulary = owner, owner.vocabulary
-        self.cache = DynamicCache(config=owner.network.config)
         ids, mask = prompts.ids[:, :-1], prompts.mask[:, :-1]
+        self.cache = self._empty()
         if ids.shape[1]:
-            owner.run(ids, mask, past_key_values=self.cache, use_cache=True)
+            mask = self._encode(ids, mask, worthwhile_prefix(ids, mask))
             self.cache.batch_repeat_interleave(group)
         self.mask = mask.repeat_interleave(group, dim=0)
+
+    def _empty(self) -> Any:
+        from transformers import DynamicCache
+
+        return DynamicCache(config=self.owner.network.config)
+
+    def _encode(self, ids: Tensor, mask: Tensor, shared: int) -> Tensor:
+        """Read prompts, what they share once, where their rests may be padded in the middle; then
+        what is padding."""
+        run = {"past_key_values": self.cache, "use_cache": True}
+        if shared and self.owner.takes_positions and takes_gaps(self.cache):
+            begins = int(mask[0].long().argmax())
+            stem = ids[:1, begins : begins + shared]
+            self.owner.run(stem, torch.ones_like(stem, dtype=torch.bool), **run)
+            self.cache.batch_repeat_interleave(len(ids))
+            rest = mask & (mask.cumsum(dim=1) > shared)
+            width = int(rest.sum(dim=1).max())
+            ids, mask = ids[:, -width:], F.pad(rest[:, -width:], (shared, 0), value=True)
+        self.owner.run(ids, mask, **run)
+        return mask
 
     def read(self, tokens: Tensor) -> Tensor:
         self.mask = torch.cat((self.mask, self.mask.new_ones(len(self.mask), 1)), dim=1)
