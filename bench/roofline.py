@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 
 import torch
+from torch import Tensor
 
 from understudy.models.decoder import Shape
 
@@ -63,6 +64,18 @@ def peak_flops(device: str, dtype: torch.dtype, repeats: int = 7) -> float:
     side = _SIDE[device]
     a, b = (torch.ones(side, side, device=device, dtype=dtype) for _ in range(2))
     return 2 * side**3 / min(seconds_of(lambda: a @ b, device, repeats))
+
+
+def products_seconds(weights: list[Tensor], rows: int, device: str, repeats: int = 5) -> float:
+    """Seconds of nothing but the products of so many rows with each of a model's weights."""
+    like = {w.shape[1]: torch.ones(rows, w.shape[1], dtype=w.dtype, device=device) for w in weights}
+
+    @torch.no_grad()
+    def work() -> None:
+        for weight in weights:
+            torch.nn.functional.linear(like[weight.shape[1]], weight)
+
+    return min(seconds_of(work, device, repeats))
 
 
 def weights_of(shape: Shape) -> tuple[int, int]:

@@ -105,3 +105,26 @@ def test_what_is_noted_worked_by_hand() -> None:
     assert tokens.tolist() == [2]
     expected = [math.log(0.25), math.log(0.25), -math.log(2.0), 1.5 * math.log(2.0)]
     assert noted[:, 0].tolist() == pytest.approx(expected, abs=1e-6)
+
+
+def test_frequencies_over_a_large_vocabulary() -> None:
+    """Chi-square against the softmax in float64, tokens pooled to 60 parts of like probability."""
+    vocabulary, rows, times = 49_152, 20, 100
+    logits = torch.randn(vocabulary, generator=torch.Generator().manual_seed(0)) * 4
+    chances = logits.double().softmax(dim=0)
+    order = chances.argsort(descending=True)
+    part = torch.empty(vocabulary, dtype=torch.long)
+    part[order] = (chances[order].cumsum(dim=0) * 60).long().clamp(max=59)
+    generator = torch.Generator().manual_seed(1)
+    observed = torch.zeros(60, dtype=torch.double)
+    for _ in range(times):
+        uniforms = 1 - torch.rand(rows, dtype=torch.float64, generator=generator)
+        tokens, noted = choose(logits.repeat(rows, 1), 2, 1.0, 0.0, uniforms)
+        observed += torch.bincount(part[tokens], minlength=60)
+        torch.testing.assert_close(noted[0], chances[tokens].log().float(), atol=2e-5, rtol=1e-5)
+    expected = torch.zeros(60, dtype=torch.double).index_add_(0, part, chances) * rows * times
+    held = expected > 0
+    assert int(held.sum()) > 30
+    chi_square = float(((observed - expected)[held] ** 2 / expected[held]).sum())
+    freedom = int(held.sum()) - 1
+    assert abs(chi_square - freedom) < 4 * math.sqrt(2 * freedom)

@@ -250,7 +250,8 @@ def test_bounds_on_memory_change_nothing(
     drawing = Drawing(20, 1.3, float("-inf"))
     expected = drawn_by(model, prompts, 4, stops, drawing)
     assert expected.tokens.shape[1] > 12
-    bounds = ((groups, "_FIRST_CAPACITY"), (sampling, "TOKENS_AT_ONCE"), (sampling, "_LOGITS"))
+    bounds = [(groups, "_FIRST_CAPACITY")]
+    bounds += [(sampling, name) for name in ("TOKENS_AT_ONCE", "_LOGITS", "_CHOSEN")]
     for module, name in bounds:
         with monkeypatch.context() as patched:
             patched.setattr(module, name, 3)
