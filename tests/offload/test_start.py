@@ -133,8 +133,9 @@ def test_the_guide_does_not_pull_at_responses_that_asked_in_words(model: Path) -
     spoken = torch.arange(len(batch.drawn.mask)) % 3 == 0
     in_words = replace(batch, drawn=replace(batch.drawn, in_words=spoken))
     objective = objective_of(state, experience, 1)
-    _, plain = ask_pull(objective)
-    _, pull = ask_pull(replace(objective, experience=replace(experience, batch=in_words)))
+    _, plain = ask_pull(objective, objective.ask_terms)
+    spoken_too = replace(objective, experience=replace(experience, batch=in_words))
+    _, pull = ask_pull(spoken_too, objective.ask_terms)
     assert plain.abs().min() > 0
     assert pull.tolist() == plain.masked_fill(spoken, 0.0).tolist()
     helpers.close()

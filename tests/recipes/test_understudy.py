@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import tensor
@@ -13,7 +14,13 @@ from tests.offload.runs import config_of, drawn_figures, first_experience
 from understudy.objectives.terms import AnswerTerm
 from understudy.offload.learn import answer_losses
 from understudy.offload.scores import Scores
-from understudy.recipes.understudy import Market, Understudy, gain_of_asking, local_failures
+from understudy.recipes.understudy import (
+    Market,
+    Understudy,
+    gain_of_asking,
+    local_failures,
+    mended_by_asking,
+)
 
 
 def scores(reward: list[list[float]], asked: list[list[int]], failed: int | None = None) -> Scores:
@@ -54,6 +61,36 @@ def test_the_gain_of_asking_by_hand() -> None:
 def test_local_failures_by_hand() -> None:
     # Of those that answered: 3 of 3 wrong, none of 2, nobody answered, 1 of 3.
     assert local_failures(SCORES) == pytest.approx((1 + 0 + 1 + 1 / 3) / 4)
+
+
+def test_what_asking_mends_by_hand() -> None:
+    # The first: 1 of 4 asked, all 3 answers wrong, the cloud right. The second: 2 of 4 asked, both
+    # answers right, the cloud wrong. Nobody answered the third; the fourth got no reply.
+    assert mended_by_asking(SCORES) == pytest.approx((1 / 4 - 2 / 4, 1 / 4))
+    half = scores([[1.0, 1.0, 0.0, 1.0]], [[0, 0, 0, 1]])  # 2 of 3 right, mended by a third
+    assert mended_by_asking(half) == pytest.approx((1 / 12, 1 / 12))
+
+
+def batch_of(local: float, cloud: float, rate: float, rng: np.random.Generator) -> Scores:
+    """32 prompts, each answered right with chance `local` by one of 8, and asked by chance."""
+    asks = rng.random((32, 8)) < rate
+    helped = rng.random(32)[:, None] < cloud
+    reward = np.where(asks, helped, rng.random((32, 8)) < local)
+    return scores(reward.astype(float).tolist(), asks.astype(int).tolist())
+
+
+def test_asking_ends_where_the_cloud_gains_nothing_and_comes_back_where_it_does() -> None:
+    rng, recipe = np.random.default_rng(0), market()
+    dual, rates = recipe.start(), []
+    for step in range(90):
+        local, cloud = ((0.9, 0.8), (0.3, 0.95), (0.5, 0.5))[step // 30]
+        rate = recipe._target(dual, 0.3)
+        rates.append(rate)
+        dual = recipe.next_dual(dual, batch_of(local, cloud, rate, rng), 0.3)
+    assert max(rates[15:30]) < 0.05
+    assert min(rates[40:60]) > 0.28  # within ten steps of the switch
+    assert max(rates[80:]) < 0.12
+    assert rates[0] == 0.3
 
 
 def test_the_guide_pulls_asking_to_where_it_gains() -> None:

@@ -38,7 +38,9 @@ from understudy.retention.retention import Retention
 from understudy.run import RunDirectory
 from understudy.types import Example, Question
 
-REHEARSAL: dict[str, Any] = {"retention": {"kind": "rehearsal", "size": 6, "rows": 4}}
+REHEARSAL: dict[str, Any] = {
+    "retention": {"kind": "rehearsal", "size": 6, "rows": 4, "candidates": 6}
+}
 
 
 class NoModel:
@@ -53,9 +55,24 @@ class NoModel:
         raise NotImplementedError
 
 
-def memory(size: int, rows: int = 4, seed: int = 0) -> Rehearsal:
-    settings = Rehearsal.Settings(kind="rehearsal", size=size, rows=rows)
-    return Rehearsal(settings, NoModel(), seed)
+class Forgetful(NoModel):
+    """Its loss on an example is what `losses` says of its answer, a token each."""
+
+    def __init__(self) -> None:
+        self.losses: dict[str, float] = {}
+        self.looked = 0
+
+    def logprobs(self, examples: Any) -> tuple[Tensor, Tensor]:
+        self.looked += len(examples)
+        found = torch.tensor([[-self.losses[each.answer], 99.0] for each in examples])
+        return found, torch.tensor([[True, False]] * len(examples))
+
+
+def memory(size: int, rows: int = 4, seed: int = 0, learner: Any = None) -> Rehearsal:
+    """choose=random where there is no learner whose losses could be looked at."""
+    choose: Any = "random" if learner is None else "forgotten"
+    settings = Rehearsal.Settings(kind="rehearsal", size=size, rows=rows, choose=choose)
+    return Rehearsal(settings, learner or NoModel(), seed)
 
 
 def example(number: int) -> Example:
@@ -75,6 +92,41 @@ def test_only_earlier_phases_are_rehearsed() -> None:
     (later,) = kept.terms(3, 6)
     assert isinstance(later, AnswerTerm)
     assert len(later.examples) == 4
+
+
+def test_what_is_forgotten_most_is_rehearsed() -> None:
+    learner = Forgetful()
+    kept = memory(size=10, rows=2, learner=learner)
+    for step in range(3):
+        kept.after_step(1, step, [example(2 * step), example(2 * step + 1)])
+    assert list(kept.terms(1, 3)) == []
+    assert learner.looked == 0
+    learner.losses = {f"#{number}": float(number) for number in range(6)}
+    kept.at_switch(1)
+    assert list(kept.terms(2, 3)) == []  # nothing is forgotten yet
+    # The highest loss is no news; two losses rose, one by more than the other, and one fell.
+    learner.losses |= {"#1": 1.5, "#2": 3.0, "#3": 2.0}
+    (term,) = kept.terms(2, 4)
+    assert isinstance(term, AnswerTerm)
+    assert [each.answer for each in term.examples] == ["#2", "#1"]
+    learner.losses["#4"] = 9.0
+    (term,) = kept.terms(2, 5)
+    assert isinstance(term, AnswerTerm)
+    assert [each.answer for each in term.examples] == ["#4", "#2"]  # no more than `rows`
+    again = memory(size=10, rows=2, learner=learner)
+    again.restore(kept.tensors())
+    assert again.terms(2, 6) == kept.terms(2, 6)
+
+
+def test_only_candidates_are_looked_at() -> None:
+    learner = Forgetful()
+    kept = memory(size=100, learner=learner)
+    kept.after_step(1, 0, [example(number) for number in range(100)])
+    learner.losses = {f"#{number}": 1.0 for number in range(100)}
+    kept.at_switch(1)
+    learner.looked = 0
+    kept.terms(2, 1)
+    assert learner.looked == 16
 
 
 def test_every_example_is_kept_with_equal_chance() -> None:
@@ -153,8 +205,8 @@ def test_rehearsal_resumes_bit_for_bit_and_its_memory_is_in_the_checkpoint(
     with pytest.raises(CheckpointError, match=r"retention\.safetensors"):
         run_on(whole, config)
     free = run_new(tmp_path / "free", config_of("dagrpo", model, distill=1.0, beta=0.1))
-    assert free.metric_lines()[:2] == whole.metric_lines()[:2]
-    assert free.metric_lines()[2] != whole.metric_lines()[2]
+    assert free.metric_lines()[:3] == whole.metric_lines()[:3]  # at a switch nothing is forgotten
+    assert free.metric_lines() != whole.metric_lines()
 
 
 @pytest.mark.parametrize("lora", [0, 2])
@@ -196,7 +248,7 @@ def test_beta_adds_the_kl_to_any_kind() -> None:
 
     assert terms_of() == 0
     assert terms_of("beta=0.1") == terms_of("beta=0.1", "retention=kl") == 1
-    assert terms_of("beta=0.1", "retention=rehearsal") == 2
+    assert terms_of("beta=0.1", "retention=rehearsal", "retention.choose=random") == 2
 
 
 @pytest.mark.parametrize("name", list(RETENTIONS))

@@ -59,9 +59,12 @@ class AskTerm:
     """A loss on how likely each response is to ask, (prompts, group), of the whole batch at once.
 
     It moves the token's probability, which says nothing of a response that asked in words.
+    whole_model: whether it moves all weights, or only the request's own row of the head, which
+    then learns to read from the states when to ask and leaves them to the task.
     """
 
     loss: Callable[[Tensor], Tensor]
+    whole_model: bool = True
 
 
 @dataclass(frozen=True, slots=True)

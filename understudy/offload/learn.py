@@ -26,6 +26,7 @@ from understudy.offload.config import Config
 from understudy.offload.experience import Experience, remedy
 from understudy.offload.learner import encoded, holding
 from understudy.offload.portions import portions_of
+from understudy.offload.request_row import pull_row, request_row
 from understudy.offload.team import Team
 
 
@@ -66,11 +67,19 @@ def learn(policy: Policy, team: Team, objective: Objective, config: Config) -> T
     """Leave the gradient of the whole loss of this process's share; one pass over it."""
     names = [name for term in objective.token_terms for name in term.metrics]
     tally, pull = Tally(sums=dict.fromkeys(names, 0.0)), None
-    if objective.ask_terms:
-        value, pull = ask_pull(objective)
+    row = request_row(policy)
+    of_row = [term for term in objective.ask_terms if row and not term.whole_model]
+    of_all = [term for term in objective.ask_terms if term not in of_row]
+    if of_all:
+        value, pull = ask_pull(objective, of_all)
         tally += Tally(value if team.leads else 0.0)
+    if row and of_row:
+        value, slopes = ask_pull(objective, of_row)
+        tally += Tally(value if team.leads else 0.0, any=True)
+        for rows in portions(policy, objective, config, everyone=True):
+            pull_row(policy, row, objective.experience.batch, rows, slopes[rows])
     everyone = pull is not None or any(term.every_row for term in objective.token_terms)
-    reads = objective.token_terms or objective.ask_terms
+    reads = objective.token_terms or of_all
     for rows in portions(policy, objective, config, everyone) if reads else ():
         tally += _learn_portion(policy, objective, rows, pull, config)
     return tally + learn_given(policy, team, objective.terms, config)
@@ -178,7 +187,7 @@ def read_portion(policy: Policy, objective: Objective, rows: Tensor) -> Portion:
     )
 
 
-def ask_pull(objective: Objective) -> tuple[float, Tensor]:
+def ask_pull(objective: Objective, terms: Sequence[AskTerm]) -> tuple[float, Tensor]:
     """The terms on asking, and their slope at each of this process's responses.
 
     They may look at all responses of the team at once. To first order they are the slopes' sum,
@@ -187,7 +196,7 @@ def ask_pull(objective: Objective) -> tuple[float, Tensor]:
     """
     batch = objective.experience.batch
     probability = objective.experience.scores.ask_probability.detach().clone().requires_grad_()
-    value = torch.stack([term.loss(probability) for term in objective.ask_terms]).sum()
+    value = torch.stack([term.loss(probability) for term in terms]).sum()
     (slope,) = torch.autograd.grad(value, probability)
     own, spoken = batch.own_rows(slope), batch.drawn.in_words
     return float(value.detach()), own if spoken is None else own.masked_fill(spoken, 0.0)

@@ -142,7 +142,8 @@ def _asking_now(state: State, helpers: Helpers, experience: Experience) -> Exper
         _, asking = state.policy.score(batch.prompts, batch.drawn, rows, batch.drawing)
     own = sequence_ask_probability(asking, batch.drawn.mask).cpu()
     now = torch.cat(helpers.team.all_gather(own)).view_as(scores.reward).to(scores.reward.device)
-    return replace(experience, scores=replace(scores, ask_probability=now))
+    batch = replace(batch, drawn=replace(batch.drawn, ask_logprobs=asking))
+    return replace(experience, batch=batch, scores=replace(scores, ask_probability=now))
 
 
 def check_finite(state: State, config: Config) -> None:

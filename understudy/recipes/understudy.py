@@ -7,7 +7,7 @@
         descend KL(p* || p), p* the best use of the budget     the guide: which questions to ask
         descend the cross-entropy of verified cloud answers
         lambda <- slope of reward on asking within groups      the marginal value of a call
-        s      <- s + step towards  mean P(ask; s) = min(tau, share of local failures)
+        s      <- s + step towards  mean P(ask; s) = min(tau, share that asking mends)
 
 docs/understudy.md derives each line; `price.rule`, `price.shift`, `price.guide`, `price.anchor`,
 `price.spare` and `distill` switch each part off or to its predecessor.
@@ -16,7 +16,7 @@ docs/understudy.md derives each line; `price.rule`, `price.shift`, `price.guide`
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -56,6 +56,9 @@ class MarketPrice(Section):
     guide_temperature: float = Field(
         0.2, gt=0, description="softness of the guide: the gain of asking that doubles as noise"
     )
+    guide_trains: Literal["request", "model"] = Field(
+        "model", description="what the guide trains: the request's own row, or all that learns"
+    )
     spare: bool = Field(True, description="ask less than the budget where asking stops paying")
 
     @model_validator(mode="after")
@@ -66,6 +69,7 @@ class MarketPrice(Section):
             ("rate", self.rule != "clearing", "rule=proportional-integral"),
             ("gain", self.rule != "clearing", "rule=proportional-integral"),
             ("guide_temperature", self.guide > 0, "guide above 0"),
+            ("guide_trains", self.guide > 0, "guide above 0"),
         ):
             value = getattr(self, name)
             if not read and value != general[name].default:
@@ -84,6 +88,9 @@ class Market:
     covariance: float = 0.0
     variance: float = 0.0
     failures: float = 1.0
+    recent_failures: float = 1.0
+    mended: float = 0.0
+    missed: float = 0.0
 
 
 class ShownForm(WarmStart):
@@ -125,8 +132,9 @@ class Understudy(Method):
     def terms(self, experience: Experience, dual: Market) -> list[Term]:
         found, setting = super().terms(experience, dual), self.config.price
         if setting.anchor > 0 or setting.guide > 0:
-            target = self._target(dual.failures, experience.budget)
-            found.append(AskTerm(partial(self.asking_loss, experience.scores, target)))
+            target = self._target(dual, experience.budget)
+            loss = partial(self.asking_loss, experience.scores, target)
+            found.append(AskTerm(loss, whole_model=setting.guide_trains == "model"))
         return found
 
     def asking_loss(self, scores: Scores, target: float, ask_probability: Tensor) -> Tensor:
@@ -146,11 +154,11 @@ class Understudy(Method):
 
     def next_dual(self, dual: Market, scores: Scores, budget: float) -> Market:
         setting, keep = self.config.price, self.config.price.smoothing
-        failures = keep * dual.failures + (1 - keep) * local_failures(scores)
+        dual = self._watched(dual, scores)
         usage = scores.usage
         if dual.usage is not None:
             usage = keep * dual.usage + (1 - keep) * usage
-        target = self._target(failures, budget)
+        target = self._target(dual, budget)
         gained, spread = objectives.clearing_price(scores.reward, scores.asked, scores.valid)
         covariance = keep * dual.covariance + gained
         variance = keep * dual.variance + spread
@@ -170,11 +178,39 @@ class Understudy(Method):
                 chances, target * scores.asked.numel() / len(chances)
             )
             shift = min(max(shift, -objectives.LARGEST_SHIFT), objectives.LARGEST_SHIFT)
-        return Market(price, shift, integral, usage, covariance, variance, failures)
+        return replace(
+            dual,
+            price=price,
+            shift=shift,
+            integral=integral,
+            usage=usage,
+            covariance=covariance,
+            variance=variance,
+        )
 
-    def _target(self, failures: float, budget: float) -> float:
-        """The budget is a bound: no more is asked than the local model gets wrong."""
-        return min(budget, failures) if self.config.price.spare else budget
+    def _watched(self, dual: Market, scores: Scores) -> Market:
+        """What the local model fails at, and how much of that asking mends, after a batch."""
+        keep, failures = self.config.price.smoothing, local_failures(scores)
+        mended, missed = mended_by_asking(scores)
+        return replace(
+            dual,
+            failures=keep * dual.failures + (1 - keep) * failures,
+            recent_failures=(dual.recent_failures + failures) / 2,
+            mended=keep * dual.mended + mended,
+            missed=keep * dual.missed + missed,
+        )
+
+    def _target(self, dual: Market, budget: float) -> float:
+        """The budget is a bound: no more is asked than asking mends.
+
+        That is the share that the local model fails at (the higher of a slow and a fast mean, for
+        a switch must not wait) times the share of failures that asking has mended. One question
+        of no evidence counts as mended, so that asking which has stopped is tried again.
+        """
+        if not self.config.price.spare:
+            return budget
+        mends = max(dual.mended + 1.0, 0.0) / (dual.missed + 1.0)
+        return min(budget, max(dual.failures, dual.recent_failures) * mends)
 
 
 def local_failures(scores: Scores) -> float:
@@ -186,6 +222,20 @@ def local_failures(scores: Scores) -> float:
     answered = (~scores.asked).sum(dim=1)
     right = scores.local_right.sum(dim=1) / answered.clamp(min=1)
     return float(1.0 - right.mean())
+
+
+def mended_by_asking(scores: Scores) -> tuple[float, float]:
+    """(mended, missed), sums over prompts in whose group some asked and some answered.
+
+    missed: failures of the local model where it asked. mended: those that the cloud gets right,
+    less the right answers that it spoils. Each prompt counts by the share of its group that asked.
+    """
+    helped, answered = scores.valid & scores.asked, scores.valid & ~scores.asked
+    right = (scores.local_right & answered).sum(dim=1) / answered.sum(dim=1).clamp(min=1)
+    known = answered.any(dim=1) & helped.any(dim=1)
+    share = helped.float().mean(dim=1) * known
+    mended = share * (scores.cloud_right.float() - right)
+    return float(mended.sum()), float((share * (1.0 - right)).sum())
 
 
 def gain_of_asking(scores: Scores) -> tuple[Tensor, Tensor]:

@@ -1,9 +1,11 @@
-"""Rehearsal: a small memory of verified answers, from which every step learns again.
+"""Rehearsal: a small memory of verified answers, of which the forgotten ones are learnt again.
 
 repeat
-    learn the batch, and by cross-entropy `rows` examples of earlier phases' memories
-    put the batch's right answers into this phase's memory      reservoir sampling: each
-                                                                is kept with equal chance
+    look at `candidates` examples of earlier phases' memories         a forward pass
+    learn the batch, and by cross-entropy the `rows` of them whose loss has risen most since
+    their phase ended; none whose loss has not risen
+    put the batch's right answers into this phase's memory            reservoir sampling: each
+                                                                      is kept with equal chance
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import json
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
@@ -31,13 +33,24 @@ class Memory:
 
     kept: list[Example] = field(default_factory=list)
     seen: int = 0
+    losses: list[float] = field(default_factory=list)  # of each at the end of the phase
+
+    def before(self) -> list[tuple[Example, float]]:
+        """Each example with its loss at the end of the phase; 0 where nobody looked."""
+        return list(zip(self.kept, self.losses or [0.0] * len(self.kept), strict=True))
 
 
 class Rehearsal(Retention):
     class Settings(KindSection):
-        size: int = Field(256, ge=1, description="examples kept of each phase")
-        rows: int = Field(16, ge=1, description="examples of earlier phases learnt at each step")
+        size: int = Field(64, ge=1, description="examples kept of each phase")
+        rows: int = Field(8, ge=1, description="most examples of earlier phases learnt at a step")
         weight: float = Field(0.5, ge=0, description="weight of their cross-entropy")
+        choose: Literal["forgotten", "random"] = Field(
+            "forgotten", description="those whose loss rose most since their phase, or any"
+        )
+        candidates: int = Field(
+            16, ge=1, description="choose=forgotten: examples looked at to choose from, at a step"
+        )
 
     settings: Settings
     wants_examples = True
@@ -48,10 +61,39 @@ class Rehearsal(Retention):
 
     def terms(self, phase: int, step: int) -> Sequence[Term]:
         known = sorted(number for number in self.memories if number < phase)
-        earlier = [example for number in known for example in self.memories[number].kept]
-        rng = random.Random(f"rehearsal {self.seed} {step}")
-        chosen = rng.sample(earlier, min(self.settings.rows, len(earlier)))
-        return [AnswerTerm(chosen, self.settings.weight)] if chosen else []
+        earlier = [pair for number in known for pair in self.memories[number].before()]
+        rng, setting = random.Random(f"rehearsal {self.seed} {step}"), self.settings
+        by_chance = setting.choose == "random"
+        drawn = rng.sample(
+            earlier, min(setting.rows if by_chance else setting.candidates, len(earlier))
+        )
+        chosen = [example for example, _ in drawn] if by_chance else self._forgotten(drawn)
+        return [AnswerTerm(chosen, setting.weight)] if chosen else []
+
+    def _forgotten(self, looked_at: Sequence[tuple[Example, float]]) -> list[Example]:
+        """Those whose loss rose most since their phase ended."""
+        examples = [example for example, _ in looked_at]
+        pairs = zip(self._losses(examples), looked_at, strict=True)
+        rises = [now - before for now, (_, before) in pairs]
+        order = sorted(range(len(rises)), key=lambda place: -rises[place])
+        return [examples[i] for i in order[: self.settings.rows] if rises[i] > 0]
+
+    def _losses(self, examples: Sequence[Example]) -> list[float]:
+        """The mean cross-entropy of each answer's tokens, as the model is now."""
+        import torch
+
+        if not examples:
+            return []
+        with torch.no_grad():
+            logprobs, mask = self.learner.logprobs(examples)
+        lengths = mask.sum(dim=1).clamp(min=1)
+        found: list[float] = ((-logprobs * mask).sum(dim=1) / lengths).tolist()
+        return found
+
+    def at_switch(self, phase: int) -> None:
+        memory = self.memories.get(phase)
+        if memory is not None and self.settings.choose == "forgotten":
+            memory.losses = self._losses(memory.kept)
 
     def after_step(self, phase: int, step: int, verified: Sequence[Example]) -> None:
         memory = self.memories.setdefault(phase, Memory())
@@ -74,6 +116,7 @@ class Rehearsal(Retention):
             )
             found[f"{phase}.lengths"] = torch.tensor([len(part) for part in parts])
             found[f"{phase}.seen"] = torch.tensor(memory.seen)
+            found[f"{phase}.losses"] = torch.tensor(memory.losses, dtype=torch.float64)
         return found
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
@@ -85,7 +128,8 @@ class Rehearsal(Retention):
                 parts.append(text[start : start + length].decode())
                 start += length
             kept = [_read(part) for part in parts]
-            self.memories[phase] = Memory(kept, int(tensors[f"{phase}.seen"]))
+            losses = tensors[f"{phase}.losses"].tolist()
+            self.memories[phase] = Memory(kept, int(tensors[f"{phase}.seen"]), losses)
 
 
 def _written(example: Example) -> str:
