@@ -197,18 +197,6 @@ def _published_place(name: str) -> tuple[int, str]:
     return ([*PUBLISHED].index(name) if name in PUBLISHED else len(PUBLISHED)), name
 
 
-def real_run_table(record: dict[str, Any]) -> str:
-    """A row per phase: what was right, and what was asked, in training and in the examination."""
-    rows = []
-    for phase in record["phases"]:
-        found = phase["evaluation"]
-        shares = [found["local"], found["cloud"], found["system"]]
-        shares += [phase["budget"], phase["training"]["mean"], found["ask_rate"]]
-        rows.append([phase["task"], *(f"{share:.3f}" for share in shares)])
-    header = ["phase", "local", "cloud", "system", "budget", "asked in training", "asked"]
-    return markdown_table(header, rows)
-
-
 def of_study(table: Callable[[dict[str, Any]], study_tables.Table]) -> Callable[[Any], str]:
     return lambda record: markdown_table(*table(record))
 
@@ -218,7 +206,6 @@ TABLES: dict[str, tuple[str, Callable[[Any], str]]] = {
     "tiny accuracy": ("tiny_accuracy", tiny_accuracy_table),
     "speed": ("training_step", speed_table),
     "sandbox": ("sandbox", sandbox_table),
-    "real run": ("real_run", real_run_table),
     "logprob memory": ("logprob_memory", memory_table),
     "sharing steps": ("share_steps", steps_table),
     "sharing": ("share_mnist", sharing_table),
