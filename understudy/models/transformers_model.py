@@ -39,6 +39,8 @@ _LOGITS = 1 << 27  # held at once where a model's own logits are needed: 512 MB 
 class TransformersModel(TransformersNetwork):
     """Draws and scores with any causal language model of transformers."""
 
+    recomputes = False  # blocks, in training
+
     @torch.no_grad()
     def sample(
         self,
@@ -60,15 +62,16 @@ class TransformersModel(TransformersNetwork):
         rows: Tensor,
         tokens_at_once: int = TOKENS_AT_ONCE,
     ) -> Iterator[Part]:
-        texts = _texts(prompts, completions, rows)
+        prefix = self._prefix(prompts, rows // (len(completions.tokens) // len(prompts.ids)))
+        texts = _texts(prompts, completions, rows, prefix.count)
         order = sorted(range(len(texts)), key=lambda i: len(texts[i][0]))
         if not self.plain_head:
             tokens_at_once = min(tokens_at_once, _LOGITS // self.vocabulary)
         for start, stop in packed([len(texts[i][0]) for i in order], tokens_at_once):
             some = order[start:stop]
             batch = _Texts([texts[i] for i in some], some, prompts.ids.device)
-            states = partial(self._states, batch)
-            logits = None if self.plain_head else partial(self._own_logits, batch)
+            states = partial(self._states, batch, prefix)
+            logits = None if self.plain_head else partial(self._own_logits, batch, prefix)
             yield Part(batch.taken, batch.rows, batch.columns, states, logits)
 
     def open(self, first: int = 0, last: int | None = None) -> TransformersSession:
@@ -97,6 +100,7 @@ class TransformersModel(TransformersNetwork):
         return name
 
     def recompute(self) -> None:
+        self.recomputes = True
         self.network.gradient_checkpointing_enable({"use_reentrant": False})
 
     def resize(self, count: int) -> None:
@@ -108,16 +112,29 @@ class TransformersModel(TransformersNetwork):
         state = adapters.merged_state(self.network, adapted)
         self.network.save_pretrained(folder, state_dict=state)
 
-    def _states(self, batch: _Texts) -> Tensor:
+    def _prefix(self, prompts: Prompts, owners: Tensor) -> CachedPrefix:
+        """What the prompts named begin with, where computing it once pays and is possible."""
+        used = owners.unique().to(prompts.ids.device)
+        count = worthwhile_prefix(prompts.ids[used], prompts.mask[used])
+        if torch.is_grad_enabled() and self.recomputes:
+            count = 0  # transformers fills no cache then
+        if not count or not keeps_every_key(self.network.config):
+            return CachedPrefix(self, prompts.ids.new_empty(0))
+        first = int(used[0])
+        return CachedPrefix(self, prompts.ids[first][prompts.mask[first]][:count])
+
+    def _states(self, batch: _Texts, prefix: CachedPrefix) -> Tensor:
         """Final states (tokens, hidden size) that predict the tokens, where the head is plain."""
         with self._learning():
-            hidden = self.run(batch.ids, batch.mask, use_cache=False)
+            hidden = self.run(batch.ids, prefix.beside(batch.mask), **prefix.before(len(batch.ids)))
         return hidden.flatten(0, 1).index_select(0, batch.reads)
 
-    def _own_logits(self, batch: _Texts) -> Tensor:
+    def _own_logits(self, batch: _Texts, prefix: CachedPrefix) -> Tensor:
         """The model's own logits (tokens, vocabulary) that predict the tokens, in float32."""
+        mask = prefix.beside(batch.mask).long()
         with self._learning():
-            found = self.network(batch.ids, attention_mask=batch.mask.long(), use_cache=False)
+            before = prefix.before(len(batch.ids))
+            found = self.network(batch.ids, attention_mask=mask, **before)
         read: Tensor = found.logits.flatten(0, 1).index_select(0, batch.reads).float()
         return read
 
@@ -132,22 +149,60 @@ class TransformersModel(TransformersNetwork):
             self.network.eval()
 
 
+class CachedPrefix:
+    """Tokens that texts begin with, in a cache whose keys and values keep their gradient."""
+
+    def __init__(self, owner: TransformersModel, tokens: Tensor) -> None:
+        self.owner, self.count = owner, len(tokens)
+        self.read: list[tuple[Tensor, Tensor]] = []
+        if self.count:
+            cache, ids = _cache(owner.network.config), tokens[None]
+            owner.run(ids, ids >= 0, past_key_values=cache, use_cache=True)
+            self.read = [(layer.keys, layer.values) for layer in cache.layers]
+
+    def beside(self, mask: Tensor) -> Tensor:
+        """A mask (rows, positions) with the prefix's positions before it."""
+        return torch.cat((mask.new_ones(len(mask), self.count), mask), dim=1)
+
+    def before(self, rows: int) -> dict[str, Any]:
+        """What the network is given so that so many rows follow the prefix."""
+        if not self.count:
+            return {"use_cache": False}
+        cache = _cache(self.owner.network.config)
+        for layer, (keys, values) in zip(cache.layers, self.read, strict=True):
+            layer.lazy_initialization(keys, values)
+            layer.keys, layer.values = (
+                kept.expand(rows, *kept.shape[1:]) for kept in (keys, values)
+            )
+        return {"past_key_values": cache, "use_cache": True}
+
+
+def _cache(config: Any) -> Any:
+    from transformers import DynamicCache
+
+    return DynamicCache(config=config)
+
+
+def keeps_every_key(config: Any) -> bool:
+    """Whether a model's cache is the keys and values of all positions, in every block."""
+    from transformers.cache_utils import DynamicLayer
+
+    layers = _cache(config).layers
+    shared = getattr(config.get_text_config(), "num_kv_shared_layers", 0)
+    return bool(layers) and not shared and all(type(layer) is DynamicLayer for layer in layers)
+
+
 class CachedDecoding:
     """Rows that began together, with transformers' own cache."""
 
     def __init__(self, owner: TransformersModel, prompts: Prompts, group: int) -> None:
         self.owner, self.vocabulary = owner, owner.vocabulary
         ids, mask = prompts.ids[:, :-1], prompts.mask[:, :-1]
-        self.cache = self._empty()
+        self.cache = _cache(owner.network.config)
         if ids.shape[1]:
             mask = self._encode(ids, mask, worthwhile_prefix(ids, mask))
             self.cache.batch_repeat_interleave(group)
         self.mask = mask.repeat_interleave(group, dim=0)
-
-    def _empty(self) -> Any:
-        from transformers import DynamicCache
-
-        return DynamicCache(config=self.owner.network.config)
 
     def _encode(self, ids: Tensor, mask: Tensor, shared: int) -> Tensor:
         """Read prompts, what they share once, where their rests may be padded in the middle; then
@@ -209,13 +264,16 @@ class _Texts:
 
 
 def _texts(
-    prompts: Prompts, completions: Completions | Written, rows: Tensor
+    prompts: Prompts, completions: Completions | Written, rows: Tensor, skipped: int = 0
 ) -> list[tuple[list[int], int]]:
-    """The rows named, each prompt and completion in one piece, and where the latter begins."""
+    """The rows named, each prompt and completion in one piece, and where the latter begins.
+
+    Of each prompt so many tokens are left out at its beginning.
+    """
     group = len(completions.tokens) // len(prompts.ids)
     texts = []
     for row in rows.tolist():
-        prompt = prompts.ids[row // group][prompts.mask[row // group]].tolist()
+        prompt = prompts.ids[row // group][prompts.mask[row // group]][skipped:].tolist()
         completion = completions.tokens[row][completions.mask[row]].tolist()
         texts.append((prompt + completion, len(prompt)))
     return texts
