@@ -40,6 +40,7 @@ def modules_after(statement: str, folder: Path) -> tuple[set[str], str]:
     [
         (["--help"], "Usage"),
         (["train", "--help"], "dagrpo"),
+        (["env", "--help"], "MODEL"),
         (["train", "understudy", "--help"], "learning_rate"),
         (["share", "--help"], "checkpoint_seconds"),
         (["train", "understudy", "--out", "run", "--dry-run"], "learning_rate:"),

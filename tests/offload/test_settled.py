@@ -16,7 +16,7 @@ from understudy.models.lora import Lora
 from understudy.models.policy import Policy
 from understudy.offload import settled as module
 from understudy.offload.config import Config
-from understudy.offload.settled import RULES, choices_text, settled, shown_size
+from understudy.offload.settled import RULES, choices_text, settled, shown_size, value_of
 from understudy.recipes import RECIPES, resolve_config, resumed_config
 from understudy.run import RunDirectory
 from understudy.settings import open_settings
@@ -98,20 +98,13 @@ def test_each_can_be_given_alone(key: str, tmp_path: Path) -> None:
         "understudy", None, [f"model={model}", f"{key}={json.dumps(given[key])}"]
     )
     found = settled(asked)
-    assert _at(found, key) == given[key] != _at(usual, key)
+    assert value_of(found, key) == given[key] != value_of(usual, key)
     others = [other for other in RULES if other != key]
-    assert [other for other in others if _at(found, other) != _at(usual, other)] == []
+    assert [other for other in others if value_of(found, other) != value_of(usual, other)] == []
     text = choices_text(asked, found)
     assert text is not None
     assert f"{key}=" not in text
     assert all(f"{other}=" in text for other in others)
-
-
-def _at(config: Config, key: str) -> Any:
-    value: Any = config
-    for part in key.split("."):
-        value = getattr(value, part)
-    return value
 
 
 def test_training_all_weights_takes_a_tenth_of_the_rate_in_float32(tmp_path: Path) -> None:

@@ -1,11 +1,64 @@
-"""`understudy env`: what results depend on."""
+"""`understudy env`: what results depend on; with a model, what it is and what it takes to train."""
 
 from __future__ import annotations
 
+from typing import Annotated, Any
 
-def env() -> None:
-    """Print the versions and the machine that results depend on."""
+import typer
+
+from understudy import recipes
+from understudy.cli import options
+from understudy.cli.printing import print_json
+from understudy.cli.work import shown_work
+from understudy.errors import ConfigError
+
+
+def env(
+    model: Annotated[
+        str | None, typer.Argument(help="what the setting model takes", metavar="[MODEL]")
+    ] = None,
+    config: options.Config = None,
+    set_: options.Set = None,
+    recipe: Annotated[str, typer.Option(help="whose step is measured")] = recipes.DEFAULT,
+    measure: Annotated[
+        bool, typer.Option("--measure/--no-measure", help="try a training step, or do not")
+    ] = True,
+    seconds: Annotated[float, typer.Option(help="how long to measure, about", min=1)] = 15,
+    as_json: options.Json = False,
+) -> None:
+    """Print the versions and the machine that results depend on; with MODEL, what it is, what a
+    run chooses for it, and how much time and memory a training step takes."""
+    if model is None:
+        if config or set_:
+            raise ConfigError("--config and --set need a model here; give MODEL")
+        _print_environment(as_json)
+        return
+    from understudy.settings import gathered_settings
+
+    given = gathered_settings({}, config, set_ or [])
+    if given.get("model", model) != model:
+        raise ConfigError(f"model={given['model']}: the command says {model}; give one of them")
+    given = gathered_settings({"recipe": recipe}, None, {**given, "model": model})
+    asked = recipes.check_config(given)  # refused before torch is imported
+    with shown_work():
+        from understudy.offload.settled import settled
+        from understudy.report.model import ModelReport
+
+        report = ModelReport.of(
+            asked, recipes.build_method(settled(asked)), seconds if measure else None
+        )
+    if as_json:
+        print_json(report.to_json())
+    else:
+        print("\n".join(report.lines()))
+
+
+def _print_environment(as_json: bool) -> None:
     from understudy.environment import environment
 
-    for key, value in environment().items():
+    found: dict[str, Any] = environment()
+    if as_json:
+        print_json(found)
+        return
+    for key, value in found.items():
         print(f"{key}: {value}")

@@ -48,6 +48,15 @@ class Chat:
         first = {"role": turns[0].role, "content": f"{system}\n\n{turns[0].content}"}
         return self._rendered([first, *plain[1:]])
 
+    @property
+    def takes_system(self) -> bool:
+        """Whether the template writes a system message as one."""
+        asked = {"role": "user", "content": "?"}
+        try:
+            return _PROBE in self._rendered([{"role": "system", "content": _PROBE}, asked])
+        except CheckpointError:
+            return False
+
     def after_answer(self) -> str:
         """What the template writes after an answer: the token that ends a turn comes first."""
         answered = [{"role": "user", "content": "?"}, {"role": "assistant", "content": _PROBE}]

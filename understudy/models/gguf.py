@@ -11,6 +11,8 @@ import hashlib
 import io
 import os
 import re
+from collections import Counter
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,6 +90,59 @@ def packed_parameters(model: str) -> int | None:
         return sum(int(tensor.n_elements) for tensor in _opened(model, path).tensors)
     except ImportError as error:
         raise _missing(model, error) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """What the header of a GGUF file says of its model."""
+
+    architecture: str
+    layers: int
+    heads: int
+    kv_heads: int
+    hidden_size: int
+    vocabulary: int
+    context: int
+    tied_head: bool
+    template: str | None
+    kinds: dict[str, int]  # quantisation: numbers kept in it
+
+
+def header_of(model: str) -> Packed:
+    """Read a file's header; it is not unpacked."""
+    path = locate(model)
+    try:
+        reader = _opened(model, path)
+    except ImportError as error:
+        raise _missing(model, error) from error
+
+    def value(key: str, default: Any = None) -> Any:
+        field = reader.get_field(key)
+        return default if field is None else field.contents()
+
+    kind = str(value("general.architecture"))
+    heads = int(value(f"{kind}.attention.head_count", 0))
+    kept: Counter[str] = Counter()
+    for tensor in reader.tensors:
+        kept[tensor.tensor_type.name] += int(tensor.n_elements)
+    names = {tensor.name: tensor for tensor in reader.tensors}
+    rows = names["token_embd.weight"].shape if "token_embd.weight" in names else [0]
+    return Packed(
+        architecture=kind,
+        layers=int(value(f"{kind}.block_count", 0)),
+        heads=heads,
+        kv_heads=int(value(f"{kind}.attention.head_count_kv", heads)),
+        hidden_size=int(value(f"{kind}.embedding_length", 0)),
+        vocabulary=int(rows[-1]),
+        context=int(value(f"{kind}.context_length", 0)),
+        tied_head="output.weight" not in names,
+        template=value("tokenizer.chat_template"),
+        kinds=dict(kept.most_common()),
+    )
+
+
+def is_unpacked(model: str) -> bool:
+    return _folder_of(locate(model)).is_dir()
 
 
 def unpacked_again(base: str, source: str) -> str:

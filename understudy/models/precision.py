@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from understudy.errors import CheckpointError
@@ -64,19 +65,25 @@ def parameters_of(model: str) -> int:
 
         base, _, _ = adapters.read_config(folder)
         folder = resolve(base)
-    whole = folder / "model.safetensors"
-    files = [whole] if whole.is_file() else sorted(folder.glob("*.safetensors"))
-    if files:
-        return sum(_count(path) for path in files)
+    if counted := sum(math.prod(shape) for _, shape in headers_of(folder)):
+        return counted
     # Older files hold nothing but their numbers, most often of 4 or of 2 bytes.
     return sum(path.stat().st_size for path in folder.glob("*.bin")) // 4
 
 
-def _count(path: Path) -> int:
+def headers_of(folder: Path) -> Iterator[tuple[str, list[int]]]:
+    """(type, shape) of every tensor in a folder's files of safetensors."""
+    whole = folder / "model.safetensors"
+    files = [whole] if whole.is_file() else sorted(folder.glob("*.safetensors"))
+    for path in files:
+        yield from _header(path)
+
+
+def _header(path: Path) -> list[tuple[str, list[int]]]:
     try:
         with path.open("rb") as file:
             header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        shapes = [entry["shape"] for name, entry in header.items() if name != "__metadata__"]
-    except (OSError, ValueError, KeyError, TypeError, MemoryError) as error:
+        entries = [entry for name, entry in header.items() if name != "__metadata__"]
+        return [(str(entry["dtype"]), [int(size) for size in entry["shape"]]) for entry in entries]
+    except (OSError, ValueError, KeyError, TypeError, MemoryError, AttributeError) as error:
         raise CheckpointError(f"{path}: cannot be read ({error}); copy it again") from error
-    return sum(math.prod(shape) for shape in shapes)

@@ -288,13 +288,35 @@ def load_transformers_model(folder: Path, device: str, dtype: torch.dtype) -> Tr
             f"{folder}: this model needs transformers; pip install 'understudy[models]'"
         ) from error
     try:
+        check_causal(folder)
         config = AutoConfig.from_pretrained(folder)
         for name, value in config.to_dict().items():
             # Log-probabilities in training must be those under which a response was drawn.
             if isinstance(value, float) and ("dropout" in name or name.endswith("pdrop")):
                 setattr(config, name, 0.0)
-        model = AutoModelForCausalLM.from_pretrained(folder, config=config, dtype=dtype)
+        model, found = AutoModelForCausalLM.from_pretrained(
+            folder, config=config, dtype=dtype, output_loading_info=True
+        )
     except (OSError, ValueError, RuntimeError, ImportError, KeyError) as error:
         reason = " ".join(str(error).split())
         raise CheckpointError(f"{folder}: transformers cannot load it ({reason[:300]})") from error
+    if missing := sorted(found["missing_keys"]):
+        raise CheckpointError(
+            f"{folder}: has no weights for {missing[0]} (of {len(missing)}); it is no causal "
+            "language model, or not whole"
+        )
     return TransformersModel(model.to(device))
+
+
+def check_causal(folder: Path) -> None:
+    """Refuse what reads a text as a whole, or writes one of another: it cannot be trained here."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.from_pretrained(folder)
+    masked = [name for name in config.architectures or () if "MaskedLM" in name]
+    if masked or type(config) not in AutoModelForCausalLM._model_mapping:
+        what = masked[0] if masked else f"model_type={config.model_type}"
+        raise CheckpointError(
+            f"{folder}: {what} is no causal language model, so it cannot be trained; "
+            "give one that continues texts"
+        )

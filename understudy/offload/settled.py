@@ -63,6 +63,14 @@ def _plain(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def value_of(config: Config, key: str) -> Any:
+    """A setting by its key, whose parts stand between dots."""
+    value: Any = config
+    for part in key.split("."):
+        value = getattr(value, part)
+    return value
+
+
 class Choices:
     """Every setting of a run: as it is given, or as it is chosen where it is left open."""
 
@@ -71,9 +79,7 @@ class Choices:
         self._chosen: dict[str, Any] = {}
 
     def __getitem__(self, key: str) -> Any:
-        value: Any = self.config
-        for part in key.split("."):
-            value = getattr(value, part)
+        value = value_of(self.config, key)
         if value is None:
             if key not in self._chosen:
                 self._chosen[key] = RULES[key](self)

@@ -1,0 +1,122 @@
+"""What is said of a model, against the model itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+
+from tests.models.gguf_files import write_both
+from tests.models.small import KINDS, network, write_checkpoint, write_tokenizer
+from understudy.errors import CheckpointError
+from understudy.models import memory
+from understudy.models.described import describe
+from understudy.models.lora import Lora
+from understudy.models.policy import Policy
+
+WITHOUT_SYSTEM = "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no') }}"
+WITHOUT_SYSTEM += "{% endif %}[{{ m.content }}]{% endfor %}"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_figures_are_those_of_the_network(kind: str, tmp_path: Path) -> None:
+    made = network(kind)
+    found = describe(str(write_checkpoint(tmp_path, kind)))
+    assert found.parameters == sum(weight.numel() for weight in made.parameters())
+    assert found.architecture == type(made).__name__
+    figures = (found.layers, found.heads, found.vocabulary, found.context, found.hidden_size)
+    assert figures == (2, 4, 330, made.config.max_position_embeddings, 32)
+    assert found.kv_heads == made.config.num_key_value_heads
+    tied = made.get_input_embeddings().weight is made.get_output_embeddings().weight
+    assert found.tied_head in (tied, None)
+    assert (found.chat_template, found.system_message) == (False, None)
+    assert found.stored == {"float32": 1.0}
+    loaded = type(Policy.load(str(tmp_path)).model).__name__
+    assert (
+        loaded
+        == {"builtin": "BuiltInModel", "transformers": "TransformersModel"}[found.backend or ""]
+    )
+    assert (found.why_not_builtin is None) == (found.backend == "builtin")
+
+
+def test_templates_with_and_without_a_system_message(tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path, "llama", chat=True)
+    assert describe(str(folder)).system_message is True
+    (folder / "chat_template.jinja").write_text(WITHOUT_SYSTEM)
+    assert describe(str(folder)).system_message is False
+    (folder / "chat_template.jinja").write_text("{{ messages[-1].content }}")  # leaves it out
+    assert describe(str(folder)).system_message is False
+
+
+def test_precisions_on_disk_are_shares_of_the_numbers(tmp_path: Path) -> None:
+    made = network("llama").bfloat16()
+    made.model.embed_tokens.float()
+    made.save_pretrained(tmp_path)
+    write_tokenizer(tmp_path)
+    share = 330 * 32 / sum(weight.numel() for weight in made.parameters())
+    assert describe(str(tmp_path)).stored == {
+        "bfloat16": pytest.approx(1 - share),
+        "float32": pytest.approx(share),
+    }
+
+
+def test_a_file_of_llama_cpp_says_the_same_before_and_after_it_is_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    file = tmp_path / "model.gguf"
+    write_both(tmp_path / "folder", file)
+    before, folder = describe(str(file), unpack=False), describe(str(tmp_path / "folder"))
+    assert (before.backend, before.source) == (None, "GGUF file")
+    for found in (before, describe(str(file))):
+        for name in ("parameters", "layers", "heads", "kv_heads", "hidden_size", "vocabulary"):
+            assert getattr(found, name) == getattr(folder, name), name
+        assert (found.context, found.tied_head) == (folder.context, folder.tied_head)
+        assert sum(found.stored.values()) == pytest.approx(1.0)
+    after = describe(str(file))
+    assert (after.backend, after.system_message) == (folder.backend, folder.system_message)
+
+
+def test_an_adapter_is_described_with_its_base(tmp_path: Path) -> None:
+    base = write_checkpoint(tmp_path / "base", "qwen2-tied")
+    Policy.load(str(base), lora=Lora(rank=2)).save_adapter(tmp_path / "adapter")
+    found, whole = describe(str(tmp_path / "adapter")), describe(str(base))
+    assert found.source == f"adapter of rank 2 on {base}"
+    assert (found.parameters, found.layers) == (whole.parameters, whole.layers)
+
+
+def test_what_cannot_be_trained_is_one_line(tmp_path: Path) -> None:
+    sizes = {"vocab_size": 330, "num_hidden_layers": 1, "num_attention_heads": 2}
+    bert = transformers.BertConfig(**sizes, hidden_size=16, intermediate_size=16)
+    transformers.BertModel(bert).save_pretrained(tmp_path / "bert")
+    transformers.BertForMaskedLM(bert).save_pretrained(tmp_path / "masked")
+    t5 = transformers.T5Config(vocab_size=330, d_model=16, d_ff=16, num_layers=1, num_heads=2)
+    transformers.T5ForConditionalGeneration(t5).save_pretrained(tmp_path / "t5")
+    for name, words in {
+        "bert": "has no weights for cls",
+        "masked": "BertForMaskedLM is no causal language model",
+        "t5": "model_type=t5 is no causal language model",
+    }.items():
+        write_tokenizer(tmp_path / name)
+        with pytest.raises(CheckpointError, match=words) as caught:
+            Policy.load(str(tmp_path / name))
+        assert "\n" not in str(caught.value)
+    for name in ("masked", "t5"):
+        with pytest.raises(CheckpointError, match="is no causal language model"):
+            describe(str(tmp_path / name))
+
+
+def test_a_peak_is_that_of_the_work_since_it_was_forgotten() -> None:
+    if memory._read(memory._STATUS, "VmHWM") is None:
+        pytest.skip("this system does not say what a process holds")
+    size = 200_000_000
+    torch.zeros(size // 4).fill_(1.0)
+    memory.forget_peak("cpu")
+    before = memory.peak("cpu")
+    kept = torch.ones(size // 4)
+    assert memory.peak("cpu") - before > 0.8 * size
+    assert memory.held("cpu") > 0.8 * size
+    del kept
+    assert (memory.available("cpu") or 0) > 0

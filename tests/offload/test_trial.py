@@ -1,0 +1,110 @@
+"""What a step takes, from a few prompts of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.models.small import write_checkpoint
+from tests.offload.runs import config_of
+from understudy.offload import trial as module
+from understudy.offload.config import Config
+from understudy.offload.start import start
+from understudy.offload.trial import Trial, estimate, tried, try_steps
+from understudy.recipes import build_method
+
+ONE = Trial(
+    prompts=2,
+    longest=8,
+    prompt_tokens=50.0,
+    response_tokens=8.0,
+    cut_off=1.0,
+    draw_seconds=1.0,
+    learn_seconds=2.0,
+    examine_seconds=0.5,
+    held_bytes=1000,
+    peak_bytes=1200,
+)
+TWO = replace(ONE, prompts=4, draw_seconds=1.5, learn_seconds=3.0, peak_bytes=1500)
+
+
+def of(size: int, longest: int) -> Config:
+    given = {"batch_size": size, "num_generations": 4, "max_completion_length": longest}
+    return Config().model_copy(update=given)
+
+
+def test_a_step_lies_on_the_line_through_two_trials() -> None:
+    found = estimate(of(8, 8), [ONE, TWO])
+    assert (found.draw_seconds, found.learn_seconds) == (2.5, 5.0)
+    assert found.peak_bytes == 2100
+    assert found.examine_seconds == 0.5 / 32  # 32 at once, which take as long as 4
+
+
+def test_one_trial_alone_grows_with_the_prompts_beyond_what_was_held() -> None:
+    found = estimate(of(8, 8), [ONE])
+    assert (found.draw_seconds, found.learn_seconds, found.peak_bytes) == (4.0, 8.0, 1800)
+
+
+def test_longer_responses_take_longer_by_what_was_cut_off() -> None:
+    """50 + 4 x 8 = 82 tokens were read per prompt; all of them going on it is 50 + 4 x 16."""
+    found = estimate(of(4, 16), [ONE, TWO])
+    assert (found.draw_seconds, found.examine_seconds) == (3.0, 1.0 / 16)
+    assert found.learn_seconds == pytest.approx(3.0 * 114 / 82)
+    assert found.peak_bytes == round(1000 + 500 * 114 / 82)
+    ended = [replace(each, cut_off=0.0) for each in (ONE, TWO)]
+    assert estimate(of(4, 16), ended).draw_seconds == 1.5
+    assert estimate(of(4, 16), ended).learn_seconds == 3.0
+
+
+def test_what_is_faster_with_more_prompts_is_not_expected_to_go_on_so() -> None:
+    odd = replace(TWO, draw_seconds=0.5)
+    assert estimate(of(64, 8), [ONE, odd]).draw_seconds == 0.5
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+@pytest.mark.parametrize("recipe", ["understudy", "gapg"])
+def test_a_trial_draws_learns_and_examines_without_the_cloud(
+    kind: str, recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every response is learnt from, whatever it is worth."""
+    learnt: list[int] = []
+    portions = module.update.__wrapped__.__globals__["learn"].__globals__["portions"]
+
+    def noted(*given: object) -> Sequence[torch.Tensor]:
+        rows = list(portions(*given))
+        learnt.extend(len(part) for part in rows)
+        return rows
+
+    monkeypatch.setattr("understudy.offload.learn.portions", noted)
+    model = write_checkpoint(tmp_path / "model", kind, chat=kind == "llama")
+    config = config_of(recipe, model, lora__rank=2, cloud__kind="simulated")
+    state, helpers = start(config, build_method(config))
+    before = [weight.detach().clone() for weight in state.trained()]
+    with closing(helpers):
+        found = tried(state, helpers, config, 3, 5)
+        assert helpers.cloud.spend.calls == 0
+    assert (found.prompts, found.longest, sum(learnt)) == (3, 5, 12)
+    assert 1 <= found.response_tokens <= 5
+    assert found.peak_bytes >= 0.9 * found.held_bytes > 0
+    moved = [not torch.equal(a, b) for a, b in zip(before, state.trained(), strict=True)]
+    assert any(moved)
+
+
+def test_trials_end_with_the_whole_step_where_there_is_time(tmp_path: Path) -> None:
+    model = write_checkpoint(tmp_path / "model", "qwen2-tied")
+    config = config_of("dagrpo", model, max_completion_length=12)
+    found = try_steps(config, build_method(config), seconds=1e9)
+    assert [(each.prompts, each.longest) for each in found.trials] == [
+        (2, 8),
+        (4, 8),
+        (4, 12),
+    ]
+    last = found.trials[-1]
+    assert (found.draw_seconds, found.learn_seconds) == (last.draw_seconds, last.learn_seconds)
+    assert found.peak_bytes == last.peak_bytes
+    assert len(try_steps(config, build_method(config), seconds=0.0).trials) == 2

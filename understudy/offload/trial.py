@@ -1,0 +1,186 @@
+"""How long a training step of a run lasts and how much memory it takes: tried for a few seconds.
+
+A few prompts are drawn, learnt and examined by the code that trains, more of them as long as time
+is left, with short responses. What a whole step needs is on the line through the two largest
+trials; where responses may be longer, drawing grows as they do, learning and memory as the tokens
+that are read. Every response of a trial has an advantage, nobody asks, and the answers that a
+budget may buy are learnt from: a step in full swing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+
+import torch
+
+from understudy.models import memory
+from understudy.objectives.terms import AnswerTerm, Term
+from understudy.offload.config import Config
+from understudy.offload.helpers import Helpers
+from understudy.offload.local import greedy
+from understudy.offload.loop import objective_of, source_of, update
+from understudy.offload.method import Method
+from understudy.offload.phases import budget_of, phases_of
+from understudy.offload.start import start
+from understudy.offload.state import State
+from understudy.progress import task
+from understudy.types import Example, Problem
+
+_WARM_UP = 2  # tokens: what a process does for the first time takes longer
+_FIRST = (2, 4)  # prompts of the trials that are always made
+_SHORT = 8  # tokens of a response; each takes about as long as the one before
+_NEXT = 2.5  # times as long as the last trial is the next one at most, of twice as many prompts
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What some prompts of a step took, each with a group of responses."""
+
+    prompts: int
+    longest: int  # max_completion_length
+    prompt_tokens: float  # of a prompt
+    response_tokens: float  # of a response, as they were drawn
+    cut_off: float  # the share of responses that did not end by themselves
+    draw_seconds: float
+    learn_seconds: float
+    examine_seconds: float
+    held_bytes: int  # before it: the model, its optimiser, the program
+    peak_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a step of a whole batch needs, and how that was found."""
+
+    draw_seconds: float
+    learn_seconds: float
+    examine_seconds: float  # of a question
+    peak_bytes: int
+    trials: tuple[Trial, ...]
+
+
+def try_steps(config: Config, method: Method, seconds: float) -> Estimate:
+    """Trials of growing size for about so many seconds, after the model is loaded.
+
+    config: complete. The cloud is neither asked nor built: it may cost money, or need a key.
+    """
+    config = config.model_copy(update={"cloud": Config().cloud})
+    with task("measuring a training step"):
+        state, helpers = start(config, method)
+        with closing(helpers):
+            return estimate(config, _trials(state, helpers, config, seconds))
+
+
+def _trials(state: State, helpers: Helpers, config: Config, seconds: float) -> list[Trial]:
+    started, longest = time.perf_counter(), config.max_completion_length
+
+    def has_time(factor: float) -> bool:
+        """For a trial so many times as long as the last one."""
+        last = found[-1]
+        expected = factor * (last.draw_seconds + last.learn_seconds + last.examine_seconds)
+        return time.perf_counter() - started + expected <= seconds
+
+    tried(state, helpers, config, 1, min(_WARM_UP, longest))
+    first = [min(count, config.batch_size) for count in _FIRST]
+    found = [tried(state, helpers, config, n, min(_SHORT, longest)) for n in dict.fromkeys(first)]
+    while found[-1].prompts < config.batch_size and has_time(_NEXT):
+        prompts = min(2 * found[-1].prompts, config.batch_size)
+        found.append(tried(state, helpers, config, prompts, found[-1].longest))
+    shorter = found[-1].longest < longest
+    if shorter and found[-1].prompts == config.batch_size and has_time(longest / found[-1].longest):
+        found.append(tried(state, helpers, config, config.batch_size, longest))
+    return found
+
+
+def tried(state: State, helpers: Helpers, config: Config, prompts: int, longest: int) -> Trial:
+    """Draw, learn and examine a few prompts of the run's first phase."""
+    config = config.model_copy(update={"max_completion_length": longest})
+    phase, device = phases_of(config)[0], state.policy.device
+    problems = helpers.tasks.batch(phase, prompts, "train", f"trial {config.seed} {prompts}")
+    held = memory.held(device)
+    memory.forget_peak(device)
+    began = _now(device)
+    source = source_of(state, helpers, config, budget=0.0)  # nobody asks
+    experience = state.method.experience(source, problems, state.dual)
+    drawn = _now(device)
+    objective = objective_of(state, experience, 1)
+    signs = torch.ones_like(objective.advantage)
+    signs[:, ::2] = -1.0
+    answers = _bought(problems, budget_of(phase, config))
+    terms = [_filled(term, answers) for term in objective.terms]
+    update(state, helpers, replace(objective, advantage=signs, terms=terms), config)
+    learnt = _now(device)
+    peak = memory.peak(device)
+    greedy(state.policy, problems, longest)
+    examined = _now(device)
+    scores, read = experience.scores, experience.batch.prompts.mask
+    return Trial(
+        prompts=prompts,
+        longest=longest,
+        prompt_tokens=float(read.sum()) / len(read),
+        response_tokens=float(scores.lengths.float().mean()),
+        cut_off=1.0 - float(scores.finished.float().mean()),
+        draw_seconds=drawn - began,
+        learn_seconds=learnt - drawn,
+        examine_seconds=examined - learnt,
+        held_bytes=held,
+        peak_bytes=peak,
+    )
+
+
+def _bought(problems: Sequence[Problem], budget: float) -> list[Example]:
+    """As many right answers as the budget allows calls, at least one."""
+    count = min(len(problems), max(1, round(budget * len(problems)))) if budget > 0 else 0
+    return [Example(each.question, each.worked or each.solution) for each in problems[:count]]
+
+
+def _filled(term: Term, answers: Sequence[Example]) -> Term:
+    return replace(term, examples=answers) if isinstance(term, AnswerTerm) else term
+
+
+def estimate(config: Config, trials: Sequence[Trial]) -> Estimate:
+    """What a step of `batch_size` prompts needs where what was cut off goes on to the end, by
+    trials of ever more prompts; the last may be the whole step."""
+    size, last = config.batch_size, trials[-1]
+    alike = [trial for trial in trials if trial.longest == last.longest]
+    if len(alike) > 1:
+        first = alike[-2]
+    else:  # one trial only: all of it grows with the prompts, but what was held before
+        first = replace(
+            last,
+            prompts=0,
+            draw_seconds=0.0,
+            learn_seconds=0.0,
+            examine_seconds=0.0,
+            peak_bytes=last.held_bytes,
+        )
+    # The responses that were cut off go on to the end; the others would end where they did.
+    longer = config.max_completion_length / last.longest if last.cut_off else 1.0
+    group, added = config.num_generations, config.max_completion_length - last.longest
+    read = last.prompt_tokens + group * last.response_tokens
+    more = read + group * added * last.cut_off
+    peak = _line(first, last, size, "peak_bytes") - last.held_bytes
+    rows = size * group  # as many as are examined at once
+    return Estimate(
+        draw_seconds=_line(first, last, size, "draw_seconds") * longer,
+        learn_seconds=_line(first, last, size, "learn_seconds") * more / read,
+        examine_seconds=_line(first, last, rows, "examine_seconds") / rows * longer,
+        peak_bytes=round(last.held_bytes + peak * more / read),
+        trials=tuple(trials),
+    )
+
+
+def _line(first: Trial, second: Trial, prompts: int, name: str) -> float:
+    """The value at so many prompts of the line through two trials; it never falls."""
+    one, two = float(getattr(first, name)), float(getattr(second, name))
+    slope = max(0.0, two - one) / (second.prompts - first.prompts)
+    return two + slope * (prompts - second.prompts)
+
+
+def _now(device: str) -> float:
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+    return time.perf_counter()
