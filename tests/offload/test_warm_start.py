@@ -44,7 +44,7 @@ def blank(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def shown(blank: Path, **settings: Any) -> Config:
-    given = {"stream": ONE, "budget": 1.0, "cloud__accuracy": 1.0, "learning_rate": 0.02}
+    given = {"stream": ONE, "budget": 1.0, "cloud__accuracy": 1.0, "learning_rate": 0.004}
     return config_of("dagrpo", blank, **(given | SHOWN | settings))
 
 
