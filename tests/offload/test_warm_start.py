@@ -24,6 +24,7 @@ from tests.offload.runs import (
 )
 from understudy.errors import ConfigError
 from understudy.offload.config import Config
+from understudy.offload.learn import asking_of
 from understudy.offload.settled import settled
 from understudy.offload.start import start
 from understudy.offload.steps import read_steps
@@ -32,6 +33,7 @@ from understudy.recipes import build_method, resolve_config
 from understudy.report import comparison
 from understudy.run import RunDirectory
 from understudy.tasks.stream import load_stream
+from understudy.types import Example
 
 ONE = [{"families": "facts", "levels": [1, 1], "steps": 3}]
 SHOWN: dict[str, Any] = {"warm_start__steps": 24, "warm_start__examples": 6}
@@ -106,18 +108,29 @@ def test_a_model_that_has_the_form_pays_no_call_and_learns_the_same(model: Path)
     assert all(torch.equal(one, other) for one, other in pairs)
 
 
-def test_asking_itself_is_not_touched(blank: Path) -> None:
-    """No step moves the request's own row: it is left out of what is learnt."""
-    config = shown(blank)
+def asking_after(config: Config, shift: float) -> tuple[float, float]:
+    """The mean log-probability of asking along right answers, before and after a warm start."""
     state, helpers = start(config, build_method(config))
+    state.dual = replace(state.dual, shift=shift)
     phase = load_stream(config.stream)[0]
-    head, ask = state.policy.model.head.weight, state.policy.tokens.ask
-    before = head.detach().clone()
-    found = warm_start(state, helpers, (1, phase), config)
-    assert found.steps > 0
-    moved = (head.detach() != before).any(dim=1)
-    assert not moved[ask]
-    assert moved.any()
+    problems = helpers.tasks.batch(phase, 16, "train", "others")
+    examples = [Example(problem.question, problem.worked) for problem in problems]
+
+    def mean() -> float:
+        return float(torch.cat(asking_of(state.policy, examples, config)).mean())
+
+    before = mean()
+    assert warm_start(state, helpers, (1, phase), config).steps > 0
+    return before, mean()
+
+
+def test_asking_is_not_unlearnt(blank: Path) -> None:
+    """Of a run that never asks it is not held: there it falls."""
+    config = shown(blank, warm_start__share=1.0)
+    before, held = asking_after(config, 0.0)
+    _, free = asking_after(config, float("-inf"))
+    assert free < before - 1
+    assert abs(held - before) < (before - free) / 3
 
 
 def test_no_right_reply_teaches_nothing_and_is_said(blank: Path, tmp_path: Path) -> None:

@@ -69,10 +69,15 @@ class AskTerm:
 
 @dataclass(frozen=True, slots=True)
 class AnswerTerm:
-    """Given answers, learnt by the mean cross-entropy of their tokens."""
+    """Given answers, learnt by the mean cross-entropy of their tokens.
+
+    asking: for each answer, (tokens,) the log-probability of asking in place of a token that is to
+    stay; None: asking is left alone.
+    """
 
     examples: Sequence[Example]
     weight: float = 1.0
+    asking: Sequence[Tensor] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from torch.optim import Optimizer
 
 from understudy.errors import DivergedError
@@ -28,6 +29,11 @@ from understudy.offload.learner import encoded, holding
 from understudy.offload.portions import portions_of
 from understudy.offload.request_row import pull_row, request_row
 from understudy.offload.team import Team
+from understudy.types import Example
+
+_HOLD = 0.1  # weight of asking's squared movement beside the cross-entropy
+_SURE = 1 - 1e-6  # the most that asking may take of the probability
+_AT_ONCE = 8  # examples that are read without gradient
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,8 +220,9 @@ def _learn_answers(policy: Policy, team: Team, term: AnswerTerm, config: Config)
 def answer_losses(policy: Policy, team: Team, term: AnswerTerm, config: Config) -> Iterator[Tensor]:
     """Mean cross-entropy of given answers, as if they had been drawn here; in portions.
 
-    Asking is left out of the distribution: learning an answer must not unlearn to ask. An answer
-    that is too long to be drawn is not learnt.
+    Asking is left out of the distribution: learning an answer must not unlearn to ask. Where the
+    term says how likely it was, it is also held there. An answer that is too long to be drawn is
+    not learnt.
     """
     if not term.examples:
         return
@@ -224,10 +231,38 @@ def answer_losses(policy: Policy, team: Team, term: AnswerTerm, config: Config) 
     fits = lengths <= config.max_completion_length
     total = int(lengths[fits].sum())
     mine = [i for i in team.share(len(term.examples)) if fits[i]]
-    never = Drawing(config.max_completion_length, config.temperature, float("-inf"))
+    shift = float("-inf") if term.asking is None else 0.0
+    how = Drawing(config.max_completion_length, config.temperature, shift)
     for part in portions_of(policy, prompts, written, torch.tensor(mine, dtype=torch.long), config):
         asked = replace(prompts, ids=prompts.ids[part], mask=prompts.mask[part])
         taken = replace(written, tokens=written.tokens[part], mask=written.mask[part])
         rows = torch.arange(len(part), device=taken.tokens.device)
-        logprobs, _ = policy.score(asked, taken, rows, never)
-        yield mean_of_tokens(-logprobs, taken.mask, total)
+        logprobs, asking = policy.score(asked, taken, rows, how)
+        if term.asking is None:
+            yield mean_of_tokens(-logprobs, taken.mask, total)
+        else:
+            was = pad_sequence([term.asking[i] for i in part.tolist()], batch_first=True)
+            losses = _holding_asking(logprobs, asking, was[:, : asking.shape[1]])
+            yield mean_of_tokens(losses, taken.mask, total)
+
+
+def _holding_asking(logprobs: Tensor, asking: Tensor, was: Tensor) -> Tensor:
+    """The cross-entropy among the other tokens, and how far asking has moved in logarithms;
+    (rows, tokens) each."""
+    others = logprobs - torch.log1p(-asking.exp().clamp(max=_SURE))
+    moved = asking[:, : was.shape[1]] - was
+    held = torch.nn.functional.pad(moved.square(), (0, asking.shape[1] - was.shape[1]))
+    return _HOLD * held - others
+
+
+@torch.no_grad()
+def asking_of(policy: Policy, examples: Sequence[Example], config: Config) -> list[Tensor]:
+    """For each example, (tokens,) the log-probability of asking in place of its answer's tokens."""
+    found: list[Tensor] = []
+    how = Drawing(config.max_completion_length, config.temperature)
+    for start in range(0, len(examples), _AT_ONCE):
+        prompts, written = encoded(policy, examples[start : start + _AT_ONCE])
+        rows = torch.arange(len(written.mask), device=written.mask.device)
+        _, asking = policy.score(prompts, written, rows, how)
+        found += [row[mask] for row, mask in zip(asking, written.mask, strict=True)]
+    return found

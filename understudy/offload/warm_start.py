@@ -14,6 +14,7 @@ killed here begins it anew, its replies on record, and ends with the same weight
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import cycle, islice
@@ -24,7 +25,7 @@ from understudy.models.sampling import Drawing
 from understudy.objectives.terms import AnswerTerm, Term, WeightTerm
 from understudy.offload.config import Config
 from understudy.offload.helpers import Helpers
-from understudy.offload.learn import descend, learn_given
+from understudy.offload.learn import asking_of, descend, learn_given
 from understudy.offload.phases import budget_of
 from understudy.offload.records import WarmStarted
 from understudy.offload.state import State
@@ -57,13 +58,13 @@ def warm_start(
         return WarmStarted(before=before, after=before)
     asked, right = helpers.team.from_leader(lambda: right_replies(helpers, problems))
     examples = _short_enough(state, right, config)
-    steps, lessons = 0, _lessons(examples)
+    steps, lessons = 0, _lessons(_terms(state, examples, config))
     with task("showing the form of an answer", setting.steps) as advance:
         while examples and steps < setting.steps and formed < setting.share:
             held = _held(state, number)
             with _faster(state.optimiser):
                 for some in islice(lessons, min(_BETWEEN, setting.steps - steps)):
-                    _learn(state, helpers, [AnswerTerm(some), *held], config)
+                    _learn(state, helpers, [some, *held], config)
                     steps += 1
                     advance(1)
             formed = _formed(state, helpers, problems, config, steps)
@@ -141,11 +142,21 @@ def _short_enough(state: State, examples: Sequence[Example], config: Config) -> 
     return [each for each, length in pairs if length <= config.max_completion_length]
 
 
-def _lessons(examples: Sequence[Example]) -> Iterator[list[Example]]:
-    """The examples of each step, over and over."""
-    again = cycle(examples)
-    while examples:
-        yield list(islice(again, min(_AT_ONCE, len(examples))))
+def _terms(state: State, examples: list[Example], config: Config) -> list[AnswerTerm]:
+    """An example each, with how likely asking is in its place, where the run may ask at all."""
+    if math.isinf(state.dual.shift):
+        return [AnswerTerm([example]) for example in examples]
+    asking = asking_of(state.policy, examples, config)
+    return [AnswerTerm([each], asking=[was]) for each, was in zip(examples, asking, strict=True)]
+
+
+def _lessons(terms: Sequence[AnswerTerm]) -> Iterator[AnswerTerm]:
+    """What each step learns, over and over."""
+    again = cycle(terms)
+    while terms:
+        some = list(islice(again, min(_AT_ONCE, len(terms))))
+        held = [was for each in some for was in each.asking or ()]
+        yield AnswerTerm([each.examples[0] for each in some], asking=held or None)
 
 
 @contextmanager
