@@ -57,6 +57,13 @@ def available(device: str) -> int | None:
         return int(torch.cuda.mem_get_info()[1])
     if (found := _read(_MACHINE, "MemAvailable")) is not None:
         return found
+    return total(device)
+
+
+def total(device: str) -> int | None:
+    """What the machine, or the GPU, has in all; None: not known."""
+    if device.startswith("cuda"):
+        return available(device)
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (ValueError, OSError, AttributeError):
