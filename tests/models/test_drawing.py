@@ -110,7 +110,7 @@ def test_what_is_noted_worked_by_hand() -> None:
 def test_frequencies_over_a_large_vocabulary() -> None:
     """Chi-square against the softmax in float64, tokens pooled to 60 parts of like probability."""
     vocabulary, rows, times = 49_152, 20, 100
-    logits = torch.randn(vocabulary, generator=torch.Generator().manual_seed(0)) * 4
+    logits = torch.randn(vocabulary, generator=torch.Generator().manual_seed(0)) * 3
     chances = logits.double().softmax(dim=0)
     order = chances.argsort(descending=True)
     part = torch.empty(vocabulary, dtype=torch.long)
@@ -124,7 +124,7 @@ def test_frequencies_over_a_large_vocabulary() -> None:
         torch.testing.assert_close(noted[0], chances[tokens].log().float(), atol=2e-5, rtol=1e-5)
     expected = torch.zeros(60, dtype=torch.double).index_add_(0, part, chances) * rows * times
     held = expected > 0
-    assert int(held.sum()) > 30
+    assert int(held.sum()) > 20
     chi_square = float(((observed - expected)[held] ** 2 / expected[held]).sum())
     freedom = int(held.sum()) - 1
     assert abs(chi_square - freedom) < 4 * math.sqrt(2 * freedom)
