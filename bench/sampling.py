@@ -47,6 +47,7 @@ from torch import Tensor, nn
 
 from understudy.environment import environment
 from understudy.models import groups, sampling
+from understudy.models.fused import Fused
 from understudy.models.hub import resolve
 from understudy.models.policy import Policy
 from understudy.models.sampling import Drawing, Prompts, Stops
@@ -171,18 +172,19 @@ def parts_of(policy: Policy) -> Iterator[dict[str, float]]:
 
         return run
 
-    layers = [each for each in policy.network.modules() if isinstance(each, nn.Linear)]
+    kinds = (nn.Linear, Fused)
     attend, choose = groups.attend_levels, sampling.choose
+    own = {kind: kind.forward for kind in kinds}
     try:
-        for layer in layers:
-            layer.forward = clocked("products", layer.forward)  # type: ignore[method-assign]
+        for kind in kinds:
+            kind.forward = clocked("products", kind.forward)  # type: ignore[method-assign]
         groups.attend_levels = clocked("attention", attend)
         sampling.choose = clocked("choosing tokens", choose)
         yield found
     finally:
         groups.attend_levels, sampling.choose = attend, choose
-        for layer in layers:
-            del layer.forward
+        for kind in kinds:
+            kind.forward = own[kind]  # type: ignore[method-assign]
 
 
 def shares_of_parts(policy: Policy, prompts: Prompts, case: Case, seed: int) -> Row:
@@ -213,10 +215,11 @@ def measured(case: Case, args: argparse.Namespace, policy: Policy, draws: dict[s
     runs: dict[str, list[tuple[Row, Row]]] = {name: [] for name in draws}
     for number in range(args.repeats + 1):
         for name in draws if number % 2 else [*draws][::-1]:
-            lengths = (1, case.length) if number else (1, 2)  # the first is a warm-up
-            one, all_ = (draws[name](prompts, case.group, n) for n in lengths)
-            if number:
-                runs[name].append((one, all_))
+            if not number:  # a warm-up
+                draws[name](prompts, case.group, 2)
+                continue
+            one, all_ = (draws[name](prompts, case.group, n) for n in (1, case.length))
+            runs[name].append((one, all_))
             print(name, f"{one['seconds']:.2f} {all_['seconds']:.2f}", file=sys.stderr)
         for name, matrices in weights.items():
             products[name].append(products_seconds(matrices, case.rows, args.device))

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from understudy.models import sampling
 from understudy.models.decoder import Decoder
+from understudy.models.fused import fused
 from understudy.models.levels import Level, attend_levels, chosen, prompt_levels, room_for
 from understudy.models.sampling import Completions, Drawing, Prompts, Stops, draw
 
@@ -30,7 +31,8 @@ def sample(
     uniforms: (prompts * group, longest completion), float64 in (0, 1]: what decides at each
     position of each sample, whatever else is in the batch. Temperature 0 needs none.
     """
-    with _casting_once(model, prompts.ids.device):
+    device = prompts.ids.device
+    with _casting_once(model, device), fused(model, device):
         decoding = GroupDecoding(model, prompts, group, drawing.max_completion_length)
         tokens = prompts.ids[:, -1].repeat_interleave(group)
         return draw(decoding, tokens, stops, drawing, uniforms)

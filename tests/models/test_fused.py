@@ -1,0 +1,77 @@
+"""Layers joined and cast in drawing, against peft's own forward pass."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.models.small import questions, write_checkpoint
+from understudy.models.fused import Fused, fused
+from understudy.models.lora import Lora
+from understudy.models.policy import Policy
+from understudy.models.sampling import Drawing
+
+CPU = torch.device("cpu")
+TARGETS = [(), ("q_proj", "v_proj"), ("up_proj", "down_proj")]
+
+
+def adapted(folder: Path, kind: str, targets: tuple[str, ...]) -> Policy:
+    lora = Lora(rank=3, alpha=5, targets=targets)
+    policy = Policy.load(str(write_checkpoint(folder, kind)), lora=lora)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, weight in policy.network.named_parameters():
+            if "lora_B" in name:  # which begins at zero
+                weight.copy_(torch.randn(weight.shape, generator=generator) * 0.3)
+    return policy
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen2"])
+@pytest.mark.parametrize("targets", TARGETS, ids=str)
+@torch.no_grad()
+def test_joined_layers_give_what_peft_gives(
+    kind: str, targets: tuple[str, ...], tmp_path: Path
+) -> None:
+    """In float32, so that nothing but the order of sums differs."""
+    policy = adapted(tmp_path, kind, targets)
+    block = policy.network.blocks[0]  # type: ignore[index, union-attr]
+    for name, width in (("qkv", 32), ("o_proj", 32), ("gate_up", 32), ("down_proj", 48)):
+        layer, x = getattr(block, name), torch.randn(4, 2, width)
+        parts = list(layer.children()) if name in ("qkv", "gate_up") else [layer]
+        expected = torch.cat([part(x) for part in parts], dim=-1)
+        torch.testing.assert_close(Fused(parts, torch.float32)(x), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_drawing_leaves_the_layers_as_they_were(tmp_path: Path) -> None:
+    policy = replace(adapted(tmp_path, "qwen2", ()), bf16=True)
+    names = [name for name, _ in policy.network.named_modules()]
+    before = {name: tensor.clone() for name, tensor in policy.network.state_dict().items()}
+    wanted = [weight.requires_grad for weight in policy.network.parameters()]
+    prompts = policy.prompts(questions("Tom has 3 pens.", "fox"))
+    drawing = Drawing(4, ask_shift=float("-inf"))
+    drawn = policy.sample(prompts, 2, drawing, drawing.uniforms(4, 0))
+    assert [name for name, _ in policy.network.named_modules()] == names
+    assert [weight.requires_grad for weight in policy.network.parameters()] == wanted
+    after = policy.network.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    scored, _ = policy.score(prompts, drawn, torch.arange(4), drawing)
+    found = drawn.logprobs[drawn.mask]
+    assert float((scored.detach()[drawn.mask] - found).abs().max()) < 0.15  # what bfloat16 rounds
+    casting = torch.autocast("cpu", torch.bfloat16)
+    joined = fused(policy.network, CPU)  # type: ignore[arg-type]
+    with torch.no_grad(), casting, pytest.raises(ZeroDivisionError), joined:
+        raise ZeroDivisionError
+    assert [name for name, _ in policy.network.named_modules()] == names
+
+
+def test_an_adapter_that_is_switched_off_is_left_to_peft(tmp_path: Path) -> None:
+    policy = adapted(tmp_path, "llama", ())
+    block = policy.network.blocks[0]  # type: ignore[index, union-attr]
+    block.o_proj.enable_adapters(False)
+    layer = block.o_proj
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad(), fused(policy.network, CPU):  # type: ignore[arg-type]
+        assert block.o_proj is layer
+        assert isinstance(block.qkv, Fused)

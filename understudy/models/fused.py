@@ -1,0 +1,95 @@
+"""Layers as they are while rows are drawn in bfloat16: cast once, and those that read the same one
+product, with the adapters of all of them beside it.
+
+An adapter is not folded into the weights: its changes are smaller than bfloat16 rounds them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from understudy.models.decoder import Decoder, SideBySide
+
+_LAYERS = ("qkv", "o_proj", "gate_up", "down_proj")
+
+
+class Fused(nn.Module):
+    """Linear layers that read the same, with or without adapters, in one type."""
+
+    def __init__(self, layers: Sequence[Any], dtype: torch.dtype) -> None:
+        super().__init__()
+        bases = [getattr(layer, "base_layer", layer) for layer in layers]
+        self.dtype = dtype
+        self.weight = _joined([base.weight for base in bases], dtype)
+        biases = [base.bias for base in bases]
+        self.bias = None if biases[0] is None else _joined(biases, dtype)
+        adapted = [layer for layer in layers if is_adapted(layer)]
+        self.down: Tensor | None = None
+        if not adapted:
+            return
+        self.down = _joined([layer.lora_A["default"].weight for layer in adapted], dtype)
+        self.up = self.weight.new_zeros(len(self.weight), len(self.down))
+        row = column = 0
+        for layer, base in zip(layers, bases, strict=True):
+            if is_adapted(layer):
+                up = layer.lora_B["default"].weight * layer.scaling["default"]
+                self.up[row : row + len(up), column : column + up.shape[1]] = up
+                column += up.shape[1]
+            row += base.weight.shape[0]
+
+    def forward(self, x: Tensor) -> Tensor:
+        flat = x.flatten(0, -2).to(self.dtype)
+        found = F.linear(flat, self.weight, self.bias)
+        if self.down is not None:
+            found = torch.addmm(found, F.linear(flat, self.down), self.up.t())
+        return found.unflatten(0, x.shape[:-1])
+
+
+def is_adapted(layer: nn.Module) -> bool:
+    return hasattr(layer, "lora_A")
+
+
+def _plain(layer: Any) -> bool:
+    """Whether a layer has no more than one adapter of two matrices, which is in use."""
+    if not is_adapted(layer):
+        return isinstance(layer, nn.Linear)
+    used = list(layer.active_adapters) == ["default"] == list(layer.lora_A)
+    return used and not (layer.disable_adapters or layer.merged or layer.lora_variant)
+
+
+def _joined(parts: Sequence[Tensor], dtype: torch.dtype) -> Tensor:
+    """Tensors one after the other in a type, with no copy in their own."""
+    first = parts[0]
+    found = first.new_empty((sum(len(part) for part in parts), *first.shape[1:]), dtype=dtype)
+    for place, part in zip(found.split([len(part) for part in parts]), parts, strict=True):
+        place.copy_(part)
+    return found
+
+
+@contextmanager
+def fused(model: Decoder, device: torch.device) -> Iterator[None]:
+    """While this is open, layers of the blocks are cast and joined: without a gradient only, and
+    only where autocast would keep a cast of each anyway, and cast at every call what they read."""
+    if not torch.is_autocast_enabled(device.type):
+        yield
+        return
+    dtype = torch.get_autocast_dtype(device.type)
+    before: list[tuple[nn.Module, str, nn.Module]] = []
+    try:
+        for block in model.blocks:
+            for name in _LAYERS:
+                layer: nn.Module = getattr(block, name)
+                layers = list(layer.children()) if isinstance(layer, SideBySide) else [layer]
+                if all(map(_plain, layers)):
+                    before.append((block, name, layer))
+                    setattr(block, name, Fused(layers, dtype))
+        yield
+    finally:
+        for block, name, layer in before:
+            setattr(block, name, layer)
