@@ -91,5 +91,5 @@ def fused(model: Decoder, device: torch.device) -> Iterator[None]:
                     setattr(block, name, Fused(layers, dtype))
         yield
     finally:
-        for block, name, layer in before:
-            setattr(block, name, layer)
+        for owner, name, layer in before:
+            setattr(owner, name, layer)
