@@ -15,7 +15,7 @@ from understudy.errors import ConfigError
 
 def env(
     model: Annotated[
-        str | None, typer.Argument(help="what the setting model takes", metavar="[MODEL]")
+        str | None, typer.Argument(help="what the setting model takes", metavar="MODEL")
     ] = None,
     config: options.Config = None,
     set_: options.Set = None,
