@@ -18,7 +18,7 @@ from understudy.recipes import resolve_config
 from understudy.tasks.data import load_data
 
 FOLDER = Path(__file__).resolve().parents[2] / "examples" / "pair"
-SMALL = {"steps": 2, "batch_size": 4, "num_generations": 4, "max_completion_length": 4}
+SMALL = {"steps": 2, "batch_size": 4, "num_generations": 4, "max_completion_length": 10}
 SMALL |= {"eval_queries": 4, "calibration_queries": 8, "learning_rate": 0.01, "lora.rank": 2}
 
 
