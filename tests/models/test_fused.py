@@ -75,3 +75,20 @@ def test_an_adapter_that_is_switched_off_is_left_to_peft(tmp_path: Path) -> None
     with torch.autocast("cpu", torch.bfloat16), torch.no_grad(), fused(policy.network, CPU):  # type: ignore[arg-type]
         assert block.o_proj is layer
         assert isinstance(block.qkv, Fused)
+
+
+@pytest.mark.parametrize("kind", ["llama-tied", "qwen2"])
+def test_weights_kept_in_bfloat16_are_not_copied(kind: str, tmp_path: Path) -> None:
+    path = str(write_checkpoint(tmp_path, kind))
+    policy = Policy.load(path, dtype="bfloat16", bf16=True, lora=Lora(rank=2, alpha=2))
+    kept = {weight.untyped_storage().data_ptr() for weight in policy.network.parameters()}
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad(), fused(policy.network, CPU):  # type: ignore[arg-type]
+        joined = [each for each in policy.network.modules() if isinstance(each, Fused)]
+        assert len(joined) == 8
+        assert all(each.weight.untyped_storage().data_ptr() in kept for each in joined)
+    expected = [
+        part(torch.ones(1, 32).bfloat16()) for part in policy.network.blocks[0].qkv.children()
+    ]  # type: ignore[index, union-attr]
+    joined_qkv = Fused(list(policy.network.blocks[0].qkv.children()), torch.bfloat16)  # type: ignore[index, union-attr]
+    found = joined_qkv(torch.ones(1, 32).bfloat16())
+    torch.testing.assert_close(found, torch.cat(expected, dim=-1), atol=0.05, rtol=0.05)

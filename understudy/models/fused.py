@@ -64,12 +64,22 @@ def _plain(layer: Any) -> bool:
 
 
 def _joined(parts: Sequence[Tensor], dtype: torch.dtype) -> Tensor:
-    """Tensors one after the other in a type, with no copy in their own."""
-    first = parts[0]
-    found = first.new_empty((sum(len(part) for part in parts), *first.shape[1:]), dtype=dtype)
+    """Tensors one after the other in a type; no copy where they lie so in memory."""
+    parts = [part.detach() for part in parts]
+    first, shape = parts[0], (sum(map(len, parts)), *parts[0].shape[1:])
+    if first.dtype == dtype and _lie_side_by_side(parts):
+        return first.as_strided(shape, first.stride())
+    found = first.new_empty(shape, dtype=dtype)
     for place, part in zip(found.split([len(part) for part in parts]), parts, strict=True):
         place.copy_(part)
     return found
+
+
+def _lie_side_by_side(parts: Sequence[Tensor]) -> bool:
+    ends = [part.data_ptr() + part.numel() * part.element_size() for part in parts]
+    one = len({part.untyped_storage().data_ptr() for part in parts}) == 1
+    follow = all(part.data_ptr() == end for part, end in zip(parts[1:], ends, strict=False))
+    return one and follow and all(part.is_contiguous() for part in parts)
 
 
 @contextmanager
