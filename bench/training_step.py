@@ -95,7 +95,8 @@ class Ours:
             **{each.name: getattr(policy, each.name) for each in fields(policy)}
         )
         self.state.policy = self.policy
-        self.state.dual = Dual(price=0.0, shift=0.0)  # it may ask, as TRL's model may
+        if config.recipe == "grpo":
+            self.state.dual = Dual(price=0.0, shift=0.0)  # it may ask, as TRL's model may
 
     def step(self, problems: list[Problem], last: bool = False) -> Row:
         wall, processor = time.perf_counter(), time.process_time()
@@ -133,14 +134,21 @@ class Ours:
 class Theirs:
     """TRL's GRPOTrainer in its own process, held before each step until it is asked for."""
 
-    def __init__(self, config: Config, problems: list[Problem]) -> None:
+    def __init__(
+        self, config: Config, problems: list[Problem], texts: list[str] | None = None
+    ) -> None:
+        """texts: what the model reads of each problem, if not its plain prompt."""
         model = resolve(config.model)
         tokens = Tokens(model)
+        texts = texts or [problem.prompt + "\n" for problem in problems]
         case = {
             "model": str(model),
             "problems": [
-                asdict(problem) | {"prompt": problem.prompt + "\n"} for problem in problems
+                asdict(problem) | {"prompt": text}
+                for problem, text in zip(problems, texts, strict=True)
             ],
+            "data": {name: each.model_dump() for name, each in config.data.items()},
+            "lora": config.lora.rank and config.lora.model_dump(),
             "stops": [tokens.end, tokens.ask],
             "group": config.num_generations,
             "reward": next(iter(config.reward.functions), None),

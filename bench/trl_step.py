@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import peft
 import torch
 import transformers
 import trl
@@ -20,6 +21,7 @@ from datasets import Dataset
 from roofline import peak_gigabytes, synchronise
 
 from understudy.tasks import open_tasks
+from understudy.tasks.data import DataConfig
 from understudy.tasks.rewards import load_reward
 from understudy.types import Problem
 
@@ -88,7 +90,8 @@ class Gate(transformers.TrainerCallback):
 
 
 def build_trainer(case: Case, folder: str, rewards: list[list[float]]) -> Any:
-    ask, tasks = case["stops"][1], open_tasks()
+    ask = case["stops"][1]
+    tasks = open_tasks({name: DataConfig(**each) for name, each in case["data"].items()})
     extra = load_reward(case["reward"], messages=False) if case["reward"] else None
 
     def reward(completions: list[str], completion_ids: list[list[int]], **columns: Any) -> Any:
@@ -132,8 +135,12 @@ def build_trainer(case: Case, folder: str, rewards: list[list[float]]) -> Any:
         disable_tqdm=True,
         seed=case["seed"],
     )
+    adapter = case["lora"] and peft.LoraConfig(
+        r=case["lora"]["rank"], lora_alpha=case["lora"]["alpha"], target_modules="all-linear"
+    )
     return trl.GRPOTrainer(
         model=model,
+        peft_config=adapter or None,
         reward_funcs=reward,
         args=options,
         train_dataset=Dataset.from_list(case["problems"]),
