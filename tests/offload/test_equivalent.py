@@ -69,7 +69,7 @@ def test_a_market_with_every_part_off_is_the_published_price(model: Path) -> Non
     off |= {"rule": "proportional-integral", "initial": 0.4, "rate": 0.1, "maximum": 100.0}
     off |= {"guide": 0.0, "anchor": 0.0}
     market = {f"price__{key}": value for key, value in off.items()}
-    same(published, config_of("understudy", model, distill=0.0, **market))
+    same(published, config_of("understudy", model, distill=0.0, retention="none", **market))
 
 
 @pytest.mark.parametrize("recipe", ["grpo", "understudy"])

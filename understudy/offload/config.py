@@ -23,6 +23,7 @@ LossType = Literal["dagrpo", "grpo", "dapo", "dr_grpo"]
 MOST_RESPONSES = 2**20  # of a step or an examination: more would hang long before it fails
 # Recipes with other defaults for these describe them in the same words.
 LOSS_TYPE = "how token losses are averaged; dagrpo: over prompts * (group - 1)"
+RETENTION = "what holds old skill, with beta"
 ROUTER = "who decides which question leaves when the model serves"
 DISTILL = "weight of learning from verified cloud answers"
 
@@ -83,7 +84,7 @@ class Config(Section):
         "own", validate_default=True, description=ROUTER
     )
     retention: Annotated[KindSection, Kinds(RETENTIONS, "none")] = Field(
-        "none", validate_default=True, description="what holds old skill, with beta"
+        "none", validate_default=True, description=RETENTION
     )
     stream: str | list[Any] = Field(
         "switching", description="a shipped stream, a YAML file, or a list of phases"

@@ -24,8 +24,9 @@ from pydantic import Field, model_validator
 
 from understudy import objectives
 from understudy.objectives.terms import AskTerm, Term
-from understudy.offload.config import DISTILL, ROUTER, Config, WarmStart
+from understudy.offload.config import DISTILL, RETENTION, ROUTER, Config, WarmStart
 from understudy.offload.method import Method
+from understudy.retention import RETENTIONS
 from understudy.routing import ROUTERS
 from understudy.settings import OPEN, Chosen, Kinds, KindSection, Section
 
@@ -57,7 +58,7 @@ class MarketPrice(Section):
         0.2, gt=0, description="softness of the guide: the gain of asking that doubles as noise"
     )
     guide_trains: Literal["request", "model"] = Field(
-        "model", description="what the guide trains: the request's own row, or all that learns"
+        "request", description="what the guide trains: the request's own row, or all that learns"
     )
     spare: bool = Field(True, description="ask less than the budget where asking stops paying")
 
@@ -105,6 +106,9 @@ class Understudy(Method):
     class Settings(Config):
         router: Annotated[KindSection, Kinds(ROUTERS, "calibrated")] = Field(
             "calibrated", validate_default=True, description=ROUTER
+        )
+        retention: Annotated[KindSection, Kinds(RETENTIONS, "rehearsal")] = Field(
+            "rehearsal", validate_default=True, description=RETENTION
         )
         price: MarketPrice = Field(MarketPrice(), description="the price of asking")
         distill: float = Field(0.5, ge=0, description=DISTILL)
