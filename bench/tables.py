@@ -80,6 +80,23 @@ def speed_table(record: dict[str, Any]) -> str:
     return markdown_table(header, rows)
 
 
+def sampling_table(record: dict[str, Any]) -> str:
+    """A row per model, case and side: tokens per second, of all and of decoding alone, and where
+    it is known the share of the pace that products with the weights alone would allow."""
+    rows = []
+    for model, found in record["models"].items():
+        for result in found["results"]:
+            case = result["case"]
+            asked = f"{case['prompts']} x {case['group']}, {case['prompt']} + {case['length']}"
+            for name, side in result["sides"].items():
+                share = side.get("share_of_products")
+                rates = (side["tokens_per_second"], side["decode_tokens_per_second"])
+                cells = [f"{rate:.0f}" for rate in rates]
+                rows.append([model, asked, name, *cells, "" if share is None else f"{share:.0%}"])
+    header = ["model", "prompts x group, tokens read + drawn", "side", "tokens/s", "decoding"]
+    return markdown_table([*header, "of products' pace"], rows)
+
+
 def sandbox_table(record: dict[str, Any]) -> str:
     """Checks per second of both sides, by the wall's clock and the processor's, and their ratio."""
     result = record["result"]
@@ -205,6 +222,7 @@ def of_study(table: Callable[[dict[str, Any]], study_tables.Table]) -> Callable[
 TABLES: dict[str, tuple[str, Callable[[Any], str]]] = {
     "tiny accuracy": ("tiny_accuracy", tiny_accuracy_table),
     "speed": ("training_step", speed_table),
+    "sampling": ("sampling", sampling_table),
     "sandbox": ("sandbox", sandbox_table),
     "logprob memory": ("logprob_memory", memory_table),
     "sharing steps": ("share_steps", steps_table),
