@@ -29,15 +29,15 @@ SETTINGS |= {"cloud.kind": CLOUD, "lora.rank": 4, "bf16": True, "retention": "re
 SETTINGS |= {"retention.rows": 2, "threads": 1, "dtype": "float32"}
 MOMENTS: list[Moment] = [
     (CALL,) * 3,  # in the first examination: there is no checkpoint yet
-    ("/metrics.jsonl", CALL),  # in the second step
-    ("/metrics.jsonl", "/metrics.jsonl", CALL),  # in the second examination
+    ("/metrics.jsonl", CALL),  # in a step
+    ("/metrics.jsonl",) * 2 + (CALL,),  # later, before the second checkpoint
     ("/.phase-1.part/", "/.phase-1.part/"),  # an adapter is half written
     ("/.step-000002.part/",) * 3,  # a checkpoint is half written
-    ("/metrics.jsonl", CALL),  # in the fourth step, after a checkpoint of the second
+    ("/metrics.jsonl", CALL),  # after the checkpoint of the second step
     ("/.summary.json.part",),
 ]
 FULL: list[tuple[Moment, str]] = [  # and the checkpoint that is the newest then
-    (("/metrics.jsonl",), "step-000000"),  # a step's line
+    (("/.step-000000.part/", "/metrics.jsonl"), "step-000000"),  # a step's line
     (("/.phase-1.part/",), "step-000000"),  # an adapter is half written
     (("/.step-000002.part/",), "step-000000"),  # a checkpoint is half written
     (("/.phase-2.jsonl.part",), "step-000002"),  # an examination's rows
