@@ -28,6 +28,26 @@ def test_every_label_is_shown_before_any_comes_twice() -> None:
     assert len({each.prompt for each in chosen_examples(train, 9)}) == 9
 
 
+def test_a_rare_label_is_shown_although_its_questions_are_long() -> None:
+    ham = [problem(f"text {i}", "ham") for i in range(40)]
+    spam = [problem(f"a long text {i}, " * (20 + i), "spam") for i in range(12)]
+    for train in ([*ham, *spam], [*spam, *ham]):
+        shown = chosen_examples(train, 2)
+        assert {each.solution for each in shown} == {"ham", "spam"}
+        (long,) = (each for each in shown if each.solution == "spam")
+        assert long in spam[:6]  # the shorter half of its own
+
+
+def test_of_answers_that_are_all_different_the_shorter_half_is_shown() -> None:
+    train = [problem("word " * (1 + i), str(i)) for i in range(40)]
+    assert set(chosen_examples(train, 8)) <= set(train[:20])
+
+
+def test_as_many_are_shown_as_there_are() -> None:
+    train = [problem(f"text {i}", "rare" if i == 0 else "common") for i in range(6)]
+    assert [len(chosen_examples(train, count)) for count in (1, 4, 6, 9)] == [1, 4, 6, 6]
+
+
 def test_which_are_shown_does_not_depend_on_the_order_of_the_rows() -> None:
     train = [problem(f"text {i}", f"kind {i % 3}") for i in range(30)]
     assert chosen_examples(train, 5) == chosen_examples(train[::-1], 5)

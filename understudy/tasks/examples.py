@@ -32,9 +32,7 @@ def chosen_examples(train: Sequence[Problem], count: int) -> list[Problem]:
 
     A question without a worked answer is no example.
     """
-    worked = sorted((each for each in train if each.worked.strip()), key=_size)
-    shorter = worked[: max(len(worked) // 2, count)]
-    left = sorted(shorter, key=_luck)
+    left = sorted(_shorter(train, count), key=_luck)
     found: list[Problem] = []
     while left and len(found) < count:
         shown: set[str] = set()
@@ -45,6 +43,17 @@ def chosen_examples(train: Sequence[Problem], count: int) -> list[Problem]:
             (found if fresh else others).append(problem)
         left = others
     return found
+
+
+def _shorter(train: Sequence[Problem], count: int) -> list[Problem]:
+    """Of the solutions with the shortest questions a half, of each the shorter half of its
+    questions; more where `count` needs them. A label whose questions are all long is there too."""
+    by_solution: dict[str, list[Problem]] = {}
+    for each in sorted((each for each in train if each.worked.strip()), key=_size):
+        by_solution.setdefault(each.solution, []).append(each)
+    kept = list(by_solution.values())[: max(len(by_solution) // 2, count)]
+    least = count - len(kept) + 1  # of each: enough, however the others fall short
+    return [each for column in kept for each in column[: max(len(column) // 2, least, 1)]]
 
 
 def turns_of(examples: Sequence[Problem]) -> tuple[Turn, ...]:
