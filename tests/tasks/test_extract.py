@@ -89,6 +89,7 @@ def test_a_program_is_the_last_block(text: str, found: str | None) -> None:
         "The answer is (B).", "the answer is B", "Answer: B", "So the correct option is **B**.",
         "\\boxed{B}", "\\boxed{\\text{B}}", "wet palms", "Wet palms.", "It is hot.\nB",
         "The answer is A... no, the answer is B.", "$B$", "The best choice is B because it is wet",
+        "The answer is B and I am sure",
     ],
 )  # fmt: skip
 def test_the_chosen_letter(text: str) -> None:
@@ -100,6 +101,7 @@ def test_the_chosen_letter(text: str) -> None:
     [
         "", "E", "A planet rotates", "Answer with care", "palms", "I do not know", "the answer",
         "The answer is A or B.", "Answer: A, B", "The answer is (A) and (B)", "A or B",
+        "The answer is A or maybe B", "The answer is A, or it may be (B).",
     ],
 )  # fmt: skip
 def test_no_letter_is_made_up(text: str) -> None:
@@ -136,6 +138,8 @@ LABELS = ("card", "card_arrival", "not_received", "spam", "ham", "no", "lost or 
         ("spam\n\nIt offers a prize, as no ham does.", "spam"),
         ("`lost or stolen card`: it was taken.", "lost or stolen card"),
         ("Spam, plainly spam.", "spam"),
+        ("spam\nI am sure that it is spam", "spam"),
+        ("spam\nNo wait, that is\nham", "ham"),
         ("Category - ham", "ham"),
         ("No.", "no"),
     ],
@@ -150,7 +154,8 @@ def test_a_chatty_reply_that_mentions_one_label_names_it(text: str, found: str) 
         "It is spam or ham.", "spam, ham", "Labels: card, card_arrival", "This is not spam.",
         "It isn't spam", "This is not really a spam message", "This is not spam, it is ham.",
         "There is no way to tell.", "spammers and hamlets", "Not received? Perhaps a card.",
-        "x" * 3_000 + " spam",
+        "x" * 3_000 + " spam", "un-ham", "Un-spam, I say",
+        "spam\nNo wait, that is ham after all",
     ],
 )  # fmt: skip
 def test_two_labels_or_a_denied_one_name_none(text: str) -> None:

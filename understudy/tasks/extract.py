@@ -13,7 +13,8 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*")
 _BLOCK = re.compile(r"^[ \t]*```[ \t]*([A-Za-z0-9+.-]*)[^\n]*\n(.*?)(?:^[ \t]*```|\Z)", re.S | re.M)
-_ANOTHER = r"(?!\W*\s(?:or|and)\s\W*[A-Z]\b|\s*[,/]\s*[A-Z]\b)"  # 'A or B' chooses nothing
+# 'A or B' and 'A or maybe B' choose nothing; 'I' is a word.
+_ANOTHER = r"(?!\W*\s(?:or|and)\s(?:[a-z]+\s){0,3}\W*[A-HJ-Z]\b|\s*[,/]\s*[A-Z]\b)"
 _A_LETTER = rf"(?: is)?:?\s*[*(\[{{$]*(?-i:([A-Z])(?![A-Za-z']){_ANOTHER})"
 _ANSWERED = re.compile("answer" + _A_LETTER, re.I)
 _CHOSEN = re.compile("(?:option|choice)" + _A_LETTER, re.I)  # or only spoken of
@@ -35,6 +36,7 @@ _DENYING = {
     "neither",
     "without",
 }  # isn't: 'isn t'
+_UN = re.compile(r"\bun-", re.I)  # 'un-ham'
 _NEAR = 3  # words between a denial and what it denies: 'not really a spam message'
 
 
@@ -110,7 +112,7 @@ def choice_in(text: str, options: Sequence[str]) -> str | None:
 
 def label_in(text: str, labels: Sequence[str]) -> str | None:
     """The label that was named: alone, on the last or first line, after 'the answer is', or as the
-    only one that the text mentions."""
+    only one that the text mentions. A first line counts where nothing later names another."""
     by_plain = _by_plain(tuple(labels))
     stated = _NAMED.findall(text)
     for found in (
@@ -118,10 +120,13 @@ def label_in(text: str, labels: Sequence[str]) -> str | None:
         text.strip().rpartition("\n")[2],
         stated[-1] if stated else "",
         boxed(text),
-        text.strip().partition("\n")[0],
     ):
         if label := by_plain.get(plain(found or "")):
             return label
+    first, _, later = text.strip().partition("\n")
+    if label := by_plain.get(plain(first)):
+        other = mentioned(later, by_plain)
+        return label if other is None or by_plain[other] == label else None
     named = mentioned(text, by_plain)
     return by_plain[named] if named else None
 
@@ -133,6 +138,7 @@ def mentioned(text: str, names: Collection[str]) -> str | None:
     that is denied gives nothing: 'this is not spam' does not say what it is.
     """
     words, found = f" {plain(text[:_LONGEST_SEARCHED])} ", set()
+    denying = _DENYING | {"un"} if _UN.search(text) else _DENYING
     if words.strip() in names:
         return words.strip()
     for name in sorted(names, key=lambda name: (-len(name), name)):
@@ -140,7 +146,7 @@ def mentioned(text: str, names: Collection[str]) -> str | None:
         if len(parts) < 2:
             continue
         before = {word for part in parts[:-1] for word in part.split()[-_NEAR:]}
-        if before & _DENYING:
+        if before & denying:
             return None
         found.add(name)
         words = " | ".join(parts)
