@@ -13,6 +13,7 @@ import torch
 
 from tests.models.small import write_checkpoint
 from tests.offload.runs import (
+    Lines,
     Silent,
     StoppedError,
     config_of,
@@ -23,14 +24,18 @@ from tests.offload.runs import (
     trajectory,
 )
 from understudy.errors import ConfigError
+from understudy.objectives.terms import Term
 from understudy.offload.config import Config
 from understudy.offload.learn import asking_of
+from understudy.offload.learner import PolicyLearner
+from understudy.offload.loop import train
 from understudy.offload.settled import settled
 from understudy.offload.start import start
 from understudy.offload.steps import read_steps
-from understudy.offload.warm_start import warm_start
+from understudy.offload.warm_start import right_replies, warm_start
 from understudy.recipes import build_method, resolve_config
 from understudy.report import comparison
+from understudy.retention.retention import Retention
 from understudy.run import RunDirectory
 from understudy.tasks.stream import load_stream
 from understudy.types import Example
@@ -79,6 +84,20 @@ def test_half_of_the_budget_is_the_most_that_it_asks(blank: Path) -> None:
     # 3 steps of 4 questions, of which 0.5 may be asked: 6, and 3 of them here.
     assert first_line(shown(blank, budget=0.5))["warm_start/asked"] == 3
     assert "warm_start/asked" not in first_line(shown(blank, budget=0.0))
+
+
+def test_questions_that_were_paid_for_before_are_no_part_of_a_later_phases_budget(
+    blank: Path,
+) -> None:
+    config = shown(blank)
+    _, helpers = start(config, build_method(config))
+    phase = load_stream(config.stream)[0]
+    first, second = (helpers.batch(phase, step, config) for step in (0, 1))
+    new = {problem.question.digest for problem in second}
+    new -= {problem.question.digest for problem in first}
+    assert right_replies(helpers, first)[0] == helpers.cloud.spend.calls
+    paid, right = right_replies(helpers, [*first, *second])
+    assert (paid, len(right)) == (len(new), 8)
 
 
 def test_a_phase_reports_all_that_it_asked(blank: Path, tmp_path: Path) -> None:
@@ -214,19 +233,55 @@ def whole(two_phases: Config, tmp_path_factory: pytest.TempPathFactory) -> dict[
     return results_of(run)
 
 
+def test_a_retention_gives_its_terms_before_every_step_that_is_taken(blank: Path) -> None:
+    """Those of the warm start have the number of the step to come."""
+    config = shown(blank, stream=TWO, warm_start__steps=5, warm_start__share=1.0)
+    state, helpers = start(config, build_method(config))
+    events: list[tuple[str, int, int]] = []
+
+    class Noted(Retention):
+        wants_examples = True
+
+        def terms(self, phase: int, step: int) -> Sequence[Term]:
+            events.append(("terms", phase, step))
+            return ()
+
+        def after_step(self, phase: int, step: int, verified: Sequence[Example]) -> None:
+            events.append(("after", phase, step))
+
+        def at_switch(self, phase: int) -> None:
+            events.append(("switch", phase, 0))
+
+    state.retention = Noted(
+        config.retention, PolicyLearner(state.policy, lambda: state.policy, 8), 0
+    )
+    train(state, helpers, load_stream(config.stream), config, Lines(), lambda _: None)
+    one, two = ([("terms", n, 2 * n - 2)] * 6 for n in (1, 2))
+    last = [
+        [
+            ("after", n, 2 * n - 2),
+            ("terms", n, 2 * n - 1),
+            ("after", n, 2 * n - 1),
+            ("switch", n, 0),
+        ]
+        for n in (1, 2)
+    ]
+    assert events == [*one, *last[0], *two, *last[1]]
+
+
 FALLS = """
 from tests.offload.runs import StoppedError
-from understudy.retention.retention import Retention
+from understudy.retention.rehearsal import Rehearsal
 
 calls = []
 
 
-class Falls(Retention):
+class Falls(Rehearsal):
     def terms(self, phase, step):
         calls.append(phase)
         if phase == 2 and calls.count(2) == 2:
             raise StoppedError
-        return ()
+        return super().terms(phase, step)
 """
 
 

@@ -129,6 +129,28 @@ def test_only_candidates_are_looked_at() -> None:
     assert learner.looked == 16
 
 
+def test_each_step_of_a_warm_start_looks_at_other_candidates() -> None:
+    """All of them come before one step of the run; begun anew, they are the same."""
+    learner = Forgetful()
+    kept = memory(size=100, rows=16, learner=learner)
+    kept.after_step(1, 0, [example(number) for number in range(100)])
+    learner.losses = {f"#{number}": 1.0 for number in range(100)}
+    kept.at_switch(1)
+    learner.losses = {f"#{number}": 2.0 for number in range(100)}
+
+    def three_times(held: Rehearsal) -> list[list[str]]:
+        found = [held.terms(2, 5) for _ in range(3)]
+        return [[each.answer for each in term.examples] for (term,) in found]  # type: ignore[attr-defined]
+
+    first, *more = three_times(kept)
+    assert all(len(set(other) & set(first)) < 10 for other in more)
+    assert more[0] != more[1]
+    again = memory(size=100, rows=16, learner=learner)
+    again.restore(kept.tensors())
+    again.terms(2, 4)
+    assert three_times(again) == [first, *more]
+
+
 def test_every_example_is_kept_with_equal_chance() -> None:
     counts: Counter[str] = Counter()
     for seed in range(400):

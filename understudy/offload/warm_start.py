@@ -61,10 +61,9 @@ def warm_start(
     steps, lessons = 0, _lessons(_terms(state, examples, config))
     with task("showing the form of an answer", setting.steps) as advance:
         while examples and steps < setting.steps and formed < setting.share:
-            held = _held(state, number)
             with _faster(state.optimiser):
                 for some in islice(lessons, min(_BETWEEN, setting.steps - steps)):
-                    _learn(state, helpers, [some, *held], config)
+                    _learn(state, helpers, [some, *_held(state, number)], config)
                     steps += 1
                     advance(1)
             formed = _formed(state, helpers, problems, config, steps)
@@ -116,10 +115,12 @@ def _formed(
 
 
 def right_replies(helpers: Helpers, problems: Sequence[Problem]) -> tuple[int, list[Example]]:
-    """How many questions the cloud was asked, and its replies that are right, each in the form in
-    which it is learnt."""
+    """How many calls were paid for, and the cloud's replies that are right, each in the form in
+    which it is learnt. A reply that is known from before is learnt again for nothing."""
     with task("asking the cloud for the form of an answer"):
+        known = helpers.cloud.spend.cache_hits
         replies = helpers.cloud.replies([problem.question for problem in problems])
+        known = helpers.cloud.spend.cache_hits - known
     came = [
         (problem, reply.text)
         for problem, reply in zip(problems, replies, strict=True)
@@ -131,7 +132,7 @@ def right_replies(helpers: Helpers, problems: Sequence[Problem]) -> tuple[int, l
         for (problem, text), verdict in zip(came, verdicts, strict=True)
         if verdict is not None and verdict >= 1
     ]
-    return sum(reply.called for reply in replies), right
+    return sum(reply.called for reply in replies) - known, right
 
 
 def _short_enough(state: State, examples: Sequence[Example], config: Config) -> list[Example]:
@@ -173,7 +174,7 @@ def _faster(optimiser: Optimizer) -> Iterator[None]:
 
 
 def _held(state: State, phase: int) -> list[Term]:
-    """What holds old skill, where it needs no response."""
+    """What holds old skill at this moment, where it needs no drawn response: not the KL."""
     kept = state.retention.terms(phase, state.step)
     return [term for term in kept if isinstance(term, AnswerTerm | WeightTerm)]
 

@@ -58,17 +58,26 @@ class Rehearsal(Retention):
     def __init__(self, settings: KindSection, learner: Learner, seed: int) -> None:
         super().__init__(settings, learner, seed)
         self.memories: dict[int, Memory] = {}
+        self._looked = (-1, 0)  # a step's number, and how often it was looked for it
 
     def terms(self, phase: int, step: int) -> Sequence[Term]:
         known = sorted(number for number in self.memories if number < phase)
         earlier = [pair for number in known for pair in self.memories[number].before()]
-        rng, setting = random.Random(f"rehearsal {self.seed} {step}"), self.settings
+        rng, setting = random.Random(self._luck(step)), self.settings
         by_chance = setting.choose == "random"
         drawn = rng.sample(
             earlier, min(setting.rows if by_chance else setting.candidates, len(earlier))
         )
         chosen = [example for example, _ in drawn] if by_chance else self._forgotten(drawn)
         return [AnswerTerm(chosen, setting.weight)] if chosen else []
+
+    def _luck(self, step: int) -> str:
+        """Other candidates at every call: before a step there may be those of a warm start, which
+        a run that was killed there begins anew."""
+        before, times = self._looked
+        times = times + 1 if before == step else 0
+        self._looked = step, times
+        return f"rehearsal {self.seed} {step}" + (f" {times}" if times else "")
 
     def _forgotten(self, looked_at: Sequence[tuple[Example, float]]) -> list[Example]:
         """Those whose loss rose most since their phase ended."""
@@ -120,7 +129,7 @@ class Rehearsal(Retention):
         return found
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        self.memories = {}
+        self.memories, self._looked = {}, (-1, 0)
         for phase in sorted(int(name.partition(".")[0]) for name in tensors if ".seen" in name):
             text = bytes(tensors[f"{phase}.text"].tolist())
             parts, start = [], 0

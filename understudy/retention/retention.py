@@ -36,6 +36,11 @@ class Retention:
 
     The order of events: `optimiser` once; at every step `terms`, then `after_step`; `at_switch`
     after the last step of a phase, before the examination. Phases are numbered from 1.
+
+    A phase whose form is shown first (`warm_start`) begins with a few optimiser steps of its own.
+    Before each of them `terms` is called with the number of the step to come, and nothing else is:
+    so `terms` may be called several times with one number before `after_step`. Of what it returns,
+    the terms that need no drawn response (`AnswerTerm`, `WeightTerm`) are learnt there.
     """
 
     class Settings(KindSection):
