@@ -10,7 +10,7 @@ import pytest
 
 from tests.models.small import write_checkpoint
 from understudy.models.tokens import Tokens
-from understudy.offload.answer_length import longest_answer, needed_length
+from understudy.offload.answer_length import longest_label, needed_length
 from understudy.offload.settled import Choices, settled
 from understudy.offload.start import build_tasks, load_policy
 from understudy.recipes import resolve_config
@@ -45,7 +45,7 @@ def counted(chat: Path, data: dict[str, Any], *names: str, request: str = "") ->
         load_stream([{"families": list(names)}], [*data, "sums"]),
     )
     with open_tasks({name: DataConfig(**each) for name, each in data.items()}) as tasks:
-        return [count(tokens, tasks, stream) for count in (longest_answer, needed_length)]
+        return [count(tokens, tasks, stream) for count in (longest_label, needed_length)]
 
 
 def test_the_longest_label_its_end_and_room_to_ask_in_words(chat: Path, data: Any) -> None:

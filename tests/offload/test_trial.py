@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +11,14 @@ import torch
 
 from tests.models.small import write_checkpoint
 from tests.offload.runs import config_of
-from understudy.offload import trial as module
+from understudy.models.policy import Policy
+from understudy.objectives.terms import Portion
 from understudy.offload.config import Config
+from understudy.offload.learn import Objective, read_portion
 from understudy.offload.start import start
-from understudy.offload.trial import Trial, estimate, tried, try_steps
+from understudy.offload.trial import Trial, bought, estimate, tried, try_steps
 from understudy.recipes import build_method
+from understudy.types import Problem, Turn
 
 ONE = Trial(
     prompts=2,
@@ -73,14 +75,12 @@ def test_a_trial_draws_learns_and_examines_without_the_cloud(
 ) -> None:
     """Every response is learnt from, whatever it is worth."""
     learnt: list[int] = []
-    portions = module.update.__wrapped__.__globals__["learn"].__globals__["portions"]
 
-    def noted(*given: object) -> Sequence[torch.Tensor]:
-        rows = list(portions(*given))
-        learnt.extend(len(part) for part in rows)
-        return rows
+    def noted(policy: Policy, objective: Objective, rows: torch.Tensor) -> Portion:
+        learnt.append(len(rows))
+        return read_portion(policy, objective, rows)
 
-    monkeypatch.setattr("understudy.offload.learn.portions", noted)
+    monkeypatch.setattr("understudy.offload.learn.read_portion", noted)
     model = write_checkpoint(tmp_path / "model", kind, chat=kind == "llama")
     config = config_of(recipe, model, lora__rank=2, cloud__kind="simulated")
     state, helpers = start(config, build_method(config))
@@ -108,3 +108,13 @@ def test_trials_end_with_the_whole_step_where_there_is_time(tmp_path: Path) -> N
     assert (found.draw_seconds, found.learn_seconds) == (last.draw_seconds, last.learn_seconds)
     assert found.peak_bytes == last.peak_bytes
     assert len(try_steps(config, build_method(config), seconds=0.0).trials) == 2
+
+
+def test_the_answers_that_are_learnt_follow_the_questions_as_the_model_reads_them() -> None:
+    """Behind the worked examples, which make a prompt several times as long."""
+    shown = (Turn("user", "before"), Turn("assistant", "ham"))
+    problems = [Problem("now", "spam", "sms", 1, "spam", "Answer.", examples=shown)] * 3
+    found = bought(problems, 0.5)
+    assert [each.question for each in found] == [problems[0].local_question] * 2
+    assert [each.answer for each in found] == ["spam"] * 2
+    assert bought(problems, 0.0) == []

@@ -28,7 +28,7 @@ def body_of(endpoint: Endpoint, question: Question, stream: bool, count_usage: b
     """The request; with `count_usage` a stream is asked to end with the number of tokens."""
     asked = question.options
     wanted: dict[str, Any] = {
-        "max_tokens": longest_answer(endpoint, question),
+        "max_tokens": max_tokens_of(endpoint, question),
         "temperature": endpoint.temperature if asked.temperature is None else asked.temperature,
         "seed": asked.seed,
         "stop": list(asked.stop) or None,
@@ -42,7 +42,7 @@ def body_of(endpoint: Endpoint, question: Question, stream: bool, count_usage: b
     return json.dumps(body | endpoint.extra_body).encode()
 
 
-def longest_answer(endpoint: Endpoint, question: Question) -> int | None:
+def max_tokens_of(endpoint: Endpoint, question: Question) -> int | None:
     """In tokens: what the question asks for, else the endpoint's setting; None: as it likes."""
     asked = question.options.max_tokens
     return endpoint.max_tokens if asked is None else asked

@@ -18,7 +18,7 @@ from understudy.clouds.completions import (
     StreamedAnswer,
     body_of,
     error_message,
-    longest_answer,
+    max_tokens_of,
     whole_answer,
 )
 from understudy.clouds.endpoint import Endpoint
@@ -134,7 +134,7 @@ class HttpCloud:
     def estimate(self, question: Question) -> Cost:
         """What an answer costs at most, where the length of answers is bounded."""
         prompt = prompt_tokens_at_most(question)
-        longest = longest_answer(self.endpoint, question) or UNKNOWN_LENGTH
+        longest = max_tokens_of(self.endpoint, question) or UNKNOWN_LENGTH
         dollars = self.prices.dollars(prompt, 0, longest)
         return Cost(1, prompt, longest, dollars=dollars)
 

@@ -9,7 +9,7 @@ from understudy.tasks import Tasks
 from understudy.tasks.stream import Phase
 
 
-def longest_answer(tokens: Tokens, tasks: Tasks, stream: Sequence[Phase]) -> int | None:
+def longest_label(tokens: Tokens, tasks: Tasks, stream: Sequence[Phase]) -> int | None:
     """Tokens of the longest label or letter, with its end; None where answers have no longest."""
     answers = tasks.all_answers(stream)
     if not answers:
@@ -18,8 +18,8 @@ def longest_answer(tokens: Tokens, tasks: Tasks, stream: Sequence[Phase]) -> int
 
 
 def needed_length(tokens: Tokens, tasks: Tasks, stream: Sequence[Phase]) -> int | None:
-    """As `longest_answer`, with room to ask for help in words after it."""
-    longest = longest_answer(tokens, tasks, stream)
+    """As `longest_label`, with room to ask for help in words after it."""
+    longest = longest_label(tokens, tasks, stream)
     if longest is None or not (tokens.request and tokens.writes_request):
         return longest
     return longest + len(tokens.encode_plain(tokens.request))

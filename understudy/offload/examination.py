@@ -13,7 +13,7 @@ from understudy.offload.config import Config
 from understudy.offload.grade import grade
 from understudy.offload.learner import holding
 from understudy.offload.local import Batches, LocalAnswer, LocalGenerator, greedy
-from understudy.offload.phases import budget_of
+from understudy.offload.phases import budget_of, task_key
 from understudy.offload.records import Cell, MatrixRow
 from understudy.offload.team import ALONE, Team
 from understudy.progress import task
@@ -93,11 +93,6 @@ def examine_stream(
             with holding(served.policy, served.answering(phases)):
                 seen[key] = examine_task(served, examiner, phase, config, here)
     return [seen[key] for key in keys]
-
-
-def task_key(phase: Phase) -> str:
-    """What makes two phases one task: everything but their length."""
-    return phase.model_dump_json(exclude={"steps"})
 
 
 def examine_task(

@@ -17,6 +17,11 @@ def phases_of(config: Config) -> list[Phase]:
     return phases
 
 
+def task_key(phase: Phase) -> str:
+    """What makes two phases one task: everything but their length."""
+    return phase.model_dump_json(exclude={"steps"})
+
+
 def budget_of(phase: Phase, config: Config) -> float:
     return config.budget if phase.budget is None else phase.budget
 

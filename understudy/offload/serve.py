@@ -27,11 +27,10 @@ from understudy.offload.examination import (
     ServedModel,
     examine_stream,
     rows_of,
-    task_key,
 )
 from understudy.offload.learner import holding
 from understudy.offload.local import LocalGenerator, greedy
-from understudy.offload.phases import budget_of, phases_of
+from understudy.offload.phases import budget_of, phases_of, task_key
 from understudy.offload.records import Answer, MatrixRow, TaskResult, examination_name
 from understudy.offload.session import trained_policy
 from understudy.offload.start import build_tasks, retention_of

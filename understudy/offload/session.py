@@ -59,8 +59,10 @@ def new_run(
     asked: Config | None = None,
 ) -> RunDirectory:
     """check: whether the cloud is tried with one question before anything long; asked: the
-    settings before what they leave open was chosen, if that is done already."""
-    asked, config = asked or config, team.from_leader(lambda: settled(config))
+    settings before what they leave open was chosen, if that is done already; config then is
+    complete."""
+    if asked is None:
+        asked, config = config, team.from_leader(lambda: settled(config))
     # Wrong settings, and a cloud that does not answer, fail before anything is written.
     state, helpers = team.together(lambda: start(config, method, team))
     trial = team.together(

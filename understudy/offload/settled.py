@@ -23,7 +23,7 @@ from understudy.offload.phases import phases_of
 from understudy.settings import differences, open_settings, with_values
 from understudy.tasks import open_tasks
 from understudy.tasks.data import DataConfig
-from understudy.tasks.lengths import kind_of, longest_answer
+from understudy.tasks.lengths import kind_of, usual_length
 
 _WARM_START = 24  # steps; most models need fewer, and stop where they have the form
 
@@ -51,7 +51,7 @@ def choices_text(asked: Config, taken: Config) -> str | None:
     if not chosen:
         return None
     size = shown_size(parameters_of(taken.model))
-    return f"chosen for {size} parameters: " + ", ".join(f"{k}={_plain(v)}" for k, v in chosen)
+    return f"chosen for {size} parameters: " + ", ".join(f"{k}={shown_value(v)}" for k, v in chosen)
 
 
 def shown_size(parameters: int) -> str:
@@ -60,7 +60,8 @@ def shown_size(parameters: int) -> str:
     return f"{size:.0f}{unit}" if size >= 10 else f"{size:.2g}{unit}"
 
 
-def _plain(value: Any) -> str:
+def shown_value(value: Any) -> str:
+    """As a line of settings writes it."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -152,7 +153,7 @@ def _longest(run: Choices) -> int:
     listed = len(data) == len(names) and kinds <= {"label", "choice"}
     if listed and not names_gguf(config.model):  # to unpack one takes long
         return _longest_listed(config, data)
-    return longest_answer(names, config.data)
+    return usual_length(names, config.data)
 
 
 def _longest_listed(config: Config, data: Mapping[str, DataConfig]) -> int:

@@ -13,7 +13,7 @@ from understudy.clouds.metered import MeteredCloud
 from understudy.errors import ConfigError
 from understudy.models.policy import Policy
 from understudy.models.vllm import VllmEngine
-from understudy.offload.answer_length import longest_answer
+from understudy.offload.answer_length import longest_label
 from understudy.offload.config import Config
 from understudy.offload.device import check_device
 from understudy.offload.helpers import Helpers
@@ -110,7 +110,7 @@ def build_tasks(config: Config, policy: Policy) -> Tasks:
 def _warn_of_cut_labels(tasks: Tasks, config: Config, policy: Policy) -> None:
     """Say so where the longest right answer does not fit."""
     for phase in phases_of(config):
-        longest = longest_answer(policy.tokens, tasks, [phase])
+        longest = longest_label(policy.tokens, tasks, [phase])
         if longest is not None and longest > config.max_completion_length:
             warnings.warn(
                 f"max_completion_length={config.max_completion_length}: the longest answer of "

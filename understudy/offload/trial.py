@@ -109,7 +109,7 @@ def tried(state: State, helpers: Helpers, config: Config, prompts: int, longest:
     objective = objective_of(state, experience, 1)
     signs = torch.ones_like(objective.advantage)
     signs[:, ::2] = -1.0
-    answers = _bought(problems, budget_of(phase, config))
+    answers = bought(problems, budget_of(phase, config))
     terms = [_filled(term, answers) for term in objective.terms]
     update(state, helpers, replace(objective, advantage=signs, terms=terms), config)
     learnt = _now(device)
@@ -131,10 +131,10 @@ def tried(state: State, helpers: Helpers, config: Config, prompts: int, longest:
     )
 
 
-def _bought(problems: Sequence[Problem], budget: float) -> list[Example]:
+def bought(problems: Sequence[Problem], budget: float) -> list[Example]:
     """As many right answers as the budget allows calls, at least one."""
     count = min(len(problems), max(1, round(budget * len(problems)))) if budget > 0 else 0
-    return [Example(each.question, each.worked or each.solution) for each in problems[:count]]
+    return [Example(each.local_question, each.worked or each.solution) for each in problems[:count]]
 
 
 def _filled(term: Term, answers: Sequence[Example]) -> Term:

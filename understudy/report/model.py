@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from understudy.models.described import Description, describe
 from understudy.models.memory import available
 from understudy.offload.config import Config
-from understudy.offload.phases import phases_of, total_steps
-from understudy.offload.settled import RULES, value_of
+from understudy.offload.phases import phases_of, task_key, total_steps
+from understudy.offload.settled import RULES, shown_value, value_of
 from understudy.plain import to_plain
 from understudy.settings import open_settings
 
@@ -53,7 +53,7 @@ class ModelReport:
     def examined_questions(self) -> int:
         """How many a whole run examines: every task after every phase, and before the first."""
         phases = phases_of(self.config)
-        tasks = {phase.model_dump_json(include={"families", "levels"}) for phase in phases}
+        tasks = {task_key(phase) for phase in phases}
         once = len(tasks) * (self.config.eval_queries + self.config.calibration_queries)
         return once * (len(phases) + 1)
 
@@ -64,7 +64,7 @@ class ModelReport:
 
     def lines(self) -> Iterator[str]:
         yield from _of_model(self.description)
-        shown = ", ".join(f"{key}={_plain(value)}" for key, value in self.settings.items())
+        shown = ", ".join(f"{key}={shown_value(value)}" for key, value in self.settings.items())
         given = sorted(RULES.keys() - self.chosen)
         yield f"settings: {shown}" + (f" (given: {', '.join(given)})" if given else "")
         if self.estimate is None:
@@ -135,10 +135,6 @@ def _shares(stored: Mapping[str, float]) -> str:
 
 def _or_unknown(value: int | None) -> str:
     return "unknown" if value is None else str(value)
-
-
-def _plain(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _gigabytes(count: int) -> str:

@@ -20,7 +20,7 @@ _BY_KIND: Mapping[Kind, int] = {
 _GENERATED = 64  # a line of working, and the answer
 
 
-def longest_answer(families: Collection[str], data: Mapping[str, DataConfig]) -> int:
+def usual_length(families: Collection[str], data: Mapping[str, DataConfig]) -> int:
     """Enough tokens for an answer of any of these families: generated ones, or data sets."""
     kinds = [kind_of(name, data[name]) if name in data else None for name in families]
     return max(_GENERATED if kind is None else _BY_KIND[kind] for kind in kinds)
