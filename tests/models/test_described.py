@@ -120,3 +120,18 @@ def test_a_peak_is_that_of_the_work_since_it_was_forgotten() -> None:
     assert memory.held("cpu") > 0.8 * size
     del kept
     assert (memory.available("cpu") or 0) > 0
+
+
+def test_a_container_s_limit_bounds_what_is_free(tmp_path: Path) -> None:
+    assert memory.left_to_container(tmp_path) is None
+    old = tmp_path / "memory"
+    old.mkdir()
+    (old / "memory.limit_in_bytes").write_text("2000000\n")
+    (old / "memory.usage_in_bytes").write_text("500000\n")
+    assert memory.left_to_container(tmp_path) == 1_500_000
+    (tmp_path / "memory.max").write_text("1000000\n")
+    (tmp_path / "memory.current").write_text("1200000\n")
+    assert memory.left_to_container(tmp_path) == 0
+    (old / "memory.limit_in_bytes").unlink()
+    (tmp_path / "memory.max").write_text("max\n")
+    assert memory.left_to_container(tmp_path) is None

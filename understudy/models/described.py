@@ -85,23 +85,6 @@ def describe(model: str, unpack: bool = True) -> Description:
     )
 
 
-def depth_and_width(model: str) -> tuple[int, int] | None:
-    """How many layers, and how wide they are; None where a file does not say. Nothing is unpacked
-    and nothing heavy is imported."""
-    if gguf.names_gguf(model):
-        packed = gguf.header_of(model)
-        found: tuple[Any, Any] = (packed.layers, packed.hidden_size)
-    else:
-        folder = hub.resolve(model)
-        if not (folder / "config.json").is_file():
-            return None  # an adapter
-        raw = _config(folder)
-        named = raw.get("text_config") if isinstance(raw.get("text_config"), dict) else {}
-        figures = {**raw, **(named or {})}
-        found = _first(figures, _NAMES["layers"]), _first(figures, _NAMES["hidden_size"])
-    return found if all(isinstance(each, int) and each > 0 for each in found) else None
-
-
 def _of_file(model: str, unpack: bool) -> Description:
     packed = gguf.header_of(model)
     backend, reason, system = None, None, None

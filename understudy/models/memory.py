@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from pathlib import Path
 
 _STATUS, _RESET, _MACHINE = "/proc/self/status", "/proc/self/clear_refs", "/proc/meminfo"
+_GROUPS = Path("/sys/fs/cgroup")
+_LIMITS = (  # of control groups, in their second and first version
+    ("memory.max", "memory.current"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+)
 
 
 def forget_peak(device: str) -> None:
@@ -50,24 +54,26 @@ def peak(device: str) -> int:
 
 
 def available(device: str) -> int | None:
-    """What is there for this process: on a GPU all of it, else what is free; None: not known."""
+    """What is there for this process: on a GPU all of it, else what is free of the machine's memory
+    and of what a container may use; None: not known."""
     if device.startswith("cuda"):
         import torch
 
         return int(torch.cuda.mem_get_info()[1])
-    if (found := _read(_MACHINE, "MemAvailable")) is not None:
-        return found
-    return total(device)
+    found = [_read(_MACHINE, "MemAvailable"), left_to_container()]
+    return min((each for each in found if each is not None), default=None)
 
 
-def total(device: str) -> int | None:
-    """What the machine, or the GPU, has in all; None: not known."""
-    if device.startswith("cuda"):
-        return available(device)
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError, AttributeError):
-        return None
+def left_to_container(groups: Path = _GROUPS) -> int | None:
+    """What the limit of this process's control group leaves; None where there is none."""
+    for limit, used in _LIMITS:
+        try:
+            allowed, taken = ((groups / name).read_text().strip() for name in (limit, used))
+        except OSError:
+            continue
+        if allowed.isdigit() and taken.isdigit():  # else 'max': no limit
+            return max(0, int(allowed) - int(taken))
+    return None
 
 
 def _read(path: str, name: str) -> int | None:

@@ -11,10 +11,9 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
-from understudy.models import hub, memory
+from understudy.models import hub
 from understudy.models.chat import has_template
 from understudy.models.defaults import Defaults, defaults_for
-from understudy.models.described import depth_and_width
 from understudy.models.gguf import names_gguf
 from understudy.models.precision import SMALL, chosen_bf16, chosen_threads, parameters_of
 from understudy.offload.config import Config
@@ -73,11 +72,6 @@ def value_of(config: Config, key: str) -> Any:
     return value
 
 
-_PROMPT = 128  # tokens: what is reckoned with where prompts are not known
-# What the gradient holds per token, layer and number of its width: measured 114 of SmolLM2-135M.
-_BYTES = 128
-
-
 class Choices:
     """Every setting of a run: as it is given, or as it is chosen where it is left open."""
 
@@ -127,22 +121,6 @@ def _dtype(run: Choices) -> str:
     return run.defaults.dtype if run["lora.rank"] > 0 and run["bf16"] else "float32"
 
 
-def _portions(run: Choices) -> int:
-    """As many as keep what is held for the gradient within a quarter of the memory, by a power of
-    two; no less than by size."""
-    least = run.defaults.portions
-    shape = depth_and_width(run.config.model) if run.parameters >= SMALL else None
-    there = memory.total(run.config.device)
-    if shape is None or there is None:
-        return least
-    rows: int = run["batch_size"] * run["num_generations"]
-    tokens = rows * run["max_completion_length"] + run["batch_size"] * _PROMPT
-    held = tokens * shape[0] * shape[1] * _BYTES
-    while least < rows and held > least * there / 4:
-        least *= 2
-    return min(least, rows)
-
-
 def _longest(run: Choices) -> int:
     if run.parameters < SMALL:
         return 24  # the tiny model's own format
@@ -182,7 +160,7 @@ RULES: Mapping[str, Callable[[Choices], Any]] = {
     "learning_rate": _learning_rate,
     "batch_size": lambda run: run.defaults.batch_size,
     "num_generations": lambda run: run.defaults.num_generations,
-    "gradient_accumulation_steps": _portions,
+    "gradient_accumulation_steps": lambda run: run.defaults.portions,
     "max_completion_length": _longest,
     "warm_start.steps": _warm_start,
     "eval_queries": lambda run: run.defaults.eval_queries,
