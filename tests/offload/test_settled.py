@@ -108,7 +108,7 @@ def test_each_can_be_given_alone(key: str, tmp_path: Path) -> None:
 
 
 def test_portions_go_by_the_table_alone_however_long_the_responses(tmp_path: Path) -> None:
-    """What a machine has room for changes no setting; longer portions are cut as they are learnt."""
+    """Not by what a machine has room for; longer portions are cut as they are learnt."""
     folder = Path(hollow(tmp_path / "m", 135e6))
     (folder / "config.json").write_text('{"num_hidden_layers": 30, "hidden_size": 576}')
     config = taken(f"model={folder}", "max_completion_length=65536")

@@ -20,6 +20,7 @@ from understudy.offload.helpers import Helpers
 from understudy.offload.learner import PolicyLearner
 from understudy.offload.method import Method
 from understudy.offload.phases import phases_of
+from understudy.offload.request_row import request_row
 from understudy.offload.rewards import build_rewards
 from understudy.offload.scores import Valuation
 from understudy.offload.settled import with_choices
@@ -57,6 +58,8 @@ def start(
     tasks.prepare(phases_of(config))  # before anything is paid for
     router = build_router(config.router)
     helpers = Helpers(MeteredCloud(cloud), MeteredCloud(cloud), tasks, valuation, router, team)
+    if team.leads:
+        _warn_of_guide(config, policy)
     return _state(config, method, policy), helpers
 
 
@@ -118,6 +121,19 @@ def _warn_of_cut_labels(tasks: Tasks, config: Config, policy: Policy) -> None:
                 "least that",
                 stacklevel=2,
             )
+
+
+def _warn_of_guide(config: Config, policy: Policy) -> None:
+    """Say so where the guide cannot train the request's row alone."""
+    price = getattr(config, "price", None)
+    alone = getattr(price, "guide_trains", "") == "request" and getattr(price, "guide", 0.0) > 0
+    if alone and request_row(policy) is None:
+        warnings.warn(
+            "price.guide_trains=request: the request's row of this head is frozen, or logits are "
+            "more than the head's product; the guide trains all that learns, as with "
+            "price.guide_trains=model",
+            stacklevel=2,
+        )
 
 
 def examples_shown(data: DataSet, config: Config, policy: Policy) -> int:
