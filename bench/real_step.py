@@ -7,12 +7,15 @@ Every side runs alone in a process of its own, so that its peak of memory is its
 process held at most, from loading to the last step. All have the same questions, group, longest
 completion, adapter and number of threads. A checksum of the text is part of the reward, so that
 every group has a signal, as it has once a model is right now and then. The first step warms up.
+Processor seconds stand beside wall-clock seconds: others on the machine disturb them less.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import platform
 import subprocess
 import sys
 from contextlib import closing
@@ -87,6 +90,16 @@ def as_text(tokenizer: Any, problem: Any) -> str:
     return text
 
 
+def command_of(args: argparse.Namespace) -> str:
+    """The command of a case, without the folders of this machine."""
+    name, _, path = args.data.partition("=")
+    parts = ["python bench/real_step.py --model FOLDER --name", args.name or Path(args.model).name]
+    parts += ["--data", f"{name}=FOLDER" if path else name]
+    for option in ("steps", "batch-size", "group", "length", "rank", "threads", "seed"):
+        parts += [f"--{option}", str(getattr(args, option.replace("-", "_")))]
+    return " ".join([*parts, "--bf16"] if args.bf16 else parts)
+
+
 def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--model", required=True, help="a checkpoint's folder")
@@ -119,7 +132,8 @@ def main() -> None:
         told = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
         found[side] = json.loads(told.splitlines()[-1])
         row = found[side]
-        print(f"{side:12} {row['seconds']:7.2f} s  peak {row['peak_gigabytes']:.2f} GB", flush=True)
+        times = f"{row['processor_seconds']:7.2f} processor s {row['seconds']:7.2f} s"
+        print(f"{side:12} {times}  peak {row['peak_gigabytes']:.2f} GB", flush=True)
     commit = subprocess.run(
         ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True
     )
@@ -129,8 +143,10 @@ def main() -> None:
     case |= {name: getattr(args, name) for name in names}
     kept = json.loads(args.out.read_text()) if args.out.is_file() else {"cases": []}
     same = [each for each in kept["cases"] if each["case"] != case]
-    kept["cases"] = [*same, {"case": case, "commit": commit.stdout.strip(), "sides": found}]
-    kept["environment"] = environment()
+    done = {"case": case, "command": command_of(args), "commit": commit.stdout.strip()}
+    done["load_average"] = os.getloadavg()
+    kept["cases"] = [*same, done | {"sides": found}]
+    kept["environment"] = environment() | {"platform": f"{platform.system()} {platform.machine()}"}
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps(kept, indent=1) + "\n")
 

@@ -73,6 +73,10 @@ class Case:
             raise argparse.ArgumentTypeError(f"{text} is no case like 8x4:64+64 or 32x1:605+8/596")
         return cls(*(int(part or 0) for part in found.groups()))
 
+    def __str__(self) -> str:
+        shared = f"/{self.shared}" if self.shared else ""
+        return f"{self.prompts}x{self.group}:{self.prompt}+{self.length}{shared}"
+
     @property
     def rows(self) -> int:
         return self.prompts * self.group
@@ -302,6 +306,17 @@ def parsed() -> argparse.Namespace:
     return args
 
 
+def command_of(args: argparse.Namespace) -> str:
+    """The command of a record, without the folders of this machine."""
+    parts = ["python bench/sampling.py"]
+    parts.append(f"--model {args.name}" if args.model else f"--size {args.size}")
+    parts.append("--cases " + " ".join(map(str, args.cases)))
+    parts.append(f"--dtypes {' '.join(args.dtypes)} --repeats {args.repeats} --seed {args.seed}")
+    parts += [f"--gguf {args.gguf.name}"] if args.gguf else []
+    parts += ["--alone"] if args.alone else []
+    return " ".join([*parts, f"--device {args.device}"])
+
+
 def main() -> None:
     args = parsed()
     torch.set_num_threads(1)
@@ -319,10 +334,9 @@ def main() -> None:
     commit = subprocess.run(
         ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True
     )
-    source = f"--model {args.name}" if args.model else f"--size {args.size}"
     record = json.loads(args.out.read_text()) if args.out.is_file() else {"models": {}}
     record["models"][args.name] = {
-        "command": f"python bench/sampling.py {source}",
+        "command": command_of(args),
         "commit": commit.stdout.strip(),
         "settings": {name: getattr(args, name) for name in ("repeats", "device", "seed")},
         "threads": 1,
