@@ -7,7 +7,9 @@ Every side runs alone in a process of its own, so that its peak of memory is its
 process held at most, from loading to the last step. All have the same questions, group, longest
 completion, adapter and number of threads. A checksum of the text is part of the reward, so that
 every group has a signal, as it has once a model is right now and then. The first step warms up.
-Processor seconds stand beside wall-clock seconds: others on the machine disturb them less.
+Our sides divide a step's rows by themselves; TRL does with `--trl-portions`, where all of them do
+not fit into memory. Processor seconds stand beside wall-clock seconds: others on the machine
+disturb them less. A run of some sides leaves the others' figures of the same case in the file.
 """
 
 from __future__ import annotations
@@ -72,7 +74,8 @@ def measured(side: str, args: argparse.Namespace) -> Row:
     running: Ours | Theirs
     if side == "trl":
         tokenizer = transformers.AutoTokenizer.from_pretrained(config.model)
-        running = Theirs(config, problems, [as_text(tokenizer, each) for each in problems])
+        texts = [as_text(tokenizer, each) for each in problems]
+        running = Theirs(config, problems, texts, args.trl_portions)
     else:
         running = Ours(config, phase)
     with closing(running):
@@ -95,9 +98,16 @@ def command_of(args: argparse.Namespace) -> str:
     name, _, path = args.data.partition("=")
     parts = ["python bench/real_step.py --model FOLDER --name", args.name or Path(args.model).name]
     parts += ["--data", f"{name}=FOLDER" if path else name]
-    for option in ("steps", "batch-size", "group", "length", "rank", "threads", "seed"):
-        parts += [f"--{option}", str(getattr(args, option.replace("-", "_")))]
+    options = "sides steps batch-size group length rank threads seed trl-portions"
+    for option in options.split():
+        value = getattr(args, option.replace("-", "_"))
+        parts.append(f"--{option} {' '.join(value) if option == 'sides' else value}")
     return " ".join([*parts, "--bf16"] if args.bf16 else parts)
+
+
+def commit() -> str:
+    command = ["git", "describe", "--always", "--dirty"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.strip()
 
 
 def parsed() -> argparse.Namespace:
@@ -111,6 +121,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--group", type=int, default=4)
     parser.add_argument("--length", type=int, default=8, help="longest completion, in tokens")
     parser.add_argument("--rank", type=int, default=16, help="of the adapter; 0: all weights")
+    parser.add_argument("--trl-portions", type=int, default=1, help="backward passes of its step")
     parser.add_argument("--bf16", action="store_true")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
@@ -134,18 +145,14 @@ def main() -> None:
         row = found[side]
         times = f"{row['processor_seconds']:7.2f} processor s {row['seconds']:7.2f} s"
         print(f"{side:12} {times}  peak {row['peak_gigabytes']:.2f} GB", flush=True)
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True
-    )
-    data = args.data.partition("=")[0]
+        row |= {"command": command_of(args), "commit": commit(), "load_average": os.getloadavg()}
     names = ("batch_size", "group", "length", "rank", "bf16", "threads", "seed", "steps")
-    case = {"model": args.name or Path(args.model).name, "data": data}
+    case = {"model": args.name or Path(args.model).name, "data": args.data.partition("=")[0]}
     case |= {name: getattr(args, name) for name in names}
     kept = json.loads(args.out.read_text()) if args.out.is_file() else {"cases": []}
-    same = [each for each in kept["cases"] if each["case"] != case]
-    done = {"case": case, "command": command_of(args), "commit": commit.stdout.strip()}
-    done["load_average"] = os.getloadavg()
-    kept["cases"] = [*same, done | {"sides": found}]
+    before = next((each["sides"] for each in kept["cases"] if each["case"] == case), {})
+    others = [each for each in kept["cases"] if each["case"] != case]
+    kept["cases"] = [*others, {"case": case, "sides": before | found}]
     kept["environment"] = environment() | {"platform": f"{platform.system()} {platform.machine()}"}
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps(kept, indent=1) + "\n")

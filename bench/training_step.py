@@ -135,9 +135,14 @@ class Theirs:
     """TRL's GRPOTrainer in its own process, held before each step until it is asked for."""
 
     def __init__(
-        self, config: Config, problems: list[Problem], texts: list[str] | None = None
+        self,
+        config: Config,
+        problems: list[Problem],
+        texts: list[str] | None = None,
+        portions: int = 1,
     ) -> None:
-        """texts: what the model reads of each problem, if not its plain prompt."""
+        """texts: what the model reads of each problem, if not its plain prompt; portions: in how
+        many backward passes of equal size a step's gradient is computed."""
         model = resolve(config.model)
         tokens = Tokens(model)
         texts = texts or [problem.prompt + "\n" for problem in problems]
@@ -151,6 +156,7 @@ class Theirs:
             "lora": config.lora.rank and config.lora.model_dump(),
             "stops": [tokens.end, tokens.ask],
             "group": config.num_generations,
+            "portions": portions,
             "reward": next(iter(config.reward.functions), None),
         }
         names = "batch_size max_completion_length temperature learning_rate"

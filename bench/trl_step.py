@@ -110,9 +110,9 @@ def build_trainer(case: Case, folder: str, rewards: list[list[float]]) -> Any:
     samples = case["batch_size"] * case["group"]
     options = trl.GRPOConfig(
         output_dir=folder,
-        per_device_train_batch_size=samples,
-        gradient_accumulation_steps=1,
-        steps_per_generation=1,
+        per_device_train_batch_size=samples // case["portions"],
+        gradient_accumulation_steps=case["portions"],
+        steps_per_generation=case["portions"],
         num_iterations=1,
         num_generations=case["group"],
         max_completion_length=case["max_completion_length"],
