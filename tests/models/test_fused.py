@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch
 from tests.models.small import questions, write_checkpoint
 from understudy.models.fused import Fused, fused
 from understudy.models.lora import Lora
-from understudy.models.policy import Policy
+from understudy.models.policy import Backend, Policy
 from understudy.models.sampling import Drawing
 
 CPU = torch.device("cpu")
@@ -92,3 +93,27 @@ def test_weights_kept_in_bfloat16_are_not_copied(kind: str, tmp_path: Path) -> N
     joined_qkv = Fused(list(policy.network.blocks[0].qkv.children()), torch.bfloat16)  # type: ignore[index, union-attr]
     found = joined_qkv(torch.ones(1, 32).bfloat16())
     torch.testing.assert_close(found, torch.cat(expected, dim=-1), atol=0.05, rtol=0.05)
+
+
+@pytest.mark.parametrize("backend", ["builtin", "transformers"])
+@pytest.mark.parametrize("kind", ["llama-tied", "qwen2"])
+def test_frozen_weights_cast_once_give_the_same_gradient(
+    kind: str, backend: Backend, tmp_path: Path
+) -> None:
+    folder, lora = str(write_checkpoint(tmp_path, kind)), Lora(rank=3, alpha=5)
+    policy = replace(Policy.load(folder, lora=lora, backend=backend), bf16=True)
+    prompts, drawing = policy.prompts(questions("Tom has 3 pens.", "fox")), Drawing(6)
+    drawn = policy.sample(prompts, 2, drawing, drawing.uniforms(4, 0))
+    before, found = policy.network.state_dict(), []
+    for context in (nullcontext(), policy.frozen_cast()):
+        with context:
+            logprobs, _ = policy.score(prompts, drawn, torch.arange(4), drawing)
+            logprobs.sum().backward()
+        trained = [weight for weight in policy.network.parameters() if weight.requires_grad]
+        found.append([weight.grad for weight in trained])
+        for weight in trained:
+            weight.grad = None
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+    after = policy.network.state_dict()
+    assert all(after[name].dtype == before[name].dtype for name in before)
+    assert all(torch.equal(before[name], after[name]) for name in before)

@@ -16,6 +16,7 @@ from understudy.models import adapters
 from understudy.models.asking import asks_for_help
 from understudy.models.built_in import BuiltInModel
 from understudy.models.checkpoint import NotBuiltInError, load_decoder, read_shape, resolve
+from understudy.models.frozen import frozen_cast
 from understudy.models.gguf import names_gguf, unpacked_again
 from understudy.models.hub import is_hub_name
 from understudy.models.local_model import LocalModel
@@ -187,6 +188,10 @@ class Policy:
     ) -> tuple[Tensor, Tensor]:
         with self._precision():
             return score(self.model, prompts, completions, rows, self.tokens.ask, drawing)
+
+    def frozen_cast(self) -> AbstractContextManager[object]:
+        """Around the passes of a step, forward and back: what is not trained is cast once."""
+        return frozen_cast(self.model, torch.bfloat16) if self.bf16 else nullcontext()
 
     def states(self, prompts: Prompts, completions: Completions | Written, rows: Tensor) -> Tensor:
         """(rows, positions, width): the final states that predict completions' tokens."""

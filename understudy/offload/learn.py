@@ -71,6 +71,11 @@ class Objective:
 
 def learn(policy: Policy, team: Team, objective: Objective, config: Config) -> Tally:
     """Leave the gradient of the whole loss of this process's share; one pass over it."""
+    with policy.frozen_cast():
+        return _learn(policy, team, objective, config)
+
+
+def _learn(policy: Policy, team: Team, objective: Objective, config: Config) -> Tally:
     names = [name for term in objective.token_terms for name in term.metrics]
     tally, pull = Tally(sums=dict.fromkeys(names, 0.0)), None
     row = request_row(policy)
@@ -96,7 +101,8 @@ def learn_given(policy: Policy, team: Team, terms: Sequence[Term], config: Confi
     tally = Tally()
     for term in terms:
         if isinstance(term, AnswerTerm):
-            tally += _learn_answers(policy, team, term, config)
+            with policy.frozen_cast():
+                tally += _learn_answers(policy, team, term, config)
         elif isinstance(term, WeightTerm) and team.leads:  # gradients are summed over the team
             tally += _back(term.loss(policy.tensors()))
     return tally
