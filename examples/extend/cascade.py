@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from understudy.routing.router import ThresholdRouter
-from understudy.types import Options
 
 if TYPE_CHECKING:
     from understudy.routing.evidence import Evidence, FloatArray, Generate
@@ -37,8 +36,10 @@ class Cascade(ThresholdRouter):
         settings, disagree, cost = self.settings, np.zeros(len(evidence)), evidence.gathered
         assert isinstance(settings, Cascade.Settings)
         for seed in range(settings.samples):
-            options = Options(temperature=settings.temperature, seed=seed)
-            drawn = generate([replace(each, options=options) for each in evidence.questions])
+            how = {"temperature": settings.temperature, "seed": seed}  # beside what ends an answer
+            again = (replace(each.options, **how) for each in evidence.questions)
+            questions = zip(evidence.questions, again, strict=True)
+            drawn = generate([replace(each, options=options) for each, options in questions])
             pairs = zip(drawn.texts, evidence.answers, strict=True)
             disagree += [conclusion(text) != conclusion(answer) for text, answer in pairs]
             cost += drawn.cost

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
@@ -17,7 +18,7 @@ from understudy.routing.evidence import Evidence, Generated
 from understudy.routing.rows import ExaminedQuestion
 from understudy.run import RunDirectory
 from understudy.tasks import FAMILIES, draw_problem
-from understudy.types import Question
+from understudy.types import Options, Question
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "extend"
 ENTROPY = f"{EXAMPLES / 'router.py'}:MeanEntropy"
@@ -62,7 +63,7 @@ def test_it_answers_a_question_by_the_threshold_of_the_kept_rows(run: RunDirecto
     with opened(run) as model:
         answer = model.answer(QUESTION)
         kept = [row.mean_entropy for row in rows(run, "phase-2", "validation")]
-        assert model.router.threshold in kept
+        assert model.router_of().threshold in kept
     assert answer.why.startswith("the mean entropy of its answer, ")
     assert (answer.answered_by == "cloud") == ("is above the threshold" in answer.why)
     assert (answer.cost.calls > 0) == (answer.answered_by == "cloud")
@@ -101,16 +102,19 @@ def test_a_cascade_pays_for_the_answers_that_it_draws(run: RunDirectory) -> None
 def test_a_cascade_by_hand() -> None:
     router = ROUTERS.load(CASCADE)(ROUTERS.load(CASCADE).Settings(kind=CASCADE, samples=2))
     zeros, ones = np.zeros(2), np.ones(2, dtype=np.int64)
-    questions = (Question.of("2 + 2"), Question.of("2 + 3"))
+    questions = tuple(
+        replace(Question.of(text), options=Options(stop=("\n",))) for text in ("2 + 2", "2 + 3")
+    )
     evidence = Evidence(questions, ("so # 4", "# 5"), zeros, zeros, ones, ones, 0.0)
     answers = iter([("# 4", "# 6"), ("it is 4", "# 5")])
-    seen: list[tuple[float | None, int | None]] = []
+    seen: list[Options] = []
 
     def generate(asked: list[Question]) -> Generated:
-        seen.extend((question.options.temperature, question.options.seed) for question in asked)
+        seen.extend(question.options for question in asked)
         return Generated(next(answers), 10, 4)
 
     gathered = router.gather(evidence, generate)
     assert router.scores(gathered).tolist() == [0.0, 0.5]
-    assert seen == [(1.0, 0), (1.0, 0), (1.0, 1), (1.0, 1)]
+    # What ends the local model's answers ends these too.
+    assert seen == [Options(temperature=1.0, seed=i, stop=("\n",)) for i in (0, 0, 1, 1)]
     assert (gathered.gathered.prompt_tokens, gathered.gathered.completion_tokens) == (20, 8)

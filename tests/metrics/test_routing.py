@@ -124,21 +124,6 @@ def test_aiq_limits() -> None:
     assert math.isnan(metrics.aiq([], []))
 
 
-def test_threshold_by_hand() -> None:
-    scores = np.array([1.0, 2, 2, 3])
-    assert metrics.quantile_threshold(scores, 0.25) == 2  # asks the 3
-    assert metrics.quantile_threshold(scores, 0.5) == 2  # both 2s would be 0.75
-    assert metrics.quantile_threshold(scores, 0.75) == 1
-    assert metrics.quantile_threshold(scores, 0.1) == 3  # asks none
-    assert metrics.quantile_threshold(scores, 0) == math.inf
-    assert metrics.quantile_threshold(scores, 1) == -math.inf
-    assert metrics.quantile_threshold([*scores, math.nan], 0.75) == 1
-    assert math.isnan(metrics.quantile_threshold([], 0.5))
-    assert metrics.quantile_threshold(np.arange(100), 0.29) == 70  # 71..99 are 29 scores
-    with pytest.raises(ValueError, match="share=2"):
-        metrics.quantile_threshold(scores, 2)
-
-
 def by_every_order(rows: list[tuple[int, int, int]]) -> list[float]:
     """Accuracy with 0, 1, ... n asked, averaged over all orders that a sort could leave ties in."""
     n = len(rows)
@@ -200,11 +185,3 @@ def test_aiq_matches_the_best_mixture_at_every_cost(points: list[tuple[int, int]
         area = sum((x1 - x0) * (y0 + y1) / 2 for (x0, x1), (y0, y1) in steps)
         expected = area / (knots[-1] - knots[0])
     assert metrics.aiq(cost, quality) == pytest.approx(expected, nan_ok=True)
-
-
-@given(st.lists(st.integers(0, 5), min_size=1, max_size=12), st.floats(0, 1))
-def test_threshold_is_the_closest_that_does_not_exceed(scores: list[int], share: float) -> None:
-    array = np.array(scores)
-    asked = float(np.mean(array > metrics.quantile_threshold(scores, share)))
-    possible = [float(np.mean(array > t)) for t in [-1, *scores]]
-    assert asked == max(value for value in possible if value <= share)

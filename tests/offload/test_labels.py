@@ -16,7 +16,7 @@ from tests.offload.runs import Silent, config_of, run_new
 from tests.offload.test_examination import rows
 from tests.report.pages import terminal
 from understudy.metrics import macro_f1
-from understudy.offload.alarms import label_alarm, label_alarms
+from understudy.offload.alarms import examination_alarms, label_alarm
 from understudy.offload.config import Config
 from understudy.offload.grade import grade
 from understudy.offload.records import Cell, MatrixRow
@@ -77,13 +77,15 @@ def test_a_model_with_one_answer_is_said_aloud(right: str, named: str, words: st
 def test_tasks_that_are_not_met_yet_are_not_named_after_a_phase() -> None:
     bad, good = labelled("ab", "aa"), labelled("ab", "ab")
     names = ["one", "two", "one"]
-    before = MatrixRow(0, 0, 0.0, (bad, bad, bad), 2)
-    assert [text.split(":")[0] for text in label_alarms(before, names)] == ["before training"] * 2
-    (said,) = label_alarms(MatrixRow(1, 9, 0.0, (bad, bad, bad), 2), names)
+    before = MatrixRow(0, 0, (bad, bad, bad), 2)
+    assert [text.split(":")[0] for text in examination_alarms(before, names)] == [
+        "before training"
+    ] * 2
+    (said,) = examination_alarms(MatrixRow(1, 9, (bad, bad, bad), 2), names)
     assert "after phase 1" in said
     assert "of one with" in said
-    assert label_alarms(MatrixRow(2, 9, 0.0, (good, good, good), 2), names) == []
-    assert label_alarms(MatrixRow(1, 9, 0.0, (PLAIN, bad, PLAIN), 2), names) == []
+    assert examination_alarms(MatrixRow(2, 9, (good, good, good), 2), names) == []
+    assert examination_alarms(MatrixRow(1, 9, (PLAIN, bad, PLAIN), 2), names) == []
 
 
 def small(folder: Path, model: Path) -> Config:

@@ -48,7 +48,7 @@ def row(after: int, *local: float) -> MatrixRow:
         )
         for v in local
     )
-    return MatrixRow(after, 2 * after, 0.0, cells, 50)
+    return MatrixRow(after, 2 * after, cells, 50)
 
 
 @pytest.fixture

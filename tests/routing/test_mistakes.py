@@ -76,3 +76,16 @@ def test_a_need_that_is_no_evidence_is_refused(tmp_path: Path) -> None:
     name = own_file(tmp_path, '("answer_length",)')
     with pytest.raises(ConfigError, match="'answer_length', which is no evidence; use questions"):
         build_router(chosen_router({"kind": name, "weight": 1}))
+
+
+def test_a_threshold_router_with_settings_of_its_own_base_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "own.py"
+    path.write_text(
+        "from understudy.routing.router import ThresholdRouter\n"
+        "from understudy.settings import KindSection\n\n\n"
+        "class Own(ThresholdRouter):\n"
+        "    class Settings(KindSection):\n"
+        "        weight: int = 1\n"
+    )
+    with pytest.raises(ConfigError, match=r"router Own: .* subclass of ThresholdRouter\.Settings"):
+        build_router(chosen_router(f"{path}:Own"))

@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from understudy.errors import ConfigError
 from understudy.routing import ROUTERS
-from understudy.routing.calibrated import Calibrated, calibrated_beside
+from understudy.routing.calibrated import compared_threshold
 from understudy.routing.evidence import Evidence, Outcomes
 from understudy.routing.router import Router, ThresholdRouter, build_router, drafts_first
 from understudy.settings import Kinds
@@ -140,15 +140,10 @@ def test_a_router_may_learn_from_who_was_right() -> None:
     assert not drafts_first(router)
 
 
-class Reversed(Calibrated):
-    """Scores otherwise than the calibrated router."""
-
-    def scores(self, evidence: Evidence) -> Any:
-        return -evidence.margin
-
-
-def test_the_calibrated_figures_beside_a_router_go_by_the_margin() -> None:
-    own = Calibrated(Calibrated.Settings(kind="calibrated", spare=False))
-    assert calibrated_beside(own) is own
-    beside = calibrated_beside(Reversed(own.settings))
-    assert beside.scores(evidence()).tolist() == MARGIN.tolist()
+def test_recipes_are_compared_at_one_threshold_whatever_the_cloud_says() -> None:
+    given = evidence(np.random.default_rng(0).normal(size=300))
+    local = np.arange(300) % 2.0
+    by_failures = router("calibrated").fit(given, outcomes(local), 0.3).threshold
+    assert by_failures < 1e4
+    for cloud in (np.ones(300), np.zeros(300)):
+        assert compared_threshold(given, Outcomes(local, cloud), 0.3) == by_failures

@@ -31,7 +31,6 @@ from understudy.metrics.routing import (
     deferral_curve,
     oracle_curve,
     performance_gap_recovered,
-    quantile_threshold,
     random_offloading,
     served,
 )
@@ -83,7 +82,6 @@ __all__ = [
     "post_switch",
     "quality_over_questions",
     "quality_over_repeats",
-    "quantile_threshold",
     "random_offloading",
     "relative_gain",
     "served",

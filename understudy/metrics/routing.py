@@ -13,7 +13,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from understudy.metrics.measured import FloatArray, measured, measured_rows
+from understudy.metrics.measured import FloatArray, measured_rows
 
 Quantity = TypeVar("Quantity", float, FloatArray)
 ROUNDING = 1e-12  # accuracy at share 1 may miss the strong model's in the last bits
@@ -137,24 +137,6 @@ def aiq(cost: npt.ArrayLike, quality: npt.ArrayLike) -> float:
         hull.append(point)
     corners = np.array(hull)
     return _area(corners[:, 0], corners[:, 1]) / float(np.ptp(x))
-
-
-def quantile_threshold(scores: npt.ArrayLike, share: float) -> float:
-    """The threshold t for which `score > t` holds for as much of the scores as `share` allows.
-
-    Never for more: of tied scores all are asked or none. Infinity at share 0 and minus infinity
-    at share 1, so new scores are never or always asked; NaN (never asks) without scores.
-    """
-    if not 0 <= share <= 1:
-        raise ValueError(f"share={share} must lie between 0 and 1")
-    known = np.sort(measured(scores))[::-1]
-    if not known.size:
-        return float("nan")
-    if share in (0, 1):
-        return float("inf") if share == 0 else float("-inf")
-    # Counted rather than floor(share * n), in which 0.29 * 100 is 28.999...
-    allowed = int(np.sum(np.arange(1, known.size + 1) / known.size <= share))
-    return float(known[allowed])
 
 
 def _by_share(shares: npt.ArrayLike, accuracy: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:

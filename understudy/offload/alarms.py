@@ -69,15 +69,22 @@ NOBODY_ASKS = Alarm(
 )
 
 
-def label_alarms(row: MatrixRow, tasks: Sequence[str]) -> list[str]:
-    """What an examination says of local models that name one label only, or none.
+def examination_alarms(row: MatrixRow, tasks: Sequence[str]) -> list[str]:
+    """What an examination says of local models that name one label only, or none, and of
+    thresholds that let no question through.
 
     tasks: the names of the stream's phases. After a phase, only tasks met so far are looked at.
     """
     when = f"after phase {row.after_phase}" if row.after_phase else "before training"
     met = list(zip(tasks, row.tasks, strict=True))[: row.after_phase or None]
-    found = (label_alarm(task, cell) for task, cell in met)
-    return list(dict.fromkeys(f"{when}: {text}" for text in found if text))
+    found = (text for task, cell in met for text in cell_alarms(task, cell))
+    return list(dict.fromkeys(f"{when}: {text}" for text in found))
+
+
+def cell_alarms(task: str, cell: Cell) -> list[str]:
+    """What is wrong with a task's figures, a sentence each."""
+    never = cell.never_asks and f"no question of {task} is sent to the cloud: {cell.never_asks}"
+    return [text for text in (label_alarm(task, cell), never) if text]
 
 
 def label_alarm(task: str, cell: Cell) -> str | None:

@@ -17,8 +17,8 @@ from understudy.offload.phases import budget_of, task_key
 from understudy.offload.records import Cell, MatrixRow
 from understudy.offload.team import ALONE, Team
 from understudy.progress import task
-from understudy.routing.calibrated import calibrated_beside
-from understudy.routing.router import Router, tokens_spent, with_signals, would_leave
+from understudy.routing.calibrated import compared_threshold
+from understudy.routing.router import Router, never_asks, to_test, tokens_spent, with_signals
 from understudy.routing.rows import LONGEST_ANSWER, Exam, ExaminedQuestion, Split
 from understudy.tasks import Tasks
 from understudy.tasks.stream import Phase
@@ -109,15 +109,19 @@ def examine_task(
     validation = validation.with_signals(evidence)
     router = served.router.fit(evidence, validation.outcomes(), budget)
     if router.calls:
-        validation = _with_cloud(validation, problems, would_leave(router, evidence), examiner)
+        validation = _with_cloud(validation, problems, to_test(router, evidence), examiner)
         router = served.router.fit(evidence, validation.outcomes(), budget)
-    calibrated = calibrated_beside(router).fit(evidence, validation.outcomes(), budget)
+    outcomes = validation.outcomes()
+    why_never = never_asks(router, evidence, outcomes)
+    compared = compared_threshold(evidence, outcomes, budget)
     evidence = with_signals(router, test.evidence(own), generate)
     decisions = router.decisions(evidence)
     test = test.with_signals(evidence).with_decisions(decisions)
-    cell = grade(test.rows, decisions, own, calibrated.threshold, tokens_spent(router, evidence))
+    cell = grade(test.rows, decisions, own, compared, tokens_spent(router, evidence))
     known = sum(row.cloud_right is not None for row in validation.rows)
-    return ExaminedTask(validation, test, replace(cell, validation_calls=known))
+    return ExaminedTask(
+        validation, test, replace(cell, validation_calls=known, never_asks=why_never)
+    )
 
 
 def _exam(
@@ -154,7 +158,7 @@ def _exam(
         )
         for problem, (local, right) in zip(problems, answers, strict=True)
     ]
-    return problems, Exam(tuple(problem.question for problem in problems), tuple(rows))
+    return problems, Exam(tuple(problem.local_question for problem in problems), tuple(rows))
 
 
 def _with_cloud(
@@ -218,23 +222,10 @@ def right_answers(
     return [verdict is not None and verdict >= 1 for verdict in verdicts]
 
 
-def matrix_row(
-    examined: Sequence[ExaminedTask],
-    served: ServedModel,
-    stream: Sequence[Phase],
-    config: Config,
-    after: int,
-    step: int,
-) -> MatrixRow:
-    """The cells of an examination, with the calibrated threshold of a model that serves every
-    task so far, under the budget of the last."""
-    known = sum((each.validation for each in examined[: after or None]), Exam())
-    evidence = known.evidence(served.own_threshold)
-    budget = budget_of(stream[max(after, 1) - 1], config)
-    calibrated = calibrated_beside(served.router).fit(evidence, known.outcomes(), budget)
+def matrix_row(examined: Sequence[ExaminedTask], after: int, step: int) -> MatrixRow:
+    """The cells of an examination."""
     digests = {row.digest for each in examined for row in each.test.rows}
-    cells = tuple(each.cell for each in examined)
-    return MatrixRow(after, step, calibrated.threshold, cells, len(digests))
+    return MatrixRow(after, step, tuple(each.cell for each in examined), len(digests))
 
 
 def rows_of(examined: Sequence[ExaminedTask]) -> list[ExaminedQuestion]:

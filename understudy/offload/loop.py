@@ -166,6 +166,6 @@ def evaluate(
     served = ServedModel(state.policy, helpers.router, own_threshold, answering)
     occasion = Occasion(examination_name(after), str(config.seed))
     found = examine_stream(served, helpers.examination(config), stream, config, occasion)
-    row = matrix_row(found, served, stream, config, after, state.step)
+    row = matrix_row(found, after, state.step)
     state.matrix.append(row)
     watcher.on_evaluation(row, rows_of(found))

@@ -18,8 +18,8 @@ class Cell:
     """How a model does on one task's test questions. Accuracies and rates are shares in [0, 1].
 
     Where a call failed the local answer stands. Whatever the router, the figures of the model's
-    own request and of the calibrated one stand beside its own: methods are compared at one share
-    of calls.
+    own request and of a threshold on the margin stand beside its own. That threshold is fitted
+    alike for every recipe, so methods are compared at one share of calls.
     """
 
     local: float
@@ -36,6 +36,7 @@ class Cell:
     cloud_answers: int  # how many of them have an answer of the cloud
     router_tokens: int  # that the local model computed before the router could decide
     validation_calls: int = 0  # validation questions that the cloud answered, to fit the threshold
+    never_asks: str | None = None  # why the fitted threshold lets nothing through; None: it does
     # Of tasks whose answers are labels or choices; None of others.
     macro_f1: float | None = None  # of the local answers
     constant: float | None = None  # accuracy of always naming the label that is right most often
@@ -48,7 +49,6 @@ class MatrixRow:
 
     after_phase: int
     step: int
-    threshold: float  # the calibrated one of a model that serves every task so far
     tasks: tuple[Cell, ...]
     distinct_questions: int  # of all tasks' test questions
 

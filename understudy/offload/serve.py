@@ -19,7 +19,7 @@ from understudy.clouds.failures import FailureWatch
 from understudy.errors import RunError
 from understudy.models.policy import Policy
 from understudy.models.tokens import ASK, END, PAD
-from understudy.offload.alarms import label_alarm
+from understudy.offload.alarms import cell_alarms
 from understudy.offload.config import Config
 from understudy.offload.examination import (
     Examiner,
@@ -66,6 +66,7 @@ class TrainedModel:
         self.served = ServedModel(policy, build_router(settings), own_threshold, answering)
         self.stream = phases_of(config)
         self.step = int(folder.name.rpartition("-")[2])
+        self._routers: dict[int, Router] = {}  # by the number of a phase
         self._open = ExitStack()
         self.tasks = self._open.enter_context(closing(build_tasks(config, policy)))
         cloud = build_cloud(config.cloud, self.tasks.key)
@@ -86,10 +87,11 @@ class TrainedModel:
         """Answer locally, or ask. task: which of the run's; None: the last."""
         problem = _problem(self.tasks, self.config, question, task)
         _check_readable(self.served.policy, problem, self.config)
-        router, policy = self.router, self.served.policy
+        policy = self.served.policy
         with holding(policy, self.served.answering(self._phases(task))):
+            router = self.router_of(task)
             (local,) = greedy(policy, [problem], self.config.max_completion_length)
-            evidence = evidence_of([problem.question], [local], self.served.own_threshold)
+            evidence = evidence_of([problem.local_question], [local], self.served.own_threshold)
             evidence = with_signals(router, evidence, self._generate)
         luck = random.Random(f"{self.config.seed} {problem.prompt}").random()
         asks = luck < float(router.decisions(evidence)[0])
@@ -104,16 +106,28 @@ class TrainedModel:
         )
         return self._helped(problem, answer) if asks else answer
 
+    def router_of(self, task: str | None = None) -> Router:
+        """The router of one of the run's tasks; None: the last.
+
+        It is fitted as in the last examination: on the validation questions of the task, under
+        its budget, by the cloud's verdicts that the examination kept.
+        """
+        after = self._last_examined
+        phases = self._phases(task)
+        met = [number for number in phases if number <= after]
+        number = met[-1] if met else phases[0]
+        if number not in self._routers:
+            exam = self._kept_exam(examination_name(after), number)
+            evidence = exam.evidence(self.served.own_threshold)
+            evidence = with_signals(self.served.router, evidence, self._generate)
+            budget = budget_of(self.stream[number - 1], self.config)
+            self._routers[number] = self.served.router.fit(evidence, exam.outcomes(), budget)
+        return self._routers[number]
+
     @cached_property
-    def router(self) -> Router:
-        """Fitted on the last examination: on validation questions of the tasks met so far."""
-        last = MatrixRow.from_json(self.run.read(self.run.matrix)[-1])
-        after = last.after_phase
-        exam = self._kept_exam(examination_name(after), after)
-        evidence = exam.evidence(self.served.own_threshold)
-        evidence = with_signals(self.served.router, evidence, self._generate)
-        budget = budget_of(self.stream[max(after, 1) - 1], self.config)
-        return self.served.router.fit(evidence, exam.outcomes(), budget)
+    def _last_examined(self) -> int:
+        """The phase after which the run was examined last."""
+        return MatrixRow.from_json(self.run.read(self.run.matrix)[-1]).after_phase
 
     def examine(self, queries: int, check: bool = True) -> list[TaskResult]:
         """Every task of the stream on so many test questions, the router fitted anew on as many.
@@ -143,9 +157,9 @@ class TrainedModel:
             TaskResult(phase.name, budget_of(phase, config), queries, each.cell)
             for phase, each in zip(self.stream, found, strict=True)
         ]
-        for text in dict.fromkeys(label_alarm(each.task, each.cell) for each in results):
-            if text is not None:
-                warnings.warn(text, stacklevel=2)
+        found_wrong = (text for each in results for text in cell_alarms(each.task, each.cell))
+        for text in dict.fromkeys(found_wrong):
+            warnings.warn(text, stacklevel=2)
         return results
 
     def _phases(self, task: str | None) -> list[int]:
@@ -157,27 +171,21 @@ class TrainedModel:
     def _generate(self) -> LocalGenerator:
         return LocalGenerator(self.served.policy, self.config.max_completion_length)
 
-    def _kept_exam(self, name: str, after: int) -> Exam:
-        """The validation questions that an examination has kept, of the first tasks."""
-        columns: dict[int, list[ExaminedQuestion]] = {}
-        for record in self.run.read_examination(name):
-            row = ExaminedQuestion.from_json(record)
-            if row.split == "validation":
-                columns.setdefault(row.column, []).append(row)
-        keys = [task_key(phase) for phase in self.stream]
-        exam = Exam()
-        for phase in self.stream[: after or None]:
-            rows = columns[keys.index(task_key(phase))]
-            size = self.config.calibration_queries
-            drawn = self.tasks.exam(phase, size, "validation", str(self.config.seed))
-            known = {problem.question.digest: problem.question for problem in drawn}
-            if lost := [row for row in rows if row.digest not in known]:
-                raise RunError(
-                    f"{self.run.path}: {len(lost)} questions of {phase.name} are not in the data "
-                    "any more; restore the data that the run was trained on"
-                )
-            exam += Exam(tuple(known[row.digest] for row in rows), tuple(rows))
-        return exam
+    def _kept_exam(self, name: str, number: int) -> Exam:
+        """The validation questions of a phase's task that an examination has kept."""
+        phase = self.stream[number - 1]
+        column = [task_key(each) for each in self.stream].index(task_key(phase))
+        records = map(ExaminedQuestion.from_json, self.run.read_examination(name))
+        rows = [row for row in records if (row.split, row.column) == ("validation", column)]
+        size = self.config.calibration_queries
+        drawn = self.tasks.exam(phase, size, "validation", str(self.config.seed))
+        known = {problem.question.digest: problem.local_question for problem in drawn}
+        if lost := [row for row in rows if row.digest not in known]:
+            raise RunError(
+                f"{self.run.path}: {len(lost)} questions of {phase.name} are not in the data "
+                "any more; restore the data that the run was trained on"
+            )
+        return Exam(tuple(known[row.digest] for row in rows), tuple(rows))
 
     def _helped(self, problem: Problem, local: Answer) -> Answer:
         """The cloud's answer in its place; where the cloud fails, the local one stands."""

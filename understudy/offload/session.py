@@ -17,7 +17,7 @@ from understudy.clouds.metered import MeteredCloud
 from understudy.files import write_folder
 from understudy.link import ReplyLog
 from understudy.models.policy import Policy
-from understudy.offload.alarms import Alarms, label_alarms
+from understudy.offload.alarms import Alarms, examination_alarms
 from understudy.offload.config import Config
 from understudy.offload.helpers import Helpers
 from understudy.offload.loop import train
@@ -219,5 +219,5 @@ class _Recorder:
             self.run.write_examination(name, [question.to_json() for question in questions])
             self.run.write(self.run.matrix, [row.to_json() for row in self.matrix])
         self.display.evaluation(row)
-        for text in label_alarms(row, self.tasks):
+        for text in examination_alarms(row, self.tasks):
             self.display.warning(text)

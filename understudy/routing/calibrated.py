@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from understudy.routing.router import Router, ThresholdRouter
+from understudy.routing.evidence import Outcomes
+from understudy.routing.router import ThresholdRouter
 
 if TYPE_CHECKING:
     from understudy.routing.evidence import Evidence, FloatArray
@@ -19,8 +20,11 @@ class Calibrated(ThresholdRouter):
         return evidence.margin
 
 
-def calibrated_beside(router: Router) -> Calibrated:
-    """The calibrated router that others are compared with: itself, if it is one."""
-    if type(router) is Calibrated:  # a subclass may score otherwise
-        return router
-    return Calibrated(Calibrated.Settings(kind="calibrated"))
+def compared_threshold(evidence: Evidence, outcomes: Outcomes, budget: float) -> float:
+    """The threshold on the margin at which recipes are compared: fitted alike for each of them,
+    whatever its router. It goes by what fails locally, and not by the cloud."""
+    import numpy as np
+
+    unknown = np.full(len(evidence), np.nan)
+    router = Calibrated(Calibrated.Settings(kind="calibrated"))
+    return router.fit(evidence, Outcomes(outcomes.local_right, unknown), budget).threshold

@@ -31,6 +31,7 @@ class Evidence:
     answer. The model itself asks where margin > own_threshold.
     """
 
+    # As the local model is asked them: after its worked examples, with what ends its answer.
     questions: tuple[Question, ...]
     answers: tuple[str, ...]  # of the local model, greedy, asking forbidden
     margin: FloatArray
@@ -64,7 +65,8 @@ class Evidence:
 class Outcomes:
     """Who was right, a row per question: 1, 0, or NaN where nobody knows.
 
-    On validation questions the cloud is not called, so its column is NaN there.
+    Of validation questions the cloud is asked some at most: its column is NaN at the others, and
+    at all when a router is fitted for the first time.
     """
 
     local_right: FloatArray

@@ -11,7 +11,12 @@ from pydantic import Field
 from understudy.errors import ConfigError, DivergedError
 from understudy.routing import ROUTERS
 from understudy.routing.evidence import FREE, Evidence, Generate, Need, Outcomes
-from understudy.routing.thresholds import most_above, number_that_gains, threshold_above
+from understudy.routing.thresholds import (
+    LEAST_TESTED,
+    most_above,
+    number_that_gains,
+    threshold_above,
+)
 from understudy.settings import Kinds, KindSection, Section, check_settings
 
 if TYPE_CHECKING:
@@ -43,7 +48,8 @@ class Router(Protocol):
     def calls(self) -> int:
         """How many validation questions the cloud may be asked for the fit; 0: none.
 
-        They are some of those that the router, once fitted, would send. Then it is fitted again.
+        They are the highest scores of a router that is fitted without the cloud (`to_test`). Then
+        it is fitted again.
         """
 
     def gather(self, evidence: Evidence, generate: Generate) -> Evidence:
@@ -117,7 +123,7 @@ class ThresholdRouter(RequestRouter):
             256,
             ge=0,
             description="validation questions per task that the cloud is asked, to see whether "
-            "asking gains; 0: what fails locally is taken for a gain",
+            "asking gains; too few for a test, as 0: what fails locally is taken for a gain",
         )
         confidence: float = Field(
             0.9, gt=0, lt=1, description="of the budget on unseen questions, and of the gain"
@@ -127,6 +133,13 @@ class ThresholdRouter(RequestRouter):
 
     score_name: ClassVar[str] = "its score"
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.settings, ThresholdRouter.Settings):
+            raise ConfigError(
+                f"router {type(self).__name__}: its Settings must be a subclass of "
+                "ThresholdRouter.Settings, which has what the threshold is fitted with"
+            )
+
     @property
     def calls(self) -> int:
         return self.settings.calls if self.settings.spare else 0
@@ -134,19 +147,22 @@ class ThresholdRouter(RequestRouter):
     def fit(self, evidence: Evidence, outcomes: Outcomes, budget: float) -> Self:
         """The share of unseen questions above the threshold exceeds the budget with probability
         1 - confidence at most. With `spare` no larger share is asked than fails locally, and of
-        that, where the cloud's answers are known, only what gains.
+        that, where the cloud's answers to the highest scores are known, only what gains.
         """
         import numpy as np
 
         scores, confidence = checked_scores(self, evidence), self.settings.confidence
         most = most_above(len(scores), budget, confidence)
-        if self.settings.spare and most > 0:
-            most = min(most, round(float((1.0 - outcomes.local_right).sum())))
-            first = np.argsort(-scores, kind="stable")[:most]
-            gain = (outcomes.cloud_right - outcomes.local_right)[first]
-            if not np.isnan(gain).all():
-                most = number_that_gains(gain, confidence)
-            most = most or -1
+        if self.settings.spare and most >= 0:
+            failures = round(float((1.0 - outcomes.local_right).sum()))
+            most = min(most, failures) if failures else -1
+        if self.settings.spare and most >= 0:
+            tested = np.argsort(-scores, kind="stable")[: max(most, LEAST_TESTED)]
+            gain = (outcomes.cloud_right - outcomes.local_right)[tested]
+            gaining = number_that_gains(gain, confidence)
+            if gaining is not None:
+                loses = float(np.nansum(gain[:most])) < 0  # of those that would leave themselves
+                most = -1 if loses or not gaining else min(most, gaining)
         threshold = float(np.clip(threshold_above(scores, most), -FARTHEST, FARTHEST))
         return replace(self, budget=budget, threshold=threshold)
 
@@ -175,15 +191,48 @@ def checked_scores(router: Router, evidence: Evidence) -> FloatArray:
     return scores
 
 
-def would_leave(router: Router, evidence: Evidence) -> list[int]:
-    """Up to `router.calls` of the questions that a fitted router sends, evenly over its scores."""
+def to_test(router: Router, evidence: Evidence) -> list[int]:
+    """The validation questions that the cloud is asked, to see whether asking it gains.
+
+    They are those that a fitted router sends, then the next highest scores, 48 at least; up to
+    `router.calls` of these, evenly over the scores. None where the router never asks.
+    """
     import numpy as np
 
-    leaving = np.flatnonzero(router.decisions(evidence))
-    if len(leaving) > router.calls:
-        falling = leaving[np.argsort(-checked_scores(router, evidence)[leaving], kind="stable")]
-        leaving = np.sort(falling[np.arange(router.calls) * len(leaving) // router.calls])
-    return [int(place) for place in leaving]
+    if router.threshold >= FARTHEST:
+        return []
+    stays = router.decisions(evidence) == 0
+    falling = np.lexsort((-checked_scores(router, evidence), stays))
+    falling = falling[: max(len(evidence) - int(stays.sum()), LEAST_TESTED)]
+    if len(falling) > router.calls:
+        falling = falling[np.arange(router.calls) * len(falling) // router.calls]
+    return [int(place) for place in np.sort(falling)]
+
+
+def never_asks(router: Router, evidence: Evidence, outcomes: Outcomes) -> str | None:
+    """Why a fitted threshold lets none of the validation questions through, though there is a
+    budget and some fail locally; and what to do. None: that is not so."""
+    import numpy as np
+
+    if not isinstance(router, ThresholdRouter) or router.budget <= 0:
+        return None
+    failed = int((outcomes.local_right == 0).sum())
+    if not failed or router.decisions(evidence).any():
+        return None
+    if most_above(len(evidence), router.budget, router.settings.confidence) <= 0:
+        return (
+            f"{len(evidence)} validation questions are too few to hold a budget of "
+            f"{router.budget:g}; raise calibration_queries or the budget"
+        )
+    if router.threshold < FARTHEST:
+        return "the highest scores are equal, and more than the budget lets through"
+    gain = outcomes.cloud_right - outcomes.local_right
+    asked, gained, lost = (int(each.sum()) for each in (~np.isnan(gain), gain > 0, gain < 0))
+    return (
+        f"the local model fails on {failed} of {len(evidence)} validation questions, but of the "
+        f"{asked} that the cloud was asked too, it gained {gained} and lost {lost}: too little to "
+        "ask it; use a better cloud, raise calibration_queries, or ask untested with router.calls=0"
+    )
 
 
 def with_signals(router: Router, evidence: Evidence, generate: Generate) -> Evidence:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from understudy.routing.evidence import FloatArray
 
-_PARTS = 4  # of what a budget lets through: a quarter, a half, ... are tried
+LEAST_TESTED = 48  # highest scores that are tested for gain, also where fewer may leave
+_PARTS = 4  # of what is tested: a quarter, a half, ... are tried
+_LEAST_OF_PART = 6  # questions; so many that all gain pass at a level of 0.1 / 4
 
 
 def most_above(count: int, budget: float, confidence: float) -> int:
@@ -50,28 +52,33 @@ def threshold_above(scores: FloatArray, most: int) -> float:
     return float("-inf") if most >= len(scores) else float(np.sort(scores)[::-1][most])
 
 
-def number_that_gains(gain: FloatArray, confidence: float) -> int:
-    """How many questions, from the highest score on, should be asked.
+def number_that_gains(gain: FloatArray, confidence: float) -> int | None:
+    """How many questions, from the highest score on, should be asked; None: it cannot be tested.
 
     gain: (questions,), the cloud's verdict minus the local model's, 1, 0 or -1, by falling score;
     NaN where the cloud was not asked. A quarter of the questions, a half, three quarters and all
-    are tried. A part gains where a one-sided sign test says so at a level of (1 - confidence) / 4,
-    so that a cloud which is no better is asked with probability 1 - confidence at most. Of the
-    parts that gain it is the one with the highest lower bound of the sum.
+    are tried; fewer parts where they would have less than six questions. A part gains where a
+    one-sided sign test says so at a level of (1 - confidence) / parts, so that a cloud which is no
+    better is asked with probability 1 - confidence at most. Of the parts that gain it is the one
+    with the highest lower bound of the sum. So few questions that no answers to them could pass
+    are no test.
     """
     import numpy as np
 
-    alpha = (1.0 - confidence) / _PARTS
-    width = NormalDist().inv_cdf(1.0 - alpha)
     known = np.flatnonzero(~np.isnan(gain))
+    if 0.5 ** len(known) > 1.0 - confidence:
+        return None
+    parts = min(_PARTS, max(1, len(known) // _LEAST_OF_PART))
+    alpha = (1.0 - confidence) / parts
+    width = NormalDist().inv_cdf(1.0 - alpha)
     found, highest = 0, 0.0
-    for part in range(1, _PARTS + 1):
-        size = -(-len(known) * part // _PARTS)
+    for part in range(1, parts + 1):
+        size = -(-len(known) * part // parts)
         values = gain[known[:size]]
         won, decided = int((values > 0).sum()), int((values != 0).sum())
         by_chance = float(binomial_below(decided, 0.5)[decided - won])  # as many, or more
         bound = float(values.sum()) - width * math.sqrt(decided)
         if by_chance <= alpha and (not found or bound > highest):
-            last = part == _PARTS
+            last = part == parts
             found, highest = len(gain) if last else int(known[size - 1]) + 1, bound
     return found

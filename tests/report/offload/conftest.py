@@ -71,7 +71,7 @@ def _step(step: int, phase: int, task: str, asks: bool, rng: random.Random) -> S
 
 def _row(after: int, tasks: tuple[str, ...], rng: random.Random) -> MatrixRow:
     cells = tuple(_cell(rng) for _ in tasks)
-    return MatrixRow(after, after * STEPS, -1e4, cells, distinct_questions=256 * len(tasks))
+    return MatrixRow(after, after * STEPS, cells, distinct_questions=256 * len(tasks))
 
 
 def _cell(rng: random.Random) -> Cell:

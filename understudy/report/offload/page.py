@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from understudy.metrics import wilson_interval
-from understudy.offload.alarms import Alarms, label_alarms
+from understudy.offload.alarms import Alarms, examination_alarms
 from understudy.offload.records import PhaseSummary, RunSummary
 from understudy.offload.steps import StepMetrics
 from understudy.report.offload import plots, tables
@@ -120,7 +120,7 @@ def _warnings(steps: Sequence[StepMetrics]) -> list[str]:
 
 def _label_warnings(run: FinishedRun) -> list[str]:
     """The warnings given after examinations."""
-    return [text for row in run.matrix for text in label_alarms(row, run.names)]
+    return [text for row in run.matrix for text in examination_alarms(row, run.names)]
 
 
 def _budget_words(steps: Sequence[StepMetrics], phases: Sequence[PhaseSummary]) -> str:
