@@ -2,12 +2,14 @@
 
 A run names a function of this file, `bench/real/data.py:bank`, and finds the files in the folder
 that the variable UNDERSTUDY_DATA names (`data` by default). Every set is divided by a hash of its
-text into at most TRAIN, VALIDATION and TEST questions, so that a cloud need answer only these.
+text, or stays as it was divided, and is cut to so many questions that a cloud can answer them all.
 
 - bank: ten intents of banking77 (CC BY 4.0), named in plain words;
 - sent: tweets of sent140 as LEAF writes them, positive or negative;
 - arc: ARC-Easy, with the letter of an option as the answer;
-- spam: all spam of the SMS Spam Collection (CC BY 4.0), and as many other messages.
+- spam: all spam of the SMS Spam Collection (CC BY 4.0), and as many other messages;
+- challenge: ARC-Challenge; intents: all 77 intents of banking77;
+- gsm8k: GSM8K (MIT); mbpp: MBPP (CC BY 4.0).
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-TRAIN, VALIDATION, TEST = 640, 256, 1000
+Sizes = tuple[int, int, int]  # of training, validation and test, at most
+LARGE: Sizes = (640, 256, 1000)
+SMALL: Sizes = (480, 96, 96)  # for a model that takes long to answer
 BANK = {
     "card_arrival": "card not arrived",
     "lost_or_stolen_card": "lost card",
@@ -45,25 +49,36 @@ def luck(text: str, use: str = "split") -> bytes:
     return hashlib.blake2b(f"{use} {text}".encode(), digest_size=8).digest()
 
 
-def divided(rows: Iterable[Row], text: str = "text") -> dict[str, list[Row]]:
+def divided(rows: Iterable[Row], text: str = "text", sizes: Sizes = LARGE) -> dict[str, list[Row]]:
     """Test, validation and train of rows in the order of their luck, each text once."""
-    once = {row[text]: row for row in rows}
-    ordered = [once[each] for each in sorted(once, key=luck)]
-    held = min(TEST, len(ordered) * 4 // 7)
-    checked = held + min(VALIDATION, len(ordered) // 7)
+    train, validation, test = sizes
+    ordered = shuffled(rows, text)
+    held = min(test, len(ordered) * 4 // 7)
+    checked = held + min(validation, len(ordered) // 7)
     return {
         "test": ordered[:held],
         "validation": ordered[held:checked],
-        "train": ordered[checked : checked + TRAIN],
+        "train": ordered[checked : checked + train],
     }
 
 
+def shuffled(rows: Iterable[Row], text: str) -> list[Row]:
+    """Each text once, in the order of their luck."""
+    once = {row[text]: row for row in rows}
+    return [once[each] for each in sorted(once, key=luck)]
+
+
 def bank() -> dict[str, list[Row]]:
+    named = [{**row, "label": BANK[row["label"]]} for row in banking() if row["label"] in BANK]
+    return divided(named)
+
+
+def banking() -> list[Row]:
     rows = []
     for name in ("train.csv", "test.csv"):
         with (folder() / "banking77" / name).open(newline="", encoding="utf-8") as file:
-            rows += [row for row in csv.DictReader(file) if row["category"] in BANK]
-    return divided({"text": row["text"].strip(), "label": BANK[row["category"]]} for row in rows)
+            rows += list(csv.DictReader(file))
+    return [{"text": row["text"].strip(), "label": row["category"]} for row in rows]
 
 
 def sent() -> dict[str, list[Row]]:
@@ -77,10 +92,44 @@ def sent() -> dict[str, list[Row]]:
 
 
 def arc() -> dict[str, list[Row]]:
+    return divided(arc_rows("easy"), "instruction")
+
+
+def challenge() -> dict[str, list[Row]]:
+    return divided(arc_rows("challenge"), "instruction", SMALL)
+
+
+def arc_rows(kind: str) -> list[Row]:
     rows = []
-    for name in ("easy-train.json", "easy-test.json"):
-        rows += json.loads((folder() / "arc" / name).read_text(encoding="utf-8"))
-    return divided(rows, "instruction")
+    for split in ("train", "test"):
+        file = folder() / "arc" / f"{kind}-{split}.json"
+        rows += json.loads(file.read_text(encoding="utf-8"))
+    return rows
+
+
+def intents() -> dict[str, list[Row]]:
+    return divided(banking(), sizes=SMALL)
+
+
+def gsm8k() -> dict[str, list[Row]]:
+    train, validation, test = SMALL
+    known = shuffled(lines_of("gsm8k/train.jsonl"), "question")
+    return {
+        "test": shuffled(lines_of("gsm8k/test.jsonl"), "question")[:test],
+        "validation": known[:validation],
+        "train": known[validation : validation + train],
+    }
+
+
+def mbpp() -> list[Row]:
+    """Its own numbers divide it: 601 to 974 train, 511 to 600 validation, 11 to 510 test."""
+    rows = shuffled(lines_of("mbpp/mbpp.jsonl"), "text")
+    tested = [row for row in rows if 11 <= row["task_id"] <= 510]
+    return [*tested[: SMALL[2]], *(row for row in rows if row["task_id"] > 510)]
+
+
+def lines_of(name: str) -> list[Row]:
+    return [json.loads(line) for line in (folder() / name).open(encoding="utf-8")]
 
 
 def spam() -> dict[str, list[Row]]:
