@@ -30,8 +30,9 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 RESULTS = ROOT / "bench" / "results" / "real"
 SEEDS = (0, 1, 2)
-# Given to every recipe alike, since no response of the untrained model has the form of an answer.
-FORM = ("warm_start.steps=8", "distill=0.5")
+# What recipe understudy has by itself and the others can have too: few responses of the untrained
+# model have the form of an answer.
+WARM = ("warm_start.steps=24",)
 
 
 @dataclass(frozen=True)
@@ -52,11 +53,11 @@ class Cell:
 def cells() -> Iterator[Cell]:
     for seed in SEEDS:
         yield Cell("understudy", "understudy", seed)
-        yield Cell("dagrpo-taught", "dagrpo", seed, FORM)
-        yield Cell("grpo-taught", "grpo", seed, FORM)
+        yield Cell("dagrpo-taught", "dagrpo", seed, (*WARM, "distill=0.5"))
+        yield Cell("grpo-taught", "grpo", seed, WARM)
     yield Cell("dagrpo", "dagrpo", 0)
-    yield Cell("grpo", "grpo", 0)
-    yield Cell("understudy-no-rehearsal", "understudy", 0, ("retention=none",))
+    yield Cell("no-rehearsal", "understudy", 0, ("retention=none",))
+    yield Cell("random-rehearsal", "understudy", 0, ("retention.choose=random",))
 
 
 def run(cell: Cell, out: Path, model: str) -> None:
