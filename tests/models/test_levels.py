@@ -73,6 +73,21 @@ def test_rows_draw_what_they_draw_alone(
     assert_as_alone(together, drawn_alone(policy, prompts, 3, drawing), 3)
 
 
+@KIND
+@pytest.mark.parametrize("backend", ["builtin", "transformers"])
+def test_long_prompts_of_several_lengths_that_share_nothing(
+    kind: str, backend: str, tmp_path: Path
+) -> None:
+    """Some in parts that are attended to in written-out products, some in longer ones."""
+    lengths = (300, 280, 150, 60)
+    sizes = {"max_position_embeddings": 512}
+    policy = Policy.load(str(write_checkpoint(tmp_path, kind, **sizes)), backend=backend)  # type: ignore[arg-type]
+    prompts = prompts_of(lengths, 0, policy.model.vocabulary)
+    drawing = Drawing(3, 1.3)
+    together = policy.sample(prompts, 2, drawing, drawing.uniforms(2 * len(lengths), 0))
+    assert_as_alone(together, drawn_alone(policy, prompts, 2, drawing), 2)
+
+
 @pytest.mark.parametrize("backend", ["builtin", "transformers"])
 def test_prompts_that_are_all_the_same_or_begin_with_another(backend: str, tmp_path: Path) -> None:
     """At least the last token, from which rows draw, and one before it are each prompt's own."""

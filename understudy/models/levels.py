@@ -12,13 +12,7 @@ from torch import Tensor
 
 from understudy.models import sampling
 from understudy.models.branches import packed
-from understudy.models.decoder import (
-    WRITTEN_OUT,
-    Decoder,
-    KeysValues,
-    prompt_visibility,
-    visibility_bias,
-)
+from understudy.models.decoder import Decoder, KeysValues, prompt_visibility, visibility_bias
 from understudy.models.prefix import worthwhile_prefix
 from understudy.models.prefix_attention import attend_after
 from understudy.models.sampling import Prompts
@@ -133,28 +127,25 @@ def _rest(model: Decoder, ids: Tensor, mask: Tensor, stem: Level | None) -> Leve
         part = order[start:stop]
         first = width - int(lengths[part].max())
         some = ids[part, first:], mask[part, first:]
-        if stem is not None or (not ids.is_cuda and width - first > WRITTEN_OUT):
-            encoded = _encoded_after(model, *some, stem)
-        else:
+        if stem is None:  # columns are positions, in every part the same
             encoded = model.encode(*some, first)
+        else:
+            encoded = _encoded_after(model, *some, stem)
         for level, (keys, values) in zip(kept, encoded, strict=True):
             level[0][part, :, first:] = keys.to(dtype)
             level[1][part, :, first:] = values.to(dtype)
     return Level(kept, visibility_bias(mask[:, None, None], dtype))
 
 
-def _encoded_after(
-    model: Decoder, ids: Tensor, mask: Tensor, stem: Level | None
-) -> list[KeysValues]:
+def _encoded_after(model: Decoder, ids: Tensor, mask: Tensor, stem: Level) -> list[KeysValues]:
     """Per block, keys and values of left-padded rows, each at its own positions after the stem."""
-    start = 0 if stem is None else stem.kept[0][0].shape[2]
+    start = stem.kept[0][0].shape[2]
     rotation = model.rotation_at((mask.cumsum(dim=1) - 1).clamp(min=0) + start)
     visible, x, found = prompt_visibility(mask)[:, None], model.embedding(ids), []
     for number, block in enumerate(model.blocks):
         q, k, v = block.project(x, rotation)
         found.append((k, v))
         if number + 1 < len(model.blocks):  # nothing reads the last block's output
-            before = v.new_zeros(1, k.shape[1], 0, k.shape[3])
-            keys, values = (before, before) if stem is None else stem.kept[number]
+            keys, values = stem.kept[number]
             x = block.finish(x, attend_after(q, (keys[0], values[0]), k, v, visible))
     return found
