@@ -11,7 +11,7 @@ import transformers
 from tests.models.gguf_files import write_both
 from tests.models.small import KINDS, network, write_checkpoint, write_tokenizer
 from understudy.errors import CheckpointError
-from understudy.models import memory
+from understudy.models import activations, memory
 from understudy.models.described import describe
 from understudy.models.lora import Lora
 from understudy.models.policy import Policy
@@ -119,19 +119,44 @@ def test_a_peak_is_that_of_the_work_since_it_was_forgotten() -> None:
     assert memory.peak("cpu") - before > 0.8 * size
     assert memory.held("cpu") > 0.8 * size
     del kept
-    assert (memory.available("cpu") or 0) > 0
+    assert 0 < (memory.available("cpu") or 0) < (memory.whole("cpu") or 0)
 
 
-def test_a_container_s_limit_bounds_what_is_free(tmp_path: Path) -> None:
-    assert memory.left_to_container(tmp_path) is None
+def test_a_container_s_limit_bounds_what_there_is_and_what_is_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert memory.limits(tmp_path) is None
     old = tmp_path / "memory"
     old.mkdir()
     (old / "memory.limit_in_bytes").write_text("2000000\n")
     (old / "memory.usage_in_bytes").write_text("500000\n")
-    assert memory.left_to_container(tmp_path) == 1_500_000
+    assert memory.limits(tmp_path) == (2_000_000, 500_000)
     (tmp_path / "memory.max").write_text("1000000\n")
     (tmp_path / "memory.current").write_text("1200000\n")
-    assert memory.left_to_container(tmp_path) == 0
+    assert memory.limits(tmp_path) == (1_000_000, 1_200_000)
     (old / "memory.limit_in_bytes").unlink()
     (tmp_path / "memory.max").write_text("max\n")
-    assert memory.left_to_container(tmp_path) is None
+    assert memory.limits(tmp_path) is None
+    monkeypatch.setattr(memory, "limits", lambda: (1_000_000, 400_000))
+    assert (memory.whole("cpu"), memory.available("cpu")) == (1_000_000, 600_000)
+    monkeypatch.setattr(memory, "limits", lambda: (1_000_000, 1_200_000))
+    assert memory.available("cpu") == 0
+
+
+def test_a_gpu_has_free_memory_and_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _device: (300, 1000))
+    assert (memory.available("cuda"), memory.whole("cuda")) == (300, 1000)
+
+
+@pytest.mark.parametrize(
+    ("there", "allowed"), [(1 << 30, 1 << 28), (1 << 36, 1 << 30), (None, 1 << 30)]
+)
+def test_training_keeps_a_quarter_of_the_memory_at_most(
+    there: int | None, allowed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a token: what is read and given by the products of 2 blocks, queries, keys and values
+    being one of them and the feed-forward layer's first two another."""
+    model = Policy.load(str(write_checkpoint(tmp_path, "llama"))).model
+    monkeypatch.setattr(memory, "whole", lambda _device: there)
+    numbers = 2 * ((32 + 64) + (32 + 32) + (32 + 96) + (48 + 32))
+    assert activations.tokens_kept(model) == allowed // (4 * numbers)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from torch import nn
 
+from understudy.models import memory
 from understudy.models.local_model import LocalModel
 
-# Bytes that are kept at once: on a GPU more, which is idle where products are small.
+# Bytes that are kept at once: on a GPU more, which is idle where products are small; but no more
+# than this part of the memory that there is.
 KEPT = {"cpu": 1 << 30, "cuda": 1 << 33}
+_PART = 4
 _LEAST = 256  # tokens: fewer would be slow
 # With blocks computed again only their inputs are kept, and all of one block.
 _RECOMPUTED = 8
@@ -21,7 +24,10 @@ def tokens_kept(model: LocalModel, recomputed: bool = False) -> int:
     kept = sum(sum(weight.shape) for weight in _layers(model))
     if recomputed:
         kept //= _RECOMPUTED
-    return max(_LEAST, KEPT.get(model.device.type, KEPT["cuda"]) // max(1, 4 * kept))
+    allowed, there = KEPT.get(model.device.type, KEPT["cuda"]), memory.whole(str(model.device))
+    if there is not None:
+        allowed = min(allowed, there // _PART)
+    return max(_LEAST, allowed // max(1, 4 * kept))
 
 
 def _layers(model: LocalModel) -> list[nn.Parameter]:

@@ -31,6 +31,8 @@ class BuiltInModel:
     """A decoder that reads a prompt once for all completions of its group, in drawing and in
     scoring."""
 
+    reads_prompts_once = True
+
     def __init__(self, network: Decoder) -> None:
         self.network = network
 

@@ -88,6 +88,12 @@ class LocalModel(Protocol):
         ...
 
     @property
+    def reads_prompts_once(self) -> bool:
+        """Whether `parts` keeps a prompt once for all its completions, and what all prompts begin
+        with once for all, rather than with every completion."""
+        ...
+
+    @property
     def embedding(self) -> nn.Embedding: ...
 
     @property

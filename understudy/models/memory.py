@@ -54,26 +54,42 @@ def peak(device: str) -> int:
 
 
 def available(device: str) -> int | None:
-    """What is there for this process: on a GPU all of it, else what is free of the machine's memory
-    and of what a container may use; None: not known."""
+    """What is free: of the GPU, or of the machine's memory and of what a container may use; None:
+    not known."""
     if device.startswith("cuda"):
         import torch
 
-        return int(torch.cuda.mem_get_info()[1])
-    found = [_read(_MACHINE, "MemAvailable"), left_to_container()]
-    return min((each for each in found if each is not None), default=None)
+        return int(torch.cuda.mem_get_info(device)[0])
+    container = limits()
+    left = None if container is None else max(0, container[0] - container[1])
+    return _least(_read(_MACHINE, "MemAvailable"), left)
 
 
-def left_to_container(groups: Path = _GROUPS) -> int | None:
-    """What the limit of this process's control group leaves; None where there is none."""
+def whole(device: str) -> int | None:
+    """All there is, used or free: of the GPU, or of the machine and of what a container may use;
+    None: not known."""
+    if device.startswith("cuda"):
+        import torch
+
+        return int(torch.cuda.mem_get_info(device)[1])
+    container = limits()
+    return _least(_read(_MACHINE, "MemTotal"), None if container is None else container[0])
+
+
+def limits(groups: Path = _GROUPS) -> tuple[int, int] | None:
+    """What this process's control group may use, and what it uses; None where it has no limit."""
     for limit, used in _LIMITS:
         try:
             allowed, taken = ((groups / name).read_text().strip() for name in (limit, used))
         except OSError:
             continue
         if allowed.isdigit() and taken.isdigit():  # else 'max': no limit
-            return max(0, int(allowed) - int(taken))
+            return int(allowed), int(taken)
     return None
+
+
+def _least(*found: int | None) -> int | None:
+    return min((each for each in found if each is not None), default=None)
 
 
 def _read(path: str, name: str) -> int | None:

@@ -39,6 +39,7 @@ _LOGITS = 1 << 27  # held at once where a model's own logits are needed: 512 MB 
 class TransformersModel(TransformersNetwork):
     """Draws and scores with any causal language model of transformers."""
 
+    reads_prompts_once = False  # what is shared is computed once, but kept with every row
     recomputes = False  # blocks, in training
 
     @torch.no_grad()
@@ -67,7 +68,8 @@ class TransformersModel(TransformersNetwork):
         order = sorted(range(len(texts)), key=lambda i: len(texts[i][0]))
         if not self.plain_head:
             tokens_at_once = min(tokens_at_once, _LOGITS // self.vocabulary)
-        for start, stop in packed([len(texts[i][0]) for i in order], tokens_at_once):
+        lengths = [prefix.count + len(texts[i][0]) for i in order]
+        for start, stop in packed(lengths, tokens_at_once):
             some = order[start:stop]
             batch = _Texts([texts[i] for i in some], some, prompts.ids.device)
             states = partial(self._states, batch, prefix)
