@@ -32,18 +32,21 @@ def adapted(folder: Path, kind: str, targets: tuple[str, ...]) -> Policy:
 
 @pytest.mark.parametrize("kind", ["llama", "qwen2"])
 @pytest.mark.parametrize("targets", TARGETS, ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["as kept", "cast"])
 @torch.no_grad()
 def test_joined_layers_give_what_peft_gives(
-    kind: str, targets: tuple[str, ...], tmp_path: Path
+    dtype: torch.dtype, kind: str, targets: tuple[str, ...], tmp_path: Path
 ) -> None:
-    """In float32, so that nothing but the order of sums differs."""
+    """In types so wide that nothing but the order of sums differs."""
     policy = adapted(tmp_path, kind, targets)
     block = policy.network.blocks[0]  # type: ignore[index, union-attr]
     for name, width in (("qkv", 32), ("o_proj", 32), ("gate_up", 32), ("down_proj", 48)):
         layer, x = getattr(block, name), torch.randn(4, 2, width)
         parts = list(layer.children()) if name in ("qkv", "gate_up") else [layer]
         expected = torch.cat([part(x) for part in parts], dim=-1)
-        torch.testing.assert_close(Fused(parts, torch.float32)(x), expected, atol=1e-5, rtol=1e-4)
+        found = Fused(parts, dtype)(x)
+        assert found.dtype == dtype
+        torch.testing.assert_close(found.float(), expected, atol=1e-5, rtol=1e-4)
 
 
 def test_drawing_leaves_the_layers_as_they_were(tmp_path: Path) -> None:

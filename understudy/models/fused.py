@@ -26,29 +26,40 @@ class Fused(nn.Module):
         super().__init__()
         bases = [getattr(layer, "base_layer", layer) for layer in layers]
         self.dtype = dtype
-        self.weight = _joined([base.weight for base in bases], dtype)
-        biases = [base.bias for base in bases]
+        weights, biases = [base.weight for base in bases], [base.bias for base in bases]
+        downs = [layer.lora_A["default"].weight for layer in layers if is_adapted(layer)]
+        self.up = self.down = None
+        if downs:
+            self.up = _joined_ups(layers, [len(weight) for weight in weights], dtype)
+        if downs and _as_they_are(weights, dtype):
+            self.down = _joined(downs, dtype)
+        elif downs:  # copied anyway: one product gives what the adapters read, too
+            weights += downs
+            if biases[0] is not None:
+                biases.append(biases[0].new_zeros(sum(map(len, downs))))
+        self.weight = _joined(weights, dtype)
         self.bias = None if biases[0] is None else _joined(biases, dtype)
-        adapted = [layer for layer in layers if is_adapted(layer)]
-        self.down: Tensor | None = None
-        if not adapted:
-            return
-        self.down = _joined([layer.lora_A["default"].weight for layer in adapted], dtype)
-        self.up = self.weight.new_zeros(len(self.weight), len(self.down))
-        row = column = 0
-        for layer, base in zip(layers, bases, strict=True):
-            if is_adapted(layer):
-                up = layer.lora_B["default"].weight * layer.scaling["default"]
-                self.up[row : row + len(up), column : column + up.shape[1]] = up
-                column += up.shape[1]
-            row += base.weight.shape[0]
 
     def forward(self, x: Tensor) -> Tensor:
         flat = x.flatten(0, -2).to(self.dtype)
         found = F.linear(flat, self.weight, self.bias)
-        if self.down is not None:
-            found = torch.addmm(found, F.linear(flat, self.down), self.up.t())
+        if self.up is not None:
+            rows = len(self.up)
+            low = found[:, rows:] if self.down is None else F.linear(flat, self.down)
+            found = torch.addmm(found[:, :rows], low, self.up.t())
         return found.unflatten(0, x.shape[:-1])
+
+
+def _joined_ups(layers: Sequence[Any], sizes: Sequence[int], dtype: torch.dtype) -> Tensor:
+    """The second matrices of the adapters of some layers of these many rows, each in its own rows
+    and columns."""
+    ups = [
+        layer.lora_B["default"].weight.detach() * layer.scaling["default"]
+        if is_adapted(layer)
+        else layer.weight.new_zeros(size, 0)
+        for layer, size in zip(layers, sizes, strict=True)
+    ]
+    return torch.block_diag(*ups).to(dtype)
 
 
 def is_adapted(layer: nn.Module) -> bool:
@@ -67,7 +78,7 @@ def _joined(parts: Sequence[Tensor], dtype: torch.dtype) -> Tensor:
     """Tensors one after the other in a type; no copy where they lie so in memory."""
     parts = [part.detach() for part in parts]
     first, shape = parts[0], (sum(map(len, parts)), *parts[0].shape[1:])
-    if first.dtype == dtype and _lie_side_by_side(parts):
+    if _as_they_are(parts, dtype):
         return first.as_strided(shape, first.stride())
     found = first.new_empty(shape, dtype=dtype)
     for place, part in zip(found.split([len(part) for part in parts]), parts, strict=True):
@@ -75,11 +86,13 @@ def _joined(parts: Sequence[Tensor], dtype: torch.dtype) -> Tensor:
     return found
 
 
-def _lie_side_by_side(parts: Sequence[Tensor]) -> bool:
+def _as_they_are(parts: Sequence[Tensor], dtype: torch.dtype) -> bool:
+    """Whether tensors lie one after the other in memory, in a type."""
     ends = [part.data_ptr() + part.numel() * part.element_size() for part in parts]
     one = len({part.untyped_storage().data_ptr() for part in parts}) == 1
     follow = all(part.data_ptr() == end for part, end in zip(parts[1:], ends, strict=False))
-    return one and follow and all(part.is_contiguous() for part in parts)
+    lie_so = one and follow and all(part.is_contiguous() for part in parts)
+    return lie_so and parts[0].dtype == dtype
 
 
 @contextmanager
