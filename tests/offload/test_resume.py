@@ -79,6 +79,19 @@ def test_a_resumed_run_outlives_the_checkpoint_it_came_from(model: Path, tmp_pat
     assert results_of(run_on(run, config)) == wanted
 
 
+def test_long_steps_are_saved_one_by_one_with_the_same_numbers(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = config_of("understudy", model, checkpoint_every=50, **FAULTY)
+    wanted = results_of(run_new(tmp_path / "whole", config))
+    monkeypatch.setattr("understudy.offload.loop.LONGEST_UNSAVED", 0.0)
+    with pytest.raises(StoppedError):
+        run_new(tmp_path / "run", config, Silent(stop_at=3))
+    run = RunDirectory.open(tmp_path / "run")
+    assert run.last_checkpoint().name == "step-000001"  # the second was not saved yet
+    assert results_of(run_on(run, config)) == wanted
+
+
 def test_resuming_a_finished_run_changes_no_result(model: Path, tmp_path: Path) -> None:
     config = config_of("understudy", model, **FAULTY)
     run = run_new(tmp_path / "run", config)

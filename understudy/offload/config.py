@@ -135,7 +135,9 @@ class Config(Section):
         le=MOST_RESPONSES,
         description="validation questions per threshold; null: by the model's size",
     )
-    checkpoint_every: int = Field(50, ge=1, description="steps between checkpoints")
+    checkpoint_every: int = Field(
+        50, ge=1, description="most steps between checkpoints; or 5 minutes"
+    )
     threads: Chosen[int] = Field(
         OPEN,
         ge=1,

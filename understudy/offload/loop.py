@@ -33,6 +33,8 @@ from understudy.progress import task
 from understudy.routing.rows import ExaminedQuestion
 from understudy.tasks.stream import Phase
 
+LONGEST_UNSAVED = 300.0  # seconds of training that a run which is killed may lose, and a step
+
 
 class Watcher(Protocol):
     """Receives every step and examination: the run directory, a progress display, a test."""
@@ -51,7 +53,7 @@ def train(
     save: Callable[[State], None],
 ) -> State:
     """Take a state through the rest of its stream."""
-    method, retention = state.method, state.retention
+    method, retention, saved = state.method, state.retention, time.monotonic()
     if not state.matrix:
         evaluate(state, helpers, stream, config, watcher, after=0)
         save(state)
@@ -75,13 +77,19 @@ def train(
         state.step += 1
         watcher.on_step(metrics, StepTimings(state.step, time.monotonic() - started))
         switches = state.step in ends(stream)
-        if switches or state.step % config.checkpoint_every == 0:
+        if _is_late(helpers, saved) or switches or state.step % config.checkpoint_every == 0:
             check_finite(state, config)
             if switches:
                 retention.at_switch(number)
                 evaluate(state, helpers, stream, config, watcher, after=number)
             save(state)
+            saved = time.monotonic()
     return state
+
+
+def _is_late(helpers: Helpers, saved: float) -> bool:
+    """Whether the last checkpoint is long ago: by the first process's clock in all of them."""
+    return helpers.team.from_leader(lambda: time.monotonic() - saved >= LONGEST_UNSAVED)
 
 
 def source_of(state: State, helpers: Helpers, config: Config, budget: float) -> Source:
