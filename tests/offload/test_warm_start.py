@@ -32,13 +32,13 @@ from understudy.offload.loop import train
 from understudy.offload.settled import settled
 from understudy.offload.start import start
 from understudy.offload.steps import read_steps
-from understudy.offload.warm_start import right_replies, warm_start
+from understudy.offload.warm_start import enough, right_replies, warm_start
 from understudy.recipes import build_method, resolve_config
 from understudy.report import comparison
 from understudy.retention.retention import Retention
 from understudy.run import RunDirectory
 from understudy.tasks.stream import load_stream
-from understudy.types import Example
+from understudy.types import Example, Question
 
 ONE = [{"families": "facts", "levels": [1, 1], "steps": 3}]
 SHOWN: dict[str, Any] = {"warm_start__steps": 24, "warm_start__examples": 6}
@@ -81,8 +81,8 @@ def test_it_stops_as_soon_as_enough_responses_have_the_form(blank: Path) -> None
 
 
 def test_half_of_the_budget_is_the_most_that_it_asks(blank: Path) -> None:
-    # 3 steps of 4 questions, of which 0.5 may be asked: 6, and 3 of them here.
-    assert first_line(shown(blank, budget=0.5))["warm_start/asked"] == 3
+    # 3 steps of 4 questions, of which 0.7 may be asked: 8, and 4 of them here.
+    assert first_line(shown(blank, budget=0.7))["warm_start/asked"] == 4
     assert "warm_start/asked" not in first_line(shown(blank, budget=0.0))
 
 
@@ -101,13 +101,13 @@ def test_questions_that_were_paid_for_before_are_no_part_of_a_later_phases_budge
 
 
 def test_a_phase_reports_all_that_it_asked(blank: Path, tmp_path: Path) -> None:
-    run = run_new(tmp_path / "run", shown(blank, budget=0.5))
+    run = run_new(tmp_path / "run", shown(blank, budget=0.75))
     (phase,) = run.read(run.summary)["phases"]
     rates = [step.ask_rate for step in read_steps(run)]
-    assert phase["budget"] == 0.5
-    assert phase["warm_start_usage"] == 3 / 12
-    assert phase["usage"] == pytest.approx(sum(rates) / 3 + 3 / 12)
-    asked = phase["training"]["settled_mean"] + 3 / 12
+    assert phase["budget"] == 0.75
+    assert phase["warm_start_usage"] == 4 / 12
+    assert phase["usage"] == pytest.approx(sum(rates) / 3 + 4 / 12)
+    asked = phase["training"]["settled_mean"] + 4 / 12
     (compared,) = comparison([run])
     assert compared["asked in training"] == pytest.approx(asked)
 
@@ -159,9 +159,32 @@ def test_no_right_reply_teaches_nothing_and_is_said(blank: Path, tmp_path: Path)
     assert (line["warm_start/asked"], line["warm_start/examples"]) == (6, 0)
     assert line["warm_start/steps"] == 0
     (text,) = [text for text in display.warnings if "warm start" in text]
-    assert "none of the cloud's 6 replies was right" in text
+    assert "0 of the cloud's 6 replies were right" in text
     cut = shown(blank, max_completion_length=2)  # no worked answer fits
     assert first_line(cut)["warm_start/examples"] == first_line(cut)["warm_start/steps"] == 0
+
+
+def test_too_few_replies_or_one_label_alone_teach_nothing(blank: Path, tmp_path: Path) -> None:
+    def example(answer: str) -> Example:
+        return Example(Question.of("?"), answer)
+
+    assert enough([example(text) for text in ("ham", "spam", "ham", "ham")])
+    assert not enough([example(text) for text in ("ham", "spam", "ham")])
+    assert not enough([example("ham")] * 16)
+    display = Silent()
+    run = run_new(tmp_path / "run", shown(blank, cloud__max_calls=8), display)
+    line = run.metric_lines()[0]  # an examination of 6 questions came first
+    assert (line["warm_start/examples"], line["warm_start/steps"]) == (2, 0)
+    assert line["warm_start/formed_after"] == line["warm_start/formed_before"]
+    assert sum("2 of the cloud's 2 replies were right" in each for each in display.warnings) == 1
+
+
+def test_a_budget_for_too_few_questions_asks_none_of_them(blank: Path) -> None:
+    config = shown(blank, budget=0.5)  # 6 of the 12 questions, and 3 of them here
+    with pytest.warns(UserWarning, match="it may ask 3 of the phase's questions and needs 4"):
+        line = first_line(config)
+    assert line["warm_start/asked"] == line["warm_start/steps"] == line["warm_start/usage"] == 0
+    assert line["cloud/budget"] == 0.5
 
 
 def test_a_question_that_no_cap_lets_through_is_not_asked(blank: Path, tmp_path: Path) -> None:
@@ -213,14 +236,14 @@ def test_a_run_stopped_anywhere_resumes_bit_for_bit(
 
 
 TWO = [
-    {"families": "facts", "levels": [1, 1], "steps": 2, "budget": 0.8},
-    {"families": "strings", "levels": [1, 2], "steps": 2, "budget": 0.5},
+    {"families": "facts", "levels": [1, 1], "steps": 2, "budget": 1.0},
+    {"families": "strings", "levels": [1, 2], "steps": 2, "budget": 0.9},
 ]
 
 
 @pytest.fixture(scope="module")
 def two_phases(blank: Path) -> Config:
-    faults = {"cloud__faults__failure_rate": 0.2, "cloud__accuracy": 0.9}
+    faults = {"cloud__faults__failure_rate": 0.1, "cloud__accuracy": 0.95, "batch_size": 6}
     settings = {"stream": TWO, "checkpoint_every": 1, "warm_start__share": 1.0}
     return config_of("understudy", blank, **(faults | SHOWN | settings))
 
@@ -235,7 +258,7 @@ def whole(two_phases: Config, tmp_path_factory: pytest.TempPathFactory) -> dict[
 
 def test_a_retention_gives_its_terms_before_every_step_that_is_taken(blank: Path) -> None:
     """Those of the warm start have the number of the step to come."""
-    config = shown(blank, stream=TWO, warm_start__steps=5, warm_start__share=1.0)
+    config = shown(blank, stream=TWO, warm_start__steps=5, warm_start__share=1.0, batch_size=6)
     state, helpers = start(config, build_method(config))
     events: list[tuple[str, int, int]] = []
 

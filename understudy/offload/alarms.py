@@ -103,14 +103,15 @@ def label_alarm(task: str, cell: Cell) -> str | None:
 
 
 def _nothing_shown(step: StepMetrics) -> list[str]:
-    """What is wrong with a warm start that had nothing to show."""
+    """What is wrong with a warm start that asked and had too little to show."""
     asked = step.learnt.get("warm_start/asked", 0)
-    if not asked or step.learnt["warm_start/examples"]:
+    if not asked or step.learnt["warm_start/steps"]:
         return []
     return [
-        f"phase {step.phase} ({step.task}): the warm start showed nothing: none of the cloud's "
-        f"{asked:.0f} replies was right and as short as max_completion_length; look at them in "
-        "replies.jsonl, and at the instruction"
+        f"phase {step.phase} ({step.task}): the warm start showed nothing: "
+        f"{step.learnt['warm_start/examples']:.0f} of the cloud's {asked:.0f} replies were right "
+        "and as short as max_completion_length, and it needs 4 that are not all the same; look at "
+        "them in replies.jsonl, and at the instruction"
     ]
 
 

@@ -101,7 +101,7 @@ class WarmStarted:
     """What the warm start of a phase did; nothing where it was off."""
 
     asked: int = 0  # questions that the cloud was asked
-    examples: int = 0  # of its replies that were right and short enough, and so were learnt
+    examples: int = 0  # right replies that are short enough; learnt where there are enough
     steps: int = 0
     before: float | None = None  # share of responses with the form of an answer; None: not looked
     after: float | None = None

@@ -2,7 +2,8 @@
 
     draw a response to each of n questions of the phase, asking forbidden
     while fewer than `share` of them have the form of an answer:
-        once: ask the cloud these questions and keep the replies that are right
+        once: ask the cloud these questions and keep the replies that are right; stop where they are
+    too few, or all the same
         twice: descend the cross-entropy of some kept replies, asking left out of the distribution
         draw again
     the phase's responses may ask less by the share that was asked here
@@ -15,6 +16,7 @@ killed here begins it anew, its replies on record, and ends with the same weight
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import cycle, islice
@@ -33,6 +35,7 @@ from understudy.progress import task
 from understudy.tasks.stream import Phase
 from understudy.types import Example, Problem
 
+LEAST_SHOWN = 4  # right replies
 _LARGEST_PART = 0.5  # of a phase's budget: the rest is for questions that need help
 _POOL = 8  # times the questions that are asked: labels are chosen evenly among so many
 _LEAST_DRAWN = 16  # responses: a share of fewer says little
@@ -56,11 +59,16 @@ def warm_start(
         before = formed = _formed(state, helpers, problems, config, 0)
     if before >= setting.share:
         return WarmStarted(before=before, after=before)
+    if count < LEAST_SHOWN:
+        if helpers.team.leads:
+            _warn_of_budget(number, phase, count)
+        return WarmStarted(before=before, after=before)
     asked, right = helpers.team.from_leader(lambda: right_replies(helpers, problems))
     examples = _short_enough(state, right, config)
-    steps, lessons = 0, _lessons(_terms(state, examples, config))
+    steps, taught = 0, examples if enough(examples) else []
+    lessons = _lessons(_terms(state, taught, config))
     with task("showing the form of an answer", setting.steps) as advance:
-        while examples and steps < setting.steps and formed < setting.share:
+        while taught and steps < setting.steps and formed < setting.share:
             with _faster(state.optimiser):
                 for some in islice(lessons, min(_BETWEEN, setting.steps - steps)):
                     _learn(state, helpers, [some, *_held(state, number)], config)
@@ -69,6 +77,19 @@ def warm_start(
             formed = _formed(state, helpers, problems, config, steps)
     share = asked / (phase.steps * size)
     return WarmStarted(asked, len(examples), steps, before, formed, share)
+
+
+def enough(examples: Sequence[Example]) -> bool:
+    """Fewer replies, or all with one answer, would be learnt by heart in place of the form."""
+    return len(examples) >= LEAST_SHOWN and len({each.answer for each in examples}) > 1
+
+
+def _warn_of_budget(number: int, phase: Phase, count: int) -> None:
+    warnings.warn(
+        f"phase {number} ({phase.name}): no warm start: it may ask {count} of the phase's "
+        f"questions and needs {LEAST_SHOWN}; raise the steps, the budget or warm_start.examples",
+        stacklevel=2,
+    )
 
 
 def _pool(step: int, helpers: Helpers, phase: Phase, config: Config, count: int) -> list[Problem]:
