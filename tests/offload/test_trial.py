@@ -107,7 +107,9 @@ def test_trials_end_with_the_whole_step_where_there_is_time(tmp_path: Path) -> N
     last = found.trials[-1]
     assert (found.draw_seconds, found.learn_seconds) == (last.draw_seconds, last.learn_seconds)
     assert found.peak_bytes == last.peak_bytes
-    assert len(try_steps(config, build_method(config), seconds=0.0).trials) == 2
+    assert found.processor_seconds > 0
+    assert sum(each.learn_seconds for each in found.trials) < found.trial_seconds
+    assert len(try_steps(config, build_method(config), seconds=0.0).trials) == 1
 
 
 def test_the_answers_that_are_learnt_follow_the_questions_as_the_model_reads_them() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.offload.runs import config_of
 from understudy.models.described import describe
+from understudy.offload.trial import Estimate, Trial
 from understudy.report.model import ModelReport
 
 
@@ -26,3 +28,19 @@ def test_a_task_that_comes_back_is_examined_once(
     config = config_of("understudy", Path("tiny"), stream=stream)
     report = ModelReport(describe("tiny"), config, frozenset(), None, None)
     assert report.examined_questions == tasks * (6 + 8) * (len(phases) + 1)
+
+
+def test_a_busy_machine_is_said() -> None:
+    trial = Trial(2, 8, 50.0, 8.0, 0.0, 1.0, 2.0, 0.5, 1000, 1200)
+    free = Estimate(1.0, 2.0, 0.5, 1200, (trial,), trial_seconds=4.0, processor_seconds=3.9)
+    config = config_of("understudy", Path("tiny"))
+
+    def says(estimate: Estimate) -> bool:
+        report = ModelReport(describe("tiny"), config, frozenset(), estimate, None)
+        return "the machine was busy: the trials lasted 40 s and had 9 s" in "\n".join(
+            report.lines()
+        )
+
+    assert not says(free)
+    assert not says(replace(free, trial_seconds=40.0, processor_seconds=160.0))  # four threads
+    assert says(replace(free, trial_seconds=40.0, processor_seconds=9.0))

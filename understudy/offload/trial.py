@@ -30,7 +30,7 @@ from understudy.progress import task
 from understudy.types import Example, Problem
 
 _WARM_UP = 2  # tokens: what a process does for the first time takes longer
-_FIRST = (2, 4)  # prompts of the trials that are always made
+_FIRST = (2, 4)  # prompts of the first trials; the first of them is always made
 _SHORT = 8  # tokens of a response; each takes about as long as the one before
 _NEXT = 2.5  # times as long as the last trial is the next one at most, of twice as many prompts
 
@@ -60,10 +60,13 @@ class Estimate:
     examine_seconds: float  # of a question
     peak_bytes: int
     trials: tuple[Trial, ...]
+    trial_seconds: float = 0.0  # how long all trials lasted
+    processor_seconds: float = 0.0  # and how long all threads computed in them
 
 
 def try_steps(config: Config, method: Method, seconds: float) -> Estimate:
-    """Trials of growing size for about so many seconds, after the model is loaded.
+    """Trials of growing size, none begun after so many seconds or expected to end later, but the
+    first; after the model is loaded.
 
     config: complete. The cloud is neither asked nor built: it may cost money, or need a key.
     """
@@ -71,7 +74,10 @@ def try_steps(config: Config, method: Method, seconds: float) -> Estimate:
     with task("measuring a training step"):
         state, helpers = start(config, method)
         with closing(helpers):
-            return estimate(config, _trials(state, helpers, config, seconds))
+            began, computed = time.perf_counter(), time.process_time()
+            found = estimate(config, _trials(state, helpers, config, seconds))
+            wall, computed = time.perf_counter() - began, time.process_time() - computed
+            return replace(found, trial_seconds=wall, processor_seconds=computed)
 
 
 def _trials(state: State, helpers: Helpers, config: Config, seconds: float) -> list[Trial]:
@@ -85,7 +91,9 @@ def _trials(state: State, helpers: Helpers, config: Config, seconds: float) -> l
 
     tried(state, helpers, config, 1, min(_WARM_UP, longest))
     first = [min(count, config.batch_size) for count in _FIRST]
-    found = [tried(state, helpers, config, n, min(_SHORT, longest)) for n in dict.fromkeys(first)]
+    found = [tried(state, helpers, config, first[0], min(_SHORT, longest))]
+    if first[1] > first[0] and has_time(1.0):  # two make a line
+        found.append(tried(state, helpers, config, first[1], found[-1].longest))
     while found[-1].prompts < config.batch_size and has_time(_NEXT):
         prompts = min(2 * found[-1].prompts, config.batch_size)
         found.append(tried(state, helpers, config, prompts, found[-1].longest))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from understudy.offload.trial import Estimate
 
 _MANY_CUT_OFF = 0.25
+_BUSY = 1.7  # times as long as the processor's time: something else had it
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,13 @@ class ModelReport:
         if last.longest < config.max_completion_length and last.cut_off:
             scaled += f", the {last.cut_off:.0%} that are cut off going on to the end"
         yield f"measured: recipe {config.recipe}, {found}; {scaled}"
+        busy = step.trial_seconds > _BUSY * step.processor_seconds
+        if busy and not config.device.startswith("cuda"):
+            yield (
+                f"warning: the machine was busy: the trials lasted {_time(step.trial_seconds)} and "
+                f"had {_time(step.processor_seconds)} of a processor; a step is faster where "
+                "nothing else runs"
+            )
         if self.memory is not None and step.peak_bytes > self.memory:
             yield (
                 "warning: that is more memory than there is; raise gradient_accumulation_steps, or "
