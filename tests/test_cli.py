@@ -490,7 +490,11 @@ def test_a_model_is_described_with_what_a_run_takes(command: Command, tmp_path: 
         (["tiny", "--set", "model=other"], "model=other"),
         (["tiny", "--recipe", "dagrp"], "did you mean dagrpo"),
         (["tiny", "--seconds", "0"], "--seconds"),
-        (["--set", "seed=1"], "give MODEL"),
+        (["--set", "seed=1"], "--set: only with a model; give MODEL"),
+        (["--config", "my.yaml"], "--config: only with a model"),
+        (["--recipe", "grpo"], "--recipe: only with a model"),
+        (["--seconds", "15"], "--seconds: only with a model"),
+        (["--no-measure"], "--no-measure: only with a model"),
     ],
 )
 def test_env_refuses_what_it_cannot_use(arguments: list[str], words: str, command: Command) -> None:

@@ -12,8 +12,17 @@ from understudy.cli.printing import print_json
 from understudy.cli.work import shown_work
 from understudy.errors import ConfigError
 
+_OF_MODEL = {  # options that say nothing without one
+    "config": "--config",
+    "set_": "--set",
+    "recipe": "--recipe",
+    "measure": "--measure and --no-measure",
+    "seconds": "--seconds",
+}
+
 
 def env(
+    context: typer.Context,
     model: Annotated[
         str | None, typer.Argument(help="what the setting model takes", metavar="MODEL")
     ] = None,
@@ -29,8 +38,10 @@ def env(
     """Print the versions and the machine that results depend on; with MODEL, what it is, what a
     run chooses for it, and how much time and memory a training step takes."""
     if model is None:
-        if config or set_:
-            raise ConfigError("--config and --set need a model here; give MODEL")
+        for name, option in _OF_MODEL.items():
+            source = context.get_parameter_source(name)
+            if source is not None and source.name == "COMMANDLINE":
+                raise ConfigError(f"{option}: only with a model; give MODEL")
         _print_environment(as_json)
         return
     from understudy.settings import gathered_settings

@@ -24,6 +24,8 @@ _NAMES = {
     "vocabulary": ("vocab_size",),
     "context": ("max_position_embeddings", "n_positions", "max_seq_len"),
 }
+_MULTI_QUERY = ("falcon", "gpt_bigcode")  # unless their configuration says something else
+_FEWER = ("multi_query", "multi_query_attention", "new_decoder_architecture", "attn_config")
 _STORED = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
 
@@ -62,9 +64,9 @@ def describe(model: str, unpack: bool = True) -> Description:
         source = f"adapter of rank {lora.rank} on {base}"
         folder = hub.resolve(base)
     raw = _config(folder)
-    named = raw.get("text_config") if isinstance(raw.get("text_config"), dict) else {}
-    figures = {name: _first({**raw, **(named or {})}, keys) for name, keys in _NAMES.items()}
-    figures["kv_heads"] = figures["kv_heads"] or figures["heads"]
+    figures = {name: _first(raw, keys) for name, keys in _NAMES.items()}
+    if figures["kv_heads"] is None and not _shares_heads(raw):
+        figures["kv_heads"] = figures["heads"]
     kept: Counter[str] = Counter()
     for kind, shape in headers_of(folder):
         kept[_STORED.get(kind, kind.lower())] += math.prod(shape)
@@ -145,7 +147,13 @@ def _config(folder: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path}: cannot be read ({error})") from error
     if not isinstance(raw, dict):
         raise CheckpointError(f"{path}: is not a JSON object; copy it again")
-    return raw
+    named = raw.get("text_config")  # of the part that writes, where a model has others
+    return raw | named if isinstance(named, dict) else raw
+
+
+def _shares_heads(raw: Mapping[str, Any]) -> bool:
+    """Whether heads for keys and values may be fewer, and their number stands nowhere."""
+    return raw.get("model_type") in _MULTI_QUERY or any(raw.get(name) for name in _FEWER)
 
 
 def _first(raw: Mapping[str, Any], keys: tuple[str, ...]) -> Any:

@@ -94,15 +94,15 @@ def packed_parameters(model: str) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """What the header of a GGUF file says of its model."""
+    """What the header of a GGUF file says of its model; None is what it does not say."""
 
     architecture: str
-    layers: int
-    heads: int
-    kv_heads: int
-    hidden_size: int
-    vocabulary: int
-    context: int
+    layers: int | None
+    heads: int | None  # the most of any layer,
+    kv_heads: int | None  # and here
+    hidden_size: int | None
+    vocabulary: int | None
+    context: int | None
     tied_head: bool
     template: str | None
     kinds: dict[str, int]  # quantisation: numbers kept in it
@@ -121,20 +121,26 @@ def header_of(model: str) -> Packed:
         return default if field is None else field.contents()
 
     kind = str(value("general.architecture"))
-    heads = int(value(f"{kind}.attention.head_count", 0))
+
+    def number(key: str, default: int | None = None) -> int | None:
+        """The largest one, where layers differ."""
+        found = value(f"{kind}.{key}", default)
+        return max(map(int, found), default=default) if isinstance(found, list) else found
+
+    heads = number("attention.head_count")
     kept: Counter[str] = Counter()
     for tensor in reader.tensors:
         kept[tensor.tensor_type.name] += int(tensor.n_elements)
     names = {tensor.name: tensor for tensor in reader.tensors}
-    rows = names["token_embd.weight"].shape if "token_embd.weight" in names else [0]
+    rows = names["token_embd.weight"].shape if "token_embd.weight" in names else None
     return Packed(
         architecture=kind,
-        layers=int(value(f"{kind}.block_count", 0)),
+        layers=number("block_count"),
         heads=heads,
-        kv_heads=int(value(f"{kind}.attention.head_count_kv", heads)),
-        hidden_size=int(value(f"{kind}.embedding_length", 0)),
-        vocabulary=int(rows[-1]),
-        context=int(value(f"{kind}.context_length", 0)),
+        kv_heads=number("attention.head_count_kv", heads),
+        hidden_size=number("embedding_length"),
+        vocabulary=None if rows is None else int(rows[-1]),
+        context=number("context_length"),
         tied_head="output.weight" not in names,
         template=value("tokenizer.chat_template"),
         kinds=dict(kept.most_common()),
