@@ -130,6 +130,17 @@ def test_what_prompts_begin_with_is_read_once(backend: str, tmp_path: Path) -> N
     assert reads.tokens == 60 + 10 * 5 + 10 * 4  # once, the rests, and the last of each row
 
 
+def test_prompts_that_leave_change_nothing_of_what_was_read(tmp_path: Path) -> None:
+    policy = Policy.load(str(write_checkpoint(tmp_path, "llama")))
+    prompts = prompts_of(LENGTHS, 32, policy.model.vocabulary)
+    with torch.no_grad():
+        decoding = groups.GroupDecoding(policy.network, prompts, 2, 4)  # type: ignore[arg-type]
+        before = decoding.levels[-1]
+        assert decoding.keep(torch.tensor([True] * 4 + [False] * 8)) is not None
+    assert [len(keys) for keys, _ in decoding.levels[-1].kept] == [2, 2]
+    assert [len(keys) for keys, _ in before.kept] == [6, 6]
+
+
 def test_nothing_is_kept_between_draws(tmp_path: Path) -> None:
     """New weights, an adapter or a new head: the next draw reads the prompts with them."""
     policy = Policy.load(str(write_checkpoint(tmp_path, "llama")))

@@ -114,13 +114,17 @@ def test_what_something_else_drew_is_cut_at_the_same_places(policy: Policy) -> N
     free, drawn = drawn_by(policy, group, stopping=False), drawn_by(policy, group)
     prompts = policy.prompts(asked())
     strings = stop_strings(policy.tokens, prompts.stop, group, policy.model.vocabulary)
-    found = cut(free, strings)
-    width = drawn.mask.shape[1]
+    end, width = policy.stops.end, drawn.mask.shape[1]
+    found = cut(free, strings, end)
     assert torch.equal(found.mask[:, :width], drawn.mask)
     assert not found.mask[:, width:].any()
     assert torch.equal(found.finished, drawn.finished)
     assert torch.equal(found.asked, drawn.asked)
-    assert cut(free, None) is free
+    assert torch.equal(found.tokens[:, :width], drawn.tokens)
+    assert (found.tokens[~found.mask] == end).all()
+    for field in ("logprobs", "ask_logprobs", "ask_margins", "entropy"):
+        assert not getattr(found, field)[~found.mask].any(), field
+    assert cut(free, None, end) is free
 
 
 @pytest.mark.parametrize(

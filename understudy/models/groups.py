@@ -125,9 +125,8 @@ class GroupDecoding:
     def _leave(self, live: Tensor) -> None:
         """Keep some prompts only."""
         self.prompts, last = len(live), self.levels[-1]
-        for block, level in enumerate(last.kept):
-            last.kept[block] = chosen(level, live)
-        self.levels[-1] = Level(last.kept, None if last.bias is None else last.bias[live])
+        kept = [chosen(each, live) for each in last.kept]
+        self.levels[-1] = Level(kept, None if last.bias is None else last.bias[live])
 
 
 @contextmanager

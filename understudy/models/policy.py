@@ -167,7 +167,8 @@ class Policy:
         strings = self._stop_strings(prompts, group)
         with self._precision():
             if self.engine is not None:
-                drawn = cut(self.engine(self, prompts, group, drawing, uniforms), strings)
+                drawn = self.engine(self, prompts, group, drawing, uniforms)
+                drawn = cut(drawn, strings, self.stops.end)
             else:
                 stops = replace(self.stops, strings=strings)
                 drawn = self.model.sample(prompts, group, stops, drawing, uniforms)
@@ -178,7 +179,8 @@ class Policy:
         with self._precision():
             drawn, _ = noted(self.model, prompts, written, self.stops, drawing)
         group = len(written.tokens) // max(len(prompts.ids), 1)
-        return self._asking_in_words(cut(drawn, self._stop_strings(prompts, group)), drawing)
+        drawn = cut(drawn, self._stop_strings(prompts, group), self.stops.end)
+        return self._asking_in_words(drawn, drawing)
 
     def _stop_strings(self, prompts: Prompts, group: int) -> StopStrings | None:
         return stop_strings(self.tokens, prompts.stop, group, self.model.vocabulary)

@@ -106,6 +106,10 @@ class Drawing:
         return 1 - torch.rand(size, dtype=torch.float64, generator=generator)
 
 
+_NOTED = ("logprobs", "ask_logprobs", "ask_margins", "entropy")  # of every token drawn
+_CUT = ("tokens", "mask", *_NOTED, "asked", "finished")  # what changes where a row is cut
+
+
 class Decoding(Protocol):
     """Rows that began together and all read their next token at once."""
 
@@ -212,9 +216,7 @@ class _Record:
         for row, length in self.stops.strings.found(self.tokens[:-1], self.mask[:-1], self.read):
             if not self.stopped[row]:
                 self.stopped[row] = True
-                self.tokens[row, length:] = self.stops.end
-                self.mask[row, length:] = False
-                self.values[:, row, length:] = 0.0
+                _forget(row, length, self.stops.end, self.tokens, self.mask, *self.values)
         self.read = position
         return torch.where(self.stopped[slots], len(self.tokens) - 1, slots)
 
@@ -231,20 +233,28 @@ class _Record:
         return Completions(tokens, mask, *noted, asked, finished)
 
 
-def cut(drawn: Completions, strings: StopStrings | None) -> Completions:
+def cut(drawn: Completions, strings: StopStrings | None, end: int) -> Completions:
     """Completions that something else drew, without what follows their stop strings."""
     if strings is None:
         return drawn
-    mask, finished, asked = drawn.mask.clone(), drawn.finished.clone(), drawn.asked.clone()
+    own = {name: getattr(drawn, name).clone() for name in _CUT}
     ended: set[int] = set()
     for row, length in strings.found(drawn.tokens, drawn.mask):
         if row in ended:
             continue
         ended.add(row)
-        asked[row] &= length == int(drawn.mask[row].sum())
-        mask[row, length:] = False
-        finished[row] = True
-    return replace(drawn, mask=mask, finished=finished, asked=asked) if ended else drawn
+        own["asked"][row] &= length == int(drawn.mask[row].sum())
+        own["finished"][row] = True
+        _forget(row, length, end, own["tokens"], own["mask"], *(own[name] for name in _NOTED))
+    return replace(drawn, **own) if ended else drawn
+
+
+def _forget(row: int, length: int, end: int, tokens: Tensor, mask: Tensor, *noted: Tensor) -> None:
+    """Leave nothing of a row behind so many tokens, in tensors (rows, positions)."""
+    tokens[row, length:] = end
+    mask[row, length:] = False
+    for values in noted:
+        values[row, length:] = 0.0
 
 
 def shifted_logprobs(logits: Tensor, ask: int, drawing: Drawing) -> Tensor:

@@ -27,11 +27,7 @@ from understudy.models.sampling import (
     draw,
 )
 from understudy.models.transformers_network import TransformersNetwork
-from understudy.models.transformers_session import (
-    TransformersSession,
-    check_parts,
-    takes_gaps,
-)
+from understudy.models.transformers_session import TransformersSession, check_parts
 
 _LOGITS = 1 << 27  # held at once where a model's own logits are needed: 512 MB in float32
 
@@ -186,7 +182,11 @@ def _cache(config: Any) -> Any:
 
 
 def keeps_every_key(config: Any) -> bool:
-    """Whether a model's cache is the keys and values of all positions, in every block."""
+    """Whether a model's cache is the keys and values of all positions, in every block.
+
+    Only then may others read them, and rows have padding between their tokens: not where a layer
+    counts the positions that it looks back, nor where it keeps a state in place of them.
+    """
     from transformers.cache_utils import DynamicLayer
 
     layers = _cache(config).layers
@@ -209,16 +209,16 @@ class CachedDecoding:
     def _encode(self, ids: Tensor, mask: Tensor, shared: int) -> Tensor:
         """Read prompts, what they share once, where their rests may be padded in the middle; then
         what is padding."""
-        run = {"past_key_values": self.cache, "use_cache": True}
-        if shared and self.owner.takes_positions and takes_gaps(self.cache):
+        run, owner = {"past_key_values": self.cache, "use_cache": True}, self.owner
+        if shared and owner.takes_positions and keeps_every_key(owner.network.config):
             begins = int(mask[0].long().argmax())
             stem = ids[:1, begins : begins + shared]
-            self.owner.run(stem, torch.ones_like(stem, dtype=torch.bool), **run)
+            owner.run(stem, torch.ones_like(stem, dtype=torch.bool), **run)
             self.cache.batch_repeat_interleave(len(ids))
             rest = mask & (mask.cumsum(dim=1) > shared)
             width = int(rest.sum(dim=1).max())
             ids, mask = ids[:, -width:], F.pad(rest[:, -width:], (shared, 0), value=True)
-        self.owner.run(ids, mask, **run)
+        owner.run(ids, mask, **run)
         return mask
 
     def read(self, tokens: Tensor) -> Tensor:

@@ -171,11 +171,3 @@ def _check(layer: Any) -> None:
             f"this model keeps what it has read as {type(layer).__name__}, whose rows cannot join "
             "late; let all of them begin together"
         )
-
-
-def takes_gaps(cache: Any) -> bool:
-    """Whether rows may have padding between their tokens: not where a layer counts the positions
-    that it looks back, nor where it keeps a state in place of keys and values."""
-    from transformers.cache_utils import DynamicLayer
-
-    return bool(cache.layers) and all(type(layer) is DynamicLayer for layer in cache.layers)
