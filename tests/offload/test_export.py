@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import peft
@@ -16,7 +17,9 @@ from tests.models.gguf_files import all_ids
 from tests.models.small import write_checkpoint
 from tests.offload.runs import config_of, run_new
 from understudy.errors import ConfigError, RunError
+from understudy.offload.phases import phases_of
 from understudy.offload.session import trained_policy
+from understudy.offload.start import build_tasks
 from understudy.recipes import saved_config
 from understudy.run import RunDirectory
 
@@ -99,3 +102,35 @@ def test_what_there_is_no_adapter_of_is_refused(run: RunDirectory, tmp_path: Pat
     with pytest.raises(ConfigError, match="trained all weights"):
         understudy.export(whole.path, "peft")
     assert understudy.export(whole.path, "merged") == whole.path / "exported-merged"
+
+
+def test_how_the_model_was_asked_stands_beside_it(tmp_path: Path) -> None:
+    """With the question as the last message it is the prompt of training, token by token."""
+    rows = [{"text": f"message {i}", "label": ("ham", "spam")[i % 2]} for i in range(80)]
+    file = tmp_path / "sms.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows)))
+    wide = {"max_position_embeddings": 4096}
+    base = write_checkpoint(tmp_path / "base", "llama", chat=True, vocab_size=320, **wide)
+    given = {"data": {"sms": {"path": str(file), "form": "label"}}, "max_completion_length": 5}
+    config = config_of(
+        "grpo", base, lora__rank=2, stream=[{"families": "sms", "steps": 1}], **given
+    )
+    run = run_new(tmp_path / "run", config)
+    written = understudy.export(run.path, "peft", tmp_path / "peft")
+    (asked,) = json.loads((written / "prompts.json").read_text()).values()
+    assert (asked["stop"], asked["max_tokens"]) == (["\n"], 5)
+    assert [turn["role"] for turn in asked["messages"]] == ["system"] + ["user", "assistant"] * 2
+    policy, _ = trained_policy(run, config)
+    with build_tasks(config, policy) as tasks:
+        problem = tasks.batch(phases_of(config)[0], 1, "train", "0")[0]
+    ids, _ = policy.tokens.encode_questions([problem.local_question])
+    tokenizer = transformers.AutoTokenizer.from_pretrained(written)
+    conversation = [*asked["messages"], {"role": "user", "content": problem.prompt}]
+    theirs = tokenizer.apply_chat_template(
+        conversation, add_generation_prompt=True, return_dict=False
+    )
+    assert theirs == ids[0].tolist()
+    file.unlink()
+    with pytest.warns(UserWarning, match=r"prompts\.json is left out"):
+        written = understudy.export(run.path, "merged", tmp_path / "merged")
+    assert not (written / "prompts.json").exists()

@@ -175,11 +175,15 @@ class Tokens:
             ids.pop()
         return ids
 
-    def _conversation(self, chat: Chat, messages: Sequence[Turn]) -> list[int]:
+    def system_message(self, messages: Sequence[Turn]) -> str:
+        """What a chat model reads before the conversation: those of it, and how to ask for help."""
         parts = [message.content for message in messages if message.role == "system"]
         if self.request:
             parts.append(HOW_TO_ASK.format(request=self.request))
-        system = "\n".join(filter(None, parts))
+        return "\n".join(filter(None, parts))
+
+    def _conversation(self, chat: Chat, messages: Sequence[Turn]) -> list[int]:
+        system = self.system_message(messages)
         turns = [message for message in messages if message.role != "system"]
         if not any(self.controls(turn.content) for turn in turns):
             return self.encode(chat.prompt(turns, system))  # it begins the text itself

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 
-from understudy.errors import ConfigError, RunError
+from understudy.errors import ConfigError, RunError, UnderstudyError
 from understudy.files import write_folder
 from understudy.models import adapters
 from understudy.models.policy import Policy
 from understudy.offload.config import Config
 from understudy.offload.session import trained_policy
+from understudy.offload.start import build_tasks
 from understudy.run import RunDirectory
+from understudy.tasks import DataSet
+from understudy.types import Turn
 
+PROMPTS = "prompts.json"
 FORMATS = ("peft", "merged", "gguf-lora")
 _CONVERTER = "convert_lora_to_gguf.py"
 
@@ -25,7 +31,8 @@ def export(run: RunDirectory, config: Config, to: str, out: Path | None = None) 
     """Write a run's newest model; returns where.
 
     to: `peft`, the adapter with its tokenizer; `merged`, a whole checkpoint of transformers;
-    `gguf-lora`, the adapter as a file of llama.cpp, by its own converter. out: a folder or, of
+    `gguf-lora`, the adapter as a file of llama.cpp, by its own converter. Beside a chat model
+    stands how it was asked, in prompts.json or, of a file, FILE.prompts.json. out: a folder or, of
     gguf-lora, a file that is to be made; None: one in the run's directory.
     """
     if to not in FORMATS:
@@ -37,15 +44,46 @@ def export(run: RunDirectory, config: Config, to: str, out: Path | None = None) 
     policy, _ = trained_policy(run, config)
     if to != "merged" and policy.lora is None:
         raise ConfigError(f"to={to}: {run.path} trained all weights, no adapter; use merged")
+    prompts = _prompts(config, policy)
+
+    def fill(folder: Path) -> None:
+        (policy.save if to == "peft" else policy.merged)(folder)
+        if prompts:
+            (folder / PROMPTS).write_text(prompts)
+
     try:
         target.absolute().parent.mkdir(parents=True, exist_ok=True)
         if converter:
             _convert(policy, converter, target)
+            if prompts:
+                target.with_name(f"{target.name}.{PROMPTS}").write_text(prompts)
         else:
-            write_folder(target, policy.save if to == "peft" else policy.merged)
+            write_folder(target, fill)
     except OSError as error:
         raise RunError(f"{target}: cannot be written ({error.strerror or error})") from error
     return target
+
+
+def _prompts(config: Config, policy: Policy) -> str | None:
+    """What stands before a question of each data set, as chat messages, and what ends its answer;
+    None without a chat template or data sets."""
+    tokens, found = policy.tokens, {}
+    if tokens.chat is None or not config.data:
+        return None
+    try:
+        with build_tasks(config, policy) as tasks:
+            data = [each for each in tasks.families.values() if isinstance(each, DataSet)]
+    except UnderstudyError as error:  # the data may have gone since
+        warnings.warn(f"{PROMPTS} is left out: {error}", stacklevel=2)
+        return None
+    for each in data:
+        messages = each.question("").local_question.messages[:-1]
+        system = [Turn("system", text)] if (text := tokens.system_message(messages)) else []
+        turns = [*system, *(turn for turn in messages if turn.role != "system")]
+        shown = [{"role": turn.role, "content": turn.content} for turn in turns]
+        longest = config.max_completion_length
+        found[each.name] = {"messages": shown, "stop": list(each.stop), "max_tokens": longest}
+    return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
 
 
 def _converter() -> Path:
