@@ -47,6 +47,22 @@ def test_a_step_lies_on_the_line_through_two_trials() -> None:
     assert found.examine_seconds == 0.5 / 32  # 32 at once, which take as long as 4
 
 
+def test_the_quicker_of_two_tries_counts_and_single_ones_make_a_range() -> None:
+    """Others had the machine in the second try of 2 prompts and in the first of 4."""
+    busy = [replace(ONE, draw_seconds=1.4, peak_bytes=1100), replace(TWO, learn_seconds=5.0)]
+    found = estimate(of(8, 8), [ONE, busy[1], busy[0], TWO])
+    assert (found.draw_seconds, found.learn_seconds, found.peak_bytes) == (2.5, 5.0, 2100)
+    # At 4 prompts 1.5 s to draw and 3 or 5 s to learn; twice the way there from 2 prompts is added:
+    # 2 x (0.5 or 0.1) s to draw, 2 x (1 or 3) s to learn.
+    assert found.seconds_between == (pytest.approx(1.7 + 5.0), pytest.approx(2.5 + 11.0))
+    assert estimate(of(8, 8), [ONE, TWO]).seconds_between is None
+
+
+def test_a_try_less_of_the_larger_size_leaves_the_line_through_both() -> None:
+    found = estimate(of(8, 8), [ONE, TWO, replace(ONE, draw_seconds=9.0)])
+    assert (found.draw_seconds, found.learn_seconds, len(found.trials)) == (2.5, 5.0, 3)
+
+
 def test_one_trial_alone_grows_with_the_prompts_beyond_what_was_held() -> None:
     found = estimate(of(8, 8), [ONE])
     assert (found.draw_seconds, found.learn_seconds, found.peak_bytes) == (4.0, 8.0, 1800)
@@ -100,6 +116,8 @@ def test_trials_end_with_the_whole_step_where_there_is_time(tmp_path: Path) -> N
     config = config_of("dagrpo", model, max_completion_length=12)
     found = try_steps(config, build_method(config), seconds=1e9)
     assert [(each.prompts, each.longest) for each in found.trials] == [
+        (2, 8),
+        (4, 8),
         (2, 8),
         (4, 8),
         (4, 12),

@@ -1,10 +1,11 @@
 """How long a training step of a run lasts and how much memory it takes: tried for a few seconds.
 
 A few prompts are drawn, learnt and examined by the code that trains, more of them as long as time
-is left, with short responses. What a whole step needs is on the line through the two largest
-trials; where responses may be longer, drawing grows as they do, learning and memory as the tokens
-that are read. Every response of a trial has an advantage, nobody asks, and the answers that a
-budget may buy are learnt from: a step in full swing.
+is left, with short responses; the first sizes twice, of which the quicker counts: others may use
+the machine. What a whole step needs is on the line through the two largest sizes; where responses
+may be longer, drawing grows as they do, learning and memory as the tokens that are read. Every
+response of a trial has an advantage, nobody asks, and the answers that a budget may buy are learnt
+from: a step in full swing.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import time
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from itertools import product
 
 import torch
 
@@ -60,6 +62,8 @@ class Estimate:
     examine_seconds: float  # of a question
     peak_bytes: int
     trials: tuple[Trial, ...]
+    # The least and the most seconds of a step that two single trials lead to; None: no two do.
+    seconds_between: tuple[float, float] | None = None
     trial_seconds: float = 0.0  # how long all trials lasted
     processor_seconds: float = 0.0  # and how long all threads computed in them
 
@@ -94,6 +98,9 @@ def _trials(state: State, helpers: Helpers, config: Config, seconds: float) -> l
     found = [tried(state, helpers, config, first[0], min(_SHORT, longest))]
     if first[1] > first[0] and has_time(1.0):  # two make a line
         found.append(tried(state, helpers, config, first[1], found[-1].longest))
+        for again, factor in ((first[0], 1.0), (first[1], _NEXT)):
+            if has_time(factor):
+                found.append(tried(state, helpers, config, again, found[-1].longest))
     while found[-1].prompts < config.batch_size and has_time(_NEXT):
         prompts = min(2 * found[-1].prompts, config.batch_size)
         found.append(tried(state, helpers, config, prompts, found[-1].longest))
@@ -151,11 +158,32 @@ def _filled(term: Term, answers: Sequence[Example]) -> Term:
 
 def estimate(config: Config, trials: Sequence[Trial]) -> Estimate:
     """What a step of `batch_size` prompts needs where what was cut off goes on to the end, by
-    trials of ever more prompts; the last may be the whole step."""
+    trials of several sizes, some of them several times; the last may be the whole step."""
+    longest = trials[-1].longest
+    sizes = sorted({trial.prompts for trial in trials if trial.longest == longest})[-2:]
+    tries = [
+        [each for each in trials if (each.prompts, each.longest) == (size, longest)]
+        for size in sizes
+    ]
+    found = _by(config, [_quickest(each) for each in tries])
+    singly = [_by(config, each) for each in product(*tries)]
+    seconds = [each.draw_seconds + each.learn_seconds for each in (found, *singly)]
+    between = (min(seconds), max(seconds)) if len(singly) > 1 else None
+    return replace(found, trials=tuple(trials), seconds_between=between)
+
+
+def _quickest(tries: Sequence[Trial]) -> Trial:
+    """The last one, with the least seconds that each part took in any."""
+    parts = ("draw_seconds", "learn_seconds", "examine_seconds")
+    least = {name: min(getattr(each, name) for each in tries) for name in parts}
+    return replace(tries[-1], **least, peak_bytes=max(each.peak_bytes for each in tries))
+
+
+def _by(config: Config, trials: Sequence[Trial]) -> Estimate:
+    """By trials of two sizes, or of one."""
     size, last = config.batch_size, trials[-1]
-    alike = [trial for trial in trials if trial.longest == last.longest]
-    if len(alike) > 1:
-        first = alike[-2]
+    if len(trials) > 1:
+        first = trials[0]
     else:  # one trial only: all of it grows with the prompts, but what was held before
         first = replace(
             last,

@@ -74,13 +74,17 @@ class ModelReport:
             yield from self._of_step(self.estimate)
 
     def _of_step(self, step: Estimate) -> Iterator[str]:
-        config, last = self.config, step.trials[-1]
+        config = self.config
+        last = max(step.trials, key=lambda trial: (trial.longest, trial.prompts))
         exact = (last.prompts, last.longest) == (config.batch_size, config.max_completion_length)
         size = f"{config.batch_size} prompts x {config.num_generations} responses"
-        seconds = step.draw_seconds + step.learn_seconds
+        seconds, between = step.draw_seconds + step.learn_seconds, ""
+        if step.seconds_between is not None:
+            least, most = (_time(each) for each in step.seconds_between)
+            between = f"; by single trials {least} to {most}"
         yield (
             f"a step of {size} x {config.max_completion_length} tokens: {_time(seconds)} "
-            f"({_time(step.draw_seconds)} to draw, {_time(step.learn_seconds)} to learn)"
+            f"({_time(step.draw_seconds)} to draw, {_time(step.learn_seconds)} to learn){between}"
         )
         there = "" if self.memory is None else f" of {_gigabytes(self.memory)} that are free"
         yield f"memory at its peak: {_gigabytes(step.peak_bytes)}{there}"
