@@ -90,7 +90,7 @@ def record(cell: Cell, folder: Path) -> dict[str, Any]:
         for path in sorted((folder / "examinations").glob("*.jsonl"))
     }
     return {
-        "command": "python bench/real/study.py --out runs/real",
+        "command": f"python bench/real/study.py --only {cell.name}-{cell.seed}",
         "commit": commit.strip(),
         "machine": environment(),
         "cell": {"name": cell.name, "recipe": cell.recipe, "seed": cell.seed}
