@@ -1,0 +1,39 @@
+"""What the command line says of itself."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cli.commands import Command
+from understudy.recipes import RECIPES, load_method
+from understudy.settings import described_settings
+
+VERBS = ["train", "ask", "eval", "compare", "report", "export", "env"]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help(verb: str, command: Command) -> None:
+    code, out, err = command(verb, "--help")
+    assert (code, err) == (0, "")
+    assert "Usage: " in out
+    assert verb in command("--help")[1]
+
+
+@pytest.mark.parametrize("name", list(RECIPES))
+def test_a_recipe_s_help_lists_every_setting_with_its_meaning(name: str, command: Command) -> None:
+    code, out, err = command("train", name, "--help")
+    assert (code, err) == (0, "")
+    words = " ".join(out.split())
+    for row in described_settings(load_method(name).Settings):
+        assert f"  {row.key}\n" in out
+        assert row.meaning in words
+    for option in ("--out", "--config", "--set", "--resume", "--dry-run"):
+        assert option in out
+
+
+@pytest.mark.parametrize("arguments", [[], ["train"]])
+def test_without_a_verb_the_help_is_shown(arguments: list[str], command: Command) -> None:
+    code, out, err = command(*arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith("Usage: ")
+    assert ("dagrpo" if arguments else "train") in err
