@@ -49,7 +49,8 @@ def launched(out: Path, config: Config) -> RunDirectory:
 def half(model: Path) -> Config:
     """The settings of each of two processes."""
     settings = {key.replace(".", "__"): value for key, value in SHARED.items()}
-    shown = {"steps": 3, "examples": 6, "share": 1.0}
+    shown = {"steps": 3, "examples": 8, "share": 1.0}
+    settings |= {"budget": 1.0}  # for enough right replies
     return config_of(
         "understudy", model, batch_size=4, checkpoint_every=1, warm_start=shown, **settings
     )
@@ -95,9 +96,11 @@ def test_groups_drawn_again_and_what_is_rehearsed_are_the_team_s(
         load_file(run.last_checkpoint() / "retention.safetensors") for run in (alone, pair)
     )
     assert int(kept["1.seen"]) > 0
-    assert {name: value.tolist() for name, value in kept.items()} == {
-        name: value.tolist() for name, value in theirs.items()
-    }
+    assert kept.keys() == theirs.keys()
+    for name, value in kept.items():
+        # Losses are sums in another order.
+        near = {"rtol": 1e-3, "atol": 1e-5} if name.endswith("losses") else {"rtol": 0, "atol": 0}
+        torch.testing.assert_close(value, theirs[name], **near)
 
 
 def assert_one(alone: RunDirectory, pair: RunDirectory) -> None:
