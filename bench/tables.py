@@ -97,6 +97,34 @@ def sampling_table(record: dict[str, Any]) -> str:
     return markdown_table([*header, "of products' pace"], rows)
 
 
+def real_step_table(record: dict[str, Any]) -> str:
+    """A row per case and side: what a step takes, of it drawing, and a token drawn."""
+    rows = []
+    for found in record["cases"]:
+        case = found["case"]
+        asked = f"{case['data']}, {case['batch_size']} x {case['group']}, {case['length']}"
+        samples = case["batch_size"] * case["group"]
+        for name, side in found["sides"].items():
+            steps = len(side["all_seconds"])
+            update, seconds = side["update_processor_seconds"], side["processor_seconds"]
+            rows.append(
+                [
+                    asked,
+                    name,
+                    f"{seconds:.1f}",
+                    f"{update:.1f}",
+                    f"{side['seconds']:.1f}",
+                    f"{samples / seconds:.2f}",
+                    f"{side['tokens_drawn'] / steps / samples:.0f}",
+                    f"{1000 * seconds * steps / side['tokens_drawn']:.0f}",
+                    f"{side['peak_gigabytes']:.1f}",
+                ]
+            )
+    header = ["questions, prompts x group, longest", "side", "processor s", "of it the update"]
+    header += ["wall s", "samples per processor s", "mean length", "processor ms per token"]
+    return markdown_table([*header, "peak GB"], rows)
+
+
 def sandbox_table(record: dict[str, Any]) -> str:
     """Checks per second of both sides, by the wall's clock and the processor's, and their ratio."""
     result = record["result"]
@@ -222,6 +250,7 @@ def of_study(table: Callable[[dict[str, Any]], study_tables.Table]) -> Callable[
 TABLES: dict[str, tuple[str, Callable[[Any], str]]] = {
     "tiny accuracy": ("tiny_accuracy", tiny_accuracy_table),
     "speed": ("training_step", speed_table),
+    "real steps": ("training_step_real", real_step_table),
     "sampling": ("sampling", sampling_table),
     "sandbox": ("sandbox", sandbox_table),
     "logprob memory": ("logprob_memory", memory_table),
