@@ -25,7 +25,8 @@ from pathlib import Path
 from typing import Any
 
 import transformers
-from training_step import ROOT, Ours, Row, Theirs, summary
+from training_step import Ours, summary
+from trl_side import ROOT, Row, Theirs
 
 from understudy.environment import environment
 from understudy.offload.config import Config

@@ -33,11 +33,11 @@ import time
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
 
 import torch
 from roofline import peak_flops, peak_gigabytes, synchronise, training_flops
 from shapes import SHAPES, checkpoint
+from trl_side import ROOT, Row, Theirs
 
 from understudy.environment import environment
 from understudy.models.checkpoint import read_shape, resolve
@@ -57,11 +57,9 @@ from understudy.tasks import open_tasks
 from understudy.tasks.stream import Phase
 from understudy.types import Problem
 
-ROOT = Path(__file__).resolve().parents[1]
 FAMILIES = ["stories", "strings", "programs", "facts", "calendar"]
 MILLION = ["--hidden", "160", "--layers", "3", "--inner", "448", "--steps", "400"]
 SIDES = ["understudy", "trl", "understudy_bf16", "trl_bf16"]
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,78 +127,6 @@ class Ours:
 
     def close(self) -> None:
         self.helpers.close()
-
-
-class Theirs:
-    """TRL's GRPOTrainer in its own process, held before each step until it is asked for."""
-
-    def __init__(
-        self,
-        config: Config,
-        problems: list[Problem],
-        texts: list[str] | None = None,
-        portions: int = 1,
-    ) -> None:
-        """texts: what the model reads of each problem, if not its plain prompt; portions: in how
-        many backward passes of equal size a step's gradient is computed."""
-        model = resolve(config.model)
-        tokens = Tokens(model)
-        texts = texts or [problem.prompt + "\n" for problem in problems]
-        case = {
-            "model": str(model),
-            "problems": [
-                asdict(problem) | {"prompt": text}
-                for problem, text in zip(problems, texts, strict=True)
-            ],
-            "data": {name: each.model_dump() for name, each in config.data.items()},
-            "lora": config.lora.rank and config.lora.model_dump(),
-            "stops": [tokens.end, tokens.ask],
-            "group": config.num_generations,
-            "portions": portions,
-            "reward": next(iter(config.reward.functions), None),
-        }
-        names = "batch_size max_completion_length temperature learning_rate"
-        names += " loss_type epsilon max_grad_norm threads seed bf16 device"
-        case |= {name: getattr(config, name) for name in names.split()}
-        self.process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("trl_step.py"))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=os.environ
-            | {
-                "PYTHONPATH": str(ROOT),
-                "HF_HUB_OFFLINE": "1",
-                "OMP_NUM_THREADS": str(config.threads),
-            },
-        )
-        self._write(json.dumps(case))
-        self.versions = self._read()
-        self._read()  # ready for its first step
-
-    def step(self, _: list[Problem], last: bool) -> Row:
-        self._write("step")
-        told = self._read()
-        if not last:
-            self._read()  # ready for the next
-        return told
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.wait()
-
-    def _write(self, line: str) -> None:
-        assert self.process.stdin
-        self.process.stdin.write(line + "\n")
-        self.process.stdin.flush()
-
-    def _read(self) -> Row:
-        assert self.process.stdout
-        line = self.process.stdout.readline()
-        if not line:
-            raise SystemExit("TRL's process ended; its error stands above")
-        told: Row = json.loads(line)
-        return told
 
 
 def side(name: str, config: Config, phase: Phase, problems: list[Problem]) -> Ours | Theirs:
