@@ -365,7 +365,10 @@ def _question(messages: Conversation) -> Question:
 
 
 def _given(config: Path | str | Settings | None, named: Settings) -> dict[str, Any]:
-    """Settings of a file or a mapping, under those given by name."""
+    """Settings of a file or a mapping, under those given by name.
+
+    A mapping may be nested, or name a nested key as `--set` does: `{"lora.rank": 16}`.
+    """
     from understudy.settings import gathered_settings
 
     if isinstance(config, Path | str):

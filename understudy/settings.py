@@ -125,18 +125,24 @@ def gathered_settings(
 ) -> dict[str, Any]:
     """Defaults, then the YAML file, then overrides, as one mapping; not yet checked.
 
-    overrides: `key=value` each, or values by key. The parts of a nested key stand between dots.
+    overrides: `key=value` each, or values by key. Everywhere the parts of a nested key may stand
+    between dots.
     """
-    given: dict[str, Any] = {}
-    for key, value in _by_key(overrides):
-        nested: Any = value
-        for part in reversed(key.split(".")):
-            nested = {part: nested}
-        given = merged(given, nested)
-    settings = merged({}, defaults)
+    settings = merged({}, _nested(defaults.items()))
     if file is not None:
-        settings = merged(settings, _read(file))
-    return merged(settings, given)
+        settings = merged(settings, _nested(_read(file).items()))
+    return merged(settings, _nested(_by_key(overrides)))
+
+
+def _nested(settings: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Values by keys whose parts stand between dots, as mappings in each other."""
+    found: dict[str, Any] = {}
+    for key, value in settings:
+        nested: Any = value
+        for part in reversed(str(key).split(".")):
+            nested = {part: nested}
+        found = merged(found, nested)
+    return found
 
 
 def _by_key(overrides: Sequence[str] | Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
