@@ -217,3 +217,5 @@ def test_training_keeps_a_quarter_of_the_memory_at_most(
     monkeypatch.setattr(memory, "whole", lambda _device: there)
     numbers = 2 * ((32 + 64) + (32 + 32) + (32 + 96) + (48 + 32))
     assert activations.tokens_kept(model) == allowed // (4 * numbers)
+    again = 2 * 32 + 2 * numbers // 2  # the inputs of 2 blocks, and one block twice
+    assert activations.tokens_kept(model, recomputed=True) == allowed // (4 * again)

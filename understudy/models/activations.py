@@ -12,18 +12,17 @@ from understudy.models.local_model import LocalModel
 KEPT = {"cpu": 1 << 30, "cuda": 1 << 33}
 _PART = 4
 _LEAST = 256  # tokens: fewer would be slow
-# With blocks computed again only their inputs are kept, and all of one block.
-_RECOMPUTED = 8
 
 
 def tokens_kept(model: LocalModel, recomputed: bool = False) -> int:
     """How many tokens may be on their way through a model at once in training.
 
-    About what each linear layer reads and gives is kept of a token, in float32.
+    About what each linear layer reads and gives is kept of a token, in float32. With blocks
+    computed again only their inputs are, and all of one block with its gradients.
     """
     kept = sum(sum(weight.shape) for weight in _layers(model))
     if recomputed:
-        kept //= _RECOMPUTED
+        kept = model.blocks * model.embedding.weight.shape[1] + 2 * kept // model.blocks
     allowed, there = KEPT.get(model.device.type, KEPT["cuda"]), memory.whole(str(model.device))
     if there is not None:
         allowed = min(allowed, there // _PART)
