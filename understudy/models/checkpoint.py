@@ -15,7 +15,7 @@ from torch import Tensor
 from understudy.errors import CheckpointError
 from understudy.models import adapters, names
 from understudy.models.decoder import Decoder, Shape
-from understudy.models.hub import TINY, resolve
+from understudy.models.hub import TINY, read_config, resolve
 from understudy.models.tokens import Tokens, copy_files
 
 __all__ = ["TINY", "load_decoder", "read_shape", "resolve", "save_decoder"]
@@ -125,13 +125,7 @@ def named_parts(shape: Shape, ours: str, whole: Tensor) -> Iterator[tuple[str, T
 
 def read_shape(folder: Path) -> Shape:
     """The sizes in config.json; what this decoder cannot compute is refused."""
-    path = folder / "config.json"
-    try:
-        raw = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: cannot be read ({error})") from error
-    if not isinstance(raw, dict):
-        raise CheckpointError(f"{path}: is not a JSON object; copy it again")
+    path, raw = folder / "config.json", read_config(folder)
     kind, rope = raw.get("model_type"), raw.get("rope_parameters") or {}
     scaling = (raw.get("rope_scaling") or {}) | rope
     rope_type = scaling.get("rope_type") or scaling.get("type", "default")  # the older name

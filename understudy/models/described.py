@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Mapping
@@ -140,13 +139,7 @@ def _check_trainable(folder: Path) -> None:
 
 
 def _config(folder: Path) -> dict[str, Any]:
-    path = folder / "config.json"
-    try:
-        raw = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: cannot be read ({error})") from error
-    if not isinstance(raw, dict):
-        raise CheckpointError(f"{path}: is not a JSON object; copy it again")
+    raw = hub.read_config(folder)
     named = raw.get("text_config")  # of the part that writes, where a model has others
     return raw | named if isinstance(named, dict) else raw
 

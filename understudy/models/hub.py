@@ -5,8 +5,10 @@ Nothing heavy is imported, so a setting is checked at once.
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
+from typing import Any
 
 from understudy.errors import CheckpointError
 from understudy.models import gguf
@@ -87,3 +89,15 @@ def snapshot(model: str) -> Path:
             "check the name, the network and HF_HOME, or give a local folder"
         ) from error
     return Path(folder)
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """What a checkpoint's config.json says."""
+    path = folder / "config.json"
+    try:
+        raw = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: cannot be read ({error})") from error
+    if not isinstance(raw, dict):
+        raise CheckpointError(f"{path}: is not a JSON object; copy it again")
+    return raw

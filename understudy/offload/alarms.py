@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from understudy.offload.records import Cell, MatrixRow
+from understudy.offload.records import LEAST_SHOWN, Cell, MatrixRow
 from understudy.offload.steps import StepMetrics
 
 _WINDOW = 5  # steps: one odd batch is no alarm
@@ -110,8 +110,8 @@ def _nothing_shown(step: StepMetrics) -> list[str]:
     return [
         f"phase {step.phase} ({step.task}): the warm start showed nothing: "
         f"{step.learnt['warm_start/examples']:.0f} of the cloud's {asked:.0f} replies were right "
-        "and as short as max_completion_length, and it needs 4 that are not all the same; look at "
-        "them in replies.jsonl, and at the instruction"
+        f"and as short as max_completion_length, and it needs {LEAST_SHOWN} that are not all the "
+        "same; look at them in replies.jsonl, and at the instruction"
     ]
 
 

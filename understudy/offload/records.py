@@ -11,6 +11,7 @@ from understudy.plain import from_plain, to_plain
 from understudy.types import Cost
 
 Figures = Mapping[str, float | None]  # of metrics, by their names; NaN or None: not defined
+LEAST_SHOWN = 4  # right replies that a warm start needs
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,13 +29,12 @@ from understudy.offload.config import Config
 from understudy.offload.helpers import Helpers
 from understudy.offload.learn import asking_of, descend, learn_given
 from understudy.offload.phases import budget_of
-from understudy.offload.records import WarmStarted
+from understudy.offload.records import LEAST_SHOWN, WarmStarted
 from understudy.offload.state import State
 from understudy.progress import task
 from understudy.tasks.stream import Phase
 from understudy.types import Example, Problem
 
-LEAST_SHOWN = 4  # right replies
 _LARGEST_PART = 0.5  # of a phase's budget: the rest is for questions that need help
 _POOL = 8  # times the questions that are asked: labels are chosen evenly among so many
 _LEAST_DRAWN = 16  # responses: a share of fewer says little
