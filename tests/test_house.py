@@ -20,6 +20,7 @@ import pytest
 ROOMS = [
     "cli",  # the verbs: parse, call, print
     "api",  # the Python face
+    "gateway",  # one HTTP endpoint: the local model first, the cloud within a budget
     "integrations",  # the dual advantage inside trainers of others
     "recipes",  # one readable run per file
     "report",  # a run directory becomes tables, plots and a page
@@ -28,6 +29,7 @@ ROOMS = [
     "actors",  # the engine of what exchanges messages in rounds: one process, workers, Flower
     "retention",  # what holds old skill while new work is learnt
     "routing",  # who decides which question leaves
+    "store",  # what must survive a crash: ledger, events, keys, versions
     "models",  # who answers
     "clouds",  # who helps
     "tasks",  # what is asked, and how an answer is checked

@@ -1,0 +1,139 @@
+"""The records that cross between the door, which speaks HTTP, and the core, which answers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+AnsweredBy = Literal["local", "cloud", "refused"]
+
+# Names that a request may give as its model, beside those of versions and cloud models.
+AUTO, LOCAL, CLOUD = "auto", "local", "cloud"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks, and how they want to be answered."""
+
+    key: str  # the id of the API key, or "anonymous" where keys are off
+    team: str = ""
+    dial: float | None = None  # 0 never asks the cloud, 1 always; None: as the policy is set
+    deadline_ms: int | None = None  # x-deadline-ms
+    conversation: str = ""  # x-conversation-id; "": none
+    insist: bool = False  # an error, not a local answer, where the cloud is wanted and unavailable
+    task: str = ""  # x-understudy-task or metadata.task: which of the run's tasks
+    request_id: str = ""  # x-request-id, in and out
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """One chat completion, whatever dialect it came in."""
+
+    body: Mapping[str, Any]  # OpenAI's body, checked; unknown fields untouched, for the cloud
+    raw: bytes | None = None  # the bytes it came in, where it came as a chat completion
+
+    @property
+    def model(self) -> str:
+        return str(self.body.get("model") or AUTO)
+
+    @property
+    def messages(self) -> tuple[Mapping[str, Any], ...]:
+        return tuple(self.body["messages"])
+
+    @property
+    def stream(self) -> bool:
+        return bool(self.body.get("stream"))
+
+    @property
+    def include_usage(self) -> bool:
+        """Whether a stream ends with a chunk that has the usage."""
+        return bool((self.body.get("stream_options") or {}).get("include_usage"))
+
+    @property
+    def n(self) -> int:
+        """How many answers are wanted."""
+        return int(self.body.get("n") or 1)
+
+    @property
+    def max_tokens(self) -> int | None:
+        """Most tokens of one answer; None: not said."""
+        found = self.body.get("max_completion_tokens")
+        found = self.body.get("max_tokens") if found is None else found
+        return None if found is None else int(found)
+
+    @property
+    def store(self) -> bool:
+        return bool(self.body.get("store"))
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        return self.body.get("metadata") or {}
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Who answered and why: told in headers, kept in the event."""
+
+    answered_by: AnsweredBy
+    why: str  # one plain sentence
+    model: str  # the answering model, also `model` in the body
+    version: str = ""  # name@step of the local adapter
+    asked: bool = False  # the cloud was called
+    dollars: float = 0.0  # when the head is sent an upper bound; the event has what it cost
+    left: Mapping[str, float] = field(default_factory=dict)  # of each cap: "dollars/day" -> left
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """An answer: whole, or as a stream."""
+
+    decision: Decision
+    completion: Mapping[str, Any] | None = None  # OpenAI's chat completion
+    # The payloads of a stream's `data:` lines, JSON of a chat.completion.chunk each, without
+    # [DONE]. Closing it cancels what still runs.
+    chunks: AsyncIterator[bytes] | None = None
+
+
+class Refused(Exception):  # noqa: N818 - an answer of a kind, not a fault
+    """No answer. Becomes an error in the caller's dialect."""
+
+    def __init__(
+        self,
+        status: int,
+        type: str,
+        message: str,
+        *,
+        code: str | None = None,
+        param: str | None = None,
+        retry_after: float | None = None,  # seconds
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.type = type
+        self.message = message
+        self.code = code
+        self.param = param
+        self.retry_after = retry_after
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """A name that a request may give as its model."""
+
+    id: str
+    owned_by: str  # "understudy", or the name of a cloud
+    created: int = 0  # seconds since 1970
+    description: str = ""
+
+
+class Core(Protocol):
+    """What the door calls."""
+
+    async def answer(self, request: ChatRequest, caller: Caller) -> Outcome:
+        """Raises Refused."""
+        ...
+
+    async def models(self) -> list[ModelCard]:
+        """auto, local, cloud, every version, every model of a cloud."""
+        ...
