@@ -59,7 +59,7 @@ $(BIN)/uv:
 	$(BIN)/python -m pip install --quiet --force-reinstall -c constraints.txt uv
 
 $(LEAN): pyproject.toml constraints.txt | $(BIN)/uv
-	$(INSTALL) -e .
+	$(INSTALL) -e ".[local,gateway]"
 	touch $@
 
 $(FULL): pyproject.toml constraints.txt | $(BIN)/uv

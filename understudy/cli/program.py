@@ -21,6 +21,14 @@ from understudy.cli.report import report
 from understudy.cli.share import ShareCommand, share
 from understudy.errors import UnderstudyError
 
+# Which extra brings a package, by the name that it is imported by.
+_EXTRAS = (
+    dict.fromkeys(["torch", "safetensors", "tokenizers", "matplotlib", "llguidance"], "local")
+    | dict.fromkeys(["starlette", "uvicorn", "orjson", "sqlalchemy"], "gateway")
+    | dict.fromkeys(["prometheus_client"], "gateway")
+    | {"psycopg": "postgres", "granian": "granian"}
+    | dict.fromkeys(["transformers", "peft", "accelerate"], "models")
+)
 _CLOSED = 141  # what a shell reports of a command whose reader went away
 
 app = typer.Typer(
@@ -66,7 +74,11 @@ def _exit_code() -> int:
     except OutputError as error:
         return _CLOSED if error.closed else _refused(str(error))
     except UnderstudyError as error:
-        return _refused(str(error))
+        return _refused(_missing(error) or str(error))
+    except ModuleNotFoundError as error:
+        if (reason := _missing(error)) is None:
+            raise
+        return _refused(reason)
     except typer.TyperException as error:
         message = getattr(error, "format_message", error.__str__)()
         if message.startswith("Usage:"):  # no verb was given: the message is the whole help
@@ -77,6 +89,20 @@ def _exit_code() -> int:
         complain("interrupted")
         return interrupt.CODE
     return code if isinstance(code, int) else 0
+
+
+def _missing(error: BaseException) -> str | None:
+    """What to install, where an error is for want of a package of ours that is optional."""
+    if "pip install" in str(error):
+        return None  # it says so itself
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, ModuleNotFoundError):
+        cause = cause.__cause__
+    name = (getattr(cause, "name", None) or "").partition(".")[0]
+    if name not in _EXTRAS:
+        return None
+    extra = _EXTRAS[name]
+    return f"this needs {name}, which is not installed here; pip install 'understudy[{extra}]'"
 
 
 def _refused(reason: str) -> int:
