@@ -6,7 +6,9 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-AnsweredBy = Literal["local", "cloud", "refused"]
+# undecided: in the head of a stream that shows the local draft as reasoning before it is known
+# whether it stands; the stream's last chunk says who answered.
+AnsweredBy = Literal["local", "cloud", "refused", "undecided"]
 
 # Names that a request may give as its model, beside those of versions and cloud models.
 AUTO, LOCAL, CLOUD = "auto", "local", "cloud"
@@ -86,7 +88,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """An answer: whole, or as a stream."""
+    """An answer: whole, as a completion; or as a stream, in chunks."""
 
     decision: Decision
     completion: Mapping[str, Any] | None = None  # OpenAI's chat completion

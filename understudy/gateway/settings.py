@@ -1,0 +1,144 @@
+"""The settings of `understudy serve`, each with its meaning. They load nothing but pydantic.
+
+local: {path: runs/real}
+clouds:
+  main: {base_url: "https://api.example.com/v1", model: big, prices: prices.yaml}
+caps: [{dollars: 5, per: day}]
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from understudy.gateway.upstreams import UPSTREAMS, UpstreamSettings
+from understudy.routing import ROUTERS
+from understudy.settings import Kinds, KindSection, Section
+
+Signal = Literal["margin", "mean_entropy", "mean_logprob"]
+DEMO, NONE = "demo", "none"  # names in place of a local model's path
+
+
+class LocalSettings(Section):
+    """Who answers first."""
+
+    path: str = Field(
+        DEMO,
+        description="a run, a checkpoint's folder, a GGUF file, a name of the hub, the URL of an "
+        "engine as http://localhost:8000/v1; demo: the tiny model that ships; none: no local model",
+    )
+    model: str = Field("", description="its name at a URL; '': the only one that is there")
+    name: str = Field("", description="how its versions are called here; '': by its path")
+    api_key_env: str | None = Field(
+        None, description="name of the environment variable that holds the key of a URL"
+    )
+    form: Literal["task", "plain"] = Field(
+        "task", description="a run's questions get its task's instruction and examples, or nothing"
+    )
+    task: str = Field("", description="which of a run's tasks, where a request names none")
+    max_tokens: int = Field(256, ge=1, description="longest answer where a request bounds none")
+    temperature: float = Field(0.0, ge=0, description="where a request gives none; 0: greedy")
+    max_running: int = Field(32, ge=1, description="answers written at once")
+    max_waiting: int = Field(256, ge=0, description="requests that wait; more are refused with 429")
+    threads: int | None = Field(None, ge=1, description="CPU threads; null: as the run, or all")
+
+
+class PolicySettings(Section):
+    """Who answers which question."""
+
+    router: Annotated[KindSection, Kinds(ROUTERS, "own")] | None = Field(
+        None, description="who decides what is asked; null: the run's own"
+    )
+    cascade: dict[Signal, float] = Field(
+        {},
+        description="asks where a signal of the local answer is worse than this, such as "
+        "{mean_logprob: -0.8}; in place of a router",
+    )
+    threshold: float | None = Field(
+        None, description="asks above this score; null: as the router was fitted to its budget"
+    )
+    dial: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="share of the calibration questions that would be asked, where a key has no "
+        "dial of its own; null: threshold",
+    )
+    draft: Literal["held", "reasoning"] = Field(
+        "held",
+        description="what becomes of a local answer while nobody knows whether it stands: held "
+        "back, or streamed as reasoning_content",
+    )
+    sticky: bool = Field(
+        False, description="a conversation (x-conversation-id) that asked once stays with the cloud"
+    )
+    sticky_seconds: float = Field(3600, gt=0, description="for so long after its last question")
+    race: bool = Field(
+        False,
+        description="under a deadline that the cloud may miss both are asked, and both are paid; "
+        "the cloud's answer is taken where it comes in time",
+    )
+    usual: float = Field(
+        0.9, gt=0, lt=1, description="the cloud's usual latency is this quantile of its last calls"
+    )
+    when_busy: Literal["refuse", "cloud"] = Field(
+        "refuse", description="what a question does for which the local engine has no place"
+    )
+    models: dict[str, str] = Field(
+        {},
+        description="other names that a request may give as its model, and what they stand for: "
+        "auto, local, cloud, a version or a cloud's model; '*' stands for every other name",
+    )
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if self.cascade and (self.router is not None or self.threshold is not None):
+            other = "router" if self.router is not None else "threshold"
+            raise ValueError(f"cascade and {other} both say what is asked; give one of them")
+        if self.threshold is not None and self.dial is not None:
+            raise ValueError("threshold and dial both say how much is asked; give one of them")
+        return self
+
+
+class SpendingSettings(Section):
+    """How a call to the cloud is paid."""
+
+    wait_seconds: float = Field(
+        2.0, ge=0, description="for room that other calls hold and may give back"
+    )
+    least_tokens: int = Field(
+        16, ge=1, description="an answer that the headroom does not pay so many for is not asked"
+    )
+    hang_up_seconds: float = Field(
+        60.0,
+        ge=0,
+        description="an answer is read so much longer when its client hangs up, to know what it "
+        "cost; then the connection is closed and what came is counted",
+    )
+    ledger_seconds: float = Field(
+        5.0, gt=0, description="the ledger is taken for unreachable after this; the cloud is closed"
+    )
+
+
+class ServeSettings(Section):
+    """Everything that `understudy serve` reads."""
+
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0: any that is free")
+    local: LocalSettings = Field(LocalSettings(), description="who answers first")
+    clouds: dict[str, Annotated[UpstreamSettings, Kinds(UPSTREAMS, "openai")]] = Field(
+        {}, description="who helps, by name; the first is asked first"
+    )
+    litellm: str = Field("", description="LiteLLM's config.yaml, whose model_list is read too")
+    order: Literal["listed", "cheapest"] = Field(
+        "listed", description="in which order clouds are asked for a question"
+    )
+    policy: PolicySettings = Field(PolicySettings(), description="who answers which question")
+    spending: SpendingSettings = Field(SpendingSettings(), description="how calls are paid")
+
+    @model_validator(mode="after")
+    def _somebody_answers(self) -> Self:
+        if self.local.path == NONE and not (self.clouds or self.litellm):
+            raise ValueError("local.path=none and no clouds: nobody answers; give one of them")
+        return self
