@@ -16,6 +16,7 @@ from understudy.routing.thresholds import (
     most_above,
     number_that_gains,
     threshold_above,
+    whole_ties,
 )
 
 NEVER, UNKNOWN = 1e4, float("nan")
@@ -51,6 +52,12 @@ def test_of_ties_all_or_none_lie_above() -> None:
         1.0,
         -math.inf,
     ]
+
+
+def test_a_tie_leaves_whole_where_the_limit_lets_it() -> None:
+    scores = np.array([2.0, 3.0, 2.0, 1.0, 2.0])  # falling: 3, then three times 2, then 1
+    assert [whole_ties(scores, most, 4) for most in range(-1, 6)] == [-1, 0, 1, 4, 4, 4, 4]
+    assert [whole_ties(scores, most, 3) for most in range(-1, 5)] == [-1, 0, 1, 1, 1, 1]
 
 
 @pytest.mark.parametrize("confidence", [0.8, 0.95])
@@ -225,6 +232,17 @@ def test_too_few_calls_for_a_test_leave_it_to_what_fails() -> None:
     assert router("calibrated").fit(given, known(local, seen), 0.3) == by_failures
 
 
+@pytest.mark.parametrize("failed", [8, 10])
+def test_equal_scores_leave_together_where_a_few_of_them_are_right(failed: int) -> None:
+    """Ten lead with one score; the local model fails on most of these, the cloud on none."""
+    scores = np.where(np.arange(100) < 10, 1.0, -np.arange(100.0))
+    given, local = evidence(scores), np.arange(100) >= failed
+    assert most_above(100, 0.3, 0.9) == 23
+    asked = fitted(given, local, np.ones(100), 0.3)
+    assert np.flatnonzero(asked.decisions(given)).tolist() == list(range(10))
+    assert never_asks(asked, given, known(local, np.ones(100))) is None
+
+
 @pytest.mark.parametrize(
     ("count", "budget", "scores", "right", "why"),
     [
@@ -236,7 +254,13 @@ def test_too_few_calls_for_a_test_leave_it_to_what_fails() -> None:
             "30 validation questions are too few to hold a budget of 0.05; raise",
         ),
         (100, 0.3, None, 0.0, "of the 48 that the cloud was asked too, it gained 0 and lost 24"),
-        (100, 0.3, np.zeros(100), 1.0, "the highest scores are equal"),
+        (
+            100,
+            0.3,
+            np.zeros(100),
+            1.0,
+            "the 100 highest scores are equal, and the budget of 0.3 lets 23 of 100 questions",
+        ),
         (100, 0.3, None, 1.0, None),
         (100, 0.0, None, 1.0, None),  # no budget: nothing is missing
     ],

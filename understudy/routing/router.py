@@ -16,6 +16,7 @@ from understudy.routing.thresholds import (
     most_above,
     number_that_gains,
     threshold_above,
+    whole_ties,
 )
 from understudy.settings import Kinds, KindSection, Section, check_settings
 
@@ -147,22 +148,24 @@ class ThresholdRouter(RequestRouter):
     def fit(self, evidence: Evidence, outcomes: Outcomes, budget: float) -> Self:
         """The share of unseen questions above the threshold exceeds the budget with probability
         1 - confidence at most. With `spare` no larger share is asked than fails locally, and of
-        that, where the cloud's answers to the highest scores are known, only what gains.
+        that, where the cloud's answers to the highest scores are known, only what gains; each to
+        the end of a tie.
         """
         import numpy as np
 
         scores, confidence = checked_scores(self, evidence), self.settings.confidence
-        most = most_above(len(scores), budget, confidence)
+        most = limit = most_above(len(scores), budget, confidence)
         if self.settings.spare and most >= 0:
             failures = round(float((1.0 - outcomes.local_right).sum()))
-            most = min(most, failures) if failures else -1
+            most = whole_ties(scores, min(most, failures), limit) if failures else -1
         if self.settings.spare and most >= 0:
             tested = np.argsort(-scores, kind="stable")[: max(most, LEAST_TESTED)]
             gain = (outcomes.cloud_right - outcomes.local_right)[tested]
             gaining = number_that_gains(gain, confidence)
             if gaining is not None:
                 loses = float(np.nansum(gain[:most])) < 0  # of those that would leave themselves
-                most = -1 if loses or not gaining else min(most, gaining)
+                found = -1 if loses or not gaining else min(most, gaining)
+                most = whole_ties(scores, found, limit)
         threshold = float(np.clip(threshold_above(scores, most), -FARTHEST, FARTHEST))
         return replace(self, budget=budget, threshold=threshold)
 
@@ -219,13 +222,19 @@ def never_asks(router: Router, evidence: Evidence, outcomes: Outcomes) -> str | 
     failed = int((outcomes.local_right == 0).sum())
     if not failed or router.decisions(evidence).any():
         return None
-    if most_above(len(evidence), router.budget, router.settings.confidence) <= 0:
+    limit = most_above(len(evidence), router.budget, router.settings.confidence)
+    if limit <= 0:
         return (
             f"{len(evidence)} validation questions are too few to hold a budget of "
             f"{router.budget:g}; raise calibration_queries or the budget"
         )
     if router.threshold < FARTHEST:
-        return "the highest scores are equal, and more than the budget lets through"
+        scores = checked_scores(router, evidence)
+        return (
+            f"the {int((scores == scores.max()).sum())} highest scores are equal, and the budget "
+            f"of {router.budget:g} lets {limit} of {len(evidence)} questions through; use a router "
+            "whose scores differ, or raise the budget"
+        )
     gain = outcomes.cloud_right - outcomes.local_right
     asked, gained, lost = (int(each.sum()) for each in (~np.isnan(gain), gain > 0, gain < 0))
     return (

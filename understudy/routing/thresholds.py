@@ -52,6 +52,20 @@ def threshold_above(scores: FloatArray, most: int) -> float:
     return float("-inf") if most >= len(scores) else float(np.sort(scores)[::-1][most])
 
 
+def whole_ties(scores: FloatArray, most: int, limit: int) -> int:
+    """How many questions leave where `most` of the highest scores should: of ties all or none.
+
+    The whole tie that `most` ends in leaves where that is no more than `limit`, else none of it.
+    """
+    import numpy as np
+
+    if most <= 0:
+        return most
+    last = np.sort(scores)[::-1][most - 1]
+    through = int((scores >= last).sum())
+    return through if through <= limit else int((scores > last).sum())
+
+
 def number_that_gains(gain: FloatArray, confidence: float) -> int | None:
     """How many questions, from the highest score on, should be asked; None: it cannot be tested.
 
