@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,11 @@ from tests.offload.runs import (
 from understudy.errors import CheckpointError
 from understudy.objectives.terms import AnswerTerm
 from understudy.offload.experience import verified_examples
-from understudy.offload.learn import read_portion
+from understudy.offload.learn import answer_losses, read_portion
 from understudy.offload.learner import PolicyLearner, holding
 from understudy.offload.loop import objective_of, update
 from understudy.offload.start import load_policy
+from understudy.offload.team import ALONE
 from understudy.recipes import resolve_config
 from understudy.retention import RETENTIONS
 from understudy.retention.build import build_retention
@@ -179,13 +181,30 @@ def test_a_memory_comes_back_from_its_tensors_as_it_was() -> None:
 def test_what_was_verified_is_right_and_one_per_problem(model: Path) -> None:
     config = config_of("dagrpo", model, cloud__accuracy=0.5, batch_size=16)
     state, helpers, experience = first_experience(config)
-    found = verified_examples(experience, state.policy, helpers)
+    found = verified_examples(experience, state.policy, helpers, config.max_completion_length)
     problems = {problem.question: problem for problem in experience.batch.problems}
     assert 0 < len(found) <= 16
     known = [problems[each.question] for each in found]
     assert helpers.tasks.check(known, [each.answer for each in found]) == [1.0] * len(found)
     # Right by itself: written again it is the response that was drawn.
     assert not any("<" in each.answer for each in found)
+
+
+def test_what_is_too_long_to_be_written_is_not_kept(model: Path) -> None:
+    """Such a cloud answer gives way to the model's own; an example without one is dropped."""
+    config = config_of("dagrpo", model, cloud__accuracy=1.0, batch_size=16)
+    state, helpers, experience = first_experience(config)
+    longest, batch = config.max_completion_length, experience.batch
+    short = verified_examples(experience, state.policy, helpers, longest)
+    own = experience.scores.local_right.any(dim=1).tolist()
+    asked = [i for i in batch.lessons if experience.scores.cloud_right[i]]
+    assert asked
+    long = {i: "so " * longest + lesson for i, lesson in batch.lessons.items()}
+    chatty = replace(experience, batch=replace(batch, lessons=long))
+    found = verified_examples(chatty, state.policy, helpers, longest)
+    assert len(found) == sum(own) < len(short)
+    terms = [AnswerTerm([each]) for each in found]
+    assert all(len(list(answer_losses(state.policy, ALONE, term, config))) for term in terms)
 
 
 def test_rehearsal_remembers_what_training_forgets(model: Path) -> None:

@@ -16,6 +16,7 @@ from understudy.models.sampling import Completions, Drawing, Prompts
 from understudy.objectives import sequence_ask_probability
 from understudy.offload.config import Config
 from understudy.offload.helpers import Helpers
+from understudy.offload.learner import short_enough
 from understudy.offload.scores import Responses, Scores, joined, moved, score_responses
 from understudy.progress import task
 from understudy.types import Example, Problem, Reply
@@ -165,20 +166,28 @@ class Source:
         return Experience(batch, scores, self.budget)
 
 
-def verified_examples(experience: Experience, policy: Policy, helpers: Helpers) -> list[Example]:
-    """A right answer per problem that has one: the cloud's, or else the model's own."""
+def verified_examples(
+    experience: Experience, policy: Policy, helpers: Helpers, longest: int
+) -> list[Example]:
+    """A right answer of at most `longest` tokens per problem that has one: the cloud's, or else
+    the model's own. A longer one could never be learnt."""
     batch, found = experience.batch, {}
     texts = policy.texts(batch.drawn, batch.prompts)
     group = experience.scores.reward.shape[1]
     right = experience.scores.local_right.tolist()
     for i in batch.own:
         rows = range((i - batch.own.start) * group, (i - batch.own.start + 1) * group)
-        own = [texts[row] for row, good in zip(rows, right[i], strict=True) if good]
-        if own:
-            found[i] = own[0]
+        own = (texts[row] for row, good in zip(rows, right[i], strict=True) if good)
+        short = next((text for text in own if short_enough(policy, text, longest)), None)
+        if short is not None:
+            found[i] = short
     everyone = {i: text for part in helpers.team.all_gather(found) for i, text in part.items()}
     helped = experience.scores.cloud_right.tolist()
-    everyone |= {i: lesson for i, lesson in batch.lessons.items() if helped[i]}
+    everyone |= {
+        i: lesson
+        for i, lesson in batch.lessons.items()
+        if helped[i] and short_enough(policy, lesson, longest)
+    }
     return [_example(batch.problems[i], everyone[i]) for i in sorted(everyone)]
 
 

@@ -44,6 +44,11 @@ def encoded(policy: Policy, examples: Sequence[Example]) -> tuple[Prompts, Writt
     return prompts, policy.written([example.answer for example in examples])
 
 
+def short_enough(policy: Policy, answer: str, longest: int) -> bool:
+    """Whether the model could write it itself, in so many tokens with the end."""
+    return int(policy.tokens.encode_written([answer])[1].sum()) <= longest
+
+
 @contextmanager
 def holding(policy: Policy, tensors: Mapping[str, Tensor]) -> Iterator[None]:
     """Within, the policy computes with other tensors, by name, and without gradient."""

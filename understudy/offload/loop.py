@@ -71,7 +71,8 @@ def train(
         learnt |= state.warm_start.metrics() if begins else {}
         metrics = step_metrics(state, helpers.cloud.spend, (number, phase), objective, learnt)
         if retention.wants_examples:
-            verified = verified_examples(experience, state.policy, helpers)
+            longest = config.max_completion_length
+            verified = verified_examples(experience, state.policy, helpers, longest)
             retention.after_step(number, state.step, verified)
         state.dual = method.next_dual(state.dual, experience.scores, budget)
         state.step += 1

@@ -28,6 +28,7 @@ from understudy.objectives.terms import AnswerTerm, Term, WeightTerm
 from understudy.offload.config import Config
 from understudy.offload.helpers import Helpers
 from understudy.offload.learn import asking_of, descend, learn_given
+from understudy.offload.learner import short_enough
 from understudy.offload.phases import budget_of
 from understudy.offload.records import LEAST_SHOWN, WarmStarted
 from understudy.offload.state import State
@@ -63,7 +64,8 @@ def warm_start(
             _warn_of_budget(number, phase, count)
         return WarmStarted(before=before, after=before)
     asked, right = helpers.team.from_leader(lambda: right_replies(helpers, problems))
-    examples = _short_enough(state, right, config)
+    longest = config.max_completion_length
+    examples = [each for each in right if short_enough(state.policy, each.answer, longest)]
     steps, taught = 0, examples if enough(examples) else []
     lessons = _lessons(_terms(state, taught, config))
     with task("showing the form of an answer", setting.steps) as advance:
@@ -153,14 +155,6 @@ def right_replies(helpers: Helpers, problems: Sequence[Problem]) -> tuple[int, l
         if verdict is not None and verdict >= 1
     ]
     return sum(reply.called for reply in replies) - known, right
-
-
-def _short_enough(state: State, examples: Sequence[Example], config: Config) -> list[Example]:
-    """Those that the local model could write itself."""
-    tokens = state.policy.tokens
-    lengths = [int(tokens.encode_written([each.answer])[1].sum()) for each in examples]
-    pairs = zip(examples, lengths, strict=True)
-    return [each for each, length in pairs if length <= config.max_completion_length]
 
 
 def _terms(state: State, examples: list[Example], config: Config) -> list[AnswerTerm]:

@@ -61,7 +61,8 @@ class Retention:
         return ()
 
     def after_step(self, phase: int, step: int, verified: Sequence[Example]) -> None:
-        """verified: the right answers of the batch, the cloud's or the model's own."""
+        """verified: the right answers of the batch, the cloud's or the model's own, none longer
+        than the model may write (`max_completion_length`)."""
 
     def at_switch(self, phase: int) -> None:
         """The phase has ended."""
