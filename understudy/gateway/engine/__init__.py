@@ -17,6 +17,7 @@ class Job:
     version: str  # name@step
     prompt: str | None = None  # plain text, as /v1/completions has it
     tools: tuple[Mapping[str, Any], ...] = ()
+    tool_choice: str | Mapping[str, Any] = "auto"  # auto, none, required, or a function, as OpenAI
     max_tokens: int | None = None
     temperature: float = 0.0
     top_p: float = 1.0
@@ -25,6 +26,7 @@ class Job:
     logprobs: int | None = None  # how many alternatives of each token; None: no log-probabilities
     schema: Mapping[str, Any] | None = None  # JSON schema; {}: any JSON object
     key: str = ""  # places are shared fairly over keys
+    task: str = ""  # which of the run's tasks; "": the last, as `understudy ask` has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,14 @@ class EngineLoad:
 
 class EngineError(Exception):
     """The engine cannot write this answer: a job it cannot do, or an engine that is gone."""
+
+
+class JobRefused(EngineError):  # noqa: N818 - the job is at fault, not the engine
+    """A job that this engine never can do: too long, a wrong schema, tools that it has none for."""
+
+    def __init__(self, message: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param  # the field of the request that is at fault
 
 
 class EngineBusy(EngineError):  # noqa: N818 - not a failure: come back later
