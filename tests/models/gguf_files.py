@@ -53,6 +53,7 @@ def write_gguf(
     kind: gguf.GGMLQuantizationType = gguf.GGMLQuantizationType.F32,
     more: dict[str, int | str] | None = None,
     factors: list[float] | None = None,
+    template: str | None = TEMPLATE,
 ) -> None:
     """leave_out: a tensor that the file lacks. kind: how matrices are kept. more: metadata.
     factors: what the frequencies of rotary positions are divided by."""
@@ -71,6 +72,8 @@ def write_gguf(
     if factors:
         writer.add_tensor("rope_freqs.weight", np.array(factors, dtype=np.float32))
     _add_tokenizer(writer)
+    if template is not None:
+        writer.add_chat_template(template)
     for name, tensor in model.state_dict().items():
         ours = _name_in_file(name)
         if ours != leave_out:
@@ -94,7 +97,6 @@ def _add_tokenizer(writer: gguf.GGUFWriter) -> None:
     writer.add_token_merges(_merges(made))
     writer.add_eos_token_id(0)
     writer.add_pad_token_id(0)
-    writer.add_chat_template(TEMPLATE)
 
 
 def _merges(made: Any) -> list[str]:

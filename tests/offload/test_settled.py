@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.models.small import write_checkpoint
+from tests.models.gguf_files import write_both
+from tests.models.small import TEMPLATE, write_checkpoint, write_tokenizer
 from tests.offload.runs import SMALL, Silent, StoppedError, results_of, run_new, run_on, settings_of
 from understudy.errors import ConfigError
 from understudy.models.defaults import Defaults, defaults_for
@@ -127,6 +128,38 @@ def test_an_adapter_is_trained_on_as_it_is(tmp_path: Path) -> None:
     Policy.load(str(base), lora=Lora(rank=2, alpha=4.0)).save_adapter(tmp_path / "adapter")
     config = taken(f"model={tmp_path / 'adapter'}")
     assert (config.lora.rank, config.learning_rate) == (0, 2e-4)
+
+
+def test_of_an_adapter_the_tokenizer_and_the_template_are_its_bases(tmp_path: Path) -> None:
+    """peft writes its configuration and its weights alone."""
+    base = Path(hollow(tmp_path / "base", 1.5e9))
+    write_tokenizer(base, chat=True)
+    peft = {"peft_type": "LORA", "r": 8, "lora_alpha": 16, "target_modules": ["q_proj"]}
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "adapter" / "adapter_config.json").write_text(
+        json.dumps(peft | {"base_model_name_or_path": str(base)})
+    )
+    rows = [{"text": f"text {i}", "label": ["fox", "lazy dog"][i % 2]} for i in range(60)]
+    (tmp_path / "mine.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    data = {"mine": {"path": str(tmp_path / "mine.jsonl"), "form": "label"}}
+    given = ["stream=[{families: mine}]", f"data={json.dumps(data)}"]
+    of_base, config = (taken(f"model={tmp_path / name}", *given) for name in ("base", "adapter"))
+    assert (config.warm_start.steps, config.dtype, config.lora.rank) == (24, "bfloat16", 0)
+    assert config.max_completion_length == of_base.max_completion_length
+    assert taken(f"model={tmp_path / 'adapter'}", "bf16=false").dtype == "float32"
+
+
+@pytest.mark.parametrize("chat", [True, False])
+def test_a_gguf_file_is_a_chat_model_where_its_header_has_a_template(
+    chat: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    file = tmp_path / "model.gguf"
+    write_both(tmp_path / "folder", file, template=TEMPLATE if chat else None)
+    assert taken(f"model={file}").warm_start.steps == (24 if chat else 0)
+    assert not (tmp_path / "cache").exists()
+    Policy.load(str(file))
+    assert taken(f"model={file}").warm_start.steps == (24 if chat else 0)
 
 
 def test_what_clashes_with_a_choice_is_refused(tmp_path: Path) -> None:

@@ -55,16 +55,22 @@ def native_bf16() -> dict[str, bool]:
     return {name: bool(known.get(name)) for name in ("avx512_bf16", "amx_bf16", "bf16")}
 
 
+def base_folder(model: str) -> Path:
+    """The folder with a model's weights and tokenizer: that of its base, where it is an adapter."""
+    folder = resolve(model)
+    if not (folder / ADAPTER).is_file():
+        return folder
+    from understudy.models import adapters  # loads torch
+
+    base, _, _ = adapters.read_config(folder)
+    return resolve(base)
+
+
 def parameters_of(model: str) -> int:
     """How many parameters a model has, read from the headers of its files alone."""
     if packed := packed_parameters(model):
         return packed
-    folder = resolve(model)
-    if (folder / ADAPTER).is_file():
-        from understudy.models import adapters  # loads torch
-
-        base, _, _ = adapters.read_config(folder)
-        folder = resolve(base)
+    folder = base_folder(model)
     if counted := sum(math.prod(shape) for _, shape in headers_of(folder)):
         return counted
     # Older files hold nothing but their numbers, most often of 4 or of 2 bytes.

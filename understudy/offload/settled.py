@@ -9,13 +9,20 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from understudy.models import hub
 from understudy.models.chat import has_template
 from understudy.models.defaults import Defaults, defaults_for
-from understudy.models.gguf import names_gguf
-from understudy.models.precision import SMALL, chosen_bf16, chosen_threads, parameters_of
+from understudy.models.gguf import header_of, is_unpacked, names_gguf
+from understudy.models.precision import (
+    SMALL,
+    base_folder,
+    chosen_bf16,
+    chosen_threads,
+    parameters_of,
+)
 from understudy.offload.config import Config
 from understudy.offload.device import check_device
 from understudy.offload.phases import phases_of
@@ -101,6 +108,24 @@ class Choices:
         model = self.config.model
         return not names_gguf(model) and (hub.resolve(model) / hub.ADAPTER).is_file()
 
+    @property
+    def has_adapter(self) -> bool:
+        """Whether an adapter is trained: one of the model's folder, or a new one."""
+        return self["lora.rank"] > 0 or self.is_adapter
+
+    @cached_property
+    def folder(self) -> Path:
+        """With the tokenizer and the chat template; an adapter's are its base's."""
+        return base_folder(self.config.model)
+
+    @cached_property
+    def chats(self) -> bool:
+        """Whether the model has a chat template; a GGUF file is not unpacked to know."""
+        model = self.config.model
+        if names_gguf(model) and not is_unpacked(model):
+            return header_of(model).template is not None
+        return has_template(self.folder)
+
 
 def _threads(run: Choices) -> int:
     here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # processes of one run on this machine
@@ -112,13 +137,12 @@ def _rank(run: Choices) -> int:
 
 
 def _learning_rate(run: Choices) -> float:
-    adapted = run["lora.rank"] > 0 or run.is_adapter
-    return run.defaults.learning_rate if adapted else run.defaults.full_rate
+    return run.defaults.learning_rate if run.has_adapter else run.defaults.full_rate
 
 
 def _dtype(run: Choices) -> str:
     """Weights that are trained are always kept in float32."""
-    return run.defaults.dtype if run["lora.rank"] > 0 and run["bf16"] else "float32"
+    return run.defaults.dtype if run.has_adapter and run["bf16"] else "float32"
 
 
 def _longest(run: Choices) -> int:
@@ -130,26 +154,25 @@ def _longest(run: Choices) -> int:
     kinds = {kind_of(name, each) for name, each in data.items()}
     listed = len(data) == len(names) and kinds <= {"label", "choice"}
     if listed and not names_gguf(config.model):  # to unpack one takes long
-        return _longest_listed(config, data)
+        return _longest_listed(run, data)
     return usual_length(names, config.data)
 
 
-def _longest_listed(config: Config, data: Mapping[str, DataConfig]) -> int:
+def _longest_listed(run: Choices, data: Mapping[str, DataConfig]) -> int:
     """By the labels themselves, as the model's own tokenizer writes them."""
     from understudy.models.tokens import Tokens
     from understudy.offload.answer_length import needed_length
 
-    tokens = Tokens(hub.resolve(config.model), config.request)
+    tokens = Tokens(run.folder, run.config.request)
     with open_tasks(data) as tasks:
-        needed = needed_length(tokens, tasks, phases_of(config))
+        needed = needed_length(tokens, tasks, phases_of(run.config))
     assert needed is not None
     return needed
 
 
 def _warm_start(run: Choices) -> int:
     """A model that was taught to chat answers in sentences; the tiny one knows its form."""
-    model = run.config.model
-    return _WARM_START if names_gguf(model) or has_template(hub.resolve(model)) else 0
+    return _WARM_START if run.chats else 0
 
 
 RULES: Mapping[str, Callable[[Choices], Any]] = {
