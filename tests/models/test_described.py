@@ -188,9 +188,13 @@ def test_a_container_s_limit_bounds_what_there_is_and_what_is_free(
     (old / "memory.limit_in_bytes").write_text("2000000\n")
     (old / "memory.usage_in_bytes").write_text("500000\n")
     assert memory.limits(tmp_path) == (2_000_000, 500_000)
+    (old / "memory.stat").write_text("inactive_file 7\ntotal_inactive_file 200000\n")
+    assert memory.limits(tmp_path) == (2_000_000, 300_000)  # copies of files make way
     (tmp_path / "memory.max").write_text("1000000\n")
     (tmp_path / "memory.current").write_text("1200000\n")
     assert memory.limits(tmp_path) == (1_000_000, 1_200_000)
+    (tmp_path / "memory.stat").write_text("anon 900000\nactive_file 5\ninactive_file 300000\n")
+    assert memory.limits(tmp_path) == (1_000_000, 900_000)
     (old / "memory.limit_in_bytes").unlink()
     (tmp_path / "memory.max").write_text("max\n")
     assert memory.limits(tmp_path) is None

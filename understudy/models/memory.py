@@ -8,9 +8,15 @@ from pathlib import Path
 
 _STATUS, _RESET, _MACHINE = "/proc/self/status", "/proc/self/clear_refs", "/proc/meminfo"
 _GROUPS = Path("/sys/fs/cgroup")
-_LIMITS = (  # of control groups, in their second and first version
-    ("memory.max", "memory.current"),
-    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+_LIMITS = (  # of control groups, in their second and first version: limit, use, and of that files
+    # which are given back as soon as memory is short
+    ("memory.max", "memory.current", "memory.stat", "inactive_file"),
+    (
+        "memory/memory.limit_in_bytes",
+        "memory/memory.usage_in_bytes",
+        "memory/memory.stat",
+        "total_inactive_file",
+    ),
 )
 
 
@@ -77,15 +83,25 @@ def whole(device: str) -> int | None:
 
 
 def limits(groups: Path = _GROUPS) -> tuple[int, int] | None:
-    """What this process's control group may use, and what it uses; None where it has no limit."""
-    for limit, used in _LIMITS:
+    """What this process's control group may use, and what it uses without idle copies of files;
+    None where it has no limit."""
+    for limit, used, details, idle in _LIMITS:
         try:
             allowed, taken = ((groups / name).read_text().strip() for name in (limit, used))
         except OSError:
             continue
         if allowed.isdigit() and taken.isdigit():  # else 'max': no limit
-            return int(allowed), int(taken)
+            return int(allowed), max(0, int(taken) - _of_stat(groups / details, idle))
     return None
+
+
+def _of_stat(path: Path, name: str) -> int:
+    """A figure of a control group's memory.stat; 0 where there is none."""
+    try:
+        found = re.search(rf"^{name} (\d+)$", path.read_text(), re.M)
+    except OSError:
+        return 0
+    return int(found[1]) if found else 0
 
 
 def _least(*found: int | None) -> int | None:
