@@ -37,3 +37,7 @@ class StaleSamplerError(UnderstudyError):
 
 class TeamError(UnderstudyError):
     """Another process that trains the same model has ended."""
+
+
+class LedgerUnavailable(UnderstudyError):  # noqa: N818 - a state of the ledger, not a mistake
+    """The ledger's database cannot be reached or written: no room can be promised to any call."""

@@ -1,1 +1,1 @@
-"""What must survive a crash: the ledger, events, keys and the versions of adapters."""
+"""What must survive a crash: the ledger, keys, events, and which adapter serves."""

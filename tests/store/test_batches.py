@@ -1,0 +1,152 @@
+"""The ledger's face for asyncio, over a real SQLite file."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from understudy.errors import LedgerUnavailable
+from understudy.store.batches import AsyncLedger
+from understudy.store.caps import Cap, Refusal
+from understudy.store.database import open_database
+from understudy.store.ledger import Ledger
+from understudy.store.operations import Hold
+from understudy.types import Cost
+
+SCOPES = ("total", "key:ann")
+ONE = Cost(1)
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+def face(file: Path, *caps: Cap, **options: Any) -> AsyncLedger:
+    return AsyncLedger(Ledger(open_database(file), caps), **options)
+
+
+async def test_many_at_once_share_transactions_and_spend_the_cap_to_the_last_call(
+    tmp_path: Path,
+) -> None:
+    async with face(tmp_path / "l.db", Cap.of("total", "calls", 20), patience=60) as ledger:
+        transactions = 0
+        run = ledger.ledger.run
+
+        def counted(operations: Any) -> Any:
+            nonlocal transactions
+            transactions += 1
+            return run(operations)
+
+        ledger.ledger.run = counted  # type: ignore[method-assign]
+
+        async def request(number: int) -> bool:
+            found = await ledger.reserve(SCOPES, ONE)
+            if isinstance(found, Refusal):
+                assert found.final
+                return False
+            await asyncio.sleep(0)
+            if number % 3 == 0:  # the call failed before it was made
+                await ledger.release(found)
+                return False
+            await ledger.settle(found, ONE)
+            return True
+
+        answered = await asyncio.gather(*map(request, range(100)))
+        assert sum(answered) == 20
+        assert transactions < 100
+        assert ledger.ledger.spent("total") == Cost(20)
+
+
+async def test_nobody_is_refused_while_others_may_give_room_back(tmp_path: Path) -> None:
+    async with face(tmp_path / "l.db", Cap.of("total", "calls", 1)) as ledger:
+        first = await ledger.reserve(SCOPES, ONE)
+        assert isinstance(first, Hold)
+        second = asyncio.create_task(ledger.reserve(SCOPES, ONE))
+        await asyncio.sleep(0.05)
+        assert not second.done()
+        await ledger.release(first)
+        assert isinstance(await second, Hold)
+        assert isinstance(await ledger.reserve(SCOPES, ONE, patience=0), Refusal)
+
+
+async def test_room_that_another_process_gives_back_is_found(tmp_path: Path) -> None:
+    cap = Cap.of("total", "calls", 1)
+    async with face(tmp_path / "l.db", cap) as ledger, face(tmp_path / "l.db", cap) as other:
+        hold = await ledger.reserve(SCOPES, ONE)
+        assert isinstance(hold, Hold)
+        waiting = asyncio.create_task(other.reserve(SCOPES, ONE))
+        await asyncio.sleep(0.05)
+        ledger.release(hold)
+        assert isinstance(await waiting, Hold)
+
+
+@pytest.mark.parametrize("pauses", range(4))
+async def test_whoever_hangs_up_holds_nothing(tmp_path: Path, pauses: int) -> None:
+    async with face(tmp_path / "l.db", Cap.of("total", "calls", 1)) as ledger:
+        task = asyncio.create_task(ledger.reserve(SCOPES, ONE))
+        for _ in range(pauses):
+            await asyncio.sleep(0.002)
+        task.cancel()
+        (found,) = await asyncio.gather(task, return_exceptions=True)
+        if isinstance(found, Hold):  # it came first
+            await ledger.release(found)
+        assert isinstance(await ledger.reserve(SCOPES, ONE, patience=30), Hold)
+
+
+async def test_a_share_is_of_what_came_before(tmp_path: Path) -> None:
+    async with face(tmp_path / "l.db", Cap.of("total", "share", 0.5)) as ledger:
+        asked = 0
+        for _ in range(9):
+            ledger.see(SCOPES)
+            found = await ledger.reserve(SCOPES, ONE)
+            if isinstance(found, Hold):
+                asked += 1
+                ledger.settle(found, ONE)
+        assert asked == 5
+
+
+async def test_a_wrong_cost_fails_alone(tmp_path: Path) -> None:
+    async with face(tmp_path / "l.db", Cap.of("total", "calls", 5)) as ledger:
+        good = asyncio.create_task(ledger.reserve(SCOPES, ONE))
+        with pytest.raises(ValueError, match="finite number"):
+            await ledger.reserve(SCOPES, Cost(1, dollars=float("nan")))
+        assert isinstance(await good, Hold)
+
+
+async def test_while_the_database_is_gone_nothing_is_promised_and_nothing_is_forgotten(
+    tmp_path: Path,
+) -> None:
+    async with face(tmp_path / "l.db", Cap.of("total", "calls", 5)) as ledger:
+        hold = await ledger.reserve(SCOPES, ONE)
+        assert isinstance(hold, Hold)
+        with ledger.ledger.database.writing() as connection:
+            connection.exec_driver_sql("ALTER TABLE accounts RENAME TO gone")
+        with pytest.raises(LedgerUnavailable):
+            await ledger.reserve(SCOPES, ONE)
+        with pytest.raises(LedgerUnavailable):  # at once: it is not even tried
+            await ledger.reserve(SCOPES, ONE)
+        assert ledger.is_down
+        await ledger.settle(hold, ONE)  # kept
+        with ledger.ledger.database.writing() as connection:
+            connection.exec_driver_sql("ALTER TABLE gone RENAME TO accounts")
+        async with asyncio.timeout(30):
+            while ledger.ledger.spent("total") != ONE:
+                await asyncio.sleep(0.05)
+        assert not ledger.is_down
+        (standing,) = await ledger.standing(SCOPES)
+        assert (standing.spent, standing.held) == (1, 0)
+
+
+async def test_closing_writes_what_is_on_its_way(tmp_path: Path) -> None:
+    cap = Cap.of("total", "calls", 5)
+    async with face(tmp_path / "l.db", cap) as ledger:
+        hold = await ledger.reserve(SCOPES, ONE)
+        assert isinstance(hold, Hold)
+        ledger.settle(hold, ONE)
+    assert Ledger(open_database(tmp_path / "l.db"), [cap]).standing(SCOPES)[0].spent == 1

@@ -1,0 +1,187 @@
+"""The accounts that a transaction works on: locked, moved on to the present, written back.
+
+An account is a sum of `minutes` and of open holds, from its first minute on. When its window moves
+on, what falls out is subtracted. The first time that a process touches an account it sums it up
+afresh, so that a cap that was added or changed counts what was spent before.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import Connection, Table, bindparam, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from understudy.store.caps import Account, Amounts, Cap
+from understudy.store.operations import Scopes
+from understudy.store.tables import accounts, holds, minutes
+
+_FIELDS = [column.name for column in accounts.columns]
+_LOCKED = (
+    select(accounts)
+    .where(accounts.c.name.in_(bindparam("names", expanding=True)))
+    .order_by(accounts.c.name)  # every transaction locks in this order
+    .with_for_update()
+)
+_WRITTEN = (
+    update(accounts)
+    .where(accounts.c.name == bindparam("which"))
+    .values({name: bindparam(name) for name in _FIELDS[3:]})
+)
+_AMOUNTS = ("calls", "tokens", "dollars")
+_SUM = select(*(func.coalesce(func.sum(minutes.c[name]), 0) for name in _AMOUNTS)).where(
+    minutes.c.scope == bindparam("scope"),
+    minutes.c.minute >= bindparam("first"),
+    minutes.c.minute < bindparam("end"),
+)
+_OPEN = select(
+    holds.c.scopes,
+    holds.c.minute,
+    holds.c.calls,
+    holds.c.prompt_tokens + holds.c.completion_tokens,
+    holds.c.dollars,
+)
+_FOREVER = 2**62
+
+
+def insert_of(table: Table, connection: Connection) -> Any:
+    """An INSERT that can have ON CONFLICT; both databases spell it alike."""
+    make = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    return make(table)
+
+
+class Accounts:
+    """The accounts of some scopes, under lock until the transaction ends."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        caps: Mapping[str, Collection[Cap]],
+        minute: int,
+        summed_up: Collection[str],
+    ) -> None:
+        """caps: of each scope. summed_up: accounts that this process has touched before."""
+        self._connection = connection
+        self._caps = caps
+        self._open: list[tuple[Any, ...]] | None = None
+        self._minutes: dict[tuple[str, int], Amounts] = {}
+        self._changed: set[str] = set()
+        by_name = {cap.account(scope): (scope, cap) for scope in caps for cap in caps[scope]}
+        self._accounts = self._lock(by_name, minute)
+        for name, (_, cap) in by_name.items():
+            self._move(self._accounts[name], cap, minute, afresh=name not in summed_up)
+
+    @property
+    def names(self) -> Collection[str]:
+        return self._accounts.keys()
+
+    def of(self, scopes: Scopes) -> dict[str, Account]:
+        return {name: account for _, _, name, account in self._each(scopes)}
+
+    def capped(self, scopes: Scopes) -> list[tuple[Cap, Account]]:
+        """The caps on these scopes, each with the account that it reads."""
+        return [(cap, account) for _, cap, _, account in self._each(scopes)]
+
+    def mark(self, account: Account) -> None:
+        """It was changed, and will be written."""
+        self._changed.add(account.name)
+
+    def change(self, scopes: Scopes, minute: int) -> Iterable[Account]:
+        """The scopes' accounts in whose window that minute is; they will be written."""
+        for name, account in self.of(scopes).items():
+            if minute >= account.start:
+                self._changed.add(name)
+                yield account
+
+    def end(self, scopes: Scopes, minute: int, held: Amounts, spent: Amounts) -> None:
+        """A hold is over, and this was spent."""
+        for account in self.change(scopes, minute):
+            account.let_go(held)
+            account.spend(spent)
+        if any(spent):
+            for scope in scopes:
+                before = self._minutes.get((scope, minute), Amounts())
+                self._minutes[scope, minute] = before.plus(spent)
+
+    def write(self) -> None:
+        if self._changed:
+            rows = [self._accounts[name] for name in sorted(self._changed)]
+            self._connection.execute(
+                _WRITTEN,
+                [
+                    {"which": row.name, **{name: getattr(row, name) for name in _FIELDS[3:]}}
+                    for row in rows
+                ],
+            )
+        if self._minutes:
+            add = insert_of(minutes, self._connection)
+            sums = {name: minutes.c[name] + add.excluded[name] for name in _AMOUNTS}
+            self._connection.execute(
+                add.on_conflict_do_update(index_elements=["scope", "minute"], set_=sums),
+                [
+                    {"scope": scope, "minute": minute, **amounts._asdict()}
+                    for (scope, minute), amounts in sorted(self._minutes.items())
+                ],
+            )
+
+    def _each(self, scopes: Scopes) -> Iterable[tuple[str, Cap, str, Account]]:
+        for scope in scopes:
+            for cap in self._caps[scope]:
+                name = cap.account(scope)
+                yield scope, cap, name, self._accounts[name]
+
+    def _lock(self, wanted: Mapping[str, tuple[str, Cap]], minute: int) -> dict[str, Account]:
+        if not wanted:
+            return {}
+        found = self._read(wanted)
+        missing = sorted(wanted.keys() - found.keys())
+        if missing:
+            add = insert_of(accounts, self._connection).on_conflict_do_nothing()
+            rows = [
+                {
+                    "name": name,
+                    "scope": wanted[name][0],
+                    "window": wanted[name][1].window.name,
+                    "start": minute if wanted[name][1].unit == "share" else 0,
+                }
+                for name in missing
+            ]
+            self._connection.execute(add, rows)
+            found |= self._read(missing)
+        return found
+
+    def _read(self, names: Iterable[str]) -> dict[str, Account]:
+        rows = self._connection.execute(_LOCKED, {"names": list(names)})
+        return {row[0]: Account(*row) for row in rows}
+
+    def _move(self, account: Account, cap: Cap, minute: int, afresh: bool) -> None:
+        start = max(cap.window.start(minute), account.start)  # clocks differ: never backwards
+        if start == account.start and not afresh:
+            return
+        self._changed.add(account.name)
+        if cap.unit == "share":  # counts since it began: nothing else knows what was seen
+            if start > account.start:
+                account.seen = account.calls = account.tokens = account.dollars = 0
+        elif afresh:
+            spent = self._spent(account.scope, start, _FOREVER)
+            account.calls, account.tokens, account.dollars = spent
+        else:
+            gone = self._spent(account.scope, account.start, start)
+            account.spend(Amounts().minus(gone))
+        account.start = start
+        account.held_calls = account.held_tokens = account.held_dollars = 0
+        for scopes, reserved, *amounts in self._open_holds():
+            if reserved >= start and account.scope in scopes:
+                account.hold(Amounts(*amounts))
+
+    def _spent(self, scope: str, first: int, end: int) -> Amounts:
+        row = self._connection.execute(_SUM, {"scope": scope, "first": first, "end": end}).one()
+        return Amounts(*map(int, row))
+
+    def _open_holds(self) -> list[tuple[Any, ...]]:
+        if self._open is None:
+            rows = self._connection.execute(_OPEN)
+            self._open = [(json.loads(scopes), *rest) for scopes, *rest in rows]
+        return self._open

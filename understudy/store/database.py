@@ -1,0 +1,226 @@
+"""The database: an SQLite file, or PostgreSQL by its URL; one code for both.
+
+SQLite: write-ahead log, one writer at a time (BEGIN IMMEDIATE). A commit survives `kill -9`; with
+`durable` it is flushed to the disk as well, and survives loss of power (synchronous=FULL; without:
+NORMAL, where the last commits before a loss of power may be missing, and nothing is torn).
+PostgreSQL: as its own synchronous_commit says, which is on unless somebody turned it off.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, MetaData, create_engine, event, insert, select, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.pool import StaticPool
+
+from understudy.errors import ConfigError, LedgerUnavailable
+from understudy.store import tables
+
+Value = TypeVar("Value")
+
+_BUSY_SECONDS = 10.0  # how long one writer of SQLite waits for another
+_AGAIN = {"40001", "40P01"}  # PostgreSQL: serialization failure, deadlock
+_ATTEMPTS = 8
+_UPGRADE_LOCK = 7_326_459  # any number: replicas that start at once make the tables once
+_POSTGRES = {
+    "connect_timeout": 3,
+    "tcp_user_timeout": 5000,
+    "options": "-c statement_timeout=5000 -c lock_timeout=5000 -c timezone=UTC",
+}
+
+
+class Database:
+    """Transactions that are whole or not at all; what fails is `LedgerUnavailable`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.is_sqlite = engine.dialect.name == "sqlite"
+        self._reading = engine.execution_options(reads_only=True)
+
+    def __repr__(self) -> str:
+        return f"Database({self.engine.url.render_as_string(hide_password=True)})"
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction that writes."""
+        with self._translated(), self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A transaction that reads: it waits for no writer, and none waits for it."""
+        with self._translated(), self._reading.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except SQLAlchemyError as error:
+            raise self.unavailable(error) from error
+
+    def unavailable(self, error: Exception) -> LedgerUnavailable:
+        cause = " ".join(str(getattr(error, "orig", None) or error).split())
+        where = self.engine.url.render_as_string(hide_password=True)
+        return LedgerUnavailable(f"{where}: cannot be used now ({cause})")
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+class SteadyConnection:
+    """One connection that stays open, for what is written with every request."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._connection: Connection | None = None
+
+    def run(self, work: Callable[[Connection], Value]) -> Value:
+        """`work` in a transaction; again where another transaction was in its way."""
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                if self._connection is None:
+                    self._connection = self._database.engine.connect()
+                with self._connection.begin():
+                    return work(self._connection)
+            except SQLAlchemyError as error:
+                if attempt < _ATTEMPTS and is_conflict(error):
+                    time.sleep(random.uniform(0, 0.005 * 2**attempt))
+                    continue
+                self.drop()
+                raise self._database.unavailable(error) from error
+            except BaseException:
+                self.drop()
+                raise
+        raise AssertionError("the last attempt returns or raises")
+
+    def drop(self) -> None:
+        """Close it; the next transaction connects anew."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.invalidate()
+            connection.close()
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+def is_conflict(error: Exception) -> bool:
+    """Whether PostgreSQL rolled back for another transaction's sake, so that trying again helps."""
+    state = getattr(getattr(error, "orig", None), "sqlstate", None)
+    return isinstance(error, DBAPIError) and state in _AGAIN
+
+
+def open_database(url: str | Path, *, durable: bool = False) -> Database:
+    """The ledger's database. url: a file, sqlite:///file, sqlite:// (in memory) or
+    postgresql://..."""
+    return _opened(_parsed(url), tables.LEDGER, durable)
+
+
+def open_events(url: str | Path, *, durable: bool = False) -> Database:
+    """The database of events for the same URL. With SQLite it is a file beside the ledger's, so
+    that no reservation waits while events are written, exported or deleted."""
+    parsed = _parsed(url)
+    if parsed.drivername.startswith("sqlite") and parsed.database:
+        file = Path(parsed.database)
+        parsed = parsed.set(database=str(file.with_name(f"{file.stem}-events{file.suffix}")))
+    return _opened(parsed, tables.EVENTS, durable)
+
+
+def _parsed(url: str | Path) -> URL:
+    given = str(url)
+    if "://" not in given:
+        return URL.create("sqlite", database=given)
+    try:
+        parsed = make_url(given)
+    except (ArgumentError, ValueError):
+        raise ConfigError(
+            "the ledger's URL cannot be read; give a file or postgresql://..."
+        ) from None
+    kind = parsed.drivername.partition("+")[0]
+    if kind in ("postgresql", "postgres"):
+        return parsed.set(drivername="postgresql+psycopg")
+    if kind != "sqlite":
+        raise ConfigError(f"{kind}://: is no database of ours; give a file or postgresql://...")
+    return parsed
+
+
+def _opened(url: URL, metadata: MetaData, durable: bool) -> Database:
+    if url.drivername.startswith("sqlite"):
+        engine = _sqlite(url, durable)
+    else:
+        engine = _postgres(url)
+    database = Database(engine)
+    try:
+        with engine.begin() as connection:
+            _make(connection, metadata, database)
+    except SQLAlchemyError as error:
+        raise database.unavailable(error) from error
+    return database
+
+
+def _sqlite(url: URL, durable: bool) -> Engine:
+    options: dict[str, Any] = {"isolation_level": None, "check_same_thread": False}
+    options["timeout"] = _BUSY_SECONDS
+    if url.database and url.database != ":memory:":
+        _make_private(Path(url.database))
+        engine = create_engine(url, connect_args=options)
+    else:
+        engine = create_engine(url, connect_args=options, poolclass=StaticPool)
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _: object) -> None:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        reads = connection.get_execution_options().get("reads_only")
+        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _make_private(file: Path) -> None:
+    """Nobody else may read what was asked."""
+    try:
+        os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be opened ({error.strerror})") from None
+
+
+def _postgres(url: URL) -> Engine:
+    try:
+        return create_engine(
+            url, connect_args=_POSTGRES, pool_pre_ping=True, isolation_level="READ COMMITTED"
+        )
+    except (NoSuchModuleError, ImportError):
+        raise ConfigError(
+            "postgresql://...: needs psycopg; pip install 'psycopg[binary]'"
+        ) from None
+
+
+def _make(connection: Connection, metadata: MetaData, database: Database) -> None:
+    """The tables, in the version that this code writes."""
+    if not database.is_sqlite:
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _UPGRADE_LOCK})
+    metadata.create_all(connection)
+    table = tables.schema if metadata is tables.LEDGER else tables.events_schema
+    found = connection.execute(select(table.c.version)).scalar()
+    if found is None:
+        connection.execute(insert(table), {"version": tables.SCHEMA_VERSION})
+    elif found != tables.SCHEMA_VERSION:
+        raise ConfigError(
+            f"{database!r} has tables of version {found}, this program writes version "
+            f"{tables.SCHEMA_VERSION}; use the program that made it, or another database"
+        )

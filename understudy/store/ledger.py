@@ -1,0 +1,312 @@
+"""The ledger: room is reserved before a call and settled after it, and caps hold at every moment.
+
+What is spent and held never passes a cap, as long as no call settles for more than was held for it;
+where one does, it is charged all the same and counted in `overruns`. Room is refused only where it
+is not there. A call belongs to the window in which its room was reserved.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import BindParameter, Connection, bindparam, delete, func, insert, select
+
+from understudy.store.accounts import Accounts
+from understudy.store.caps import PICODOLLARS, Amounts, Cap, Refusal, granted, in_unit, room_of
+from understudy.store.database import Database, SteadyConnection
+from understudy.store.operations import (
+    Ending,
+    Hold,
+    Look,
+    Operation,
+    Release,
+    Reserve,
+    Resolve,
+    Resolved,
+    Result,
+    Scopes,
+    See,
+    Settle,
+    Standing,
+)
+from understudy.store.owner import Owner
+from understudy.store.tables import holds, minutes, resolved
+from understudy.types import Cost
+
+HOLD_SECONDS = 120.0  # a hold expires unless its process says that it is alive: see recovery.py
+
+_IDS: BindParameter[list[str]] = bindparam("ids", expanding=True)
+_TAKEN = delete(holds).where(holds.c.id.in_(_IDS)).returning(holds)
+_LATE = delete(resolved).where(resolved.c.id.in_(_IDS)).returning(resolved)
+
+
+class Ledger:
+    """Caps over a database. From any number of threads and processes.
+
+    caps: the configuration's. caps_of: further caps of a scope, such as those of one key.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        caps: Iterable[Cap] = (),
+        *,
+        caps_of: Callable[[str], Collection[Cap]] | None = None,
+        clock: Callable[[], float] = time.time,
+        hold_seconds: float = HOLD_SECONDS,
+    ) -> None:
+        self.database, self.caps, self.clock = database, tuple(caps), clock
+        self.hold_seconds = hold_seconds
+        self.owner = Owner.mine()
+        self.overruns = 0  # calls that cost more than was held for them
+        self._caps_of = caps_of
+        self._steady = SteadyConnection(database)
+        self._lock = threading.Lock()
+        self._summed_up: set[str] = set()
+        self._numbers = itertools.count()
+
+    def caps_on(self, scope: str) -> list[Cap]:
+        own = self._caps_of(scope) if self._caps_of is not None else ()
+        return [*(cap for cap in self.caps if cap.covers(scope)), *own]
+
+    def run(self, operations: Sequence[Operation]) -> list[Result]:
+        """All of these in one transaction; a result for each, in their order.
+
+        What came, settlements and releases go before reservations.
+        """
+        with self._lock:
+            done = self._steady.run(lambda connection: self._apply(connection, operations))
+            self._summed_up.update(done.names)
+            self.overruns += done.overruns
+            return done.results
+
+    def see(self, scopes: Scopes, questions: int = 1) -> None:
+        self.run([See(scopes, questions)])
+
+    def reserve(
+        self, scopes: Scopes, most: Cost, least: Cost | None = None, **about: str
+    ) -> Hold | Refusal:
+        found = self.run([Reserve(scopes, most, least or most, **about)])[0]
+        assert isinstance(found, Hold | Refusal)
+        return found
+
+    def settle(self, hold: Hold, cost: Cost) -> None:
+        self._end(Settle(hold, cost))
+
+    def release(self, hold: Hold) -> None:
+        self._end(Release(hold))
+
+    def resolve(self, hold: Hold, cost: Cost | None) -> Resolved | None:
+        """Charge for a hold that nobody settled; None: somebody did meanwhile."""
+        found = self.run([Resolve(hold, cost)])[0]
+        return found if isinstance(found, Resolved) else None
+
+    def standing(self, scopes: Scopes) -> list[Standing]:
+        found = self.run([Look(scopes)])[0]
+        assert isinstance(found, list)
+        return found
+
+    def spent(self, scope: str, since: float = 0, until: float | None = None) -> Cost:
+        """What a scope spent of what was reserved in that time; tokens are not told apart."""
+        sums = (func.coalesce(func.sum(minutes.c[name]), 0) for name in Amounts._fields)
+        query = select(*sums).where(minutes.c.scope == scope, minutes.c.minute >= since // 60)
+        if until is not None:
+            query = query.where(minutes.c.minute < until // 60)
+        with self.database.reading() as connection:
+            calls, tokens, dollars = map(int, connection.execute(query).one())
+        return Cost(calls, tokens, dollars=dollars / PICODOLLARS)
+
+    def close(self) -> None:
+        with self._lock:
+            self._steady.close()
+
+    def _end(self, operation: Settle | Release) -> None:
+        found = self.run([operation])[0]
+        if isinstance(found, ValueError):
+            raise found
+
+    def _apply(self, connection: Connection, operations: Sequence[Operation]) -> _Batch:
+        wanted: dict[str, None] = {}
+        for each in operations:
+            scopes = each.hold.scopes if isinstance(each, Ending) else each.scopes
+            wanted.update(dict.fromkeys(scopes))
+        caps = {scope: self.caps_on(scope) for scope in wanted}
+        now = self.clock()
+        books = Accounts(connection, caps, int(now // 60), self._summed_up)
+        batch = _Batch(connection, books, now)
+        batch.results = [None] * len(operations)
+        numbered = list(enumerate(operations))
+        for each in operations:
+            if isinstance(each, See):
+                batch.see(each)
+        batch.end([(place, each) for place, each in numbered if isinstance(each, Ending)])
+        for place, each in numbered:
+            if isinstance(each, Reserve):
+                name = f"{self.owner.token}-{next(self._numbers)}"
+                batch.results[place] = batch.reserve(each, name)
+        for place, each in numbered:
+            if isinstance(each, Look):
+                batch.results[place] = batch.look(each.scopes)
+        batch.write(self.owner.name, now + self.hold_seconds)
+        return batch
+
+
+class _Batch:
+    """The work of one transaction."""
+
+    def __init__(self, connection: Connection, books: Accounts, now: float) -> None:
+        self._connection, self._books, self._now = connection, books, now
+        self._new: list[tuple[Hold, Amounts]] = []
+        self._resolved: list[dict[str, Any]] = []
+        self.results: list[Result] = []
+        self.overruns = 0
+        self.names = books.names
+
+    def see(self, operation: See) -> None:
+        for cap, account in self._books.capped(operation.scopes):
+            if cap.unit == "share":
+                account.seen += operation.questions
+                self._books.mark(account)
+
+    def reserve(self, operation: Reserve, name: str) -> Hold | Refusal:
+        capped = self._books.capped(operation.scopes)
+        rooms = [room_of(cap, account, self._now) for cap, account in capped]
+        cost = granted(operation.most, operation.least, rooms)
+        if isinstance(cost, Refusal):
+            return cost
+        starts = (account.start for _, account in capped)
+        minute = max(int(self._now // 60), *starts) if capped else int(self._now // 60)
+        amounts = Amounts.of(cost)
+        for account in self._books.change(operation.scopes, minute):
+            account.hold(amounts)
+        left: dict[str, float] = {}
+        for room in rooms:
+            cap = room.cap
+            left[cap.name] = min(in_unit(cap.unit, room.left), left.get(cap.name, float("inf")))
+        about = (operation.request_id, operation.cloud, left)
+        hold = Hold(cost, name, operation.scopes, minute, *about)
+        self._new.append((hold, amounts))
+        return hold
+
+    def end(self, operations: Sequence[tuple[int, Ending]]) -> None:
+        """Settle, release and resolve; each hold once."""
+        if not operations:
+            return
+        # Whoever settles knows better what to charge than whoever resolves.
+        operations = sorted(operations, key=lambda each: isinstance(each[1], Resolve))
+        ids = [each.hold.id for _, each in operations]
+        found = {row.id: row for row in self._connection.execute(_TAKEN, {"ids": ids})}
+        late = {}
+        own = (each.hold.id for _, each in operations if not isinstance(each, Resolve))
+        if missing := [each for each in own if each not in found]:
+            late = {row.id: row for row in self._connection.execute(_LATE, {"ids": missing})}
+        for place, each in operations:
+            row = found.pop(each.hold.id, None)
+            if row is not None:
+                self.results[place] = self._end_open(each, row)
+            elif isinstance(each, Resolve):
+                continue
+            elif (row := late.pop(each.hold.id, None)) is not None:
+                self._correct(each, row)
+            elif not each.again:
+                self.results[place] = ValueError(
+                    f"hold {each.hold.id}: was settled or released before, or is of another ledger"
+                )
+
+    def _end_open(self, operation: Ending, row: Any) -> Resolved | None:
+        held = _amounts(row)
+        spent = _spent(operation, row)
+        self.overruns += any(more > had for more, had in zip(spent, held, strict=True))
+        self._books.end(operation.hold.scopes, row.minute, held, spent)
+        if not isinstance(operation, Resolve):
+            return None
+        how = "upper bound" if operation.cost is None else "usage"
+        about = {name: getattr(row, name) for name in ("id", "request_id", "cloud", "scopes")}
+        cost = operation.cost or operation.hold.cost
+        charged = _columns(cost, spent)
+        self._resolved.append(
+            {**about, "minute": row.minute, **charged, "how": how, "at": self._now}
+        )
+        return Resolved(operation.hold, cost, how)
+
+    def _correct(self, operation: Ending, row: Any) -> None:
+        """What a hold was charged when it expired, made what the call cost in truth."""
+        spent = _spent(operation, row).minus(_amounts(row))
+        self._books.end(operation.hold.scopes, row.minute, Amounts(), spent)
+
+    def look(self, scopes: Scopes) -> list[Standing]:
+        found = []
+        for cap, account in self._books.capped(scopes):
+            room = room_of(cap, account, self._now)
+            end = cap.window.end(account.start)
+            found.append(
+                Standing(
+                    cap,
+                    account.scope,
+                    float(cap.share) if cap.unit == "share" else in_unit(cap.unit, cap.most),
+                    spent=in_unit(cap.unit, account.spent_of(cap.unit)),
+                    held=in_unit(cap.unit, account.held_of(cap.unit)),
+                    left=in_unit(cap.unit, max(room.left, 0)),
+                    resets_at=None if end is None else end * 60.0,
+                )
+            )
+        return found
+
+    def write(self, owner: str, expires: float) -> None:
+        self._books.write()
+        if self._new:
+            times = {"owner": owner, "created": self._now, "expires": expires}
+            self._connection.execute(
+                insert(holds),
+                [
+                    {
+                        "id": hold.id,
+                        "request_id": hold.request_id,
+                        "cloud": hold.cloud,
+                        "scopes": json.dumps(hold.scopes),
+                        "minute": hold.minute,
+                        **_columns(hold.cost, amounts),
+                        **times,
+                    }
+                    for hold, amounts in self._new
+                ],
+            )
+        if self._resolved:
+            self._connection.execute(insert(resolved), self._resolved)
+
+
+def _columns(cost: Cost, amounts: Amounts) -> dict[str, int]:
+    return {
+        "calls": amounts.calls,
+        "prompt_tokens": cost.prompt_tokens,
+        "completion_tokens": cost.completion_tokens,
+        "dollars": amounts.dollars,
+    }
+
+
+def _amounts(row: Any) -> Amounts:
+    return Amounts(row.calls, row.prompt_tokens + row.completion_tokens, row.dollars)
+
+
+def _spent(operation: Ending, row: Any) -> Amounts:
+    """What ends a hold, in whole units."""
+    if isinstance(operation, Release):
+        return Amounts()
+    return _amounts(row) if operation.cost is None else Amounts.of(operation.cost)
+
+
+def hold_of(row: Any) -> Hold:
+    """An open hold as the database has it."""
+    cost = Cost(
+        row.calls, row.prompt_tokens, row.completion_tokens, dollars=row.dollars / PICODOLLARS
+    )
+    scopes = tuple(json.loads(row.scopes))
+    return replace(
+        Hold(cost, row.id, scopes, row.minute), request_id=row.request_id, cloud=row.cloud
+    )

@@ -1,0 +1,133 @@
+"""Holds that nobody settled: kept alive while their process lives, resolved when it does not.
+
+A process says every so often that its holds are alive. One that dies leaves them; they are resolved
+when they expire, by any process on the database, or at once by one that starts on the same machine.
+Resolved: where the cloud can say what it served, that is charged; else all that was held.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol, TypeVar
+
+from sqlalchemy import delete, select, update
+
+from understudy.errors import LedgerUnavailable
+from understudy.store.ledger import Ledger, hold_of
+from understudy.store.operations import Hold, Release, Resolved
+from understudy.store.owner import Owner
+from understudy.store.tables import holds, resolved
+from understudy.types import Cost
+
+Value = TypeVar("Value")
+
+# What the cloud says it served for a hold; None: it cannot say. It raises where asking failed:
+# then it is asked again, until the hold has been expired for `_PATIENCE_SECONDS`.
+Usage = Callable[[Hold], Awaitable[Cost | None]]
+OnResolved = Callable[[Resolved], None]
+
+_PATIENCE_SECONDS = 600.0
+_LONGEST_SECONDS = 3600.0  # no hold is kept alive for longer: its owner has forgotten it
+_REMEMBERED_SECONDS = 7 * 86_400.0  # how long a late settlement can still correct the charge
+
+log = logging.getLogger(__name__)
+
+
+class Kept(Protocol):
+    """The face of a ledger that is kept up: see batches.py."""
+
+    ledger: Ledger
+    failed_at: float | None  # when the database was last unreachable
+
+    async def in_thread(self, work: Callable[[], Value]) -> Value: ...
+    async def resolve(self, hold: Hold, cost: Cost | None) -> Resolved | None: ...
+    def end(self, operation: Release) -> Awaitable[None]: ...
+    def lost(self, ids: Sequence[str]) -> list[str]: ...
+
+
+def renew(ledger: Ledger) -> None:
+    """This process lives, and so do its holds."""
+    now = ledger.clock()
+    mine = (holds.c.owner == ledger.owner.name) & (holds.c.created > now - _LONGEST_SECONDS)
+    with ledger.database.writing() as connection:
+        connection.execute(update(holds).where(mine).values(expires=now + ledger.hold_seconds))
+
+
+def orphans(ledger: Ledger) -> list[tuple[Hold, float]]:
+    """Holds that expired or whose process is gone, with how long ago they expired."""
+    now = ledger.clock()
+    with ledger.database.reading() as connection:
+        rows = connection.execute(select(holds)).all()
+    gone = {name: Owner.named(name).is_gone() for name in {row.owner for row in rows}}
+    return [
+        (hold_of(row), now - row.expires) for row in rows if row.expires < now or gone[row.owner]
+    ]
+
+
+def own_holds(ledger: Ledger, until: float) -> list[Hold]:
+    """Open holds of this process that were made by then."""
+    mine = (holds.c.owner == ledger.owner.name) & (holds.c.created <= until)
+    with ledger.database.reading() as connection:
+        return [hold_of(row) for row in connection.execute(select(holds).where(mine))]
+
+
+def forget(ledger: Ledger) -> None:
+    """Drop what was resolved so long ago that nobody will correct it."""
+    old = resolved.c.at < ledger.clock() - _REMEMBERED_SECONDS
+    with ledger.database.writing() as connection:
+        connection.execute(delete(resolved).where(old))
+
+
+async def resolve_orphans(ledger: Kept, usage: Usage | None = None) -> list[Resolved]:
+    """Charge for holds that nobody will settle."""
+    done = []
+    for hold, overdue in await ledger.in_thread(lambda: orphans(ledger.ledger)):
+        cost = None
+        if usage is not None:
+            try:
+                cost = await usage(hold)
+            except Exception as error:
+                if overdue < _PATIENCE_SECONDS:
+                    log.warning("hold %s: its usage cannot be asked for now (%s)", hold.id, error)
+                    continue
+        found = await ledger.resolve(hold, cost)
+        if found is not None:
+            done.append(found)
+    return done
+
+
+async def keep(ledger: Kept, usage: Usage | None = None, tell: OnResolved | None = None) -> None:
+    """The upkeep of a process's holds, for as long as it lives."""
+    while True:
+        try:
+            if ledger.failed_at is not None:
+                await _release_lost(ledger, ledger.failed_at)
+                ledger.failed_at = None
+            await ledger.in_thread(lambda: renew(ledger.ledger))
+            for found in await resolve_orphans(ledger, usage):
+                _warn(found)
+                if tell is not None:
+                    tell(found)
+            await ledger.in_thread(lambda: forget(ledger.ledger))
+        except LedgerUnavailable as error:
+            log.warning("%s", error)
+        await asyncio.sleep(ledger.ledger.hold_seconds / 6)
+
+
+def _warn(found: Resolved) -> None:
+    hold = found.hold
+    log.warning(
+        "hold %s of request %s was never settled; charged by its %s: %s",
+        *(hold.id, hold.request_id, found.how, found.cost),
+    )
+
+
+async def _release_lost(ledger: Kept, until: float) -> None:
+    """A connection that was lost in a commit may have left holds that nobody has."""
+    found = await ledger.in_thread(lambda: own_holds(ledger.ledger, until))
+    lost = set(ledger.lost([hold.id for hold in found]))
+    for hold in found:
+        if hold.id in lost:
+            await ledger.end(Release(hold, again=True))
