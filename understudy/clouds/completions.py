@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from understudy.clouds.endpoint import Endpoint
+from understudy.clouds.events import DONE, EventData
 from understudy.types import Question
 
 
@@ -56,7 +57,7 @@ def whole_answer(content: bytes) -> Answer:
         return Answer(error="malformed reply: not JSON")
     if not isinstance(completion, Mapping):
         return Answer(error="malformed reply: no JSON object")
-    assembly = _Assembly()
+    assembly = Assembly()
     assembly.add(completion)
     return assembly.answer()
 
@@ -66,24 +67,22 @@ class StreamedAnswer:
 
     def __init__(self) -> None:
         self.done = False
-        self._assembly = _Assembly()
-        self._rest = b""
-        self._data: list[bytes] = []
+        self._assembly = Assembly()
+        self._events = EventData()
         self._malformed = False
 
     def feed(self, piece: bytes) -> str:
         """Take the next bytes; returns the part of the answer that they complete."""
         known = len(self._assembly.texts)
-        *lines, self._rest = (self._rest + piece).split(b"\n")
-        for line in lines:
-            self._read_line(line.rstrip(b"\r"))
+        for data in self._events.feed(piece):
+            self._read(data)
         return _printable(self._assembly.texts[known:])
 
     def answer(self) -> Answer:
         """What has come: whole once the model said why it stopped, whatever else is missing."""
         malformed = self._malformed
-        self._read_line(self._rest.rstrip(b"\r"))
-        self._read_line(b"")  # an end of the connection ends the last event too, if only by a cut
+        for data in self._events.end():
+            self._read(data)
         answer = self._assembly.answer()
         if malformed:
             return replace(answer, text=None, error="malformed reply: an event is not JSON")
@@ -91,15 +90,11 @@ class StreamedAnswer:
             return replace(answer, text=None, error="broken stream")
         return answer
 
-    def _read_line(self, line: bytes) -> None:
-        if line.startswith(b"data:"):
-            self._data.append(line[5:].removeprefix(b" "))
-        elif not line and self._data:
-            data, self._data = b"\n".join(self._data), []
-            if data.strip() == b"[DONE]":
-                self.done = True
-            elif not self.done:
-                self._add(data)
+    def _read(self, data: bytes) -> None:
+        if data.strip() == DONE:
+            self.done = True
+        elif not self.done:
+            self._add(data)
 
     def _add(self, data: bytes) -> None:
         try:
@@ -112,7 +107,7 @@ class StreamedAnswer:
             self._malformed = True
 
 
-class _Assembly:
+class Assembly:
     """The parts of one completion; only its first choice is read."""
 
     def __init__(self) -> None:

@@ -76,8 +76,11 @@ class Endpoint(Section):
         return load_prices(Path(self.prices), self.model)
 
 
-def chat_url(base_url: str) -> str:
-    """The address of chat completions under a base such as http://localhost:8000/v1."""
+def chat_url(base_url: str, section: str = "cloud.http") -> str:
+    """The address of chat completions under a base such as http://localhost:8000/v1.
+
+    section: the settings that it stands in.
+    """
     try:
         parts = urlsplit(base_url.strip())
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -85,29 +88,32 @@ def chat_url(base_url: str) -> str:
         usable, parts = False, urlsplit("")
     if parts.username is not None or parts.password is not None:  # not shown: it is a secret
         raise ConfigError(
-            "cloud.http.base_url holds a user or a password; give the key by "
-            "cloud.http.api_key_env or cloud.http.api_key_file"
+            f"{section}.base_url holds a user or a password; give the key by "
+            f"{section}.api_key_env or {section}.api_key_file"
         )
     if parts.query or parts.fragment:  # where some endpoints want a key
         raise ConfigError(
-            "cloud.http.base_url ends in a query (?...) or a fragment (#...); give it without, and "
-            "a key by cloud.http.api_key_env or cloud.http.api_key_file"
+            f"{section}.base_url ends in a query (?...) or a fragment (#...); give it without, and "
+            f"a key by {section}.api_key_env or {section}.api_key_file"
         )
     if not usable:  # not shown either: it may be a key in the address's place
         raise ConfigError(
-            "cloud.http.base_url: is no address of an endpoint; "
+            f"{section}.base_url: is no address of an endpoint; "
             "give a base such as http://localhost:8000/v1"
         )
     return base_url.strip().rstrip("/").removesuffix("/chat/completions") + "/chat/completions"
 
 
-def read_key(variable: str | None, file: Path | None) -> str | None:
-    """The secret to send, if any. Nothing here repeats it, nor what may be it by mistake."""
+def read_key(variable: str | None, file: Path | None, section: str = "cloud.http") -> str | None:
+    """The secret to send, if any. Nothing here repeats it, nor what may be it by mistake.
+
+    section: the settings that name its place.
+    """
     if variable is not None and file is not None:
-        raise ConfigError("cloud.http has both api_key_env and api_key_file; give one of them")
+        raise ConfigError(f"{section} has both api_key_env and api_key_file; give one of them")
     if variable is not None:
         key = os.environ.get(variable, "").strip()
-        source = "cloud.http.api_key_env"
+        source = f"{section}.api_key_env"
         if not key:
             raise ConfigError(
                 f"{source}: no environment variable of that name is set; "
@@ -115,7 +121,7 @@ def read_key(variable: str | None, file: Path | None) -> str | None:
             )
     elif file is not None:
         # A key given in place of its file's name is no file that exists.
-        source = "cloud.http.api_key_file" + (f"={file}" if os.path.exists(file) else "")
+        source = f"{section}.api_key_file" + (f"={file}" if os.path.exists(file) else "")
         try:
             key = file.read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:

@@ -107,7 +107,7 @@ class HttpCloud:
         self._random = random.Random()
         self._by_loop: dict[asyncio.AbstractEventLoop, _Connections] = {}
         self._counts_usage: bool | None = None  # whether it takes stream_options; None: not known
-        self._proxy = _proxy(self.url)
+        self._proxy = proxy_for(self.url)
         self._key = key
 
     async def answer(self, request: Request) -> Reply:
@@ -346,7 +346,7 @@ def _cut(message: str) -> str:
     return message if len(message) <= _LONGEST_ERROR else message[: _LONGEST_ERROR - 3] + "..."
 
 
-def _proxy(url: str) -> str | None:
+def proxy_for(url: str) -> str | None:
     """The environment's proxy for this address. (aiohttp's own look-up reads .netrc along with it,
     whose password would go to the endpoint in place of the key.)"""
     parts = urlsplit(url)

@@ -28,9 +28,12 @@ class Prices:
         return total / 1e6
 
 
-def load_prices(path: Path, model: str) -> Prices:
-    """The prices of one model, from a table in YAML or JSON: model -> the fields of Prices."""
-    where = f"cloud.http.prices={path}"
+def load_prices(path: Path, model: str, section: str = "cloud.http") -> Prices:
+    """The prices of one model, from a table in YAML or JSON: model -> the fields of Prices.
+
+    section: the settings that name the table and the model.
+    """
+    where = f"{section}.prices={path}"
     try:
         table = yaml.safe_load(path.read_text(encoding="utf-8"))  # JSON is YAML too
     except OSError as error:
@@ -42,7 +45,7 @@ def load_prices(path: Path, model: str) -> Prices:
     if model not in table:
         known = ", ".join(map(str, table)) or "none"
         raise ConfigError(
-            f"{where}: no price for cloud.http.model={model} (it has {known}); "
+            f"{where}: no price for {section}.model={model} (it has {known}); "
             "write its prices there, 0 where it is free"
         )
     return _prices(f"{where}: {model}", table[model])

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 class Calibrated(ThresholdRouter):
     """Scores by the lead of the request over every other token."""
 
+    by_margin: ClassVar[bool] = True
+
     score_name: ClassVar[str] = "its lead for asking"
 
     def scores(self, evidence: Evidence) -> FloatArray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from understudy.routing.router import RequestRouter
 
@@ -15,6 +15,8 @@ class Capped(RequestRouter):
 
     First come, first served. A question alone is no share of anything: it may ask.
     """
+
+    by_margin: ClassVar[bool] = True
 
     def decisions(self, evidence: Evidence) -> Decisions:
         import numpy as np

@@ -85,6 +85,9 @@ class RequestRouter:
 
     needs: ClassVar[Sequence[Need]] = ("margin",)
     gathers: ClassVar[Sequence[str]] = ()
+    # Whether the score is the margin itself. It only rises while an answer is written, so an
+    # answer need not be finished to know that its question is asked.
+    by_margin: ClassVar[bool] = False
     score_name: ClassVar[str] = "its lead for asking"
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from statistics import NormalDist
 from typing import TYPE_CHECKING
 
@@ -39,17 +40,15 @@ def binomial_below(count: int, share: float) -> FloatArray:
     return below
 
 
-def threshold_above(scores: FloatArray, most: int) -> float:
+def threshold_above(scores: FloatArray | Sequence[float], most: int) -> float:
     """The least threshold with no more than `most` scores above it; of ties all or none.
 
     Infinity, so that no question is ever asked, where most is negative; minus infinity where all
     may be.
     """
-    import numpy as np
-
     if most < 0:
         return float("inf")
-    return float("-inf") if most >= len(scores) else float(np.sort(scores)[::-1][most])
+    return float("-inf") if most >= len(scores) else float(sorted(scores, reverse=True)[most])
 
 
 def whole_ties(scores: FloatArray, most: int, limit: int) -> int:

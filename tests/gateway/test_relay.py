@@ -1,0 +1,257 @@
+"""One call of an endpoint passed through, over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import orjson
+import pytest
+
+from tests.gateway.upstream import Behaviour, MockUpstream
+from understudy.gateway.upstreams.calls import Call, Incoming, UpstreamError
+from understudy.gateway.upstreams.openai import OpenAIUpstream
+from understudy.types import Cost
+
+KEY = "sk-very-secret-key-of-the-test"
+MESSAGES = [{"role": "user", "content": "one two three"}]  # three tokens of the mock
+
+
+def settings(mock: MockUpstream, **more: Any) -> OpenAIUpstream.Settings:
+    given = {"base_url": mock.url, "model": "big", "prices": {"prompt": 1.0, "completion": 10.0}}
+    return OpenAIUpstream.Settings.model_validate(given | more)
+
+
+def call(stream: bool = True, include_usage: bool = False, **body: Any) -> Call:
+    whole = {"model": "auto", "messages": MESSAGES, "stream": stream, **body}
+    return Call(whole, "request-1", include_usage)
+
+
+def relayed(
+    work: Callable[[OpenAIUpstream, MockUpstream], Awaitable[Any]],
+    *behaviours: Behaviour,
+    key: str | None = None,
+    **more: Any,
+) -> Any:
+    """What `work` makes of an upstream that behaves so."""
+
+    async def run() -> Any:
+        async with MockUpstream.of(*behaviours, key=key) as mock:
+            upstream = OpenAIUpstream("main", settings(mock, **more), key)
+            try:
+                return await asyncio.wait_for(work(upstream, mock), 30)
+            finally:
+                await upstream.close()
+
+    return asyncio.run(run())
+
+
+async def read(incoming: Incoming) -> list[dict[str, Any]]:
+    found = [orjson.loads(payload) async for payload in incoming]
+    await incoming.close()
+    return found
+
+
+def said(chunks: list[dict[str, Any]]) -> str:
+    deltas = [c["choices"][0]["delta"] for c in chunks if c.get("choices")]
+    return "".join(delta.get("content") or "" for delta in deltas)
+
+
+@pytest.mark.parametrize("crlf", [False, True])
+def test_a_stream_passes_and_is_counted(crlf: bool) -> None:
+    async def work(upstream: OpenAIUpstream, mock: MockUpstream) -> None:
+        incoming = await upstream.send(call(user="kept", seed=7))
+        chunks = await read(incoming)
+        assert said(chunks) == "word0 word1 word2 word3 word4"
+        assert all("usage" not in chunk for chunk in chunks)
+        assert {chunk["model"] for chunk in chunks} == {"big-2026"}
+        assert incoming.counted
+        assert incoming.ended
+        assert incoming.text == said(chunks)
+        assert incoming.cost() == Cost(1, 3, 5, dollars=(3 * 1.0 + 5 * 10.0) / 1e6)
+        sent, headers = mock.bodies[0], mock.headers[0]
+        assert sent["model"] == "big"
+        assert (sent["user"], sent["seed"]) == ("kept", 7)
+        assert sent["stream_options"] == {"include_usage": True}
+        assert headers["x-client-request-id"] == "request-1"
+
+    relayed(work, Behaviour(crlf=crlf))
+
+
+def test_usage_is_for_those_who_want_it() -> None:
+    async def work(upstream: OpenAIUpstream, mock: MockUpstream) -> None:
+        options = {"include_usage": True, "unknown": 1}
+        chunks = await read(await upstream.send(call(include_usage=True, stream_options=options)))
+        assert chunks[-1]["choices"] == []
+        assert chunks[-1]["usage"]["completion_tokens"] == 5
+        assert chunks[0]["usage"] is None
+        assert mock.bodies[0]["stream_options"] == options
+
+    relayed(work)
+
+
+def test_a_text_that_looks_like_a_field_stays() -> None:
+    async def work(upstream: OpenAIUpstream, mock: MockUpstream) -> None:
+        chunks = await read(await upstream.send(call()))
+        assert said(chunks) == '","usage":null0'
+
+    relayed(work, Behaviour(words=1, prefix='","usage":null'))
+
+
+def test_stream_options_that_are_refused_are_left_out_from_then_on() -> None:
+    async def work(upstream: OpenAIUpstream, mock: MockUpstream) -> None:
+        for _ in range(2):
+            incoming = await upstream.send(call())
+            assert said(await read(incoming)) == "word0 word1 word2 word3 word4"
+            assert not incoming.counted
+        assert ["stream_options" in body for body in mock.bodies] == [True, False, False]
+        # Six chunks with choices say something: none is less than a token.
+        assert incoming.cost().completion_tokens >= 5
+
+    relayed(work, Behaviour(knows_stream_options=False, counts=False))
+
+
+def test_connections_are_kept() -> None:
+    async def work(upstream: OpenAIUpstream, mock: MockUpstream) -> int:
+        for stream in (True, False, True, True):
+            incoming = await upstream.send(call(stream))
+            await read(incoming)
+        session = upstream._opened()._session
+        return sum(len(each) for each in session.connector._conns.values())  # type: ignore[union-attr]
+
+    assert relayed(work) == 1
+
+
+def test_a_whole_answer_is_kept_as_it_came() -> None:
+    async def work(upstream: OpenAIUpstream, mock: MockUpstream) -> None:
+        incoming = await upstream.send(call(stream=False, n=2))
+        assert incoming.raw is not None
+        assert orjson.loads(incoming.raw) == incoming.completion
+        assert len(incoming.completion["choices"]) == 2
+        assert incoming.cost() == Cost(1, 3, 5, dollars=53e-6)
+        assert "stream_options" not in mock.bodies[0]
+
+    relayed(work)
+
+
+def test_what_does_not_stream_gives_a_whole_answer() -> None:
+    async def work(upstream: OpenAIUpstream, mock: MockUpstream) -> None:
+        incoming = await upstream.send(call())
+        assert incoming.completion is not None
+
+    relayed(work, Behaviour(streams=False))
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "status", "at_fault", "billed"),
+    [
+        (Behaviour(status=400), 400, False, False),
+        (Behaviour(status=404), 404, False, False),
+        (Behaviour(status=429, retry_after=7), 429, True, False),
+        (Behaviour(status=500), 500, True, None),
+        (Behaviour(status=503), 503, True, False),
+        (Behaviour(not_json=True), None, True, None),
+        (Behaviour(drop_after=0), None, True, None),
+        (Behaviour(error_after=0, words=1), None, True, None),
+    ],
+)
+@pytest.mark.parametrize("stream", [True, False])
+def test_no_answer_says_why(
+    behaviour: Behaviour, status: int | None, at_fault: bool, billed: bool | None, stream: bool
+) -> None:
+    if behaviour.error_after is not None:
+        pytest.skip("a stream that has begun; see below")
+
+    async def work(upstream: OpenAIUpstream, mock: MockUpstream) -> None:
+        with pytest.raises(UpstreamError) as caught:
+            await upstream.send(call(stream))
+        error = caught.value
+        assert (error.status, error.at_fault, error.billed) == (status, at_fault, billed)
+        assert error.retry_after == behaviour.retry_after
+
+    relayed(work, behaviour)
+
+
+def test_nobody_there() -> None:
+    async def work(upstream: OpenAIUpstream, mock: MockUpstream) -> None:
+        await mock._runner.cleanup()
+        with pytest.raises(UpstreamError, match="no connection") as caught:
+            await upstream.send(call())
+        assert caught.value.billed is False
+
+    relayed(work)
+
+
+def test_a_key_in_an_error_is_not_repeated() -> None:
+    async def work(upstream: OpenAIUpstream, mock: MockUpstream) -> None:
+        mock.key = "another"
+        with pytest.raises(UpstreamError) as caught:
+            await upstream.send(call())
+        assert KEY not in f"{caught.value} {caught.value.body}"
+        assert "[key]" in str(caught.value)
+        assert KEY not in repr(vars(caught.value))
+
+    relayed(work, key=KEY)
+
+
+@pytest.mark.parametrize("behaviour", [Behaviour(drop_after=3), Behaviour(error_after=3)])
+def test_what_breaks_on_the_way_says_so_in_the_stream(behaviour: Behaviour) -> None:
+    async def work(upstream: OpenAIUpstream, mock: MockUpstream) -> None:
+        incoming = await upstream.send(call())
+        chunks = await read(incoming)
+        assert said(chunks) == "word0 word1 word2"
+        assert chunks[-1]["error"]["type"] == "upstream_error"
+        assert incoming.error is not None
+        assert not incoming.counted
+        assert incoming.cost().completion_tokens >= 3
+
+    relayed(work, behaviour)
+
+
+def test_a_stream_may_end_without_done() -> None:
+    async def work(upstream: OpenAIUpstream, mock: MockUpstream) -> None:
+        incoming = await upstream.send(call())
+        await read(incoming)
+        assert incoming.error is None
+        assert incoming.counted
+
+    relayed(work, Behaviour(ends_without_done=True))
+
+
+def test_who_stops_reading_may_go_on() -> None:
+    async def work(upstream: OpenAIUpstream, mock: MockUpstream) -> None:
+        incoming, chunks = await upstream.send(call()), []
+        while not incoming.ended:
+            try:
+                chunks.append(await asyncio.wait_for(anext(incoming), 0.02))
+            except TimeoutError:
+                continue
+            except StopAsyncIteration:
+                break
+        assert said([orjson.loads(chunk) for chunk in chunks]) == "word0 word1 word2 word3 word4"
+        assert incoming.cost().completion_tokens == 5
+
+    relayed(work, Behaviour(each_seconds=0.05))
+
+
+def test_a_deadline_ends_the_wait_for_a_first_byte() -> None:
+    async def work(upstream: OpenAIUpstream, mock: MockUpstream) -> None:
+        whole = call()
+        with pytest.raises(UpstreamError, match="in time") as caught:
+            await upstream.send(Call(whole.body, whole.request_id, seconds=0.05))
+        assert caught.value.billed is None
+
+    relayed(work, Behaviour(first_seconds=20))
+
+
+def test_what_was_served_is_asked_for() -> None:
+    async def run() -> None:
+        async with MockUpstream.of(Behaviour(drop_after=2)) as mock:
+            upstream = OpenAIUpstream("main", settings(mock, usage_url=mock.usage_url))
+            await read(await upstream.send(call()))
+            assert await upstream.served("request-1") == Cost(1, 3, 2, dollars=23e-6)
+            assert await upstream.served("another") == Cost()
+            await upstream.close()
+
+    asyncio.run(run())

@@ -1,0 +1,161 @@
+"""A cloud of the kinds that training knows as an upstream: the simulated one, or your own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
+
+from pydantic import Field
+
+from understudy.clouds import CLOUDS
+from understudy.clouds.building import build_cloud
+from understudy.clouds.calls import stream_of
+from understudy.clouds.estimates import estimated_cost
+from understudy.clouds.settings import CloudSettings, refuse_settings_of_a_run
+from understudy.errors import ConfigError
+from understudy.gateway.messages import NotTextError, question_of
+from understudy.gateway.upstreams import UpstreamSettings
+from understudy.gateway.upstreams.calls import Bound, Call, UpstreamError
+from understudy.gateway.writing import Writing, choice_of, error_payload, usage_of
+from understudy.settings import Kinds
+from understudy.tasks.recognise import recognise
+from understudy.types import Cloud, Cost, Problem, Question, Reply, Request
+
+
+class InProcessUpstream:
+    """Answers in this process. What it takes is known whole, so no answer is cut to its room."""
+
+    class Settings(UpstreamSettings):
+        kind: str = "cloud"
+        cloud: Annotated[CloudSettings, Kinds(CLOUDS, "simulated")] = Field(
+            "simulated", validate_default=True, description="which cloud"
+        )
+
+    def __init__(self, name: str, settings: Settings, key: str | None = None) -> None:
+        if key is not None:
+            raise ConfigError(f"clouds.{name}: a cloud in this process has no key")
+        try:
+            refuse_settings_of_a_run(settings.cloud)
+        except ValueError as error:
+            raise ConfigError(f"clouds.{name}.cloud: {error}; see caps") from None
+        self.name = name
+        self.model = f"{settings.cloud.kind}-cloud"
+        self.train_on_replies = settings.train_on_replies
+        self._cloud = build_cloud(settings.cloud, _typed_problem)
+
+    def bound(self, body: Mapping[str, Any], size: int, least_tokens: int) -> Bound:
+        cost = estimated_cost(self._cloud, self._question(body))
+        return Bound(cost, cost)
+
+    def within(self, body: Mapping[str, Any], room: Cost) -> Mapping[str, Any]:
+        return body
+
+    async def send(self, call: Call) -> Told:
+        request = Request(self._question(call.body))
+        writing = Writing(self.model, call.include_usage)
+        told = Told(self._cloud, request, writing)
+        await told.begin(call.streams)
+        return told
+
+    async def served(self, request_id: str) -> Cost | None:
+        return None
+
+    async def close(self) -> None: ...
+
+    def _question(self, body: Mapping[str, Any]) -> Question:
+        if int(body.get("n") or 1) > 1:
+            raise UpstreamError(f"{self.model} gives one answer, not several", at_fault=False)
+        try:
+            return question_of(body)
+        except NotTextError as error:
+            raise UpstreamError(f"{self.model} reads text only: {error}", at_fault=False) from None
+
+
+class Told:
+    """An answer of such a cloud on its way; see `calls.Incoming`."""
+
+    def __init__(self, cloud: Cloud, request: Request, writing: Writing) -> None:
+        self.completion: Mapping[str, Any] | None = None
+        self.raw: bytes | None = None
+        self.error: str | None = None
+        self.text = ""
+        self.ended = False
+        self._cloud, self._request, self._writing = cloud, request, writing
+        self._reply: Reply | None = None
+        self._ready: deque[bytes] = deque()
+        self._parts: asyncio.Queue[str | Reply | Exception] = asyncio.Queue()
+        self._reading = asyncio.create_task(self._read())
+
+    async def begin(self, streams: bool) -> None:
+        """Until it is certain that there is an answer."""
+        try:
+            while not (self.ended or (streams and self._ready)):
+                await self._next()
+        except BaseException:
+            await self.close()
+            raise
+        reply = self._reply
+        if reply is not None and reply.error is not None and not (streams and self._ready):
+            raise UpstreamError(reply.error, billed=None if reply.cost.dollars else False)
+        if reply is not None and not streams:
+            choice = choice_of(self.text, "stop")
+            self.completion = self._writing.completion([choice], _usage(reply))
+            self._ready.clear()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        while not self._ready:
+            if self.ended:
+                raise StopAsyncIteration
+            await self._next()
+        return self._ready.popleft()
+
+    @property
+    def counted(self) -> bool:
+        return self._reply is not None
+
+    def cost(self) -> Cost:
+        """Of what has not ended: what it costs at most."""
+        if self._reply is None:
+            return estimated_cost(self._cloud, self._request.question)
+        return self._reply.cost
+
+    async def close(self) -> None:
+        self.ended = True
+        self._reading.cancel()
+
+    async def _read(self) -> None:
+        """Apart from who reads along, so that they may stop and go on."""
+        try:
+            async for part in stream_of(self._cloud, self._request):
+                self._parts.put_nowait(part)
+        except Exception as error:
+            self._parts.put_nowait(error)
+
+    async def _next(self) -> None:
+        part = await self._parts.get()
+        if isinstance(part, Exception):
+            raise part
+        if isinstance(part, str):
+            self.text += part
+            self._ready.append(self._writing.piece(part))
+            return
+        self.ended, self._reply, self.error = True, part, part.error
+        self.text = part.text or self.text
+        if part.error is None:
+            self._ready.extend(self._writing.end("stop", _usage(part)))
+        elif self._ready or self.text:
+            self._ready.append(error_payload(f"the cloud failed: {part.error}"))
+
+
+def _usage(reply: Reply) -> dict[str, Any]:
+    return usage_of(reply.prompt_tokens, reply.completion_tokens)
+
+
+def _typed_problem(question: Question) -> Problem | None:
+    """What a person who typed it means: generated questions have no capitals."""
+    return recognise(question.prompt.strip().lower())

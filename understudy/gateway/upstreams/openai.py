@@ -1,0 +1,140 @@
+"""An endpoint that speaks OpenAI's chat completions: hosted, or vLLM, llama.cpp, Ollama, ..."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from understudy.clouds.endpoint import chat_url, read_key
+from understudy.clouds.prices import Prices, load_prices
+from understudy.errors import ConfigError
+from understudy.gateway.upstreams import UpstreamSettings
+from understudy.gateway.upstreams.bounds import (
+    bounded,
+    completion_tokens_wanted,
+    cost_at_most,
+    prompt_tokens_at_most,
+)
+from understudy.gateway.upstreams.calls import Bound, Call, Incoming
+from understudy.settings import Section
+from understudy.types import Cost
+
+if TYPE_CHECKING:
+    from understudy.gateway.upstreams.relay import Relay
+
+
+class PriceSettings(Section):
+    """Dollars per million tokens; 0 where it is free."""
+
+    prompt: float = Field(ge=0, description="of the question")
+    completion: float = Field(ge=0, description="of the answer")
+    cached_prompt: float | None = Field(
+        None, ge=0, description="of the question's tokens in the endpoint's cache; null: as prompt"
+    )
+
+    def prices(self) -> Prices:
+        cached = self.prompt if self.cached_prompt is None else self.cached_prompt
+        return Prices(self.prompt, cached, self.completion)
+
+
+class OpenAIUpstream:
+    """The endpoint that the settings describe. Its key and its prices are read here."""
+
+    class Settings(UpstreamSettings):
+        kind: str = "openai"
+        base_url: str = Field("", description="its address up to /v1, as http://localhost:8000/v1")
+        model: str = Field("", description="the model's name there")
+        api_key_env: str | None = Field(
+            None, description="name of the environment variable that holds the key"
+        )
+        api_key_file: str | None = Field(
+            None, description="file that holds the key; neither: no key is sent"
+        )
+        prices: PriceSettings | str | None = Field(
+            None,
+            description="dollars per million tokens, {prompt: 1, completion: 4}; or your price "
+            "table, YAML or JSON, that has the model; without a price it is never asked",
+        )
+        max_tokens: int = Field(1024, ge=1, description="longest answer where a client bounds none")
+        max_tokens_field: str = Field(
+            "max_tokens", description="what the endpoint calls it: or max_completion_tokens"
+        )
+        timeout_seconds: float = Field(
+            120.0, gt=0, description="of waiting for an answer's first byte, and for each after it"
+        )
+        connect_timeout_seconds: float = Field(5.0, gt=0, description="of one connection")
+        circuit_failures: int = Field(
+            5, ge=1, description="calls failed in a row after which none is made for a while"
+        )
+        circuit_pause_seconds: float = Field(10.0, ge=0, description="that while")
+        usage_url: str = Field(
+            "",
+            description="address that says what was served for a request, with {request_id} in it; "
+            "asked where a call broke before its usage came",
+        )
+
+    def __init__(self, name: str, settings: Settings, key: str | None = None) -> None:
+        """key: in place of the one that the settings name, as where another file holds it."""
+        section = f"clouds.{name}"
+        for part in ("base_url", "model"):
+            if not getattr(settings, part):
+                raise ConfigError(f"{section}.{part} is empty; give it, or remove the cloud")
+        if settings.usage_url and "{request_id}" not in settings.usage_url:
+            raise ConfigError(f"{section}.usage_url: must hold {{request_id}}")
+        self.name, self.settings, self.model = name, settings, settings.model
+        self.train_on_replies = settings.train_on_replies
+        self.url = chat_url(settings.base_url, section)
+        self.prices = _prices(section, settings)
+        file = Path(settings.api_key_file) if settings.api_key_file is not None else None
+        self._key = key or read_key(settings.api_key_env, file, section)
+        self._relay: Relay | None = None
+
+    def bound(self, body: Mapping[str, Any], size: int, least_tokens: int) -> Bound:
+        prompt = prompt_tokens_at_most(body, size)
+        wanted = completion_tokens_wanted(body, self.settings.max_tokens)
+        most = cost_at_most(self.prices, prompt, wanted)
+        return Bound(most, cost_at_most(self.prices, prompt, min(wanted, least_tokens)))
+
+    def within(self, body: Mapping[str, Any], room: Cost) -> Mapping[str, Any]:
+        return bounded(body, room.completion_tokens, self.settings.max_tokens_field)
+
+    async def send(self, call: Call) -> Incoming:
+        return await self._opened().send(call)
+
+    async def served(self, request_id: str) -> Cost | None:
+        return await self._opened().served(request_id)
+
+    async def close(self) -> None:
+        relay, self._relay = self._relay, None
+        if relay is not None:
+            await relay.close()
+
+    def _opened(self) -> Relay:
+        if self._relay is None:
+            from understudy.gateway.upstreams.relay import Relay  # loads aiohttp
+
+            self._relay = Relay(
+                self.url,
+                self.model,
+                self.prices,
+                self._key,
+                timeout_seconds=self.settings.timeout_seconds,
+                connect_timeout_seconds=self.settings.connect_timeout_seconds,
+                usage_url=self.settings.usage_url,
+            )
+        return self._relay
+
+
+def _prices(section: str, settings: OpenAIUpstream.Settings) -> Prices:
+    given = settings.prices
+    if isinstance(given, PriceSettings):
+        return given.prices()
+    if given is None:
+        raise ConfigError(
+            f"{section}.prices: no price for {settings.model}; give dollars per million tokens, "
+            "as {prompt: 1, completion: 4}, or your price table; 0 where it is free"
+        )
+    return load_prices(Path(given), settings.model, section)

@@ -1,0 +1,334 @@
+"""One HTTP call passed through: bytes in, bytes out, its tokens counted while they pass."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from collections.abc import Mapping
+from typing import Any, Self
+from urllib.parse import quote
+
+import aiohttp
+import orjson
+
+from understudy.clouds.completions import Assembly, error_message
+from understudy.clouds.events import DONE, EventData
+from understudy.clouds.http import proxy_for
+from understudy.clouds.prices import Prices
+from understudy.clouds.retries import REFUSED_QUESTION, retry_after
+from understudy.gateway.upstreams.bounds import cost_of
+from understudy.gateway.upstreams.calls import Call, UpstreamError
+from understudy.gateway.writing import error_payload
+from understudy.types import Cost
+
+# Common servers close a connection that was idle for 5 seconds; one that was idle for longer than
+# this is not used again.
+_KEEP_ALIVE_SECONDS = 4.0
+
+_LAST_BYTES_SECONDS = 1.0  # between a stream's [DONE] and the end of its body
+
+_LARGEST_ANSWER = 64 * 2**20  # bytes of an answer that does not stream
+_LARGEST_ERROR = 64 * 2**10
+_LONGEST_MESSAGE = 240  # characters of an upstream's error that are told
+
+_CHARACTERS_PER_TOKEN = 4  # where an upstream does not count
+
+# A refusal of the question itself, and of a question that another upstream may still take.
+_QUESTION = REFUSED_QUESTION | {404, 405, 415, 451}
+
+
+class Relay:
+    """Calls of one endpoint, over connections that are kept."""
+
+    def __init__(
+        self,
+        url: str,
+        model: str,
+        prices: Prices,
+        key: str | None,
+        *,
+        timeout_seconds: float,
+        connect_timeout_seconds: float,
+        usage_url: str,
+    ) -> None:
+        self.url, self.model, self.prices, self.usage_url = url, model, prices, usage_url
+        self._key = key
+        self._counts_usage: bool | None = None  # whether it takes stream_options; None: not known
+        self._proxy = proxy_for(url)
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_SECONDS),
+            timeout=aiohttp.ClientTimeout(
+                total=None,
+                sock_connect=connect_timeout_seconds,
+                sock_read=timeout_seconds,
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+
+    async def close(self) -> None:
+        await self._session.close()
+
+    async def send(self, call: Call) -> Passing:
+        try:
+            async with asyncio.timeout(call.seconds):
+                return await self._sent(call)
+        except TimeoutError:
+            raise UpstreamError("no answer in time", billed=None) from None
+
+    async def _sent(self, call: Call) -> Passing:
+        """Until it is known that a stream can count its tokens, a refusal may be for asking that:
+        then it is asked again without."""
+        counted = call.streams and self._counts_usage is not False
+        try:
+            passing = await self._posted(call, counted)
+        except UpstreamError as error:
+            if not counted or self._counts_usage or error.status not in REFUSED_QUESTION:
+                raise
+            passing = await self._posted(call, False)
+            self._counts_usage = False
+        else:
+            if counted:
+                self._counts_usage = True
+        return passing
+
+    async def _posted(self, call: Call, counted: bool) -> Passing:
+        body = {**call.body, "model": self.model}
+        if counted:
+            body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
+        elif call.streams:
+            body.pop("stream_options", None)
+        response = await self._response(orjson.dumps(body), self._headers(call))
+        passing = Passing(response, self.prices, call)
+        try:
+            if response.status != 200:
+                raise await _refusal(response, self._key)
+            await passing.begin()
+        except BaseException:
+            response.close()
+            raise
+        return passing
+
+    async def _response(self, content: bytes, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
+        for again in (False, True):
+            started = time.monotonic()
+            try:
+                return await self._session.post(
+                    self.url,
+                    data=content,
+                    headers=headers,
+                    proxy=self._proxy,
+                    allow_redirects=False,  # a key goes where its owner sent it
+                )
+            except aiohttp.ServerDisconnectedError:
+                # A kept connection that the other side had given up. Later an answer may have
+                # been begun.
+                if again or time.monotonic() - started > 1.0:
+                    raise UpstreamError("it closed the connection", billed=None) from None
+            except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+                raise UpstreamError(f"no connection: {_reason(error)}") from None
+            except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+                raise UpstreamError(f"no answer: {_reason(error)}", billed=None) from None
+        raise AssertionError("the second attempt returns or raises")
+
+    def _headers(self, call: Call) -> dict[str, str]:
+        headers = {
+            "Content-Type": "application/json",
+            "Accept": "text/event-stream" if call.streams else "application/json",
+            "Accept-Encoding": "identity",
+            "x-client-request-id": call.request_id,
+        }
+        if self._key is not None:
+            headers["Authorization"] = f"Bearer {self._key}"
+        return headers
+
+    async def served(self, request_id: str) -> Cost | None:
+        if not self.usage_url:
+            return None
+        url = self.usage_url.replace("{request_id}", quote(request_id, safe=""))
+        headers = {} if self._key is None else {"Authorization": f"Bearer {self._key}"}
+        try:
+            async with self._session.get(url, headers=headers, proxy=self._proxy) as response:
+                if response.status == 404:  # it knows of no such request
+                    return Cost()
+                content = orjson.loads(await response.content.read(_LARGEST_ERROR))
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError):
+            return None
+        return served_cost(content, self.prices) if response.status == 200 else None
+
+
+def served_cost(content: Any, prices: Prices) -> Cost | None:
+    """What a usage address says: {"prompt_tokens", "completion_tokens"}, with "calls" where the
+    id was served more often than once."""
+    content = content.get("usage", content) if isinstance(content, Mapping) else {}
+    prompt, completion = content.get("prompt_tokens"), content.get("completion_tokens")
+    if not (isinstance(prompt, int) and isinstance(completion, int)):
+        return None
+    cost = cost_of(prices, prompt, completion)
+    calls = content.get("calls", int(prompt + completion > 0))
+    return Cost(int(calls), prompt, completion, dollars=cost.dollars)
+
+
+class Passing:
+    """An answer of an endpoint while it passes; see `calls.Incoming`."""
+
+    def __init__(self, response: aiohttp.ClientResponse, prices: Prices, call: Call) -> None:
+        self.completion: Mapping[str, Any] | None = None
+        self.raw: bytes | None = None
+        self.error: str | None = None
+        self._response, self._prices, self._call = response, prices, call
+        self._events, self._assembly = EventData(), Assembly()
+        self._ready: deque[bytes] = deque()
+        self._chunks = 0
+        self._over = False  # nothing more is read
+
+    async def begin(self) -> None:
+        """Until it is certain that there is an answer."""
+        kind = self._response.content_type
+        if kind == "text/event-stream" and self._call.streams:
+            while not self._ready and not self._over:
+                await self._read()
+            if self.error is not None and not self._chunks:
+                raise UpstreamError(self.error, billed=None)
+            return
+        if kind != "application/json" and not kind.endswith("+json"):
+            raise UpstreamError(f"wrong content type: {kind}", billed=None)
+        await self._read_whole()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        while not self._ready:
+            if self._over:
+                raise StopAsyncIteration
+            await self._read()
+        return self._ready.popleft()
+
+    @property
+    def ended(self) -> bool:
+        return self._over and not self._ready
+
+    @property
+    def text(self) -> str:
+        return "".join(self._assembly.texts)
+
+    @property
+    def counted(self) -> bool:
+        answer = self._assembly.answer()
+        return answer.prompt_tokens is not None and answer.completion_tokens is not None
+
+    def cost(self) -> Cost:
+        """As the endpoint counted; else a token for every chunk, or for four characters, whichever
+        is more."""
+        answer = self._assembly.answer()
+        prompt, completion = answer.prompt_tokens, answer.completion_tokens
+        if prompt is None:
+            prompt = -(-len(orjson.dumps(self._call.body["messages"])) // _CHARACTERS_PER_TOKEN)
+        if completion is None:
+            completion = max(self._chunks, -(-answer.characters // _CHARACTERS_PER_TOKEN))
+        return cost_of(self._prices, prompt, completion, answer.cached_tokens)
+
+    async def close(self) -> None:
+        """The body of a stream that has ended is read to its end: then the connection is kept."""
+        whole = self._over and self.error is None
+        self._over = True
+        if whole and not self._response.content.at_eof():
+            with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
+                async with asyncio.timeout(_LAST_BYTES_SECONDS):
+                    await self._response.content.readany()
+        self._response.release() if whole else self._response.close()
+
+    async def _read(self) -> None:
+        """The next bytes. Cancelled, it may be called again: nothing is lost."""
+        try:
+            piece = await self._response.content.readany()
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            self._fail(f"the stream broke: {_reason(error)}")
+            return
+        for data in self._events.feed(piece) if piece else self._events.end():
+            self._take(data)
+        if not piece and not self._over:
+            if self._assembly.finish_reason is None:
+                self._fail("the stream ended before the answer did")
+            self._over = True
+
+    def _take(self, data: bytes) -> None:
+        if self._over:
+            return
+        if data.strip() == DONE:
+            self._over = True
+            return
+        try:
+            chunk = orjson.loads(data)
+        except ValueError:
+            chunk = None
+        if not isinstance(chunk, dict):
+            self._fail("an event of the stream is no JSON object")
+            return
+        self._assembly.add(chunk)
+        if chunk.get("error"):
+            self._fail(error_message(chunk) or "no reason given")
+            return
+        if chunk.get("choices"):
+            self._chunks += 1
+        elif chunk.get("usage") and not self._call.include_usage:
+            return
+        if not self._call.include_usage:
+            # In a text these quotes would be escaped, so this is a field.
+            data = data.replace(b',"usage":null', b"").replace(b', "usage": null', b"")
+        self._ready.append(data)
+
+    def _fail(self, error: str) -> None:
+        """Who reads has had a part of the answer, so the error is told in the stream."""
+        self.error, self._over = _cut(error), True
+        if self._chunks:
+            self._ready.append(error_payload(f"the cloud failed: {self.error}"))
+        self._response.close()
+
+    async def _read_whole(self) -> None:
+        content = bytearray()
+        try:
+            async for piece in self._response.content.iter_any():
+                content += piece
+                if len(content) > _LARGEST_ANSWER:
+                    raise UpstreamError(f"an answer over {_LARGEST_ANSWER} bytes", billed=None)
+            completion = orjson.loads(content)
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise UpstreamError(f"the answer broke: {_reason(error)}", billed=None) from None
+        except ValueError:
+            raise UpstreamError("the answer is no JSON", billed=None) from None
+        if not isinstance(completion, dict) or not completion.get("choices"):
+            told = error_message(completion) if isinstance(completion, dict) else None
+            raise UpstreamError(_cut(told or "an answer without choices"), billed=None)
+        self._assembly.add(completion)
+        self.completion, self.raw, self._over = completion, bytes(content), True
+
+
+async def _refusal(response: aiohttp.ClientResponse, key: str | None) -> UpstreamError:
+    """The upstream's own error, without the key that it may repeat."""
+    status, body, message = response.status, None, None
+    try:
+        content = await response.content.read(_LARGEST_ERROR)
+        body = orjson.loads(content.replace(key.encode(), b"[key]") if key else content)
+        message = error_message(body)
+    except (aiohttp.ClientError, OSError, TimeoutError, ValueError):
+        pass
+    return UpstreamError(
+        f"HTTP {status}" + (f": {_cut(message)}" if message else ""),
+        status=status,
+        at_fault=status not in _QUESTION,
+        billed=None if status in (500, 502, 504, 524) else False,
+        retry_after=retry_after(response.headers, time.time()),
+        body=body if isinstance(body, dict) else None,
+    )
+
+
+def _reason(error: BaseException) -> str:
+    return getattr(error, "strerror", None) or type(error).__name__
+
+
+def _cut(message: str) -> str:
+    short = len(message) <= _LONGEST_MESSAGE
+    return message if short else message[: _LONGEST_MESSAGE - 3] + "..."
