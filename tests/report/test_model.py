@@ -31,7 +31,7 @@ def test_a_task_that_comes_back_is_examined_once(
 
 
 def test_what_single_trials_lead_to_is_said_and_the_largest_trial_named() -> None:
-    trial = Trial(4, 8, 50.0, 8.0, 0.0, 1.0, 2.0, 0.5, 1000, 1200)
+    trial = Trial(4, 8, 50.0, 8.0, 0.0, 1.0, 2.0, 0.5, 1000, 1100, 1200)
     config = config_of("understudy", Path("tiny"))
     estimate = Estimate(1.0, 2.0, 0.5, 1200, (trial, replace(trial, prompts=2)))
     for between, words in ((None, "2 s to learn)"), ((2.5, 4.0), "by single trials 2.5 s to 4 s")):
@@ -42,7 +42,7 @@ def test_what_single_trials_lead_to_is_said_and_the_largest_trial_named() -> Non
 
 
 def test_a_busy_machine_is_said() -> None:
-    trial = Trial(2, 8, 50.0, 8.0, 0.0, 1.0, 2.0, 0.5, 1000, 1200)
+    trial = Trial(2, 8, 50.0, 8.0, 0.0, 1.0, 2.0, 0.5, 1000, 1100, 1200)
     free = Estimate(1.0, 2.0, 0.5, 1200, (trial,), trial_seconds=4.0, processor_seconds=3.9)
     config = config_of("understudy", Path("tiny"))
 

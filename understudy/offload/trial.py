@@ -3,15 +3,17 @@
 A few prompts are drawn, learnt and examined by the code that trains, more of them as long as time
 is left, with short responses; the first sizes twice, of which the quicker counts: others may use
 the machine. What a whole step needs is on the line through the two largest sizes; where responses
-may be longer, drawing grows as they do, learning and memory as the tokens that are read. Every
-response of a trial has an advantage, nobody asks, and the answers that a budget may buy are learnt
-from: a step in full swing.
+may be longer, drawing grows as they do, learning as the tokens that are read. Memory grows with the
+tokens that are kept: in drawing those of all responses, in learning those of a portion, which has a
+limit. Every response of a trial has an advantage, nobody asks, and the answers that a budget may
+buy are learnt from: a step in full swing.
 """
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import product
@@ -19,6 +21,9 @@ from itertools import product
 import torch
 
 from understudy.models import memory
+from understudy.models.activations import tokens_kept
+from understudy.models.policy import Policy
+from understudy.models.prefix import worthwhile_prefix
 from understudy.objectives.terms import AnswerTerm, Term
 from understudy.offload.config import Config
 from understudy.offload.helpers import Helpers
@@ -50,7 +55,45 @@ class Trial:
     learn_seconds: float
     examine_seconds: float
     held_bytes: int  # before it: the model, its optimiser, the program
-    peak_bytes: int
+    draw_peak_bytes: int
+    learn_peak_bytes: int
+    shared_tokens: int = 0  # with which all prompts begin; kept once
+
+    @property
+    def peak_bytes(self) -> int:
+        return max(self.draw_peak_bytes, self.learn_peak_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """How many tokens of a step are kept at once."""
+
+    group: int
+    portions: int  # in which a step is learnt
+    limit: int  # of a portion
+    once: bool  # whether a prompt is kept once for all its responses
+
+    @classmethod
+    def of(cls, policy: Policy, config: Config) -> Kept:
+        limit = tokens_kept(policy.model, config.gradient_checkpointing)
+        portions, once = config.gradient_accumulation_steps, policy.model.reads_prompts_once
+        return cls(config.num_generations, portions, limit, once)
+
+    def in_drawing(self, trial: Trial, prompts: int, more: float = 0.0) -> float:
+        """Of all responses and their prompts; more: tokens that a response goes on."""
+        return self._of(trial, prompts * self.group, more)
+
+    def in_learning(self, trial: Trial, prompts: int, more: float = 0.0) -> float:
+        """Of the largest portion, as `portions_of` makes it."""
+        found = self._of(trial, math.ceil(prompts * self.group / self.portions), more)
+        return min(found, max(self.limit, self._of(trial, 1, more)))
+
+    def _of(self, trial: Trial, rows: int, more: float) -> float:
+        if not rows:
+            return 0.0
+        questions = math.ceil(rows / self.group) if self.once else rows
+        own = trial.prompt_tokens - trial.shared_tokens
+        return trial.shared_tokens + questions * own + rows * (trial.response_tokens + more)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +122,8 @@ def try_steps(config: Config, method: Method, seconds: float) -> Estimate:
         state, helpers = start(config, method)
         with closing(helpers):
             began, computed = time.perf_counter(), time.process_time()
-            found = estimate(config, _trials(state, helpers, config, seconds))
+            kept = Kept.of(state.policy, config)
+            found = estimate(config, _trials(state, helpers, config, seconds), kept)
             wall, computed = time.perf_counter() - began, time.process_time() - computed
             return replace(found, trial_seconds=wall, processor_seconds=computed)
 
@@ -121,6 +165,8 @@ def tried(state: State, helpers: Helpers, config: Config, prompts: int, longest:
     source = source_of(state, helpers, config, budget=0.0)  # nobody asks
     experience = state.method.experience(source, problems, state.dual)
     drawn = _now(device)
+    draw_peak = memory.peak(device)
+    memory.forget_peak(device)
     objective = objective_of(state, experience, 1)
     signs = torch.ones_like(objective.advantage)
     signs[:, ::2] = -1.0
@@ -128,10 +174,11 @@ def tried(state: State, helpers: Helpers, config: Config, prompts: int, longest:
     terms = [_filled(term, answers) for term in objective.terms]
     update(state, helpers, replace(objective, advantage=signs, terms=terms), config)
     learnt = _now(device)
-    peak = memory.peak(device)
+    learn_peak = memory.peak(device)
     greedy(state.policy, problems, longest)
     examined = _now(device)
-    scores, read = experience.scores, experience.batch.prompts.mask
+    scores, prompts_read = experience.scores, experience.batch.prompts
+    read, once = prompts_read.mask, state.policy.model.reads_prompts_once
     return Trial(
         prompts=prompts,
         longest=longest,
@@ -142,7 +189,9 @@ def tried(state: State, helpers: Helpers, config: Config, prompts: int, longest:
         learn_seconds=learnt - drawn,
         examine_seconds=examined - learnt,
         held_bytes=held,
-        peak_bytes=peak,
+        draw_peak_bytes=draw_peak,
+        learn_peak_bytes=learn_peak,
+        shared_tokens=worthwhile_prefix(prompts_read.ids, read) if once else 0,
     )
 
 
@@ -156,7 +205,7 @@ def _filled(term: Term, answers: Sequence[Example]) -> Term:
     return replace(term, examples=answers) if isinstance(term, AnswerTerm) else term
 
 
-def estimate(config: Config, trials: Sequence[Trial]) -> Estimate:
+def estimate(config: Config, trials: Sequence[Trial], kept: Kept) -> Estimate:
     """What a step of `batch_size` prompts needs where what was cut off goes on to the end, by
     trials of several sizes, some of them several times; the last may be the whole step."""
     longest = trials[-1].longest
@@ -165,8 +214,8 @@ def estimate(config: Config, trials: Sequence[Trial]) -> Estimate:
         [each for each in trials if (each.prompts, each.longest) == (size, longest)]
         for size in sizes
     ]
-    found = _by(config, [_quickest(each) for each in tries])
-    singly = [_by(config, each) for each in product(*tries)]
+    found = _by(config, [_quickest(each) for each in tries], kept)
+    singly = [_by(config, each, kept) for each in product(*tries)]
     seconds = [each.draw_seconds + each.learn_seconds for each in (found, *singly)]
     between = (min(seconds), max(seconds)) if len(singly) > 1 else None
     return replace(found, trials=tuple(trials), seconds_between=between)
@@ -176,10 +225,12 @@ def _quickest(tries: Sequence[Trial]) -> Trial:
     """The last one, with the least seconds that each part took in any."""
     parts = ("draw_seconds", "learn_seconds", "examine_seconds")
     least = {name: min(getattr(each, name) for each in tries) for name in parts}
-    return replace(tries[-1], **least, peak_bytes=max(each.peak_bytes for each in tries))
+    peaks = ("draw_peak_bytes", "learn_peak_bytes")
+    most = {name: max(getattr(each, name) for each in tries) for name in peaks}
+    return replace(tries[-1], **least, **most)
 
 
-def _by(config: Config, trials: Sequence[Trial]) -> Estimate:
+def _by(config: Config, trials: Sequence[Trial], kept: Kept) -> Estimate:
     """By trials of two sizes, or of one."""
     size, last = config.batch_size, trials[-1]
     if len(trials) > 1:
@@ -191,22 +242,45 @@ def _by(config: Config, trials: Sequence[Trial]) -> Estimate:
             draw_seconds=0.0,
             learn_seconds=0.0,
             examine_seconds=0.0,
-            peak_bytes=last.held_bytes,
+            draw_peak_bytes=last.held_bytes,
+            learn_peak_bytes=last.held_bytes,
         )
     # The responses that were cut off go on to the end; the others would end where they did.
     longer = config.max_completion_length / last.longest if last.cut_off else 1.0
     group, added = config.num_generations, config.max_completion_length - last.longest
-    read = last.prompt_tokens + group * last.response_tokens
+    read = last.prompt_tokens * (1 if kept.once else group) + group * last.response_tokens
     more = read + group * added * last.cut_off
-    peak = _line(first, last, size, "peak_bytes") - last.held_bytes
+    peaks = (
+        _peak(first, last, "draw_peak_bytes", kept.in_drawing, (size, added * last.cut_off)),
+        _peak(first, last, "learn_peak_bytes", kept.in_learning, (size, added * last.cut_off)),
+    )
     rows = size * group  # as many as are examined at once
     return Estimate(
         draw_seconds=_line(first, last, size, "draw_seconds") * longer,
         learn_seconds=_line(first, last, size, "learn_seconds") * more / read,
         examine_seconds=_line(first, last, rows, "examine_seconds") / rows * longer,
-        peak_bytes=round(last.held_bytes + peak * more / read),
+        peak_bytes=round(max(peaks)),
         trials=tuple(trials),
     )
+
+
+def _peak(
+    first: Trial,
+    second: Trial,
+    name: str,
+    tokens: Callable[[Trial, int, float], float],
+    step: tuple[int, float],
+) -> float:
+    """The bytes at a step's tokens, on the line through two trials over theirs.
+
+    It never falls, and is nowhere so steep that no tokens would take less than was held before.
+    step: prompts, and tokens that a response goes on.
+    """
+    one, two = (tokens(each, each.prompts, 0.0) for each in (first, second))
+    least, most = float(getattr(first, name)), float(getattr(second, name))
+    steepest = max(0.0, most - second.held_bytes) / two
+    slope = max(0.0, most - least) / (two - one) if two > one else steepest
+    return most + min(slope, steepest) * (tokens(second, *step) - two)
 
 
 def _line(first: Trial, second: Trial, prompts: int, name: str) -> float:
