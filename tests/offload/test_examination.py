@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
@@ -18,6 +19,7 @@ from understudy.offload.examination import (
     Occasion,
     ServedModel,
     examine_stream,
+    examined_questions,
     rows_of,
 )
 from understudy.offload.grade import grade
@@ -31,8 +33,42 @@ from understudy.routing.evidence import Outcomes
 from understudy.routing.router import Router, build_router
 from understudy.routing.rows import Exam, ExaminedQuestion
 from understudy.routing.thresholds import LEAST_TESTED, most_above
+from understudy.tasks import open_tasks
+from understudy.tasks.data import DataConfig
 from understudy.tasks.stream import load_stream
 from understudy.types import Question
+
+
+@pytest.mark.parametrize(
+    ("phases", "tasks"),
+    [
+        (({"steps": 2}, {"steps": 9}), 1),
+        (({"budget": 0.1}, {"budget": 0.5}), 2),  # examined at another budget
+        (({"families": "facts"}, {"families": "strings"}, {"families": "facts"}), 2),
+    ],
+)
+def test_a_task_that_comes_back_is_examined_once(
+    phases: tuple[dict[str, object], ...], tasks: int
+) -> None:
+    stream = [{"families": "facts", "levels": [1, 1], "steps": 2} | each for each in phases]
+    config = config_of("understudy", Path("tiny"), stream=stream)
+    with open_tasks() as work:
+        found = examined_questions(work, load_stream(stream), config)
+    assert found == tasks * (6 + 8) * (len(phases) + 1)
+
+
+def test_a_small_data_set_is_examined_on_what_it_has(tmp_path: Path) -> None:
+    """300 rows: 56 for validation and 48 to test, of the 256 and 512 that are asked for."""
+    path = tmp_path / "mine.jsonl"
+    path.write_text(
+        "".join(json.dumps({"text": f"{i}", "label": "ab"[i % 2]}) + "\n" for i in range(300))
+    )
+    stream = load_stream([{"families": "mine"}], ["mine"])
+    config = Config().model_copy(update={"eval_queries": 256, "calibration_queries": 512})
+    with open_tasks({"mine": DataConfig(path=str(path), form="label")}) as tasks:
+        sizes = [len(tasks.exam(stream[0], 512, split, "k")) for split in ("test", "validation")]
+        assert max(sizes) < 100
+        assert examined_questions(tasks, stream, config) == 2 * sum(sizes)
 
 
 def rows(

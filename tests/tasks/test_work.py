@@ -96,6 +96,9 @@ def test_an_exam_asks_nothing_twice_and_all_where_there_are_no_more(tasks: Tasks
         problem for problem in tasks.exam(phase, 400, "test", "k") if problem.family == "gsm8k"
     ]
     assert len({problem.prompt for problem in every}) == len(every) == 40
+    for size in (1, 40, 400):
+        drawn = len(tasks.exam(phase, size, "test", "k"))
+        assert tasks.exam_size(phase, size, "test") == drawn
 
 
 def test_levels_choose_questions(tasks: Tasks) -> None:

@@ -95,6 +95,17 @@ def examine_stream(
     return [seen[key] for key in keys]
 
 
+def examined_questions(tasks: Tasks, stream: Sequence[Phase], config: Config) -> int:
+    """How many a whole run examines: every task after every phase, and before the first."""
+    sizes: list[tuple[Split, int]] = [
+        ("test", config.eval_queries),
+        ("validation", config.calibration_queries),
+    ]
+    once = {task_key(phase): phase for phase in stream}.values()
+    counts = (tasks.exam_size(phase, size, split) for phase in once for split, size in sizes)
+    return sum(counts) * (len(stream) + 1)
+
+
 def examine_task(
     served: ServedModel, examiner: Examiner, phase: Phase, config: Config, occasion: Occasion
 ) -> ExaminedTask:

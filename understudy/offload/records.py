@@ -73,7 +73,7 @@ class TaskResult:
 
     task: str
     budget: float
-    queries: int
+    queries: int  # that were asked for; a data set may have fewer: the cell's questions
     cell: Cell
 
     def to_json(self) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from understudy.models.policy import Policy
 from understudy.models.prefix import worthwhile_prefix
 from understudy.objectives.terms import AnswerTerm, Term
 from understudy.offload.config import Config
+from understudy.offload.examination import examined_questions
 from understudy.offload.helpers import Helpers
 from understudy.offload.local import greedy
 from understudy.offload.loop import objective_of, source_of, update
@@ -105,6 +106,7 @@ class Estimate:
     examine_seconds: float  # of a question
     peak_bytes: int
     trials: tuple[Trial, ...]
+    examined_questions: int = 0  # by a whole run
     # The least and the most seconds of a step that two single trials lead to; None: no two do.
     seconds_between: tuple[float, float] | None = None
     trial_seconds: float = 0.0  # how long all trials lasted
@@ -124,8 +126,15 @@ def try_steps(config: Config, method: Method, seconds: float) -> Estimate:
             began, computed = time.perf_counter(), time.process_time()
             kept = Kept.of(state.policy, config)
             found = estimate(config, _trials(state, helpers, config, seconds), kept)
+            phases = phases_of(config)
+            questions = examined_questions(helpers.tasks, phases, config)
             wall, computed = time.perf_counter() - began, time.process_time() - computed
-            return replace(found, trial_seconds=wall, processor_seconds=computed)
+            return replace(
+                found,
+                examined_questions=questions,
+                trial_seconds=wall,
+                processor_seconds=computed,
+            )
 
 
 def _trials(state: State, helpers: Helpers, config: Config, seconds: float) -> list[Trial]:

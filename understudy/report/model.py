@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from understudy.models.described import Description, describe
 from understudy.models.memory import available
 from understudy.offload.config import Config
-from understudy.offload.phases import phases_of, task_key, total_steps
+from understudy.offload.phases import total_steps
 from understudy.offload.settled import RULES, shown_value, value_of
 from understudy.plain import to_plain
 from understudy.settings import open_settings
@@ -50,14 +50,6 @@ class ModelReport:
         """Every setting that a run may choose, with its value."""
         return {key: value_of(self.config, key) for key in RULES}
 
-    @property
-    def examined_questions(self) -> int:
-        """How many a whole run examines: every task after every phase, and before the first."""
-        phases = phases_of(self.config)
-        tasks = {task_key(phase) for phase in phases}
-        once = len(tasks) * (self.config.eval_queries + self.config.calibration_queries)
-        return once * (len(phases) + 1)
-
     def to_json(self) -> dict[str, Any]:
         found = {"model": to_plain(self.description), "settings": self.settings}
         found |= {"chosen": sorted(self.chosen), "memory_bytes": self.memory}
@@ -89,10 +81,10 @@ class ModelReport:
         there = "" if self.memory is None else f" of {_gigabytes(self.memory)} that are free"
         yield f"memory at its peak: {_gigabytes(step.peak_bytes)}{there}"
         whole = seconds * total_steps(config)
-        exams = self.examined_questions * step.examine_seconds
+        exams = step.examined_questions * step.examine_seconds
         yield (
             f"a run of {total_steps(config)} steps: {_time(whole)} to train, {_time(exams)} to "
-            f"examine {self.examined_questions} questions"
+            f"examine {step.examined_questions} questions"
         )
         found = f"{last.prompts} prompts of {last.prompt_tokens:.0f} tokens x {last.longest} tokens"
         scaled = "the whole step" if exact else "scaled to the step"

@@ -80,16 +80,28 @@ class Tasks:
         self.key.remember(self._exams[drawn])
         return list(self._exams[drawn])
 
+    def exam_size(self, phase: Phase, size: int, split: Split) -> int:
+        """How many questions `exam` draws."""
+        return sum(self._exam_counts(phase, size, self._pools(phase, split)).values())
+
+    def _exam_counts(
+        self, phase: Phase, size: int, pools: Mapping[str, Sequence[Problem]]
+    ) -> dict[str, int]:
+        """Of each family as many as its share, at least one; of a data set what it has at most."""
+        total = sum(phase.families.values())
+        counts = {n: max(1, round(size * share / total)) for n, share in phase.families.items()}
+        return {
+            n: min(count, len(pools[n])) if n in pools else count for n, count in counts.items()
+        }
+
     def _drawn_exam(self, phase: Phase, size: int, split: Split, key: str) -> list[Problem]:
-        rng = random.Random(key)
-        total, (low, high) = sum(phase.families.values()), phase.levels
+        rng, (low, high) = random.Random(key), phase.levels
         pools = self._pools(phase, split)
         problems: list[Problem] = []
-        for name, share in phase.families.items():
-            count = max(1, round(size * share / total))  # none is left out
+        for name, count in self._exam_counts(phase, size, pools).items():
             family = self._family(name)
             if isinstance(family, DataSet):
-                problems += rng.sample(pools[name], min(count, len(pools[name])))
+                problems += rng.sample(pools[name], count)
                 continue
             for i in range(count):
                 problems.append(draw_problem(family, low + i % (high - low + 1), split, rng))

@@ -77,6 +77,14 @@ def test_the_same_run_gives_the_same_bytes_in_every_process(
     assert not list(run.path.glob(".*.part"))
 
 
+def test_how_exact_a_figure_is_goes_by_the_questions_that_were_asked(make_run: MakeRun) -> None:
+    """Not by those that were asked for: a data set may have fewer."""
+    run = make_run(settings={"eval_queries": 512})
+    assert "Each figure is over 256 test questions: ±0.06 at most." in page(run)
+    change(run, "matrix", lambda rows: rows[0]["tasks"][1].update(questions=46))
+    assert "Each figure is over 46 test questions or more: ±0.14 at most." in page(run)
+
+
 @pytest.mark.parametrize("tasks", [("sums",), TEN])
 def test_any_number_of_phases(make_run: MakeRun, tasks: tuple[str, ...]) -> None:
     text = page(make_run(tasks=tasks))

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from understudy.metrics import wilson_interval
 from understudy.offload.alarms import Alarms, examination_alarms
-from understudy.offload.records import PhaseSummary, RunSummary
+from understudy.offload.records import MatrixRow, PhaseSummary, RunSummary
 from understudy.offload.steps import StepMetrics
 from understudy.report.offload import plots, tables
 from understudy.report.offload.records import FinishedRun, errors_of, read_run
@@ -38,7 +37,7 @@ def page(directory: RunDirectory) -> str:
         warnings=[*_warnings(steps), *_label_warnings(run)],
         budget_words=_budget_words(steps, phases),
         budget_plot=plots.budget_plot(steps, phases),
-        precision=_precision(settings),
+        precision=_precision(matrix),
         matrix_plot=plots.matrix_plot(matrix, names),
         kept_plot=plots.kept_plot(matrix, names),
         training_plot=plots.training_plot(steps),
@@ -136,9 +135,11 @@ def _budget_words(steps: Sequence[StepMetrics], phases: Sequence[PhaseSummary]) 
     return f"As served at the end of their phase, {most} the budget. {words}"
 
 
-def _precision(settings: Mapping[str, Any]) -> str:
-    questions = settings.get("eval_queries")
-    if not isinstance(questions, int) or questions <= 0:
+def _precision(matrix: Sequence[MatrixRow]) -> str:
+    counts = [cell.questions for row in matrix for cell in row.tasks]
+    least = min(counts, default=0)
+    if least <= 0:
         return ""
-    low, high = wilson_interval(questions // 2, questions)
-    return f"Each figure is over {questions} test questions: ±{(high - low) / 2:.2f} at most."
+    low, high = wilson_interval(least // 2, least)
+    over = f"{least} test questions" if least == max(counts) else f"{least} test questions or more"
+    return f"Each figure is over {over}: ±{(high - low) / 2:.2f} at most."

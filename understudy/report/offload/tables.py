@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from understudy.offload.records import Bill, MatrixRow, PhaseSummary, RunSummary, TaskResult
-from understudy.report.parts.numbers import count, dollars, mean, number
+from understudy.report.parts.numbers import count, dollars, mean, number, span
 from understudy.report.parts.tables import Cell, Table
 
 if TYPE_CHECKING:
@@ -93,6 +93,5 @@ def exam_table(results: Sequence[TaskResult]) -> rich.table.Table:
         ]
         for result in results
     ]
-    return Table(heads, rows).for_terminal(
-        f"examined on {results[0].queries} test questions per task"
-    )
+    questions = span([result.cell.questions for result in results], "{:.0f}")
+    return Table(heads, rows).for_terminal(f"examined on {questions} test questions per task")
