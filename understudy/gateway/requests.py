@@ -34,6 +34,7 @@ class ChatRequest:
 
     body: Mapping[str, Any]  # OpenAI's body, checked; unknown fields untouched, for the cloud
     raw: bytes | None = None  # the bytes it came in, where it came as a chat completion
+    prompt: str | None = None  # plain text to be continued; messages has it as the user's turn
 
     @property
     def model(self) -> str:

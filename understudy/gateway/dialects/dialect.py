@@ -1,0 +1,35 @@
+"""What a dialect is: one request read into chat completions, their answers written back."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+from understudy.gateway.dialects.checking import Body
+from understudy.gateway.requests import ChatRequest, Outcome, Refused
+
+
+class Dialect(ABC):
+    """One request in some dialect. It is built from a body, or Refused."""
+
+    body_kind: ClassVar[type[Body]]
+    requests: tuple[ChatRequest, ...]  # most dialects ask one question
+
+    @abstractmethod
+    def __init__(self, body: dict[str, Any], raw: bytes) -> None: ...
+
+    @abstractmethod
+    def whole(self, outcomes: Sequence[Outcome]) -> Mapping[str, Any]:
+        """The answer, where it is not streamed."""
+
+    @abstractmethod
+    def events(
+        self, outcomes: Sequence[Outcome], streams: Sequence[AsyncIterator[bytes]]
+    ) -> AsyncIterator[bytes]:
+        """Server-sent events. streams: the chunks of each outcome."""
+
+    @staticmethod
+    @abstractmethod
+    def failure(refused: Refused, request_id: str) -> bytes:
+        """The end of a stream that broke off."""

@@ -1,0 +1,106 @@
+"""OpenAI's stored completions: those that were asked with store=true."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+from urllib.parse import parse_qsl
+
+from understudy.gateway.dialects.checking import Body, Metadata
+from understudy.gateway.door.errors import invalid
+
+MOST = 100  # on one page
+_PAGE = 20
+_METADATA = re.compile(r"metadata\[([^\]]{1,64})\]")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which stored completions, and how many."""
+
+    key: str | None  # whose; None: everybody's
+    model: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    after: str = ""  # the id of the last one that was seen
+    limit: int = _PAGE
+    newest_first: bool = False
+
+    def one_more(self) -> Wanted:
+        """The same and one more, which says whether there is another page."""
+        return replace(self, limit=self.limit + 1)
+
+
+class StoredCompletions(Protocol):
+    """Where they are kept. key: whose they must be; None: anybody's."""
+
+    async def list(self, wanted: Wanted) -> Sequence[Mapping[str, Any]]:
+        """At most so many completions, each with its metadata."""
+        ...
+
+    async def get(self, completion_id: str, key: str | None) -> Mapping[str, Any] | None: ...
+
+    async def messages(
+        self, completion_id: str, key: str | None
+    ) -> Sequence[Mapping[str, Any]] | None:
+        """What was asked."""
+        ...
+
+    async def update(
+        self, completion_id: str, key: str | None, metadata: Mapping[str, str]
+    ) -> Mapping[str, Any] | None: ...
+
+    async def delete(self, completion_id: str, key: str | None) -> bool: ...
+
+
+class MetadataBody(Body):
+    """A stored completion's new metadata."""
+
+    metadata: Metadata
+
+
+def wanted_of(query: bytes, key: str | None) -> Wanted:
+    """The query of a list, as `metadata[topic]=pens&limit=5&order=desc`."""
+    metadata: dict[str, str] = {}
+    given: dict[str, str] = {}
+    for name, value in _pairs(query):
+        if found := _METADATA.fullmatch(name):
+            metadata[found[1]] = value
+        else:
+            given[name] = value
+    order = given.get("order", "asc")
+    if order not in ("asc", "desc"):
+        raise invalid("order: use asc or desc", "order")
+    return Wanted(
+        key=key,
+        model=given.get("model", ""),
+        metadata=metadata,
+        after=given.get("after", ""),
+        limit=limit_of(given),
+        newest_first=order == "desc",
+    )
+
+
+def _pairs(query: bytes) -> list[tuple[str, str]]:
+    try:
+        return parse_qsl(query.decode("latin-1"), max_num_fields=64)
+    except ValueError:
+        raise invalid("the query has more than 64 parts") from None
+
+
+def limit_of(given: Mapping[str, str]) -> int:
+    text = given.get("limit", str(_PAGE))
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:6]) <= MOST:
+        raise invalid(f"limit: use a whole number from 1 to {MOST}", "limit")
+    return int(text)
+
+
+def page_of(items: Sequence[Mapping[str, Any]], has_more: bool) -> dict[str, Any]:
+    return {
+        "object": "list",
+        "data": list(items),
+        "first_id": items[0].get("id") if items else None,
+        "last_id": items[-1].get("id") if items else None,
+        "has_more": has_more,
+    }

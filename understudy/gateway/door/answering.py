@@ -1,0 +1,206 @@
+"""The way of a question through the door: key, place, body, core, and the answer as it comes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import orjson
+
+from understudy.gateway.dialects.dialect import Dialect
+from understudy.gateway.door import log
+from understudy.gateway.door.auth import caller_of
+from understudy.gateway.door.bodies import HungUpError, read_json
+from understudy.gateway.door.door import Door
+from understudy.gateway.door.errors import internal_error, too_slow
+from understudy.gateway.door.exchange import (
+    Exchange,
+    Receive,
+    Scope,
+    Send,
+    exchange_of,
+    send_json,
+)
+from understudy.gateway.door.headers import Pairs
+from understudy.gateway.door.limits import Grant, expected_tokens
+from understudy.gateway.door.waiting import WhileConnected
+from understudy.gateway.requests import Caller, ChatRequest, Outcome, Refused
+
+_STREAM: Pairs = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"x-accel-buffering", b"no"),  # nginx would collect it otherwise
+]
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """To the client."""
+
+    client: WhileConnected
+    send: Send
+
+
+class Answering:
+    """The route of a dialect in which questions are asked."""
+
+    def __init__(self, door: Door, kind: type[Dialect]) -> None:
+        self.door, self.kind = door, kind
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        exchange, door = exchange_of(scope), self.door
+        identity = await door.identify(exchange, "inference")
+        seconds = door.settings.request_seconds
+        with door.flight.place():
+            grant = door.limits.admit(identity)
+            body, raw = await read_json(exchange.headers, receive, door.settings)
+            try:
+                async with asyncio.timeout(seconds), WhileConnected(receive) as client:
+                    said = self.kind(body, raw)
+                    await self._answer(exchange, said, grant, len(raw), _Way(client, send))
+            except (HungUpError, asyncio.CancelledError):
+                raise
+            except Exception as error:
+                refused = too_slow(seconds) if isinstance(error, TimeoutError) else error
+                if not exchange.status:
+                    raise refused from None
+                await self._break_off(exchange, refused, send)
+
+    async def _answer(
+        self, exchange: Exchange, said: Dialect, grant: Grant, size: int, way: _Way
+    ) -> None:
+        first = said.requests[0]
+        exchange.model, exchange.streamed = first.model, first.stream
+        expected = [expected_tokens(0, each.max_tokens, each.n) for each in said.requests]
+        self.door.limits.expect(grant, expected_tokens(size, None, 1) + sum(expected))
+        caller = caller_of(grant.identity, exchange.headers, exchange.request_id)
+        counted = grant.identity.tokens_per_minute is not None
+        outcomes = await self._outcomes(said.requests, caller, counted)
+        exchange.decision = outcomes[0].decision
+        try:
+            if first.stream:
+                await self._stream(exchange, said, outcomes, way)
+            else:
+                whole = said.whole(outcomes)
+                exchange.usage = _usage_of(outcomes)
+                way.client.release()
+                await send_json(way.send, whole)
+        finally:
+            await _close(outcomes)
+            if exchange.tokens is not None:
+                self.door.limits.settle(grant, exchange.tokens)
+
+    async def _outcomes(
+        self, requests: Sequence[ChatRequest], caller: Caller, counted: bool
+    ) -> list[Outcome]:
+        """An answer per question, all asked together; one refusal refuses all."""
+        if counted:
+            requests = [_with_usage(each) for each in requests]
+        if len(requests) == 1:
+            return [await self.door.core.answer(requests[0], _caller(caller, requests[0], 0))]
+        tasks = [
+            asyncio.create_task(self.door.core.answer(each, _caller(caller, each, number)))
+            for number, each in enumerate(requests)
+        ]
+        try:
+            return list(await asyncio.gather(*tasks))
+        except BaseException:
+            for task in tasks:
+                task.cancel()
+            done = await asyncio.gather(*tasks, return_exceptions=True)
+            await _close([each for each in done if isinstance(each, Outcome)])
+            raise
+
+    async def _stream(
+        self, exchange: Exchange, said: Dialect, outcomes: Sequence[Outcome], way: _Way
+    ) -> None:
+        streams = [
+            _counted(exchange, request, outcome)
+            for request, outcome in zip(said.requests, outcomes, strict=True)
+        ]
+        events = said.events(outcomes, streams)
+        try:
+            async for event in events:
+                if not exchange.status:  # the head goes out with the first event
+                    head = {"type": "http.response.start", "status": 200, "headers": [*_STREAM]}
+                    await way.send(head)
+                await way.send({"type": "http.response.body", "body": event, "more_body": True})
+        finally:
+            for each in (events, *streams):
+                await _aclose(each)
+        way.client.release()
+        await way.send({"type": "http.response.body", "body": b""})
+
+    async def _break_off(self, exchange: Exchange, error: Exception, send: Send) -> None:
+        """End a stream that has begun with an error."""
+        if isinstance(error, Refused):
+            refused = error
+        else:
+            log.fault(error, exchange.request_id, self.door.settings.log_text)
+            refused = internal_error()
+        exchange.error = refused.code or refused.type
+        event = self.kind.failure(refused, exchange.request_id)
+        await send({"type": "http.response.body", "body": event, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+
+async def _counted(
+    exchange: Exchange, request: ChatRequest, outcome: Outcome
+) -> AsyncIterator[bytes]:
+    """The chunks, their usage noted. A chunk of usage that the caller did not ask for is kept
+    back."""
+    assert outcome.chunks is not None
+    async for chunk in outcome.chunks:
+        if b'"usage":{' in chunk:
+            found = orjson.loads(chunk)
+            exchange.usage = _added(exchange.usage, found.get("usage"))
+            if not request.include_usage and not found.get("choices"):
+                continue
+        yield chunk
+
+
+def _with_usage(request: ChatRequest) -> ChatRequest:
+    """The request, so that a stream tells its usage whoever reads it."""
+    if not request.stream or request.include_usage:
+        return request
+    options = {**(request.body.get("stream_options") or {}), "include_usage": True}
+    return replace(request, body={**request.body, "stream_options": options}, raw=None)
+
+
+def _caller(caller: Caller, request: ChatRequest, number: int) -> Caller:
+    """Who asks this one of several questions."""
+    task = caller.task or str(request.metadata.get("task") or "")
+    request_id = f"{caller.request_id}-{number}" if number else caller.request_id
+    if task == caller.task and not number:
+        return caller
+    return replace(caller, task=task, request_id=request_id)
+
+
+def _usage_of(outcomes: Sequence[Outcome]) -> Mapping[str, Any] | None:
+    total: Mapping[str, Any] | None = None
+    for outcome in outcomes:
+        total = _added(total, (outcome.completion or {}).get("usage"))
+    return total
+
+
+def _added(
+    one: Mapping[str, Any] | None, other: Mapping[str, Any] | None
+) -> Mapping[str, Any] | None:
+    if not one or not other:
+        return one or other
+    names = ("prompt_tokens", "completion_tokens", "total_tokens")
+    return {name: int(one.get(name) or 0) + int(other.get(name) or 0) for name in names}
+
+
+async def _close(outcomes: Sequence[Outcome]) -> None:
+    for outcome in outcomes:
+        if outcome.chunks is not None:
+            await _aclose(outcome.chunks)
+
+
+async def _aclose(stream: AsyncIterator[bytes]) -> None:
+    """What still runs for a stream ends; a stream that has ended is left as it is."""
+    close = getattr(stream, "aclose", None)
+    if close is not None:
+        await close()

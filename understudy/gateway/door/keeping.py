@@ -1,0 +1,85 @@
+"""Routes of stored completions: a key sees its own, one with the scope admin everybody's."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from understudy.gateway.dialects.checking import check
+from understudy.gateway.dialects.stored import (
+    MetadataBody,
+    StoredCompletions,
+    limit_of,
+    page_of,
+    wanted_of,
+)
+from understudy.gateway.door.auth import Identity
+from understudy.gateway.door.bodies import read_json
+from understudy.gateway.door.door import Door
+from understudy.gateway.door.errors import not_found
+from understudy.gateway.door.exchange import exchange_of
+from understudy.gateway.door.plain import Json
+from understudy.gateway.requests import Refused
+
+
+class Keeping:
+    """Each method is a route."""
+
+    def __init__(self, door: Door, stored: StoredCompletions) -> None:
+        self.door, self.stored = door, stored
+
+    async def list(self, request: Request) -> Response:
+        key = await self._key(request)
+        wanted = wanted_of(request.scope.get("query_string", b""), key)
+        found = [*await self.stored.list(wanted.one_more())]
+        return Json(page_of(found[: wanted.limit], len(found) > wanted.limit))
+
+    async def get(self, request: Request) -> Response:
+        key = await self._key(request)
+        completion = await self.stored.get(_id(request), key)
+        if completion is None:
+            raise _missing(request)
+        return Json(completion)
+
+    async def messages(self, request: Request) -> Response:
+        key = await self._key(request)
+        query = request.query_params
+        limit, after = limit_of(query), query.get("after", "")
+        messages = await self.stored.messages(_id(request), key)
+        if messages is None:
+            raise _missing(request)
+        found = [
+            {"id": f"{_id(request)}-{number}", **message} for number, message in enumerate(messages)
+        ]
+        start = next((n + 1 for n, each in enumerate(found) if each["id"] == after), 0)
+        page = found[start : start + limit]
+        return Json(page_of(page, len(found) > start + limit))
+
+    async def update(self, request: Request) -> Response:
+        key = await self._key(request)
+        headers = exchange_of(request.scope).headers
+        body, _ = await read_json(headers, request.receive, self.door.settings)
+        check(MetadataBody, body)
+        completion = await self.stored.update(_id(request), key, body["metadata"])
+        if completion is None:
+            raise _missing(request)
+        return Json(completion)
+
+    async def delete(self, request: Request) -> Response:
+        key = await self._key(request)
+        if not await self.stored.delete(_id(request), key):
+            raise _missing(request)
+        return Json({"object": "chat.completion.deleted", "id": _id(request), "deleted": True})
+
+    async def _key(self, request: Request) -> str | None:
+        """Whose completions the caller may see; None: everybody's."""
+        identity: Identity = await self.door.identify(exchange_of(request.scope), "stored")
+        return None if identity.may("admin") else identity.id
+
+
+def _id(request: Request) -> str:
+    return str(request.path_params["completion"])
+
+
+def _missing(request: Request) -> Refused:
+    return not_found(f"there is no stored completion {_id(request)[:200]!r}", "not_found")

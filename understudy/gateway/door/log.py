@@ -1,0 +1,62 @@
+"""The log: a line of JSON per request and per fault, on standard error; no text of anybody."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+from typing import Any
+
+import orjson
+
+LOGGER = logging.getLogger("understudy.gateway")
+
+
+class JsonFormatter(logging.Formatter):
+    """A record as one line of JSON: time, level, event, and the fields it came with."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields: dict[str, Any] = getattr(record, "fields", {})
+        line = {
+            "time": round(record.created, 3),
+            "level": record.levelname.lower(),
+            "event": record.getMessage(),
+        }
+        return orjson.dumps(line | fields, default=str).decode()
+
+
+def log_to(stream: Any = None) -> None:
+    """Write the log as JSON lines; called once, by whoever runs the gateway."""
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(JsonFormatter())
+    LOGGER.handlers[:] = [handler]
+    LOGGER.setLevel(logging.INFO)
+    LOGGER.propagate = False
+
+
+def event(name: str, level: int = logging.INFO, **fields: Any) -> None:
+    """One line; fields that are None or empty are left out."""
+    if LOGGER.isEnabledFor(level):
+        kept = {key: value for key, value in fields.items() if value not in (None, "")}
+        LOGGER.log(level, name, extra={"fields": kept})
+
+
+def fault(error: BaseException, request_id: str, with_text: bool) -> None:
+    """A fault of ours: where it happened, and its words only if text may be logged, for they may
+    quote a question or a key."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = [f"{_short(each.filename)}:{each.lineno} {each.name}" for each in frames[-8:]]
+    words = str(error)[:500] if with_text else ""
+    event(
+        "fault",
+        logging.ERROR,
+        request_id=request_id,
+        error=type(error).__name__,
+        message=words,
+        where=where,
+    )
+
+
+def _short(path: str) -> str:
+    """The end of a module's path: enough to find it, nothing of the machine."""
+    return "/".join(path.replace("\\", "/").split("/")[-3:])

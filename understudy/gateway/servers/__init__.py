@@ -1,0 +1,1 @@
+"""The servers that run the gateway: uvicorn, or granian."""

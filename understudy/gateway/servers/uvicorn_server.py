@@ -1,0 +1,89 @@
+"""uvicorn, which goes on listening while it drains, so that nobody meets a closed port."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+
+from understudy.errors import ConfigError
+from understudy.gateway.door import log
+from understudy.gateway.door.door import Door
+from understudy.gateway.door.settings import DoorSettings
+from understudy.gateway.servers.drain import Drain, OnReady
+from understudy.gateway.servers.protocol import bounded_protocol
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
+_KEEP_ALIVE = 75  # seconds that an idle connection stays: longer than a proxy keeps its own
+_LAST_SECONDS = 5  # for what is cancelled at the end to settle what it spent
+
+
+def run(app: Starlette, door: Door, on_ready: OnReady | None = None) -> None:
+    server = UvicornServer(app, door, on_ready)
+    with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
+        runner.run(server.serve())
+    if not server.started:
+        raise ConfigError("the gateway could not start; its log says why")
+
+
+class UvicornServer(uvicorn.Server):
+    def __init__(self, app: Starlette, door: Door, on_ready: OnReady | None = None) -> None:
+        super().__init__(_config(app, door.settings))
+        self._settings, self._on_ready = door.settings, on_ready
+        self.drain = Drain(door, self._end)
+
+    @property
+    def port(self) -> int:
+        """The one that it listens on."""
+        found: int = self.servers[0].sockets[0].getsockname()[1]
+        return found
+
+    async def startup(self, sockets: Any = None) -> None:
+        try:
+            await super().startup(sockets)
+        except SystemExit as error:
+            where = f"host={self._settings.host} port={self._settings.port}"
+            raise ConfigError(f"{where}: cannot listen; is it taken?") from error
+        if self.started:
+            url = self._settings.address(self.port)
+            log.event("listening", address=url)
+            if self._on_ready is not None:
+                self._on_ready(url)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        with self.drain.on_signals():
+            yield
+
+    def _end(self, at_once: bool) -> None:
+        self.should_exit, self.force_exit = True, at_once
+
+
+def _config(app: Starlette, settings: DoorSettings) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        http=bounded_protocol(settings.head_seconds, settings.max_header_bytes),
+        loop="uvloop",
+        ws="none",
+        lifespan="on",
+        interface="asgi3",
+        log_config=None,
+        log_level=logging.CRITICAL,  # ours says what there is to say
+        access_log=False,
+        server_header=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies) or None,
+        ssl_certfile=settings.tls_certificate,
+        ssl_keyfile=settings.tls_key,
+        timeout_keep_alive=_KEEP_ALIVE,
+        timeout_graceful_shutdown=_LAST_SECONDS,
+        backlog=2048,
+    )
