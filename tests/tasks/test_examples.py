@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.tasks.published import gsm8k_row, write_lines
+from understudy.tasks.checker import Kind
 from understudy.tasks.data import DataConfig, DataSet, load_data
 from understudy.tasks.examples import chosen_examples, turns_of, usual_count
 from understudy.types import Options, Problem, Turn
@@ -70,7 +71,32 @@ def test_fewer_rows_than_examples() -> None:
     [("label", 2, 2), ("label", 12, 12), ("label", 77, 4), ("choice", 0, 2), ("code", 0, 0)],
 )
 def test_the_usual_count(kind: str, labels: int, count: int) -> None:
-    assert usual_count(kind, labels) == count  # type: ignore[arg-type]
+    assert usual_count(kind, labels, []) == count  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("kind", "worked", "count"),
+    [
+        ("number", "#### 1,000", 0),
+        ("number", "He has 999 + 1 = 1,000.\n#### 1,000", 2),
+        ("mathematics", "\\boxed{1000}", 0),
+        ("mathematics", "$\\boxed{1000}$.", 0),
+        ("mathematics", "It is $10^3 = \\boxed{1000}$.", 2),
+        ("text", "1000", 2),  # nothing is to be worked out
+    ],
+)
+def test_a_bare_result_is_no_example_of_how_to_reason(kind: Kind, worked: str, count: int) -> None:
+    train = [problem(f"question {i}", "1000", worked) for i in range(5)]
+    assert usual_count(kind, 0, train) == count
+
+
+def test_columns_of_numbers_are_asked_without_examples(tmp_path: Path) -> None:
+    rows = [{"q": f"{i} + {i}?", "a": 2 * i} for i in range(60)]
+    path = write_lines(tmp_path / "mine.jsonl", rows)
+    for kind in ("number", "mathematics"):
+        config = DataConfig(path=str(path), checker=kind, prompt="q", solution="a")
+        data = load_data("mine", config)
+        assert usual_count(kind, 0, data.questions["train"]) == 0
 
 
 def test_the_local_model_alone_is_shown_them(tmp_path: Path) -> None:

@@ -142,7 +142,8 @@ def examples_shown(data: DataSet, config: Config, policy: Policy) -> int:
     given = config.data[data.name].examples
     if given is not None or policy.tokens.chat is None:
         return given or 0
-    count = usual_count(data.checker.kind, len(data.checker.labels))
+    train = data.questions["train"]
+    count = usual_count(data.checker.kind, len(data.checker.labels), train)
     while count and not policy.fits(
         data.with_examples(count).question("").local_question, policy.longest * 3 // 4
     ):

@@ -80,7 +80,8 @@ class DataConfig(BaseModel):
         le=64,
         description="worked examples that the local model is shown before each question; null: "
         "none without a chat template, else one of each label where they are 12 at most, 4 where "
-        "they are more, 2 for other answers, none for code",
+        "they are more, 2 for other answers; none for code, nor where numbers or mathematics come "
+        "without their working",
     )
     stop: list[str] | None = Field(
         None, description="strings that end a local answer; null: a line break for label and choice"

@@ -11,20 +11,32 @@ import hashlib
 from collections.abc import Sequence
 
 from understudy.tasks.checker import Kind
+from understudy.tasks.extract import MARK
 from understudy.types import Problem, Turn
 
 _MOST_LABELS = 12  # of which each is shown once
 _FEW = 4  # to show the form, where labels are many
 _PLAIN = 2
+_REASONED: tuple[Kind, ...] = ("number", "mathematics")  # answered step by step
 
 
-def usual_count(kind: Kind, labels: int) -> int:
+def usual_count(kind: Kind, labels: int, train: Sequence[Problem]) -> int:
     """How many examples are shown of a data set where nobody says."""
     if kind == "code":
         return 0  # a program is long, and its form is widely known
     if kind == "label":
         return labels if labels <= _MOST_LABELS else _FEW
+    if kind in _REASONED and not all(map(shows_working, chosen_examples(train, _PLAIN))):
+        return 0  # a model that sees others skip the working skips it too
     return _PLAIN
+
+
+def shows_working(problem: Problem) -> bool:
+    """Whether a worked answer says more than the solution and its mark."""
+    left = problem.worked.replace(",", "")
+    for part in (problem.solution.replace(",", ""), MARK, "\\boxed"):
+        left = left.replace(part, "")
+    return any(character.isalnum() for character in left)
 
 
 def chosen_examples(train: Sequence[Problem], count: int) -> list[Problem]:
