@@ -18,6 +18,14 @@ DryRun = Annotated[bool, typer.Option(help="print the settings and stop")]
 NoCheck = Annotated[
     bool, typer.Option("--no-check", help="do not try the cloud with one question first")
 ]
+Store = Annotated[
+    str,
+    typer.Option(
+        help="the gateway's store: a file or postgresql://...; else as UNDERSTUDY_STORE says, or "
+        "in the user's data directory",
+        metavar="URL",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="print JSON")]
 Router = Annotated[
     str | None,

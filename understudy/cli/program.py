@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from understudy import __version__, interrupt
-from understudy.cli import train
+from understudy.cli import events, keys, train
 from understudy.cli.ask import ask
 from understudy.cli.compare import compare
 from understudy.cli.env import env
@@ -47,6 +47,8 @@ app.command()(compare)
 app.command()(report)
 app.command()(export)
 app.command()(env)
+app.add_typer(keys.app, name="keys")
+app.add_typer(events.app, name="events")
 
 
 @app.callback()

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, MetaData, Table, Text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
 
 # What must be right to the last picodollar, and what is written seldom.
 LEDGER = MetaData()
@@ -120,50 +132,61 @@ serving = Table(
     Column("step", BigInteger),  # None: the model as it is, without an adapter
     Column("since", Float(53), nullable=False),
     Column("why", Text, nullable=False),
+    Column("is_rollback", Boolean, nullable=False),
 )
+
+# Text that has keys of its own, which PostgreSQL and SQLite can both look into.
+_JSON = JSON().with_variant(JSONB(), "postgresql")
 
 events = Table(
     "events",
     EVENTS,
-    Column("id", Text, primary_key=True),
+    Column("id", Text, primary_key=True),  # the completion's
+    Column("request_id", Text, nullable=False),
     Column("at", Float(53), nullable=False),
     Column("key", Text, nullable=False),
     Column("team", Text, nullable=False),
     Column("conversation", Text, nullable=False),
     Column("task", Text, nullable=False),
+    Column("status", Integer, nullable=False),
     Column("answered_by", Text, nullable=False),
     Column("why", Text, nullable=False),
     Column("model", Text, nullable=False),
     Column("version", Text, nullable=False),
     Column("cloud", Text, nullable=False),
     Column("asked", Boolean, nullable=False),
-    Column("status", Integer, nullable=False),
-    Column("calls", BigInteger, nullable=False),
-    Column("prompt_tokens", BigInteger, nullable=False),
+    Column("prompt_tokens", BigInteger, nullable=False),  # of the answer that was given
     Column("completion_tokens", BigInteger, nullable=False),
+    Column("calls", BigInteger, nullable=False),  # of clouds, and what they took
+    Column("cloud_prompt_tokens", BigInteger, nullable=False),
+    Column("cloud_completion_tokens", BigInteger, nullable=False),
     Column("dollars", BigInteger, nullable=False),
     Column("seconds", Float, nullable=False),
     Column("first_token_seconds", Float),
-    Column("signals", Text, nullable=False),  # JSON
+    Column("signals", _JSON, nullable=False),
     Column("train_on_replies", Boolean, nullable=False),
     Column("stored", Boolean, nullable=False),  # the caller said store: true
-    Column("metadata", Text),  # JSON
+    Column("metadata", _JSON, nullable=False),
     Column("request", Text),  # JSON: the body, where text is kept
     Column("answer", Text),  # JSON: the completion, where text is kept
-    Index("events_at", "at"),
+    Index("events_at", "at", "id"),
     Index("events_key", "key", "at"),
+    Index("events_request", "request_id"),
+    Index("events_conversation", "conversation", "at"),
 )
 feedback = Table(
     "feedback",
     EVENTS,
     Column("id", Text, primary_key=True),
     Column("at", Float(53), nullable=False),
-    Column("event", Text, nullable=False),
-    Column("episode", Text, nullable=False),
-    Column("key", Text, nullable=False),
+    Column("event", Text, nullable=False),  # "": of a whole conversation
+    Column("conversation", Text, nullable=False),
+    Column("key", Text, nullable=False),  # of whoever gave it
     Column("metric", Text, nullable=False),
-    Column("value", Text, nullable=False),  # JSON
-    Column("tags", Text, nullable=False),  # JSON
+    Column("value", _JSON, nullable=False),
+    Column("comment", Text, nullable=False),
+    Column("tags", _JSON, nullable=False),
     Index("feedback_event", "event"),
-    Index("feedback_episode", "episode"),
+    Index("feedback_conversation", "conversation"),
+    Index("feedback_at", "at"),
 )

@@ -1,0 +1,85 @@
+"""`understudy keys` and `understudy events`."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cli.commands import Command
+from understudy.store.database import open_events
+from understudy.store.events import Event, EventWriter
+from understudy.store.settings import EventSettings
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("UNDERSTUDY_STORE", str(tmp_path / "store.db"))
+    return tmp_path / "store.db"
+
+
+def test_keys_are_made_listed_and_revoked(command: Command, store: Path) -> None:
+    given = ("--team", "blue", "--dial", "0.5", "--max-dollars", "1/day", "--expires", "90d")
+    code, out, _ = command("keys", "create", "app", *given, "--scope", "inference", "--json")
+    made = json.loads(out)
+    assert (code, made["team"], made["scopes"]) == (0, "blue", ["inference"])
+    assert made["expires"] == pytest.approx(time.time() + 90 * 86_400, abs=3600)
+    assert made["caps"] == [{"scope": f"key:{made['id']}", "dollars": 1.0, "per": "day"}]
+    code, out, _ = command("keys", "create", "other")
+    secret = out.splitlines()[0]
+    code, out, _ = command("keys", "list")
+    assert "1 dollars/day" in out
+    assert secret not in out
+    assert made["key"] not in out
+    assert command("keys", "revoke", "other")[0] == 0
+    code, out, _ = command("keys", "list", "--json")
+    assert [(key["name"], key["revoked"] is None) for key in json.loads(out)] == [
+        ("app", True),
+        ("other", False),
+    ]
+    code, _, errors = command("keys", "revoke", "other")
+    assert (code, errors.count("\n")) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--max-dollars", "much"], "--max-dollars much"),
+        (["--expires", "soon"], "soon"),
+        (["--expires", "day"], "--expires day"),
+        (["--scope", "root"], "scope root"),
+        (["--store", "mysql://x"], "mysql"),
+    ],
+)
+def test_what_cannot_be_a_key_is_one_line(
+    command: Command, store: Path, arguments: list[str], words: str
+) -> None:
+    code, out, errors = command("keys", "create", "app", *arguments)
+    assert (code, out, errors.count("\n")) == (2, "", 1)
+    assert words in errors
+
+
+def test_events_are_exported_and_deleted(
+    command: Command, store: Path, tmp_path: Path, refused: Callable[..., str]
+) -> None:
+    writer = EventWriter(open_events(store), EventSettings(text="all", days=None))
+    for number, key in enumerate(("ann", "ann", "bob")):
+        question = {"messages": [{"role": "user", "content": f"Question {number} …"}]}
+        answer = {"choices": [{"message": {"role": "assistant", "content": "Yes."}}]}
+        about = {"request": question, "answer": answer}
+        writer.add(Event(f"c{number}", time.time(), key, "local", "sure", "tiny", **about))
+    writer.close()
+    code, out, _ = command("events", "export", "--key", "ann")
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert (code, [row["prompt"][0]["content"] for row in rows]) == (
+        0,
+        ["Question 0 …", "Question 1 …"],
+    )
+    code, out, _ = command("events", "export", "--out", tmp_path / "events.jsonl", "--days", "1")
+    assert out == f"{tmp_path / 'events.jsonl'}: 3 rows\n"
+    assert "cannot be written" in refused("events", "export", "--out", tmp_path)
+    assert command("events", "delete", "--key", "ann")[1] == "deleted 2 events of ann\n"
+    assert len(command("events", "export")[1].splitlines()) == 1

@@ -1,0 +1,147 @@
+"""`understudy keys`: who may ask the gateway."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from understudy.cli import options
+from understudy.cli.printing import print_json, print_table
+from understudy.errors import ConfigError
+
+if TYPE_CHECKING:
+    from understudy.store.keys import Key, Keys
+
+app = typer.Typer(help="API keys of the gateway.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Argument(help="by which people know it")],
+    team: Annotated[str, typer.Option(help="whose spending it counts for too")] = "",
+    scope: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="what it may do: inference, feedback, stored, metrics, dashboard, admin; "
+            "else the first three",
+        ),
+    ] = None,
+    dial: Annotated[
+        float | None, typer.Option(help="0 never asks the cloud, 1 always; else as the policy")
+    ] = None,
+    expires: Annotated[
+        str | None, typer.Option(help="after how long, such as 90d or 12h; else never")
+    ] = None,
+    requests_per_minute: Annotated[int | None, typer.Option(min=1)] = None,
+    tokens_per_minute: Annotated[int | None, typer.Option(min=1)] = None,
+    max_dollars: Annotated[
+        list[str] | None, typer.Option(help="its own cap, such as 1/day", metavar="N/PERIOD")
+    ] = None,
+    max_calls: Annotated[
+        list[str] | None, typer.Option(help="of the cloud, such as 100/hour", metavar="N/PERIOD")
+    ] = None,
+    max_tokens: Annotated[
+        list[str] | None, typer.Option(help="of the cloud, such as 1e6/month", metavar="N/PERIOD")
+    ] = None,
+    store: options.Store = "",
+    as_json: options.Json = False,
+) -> None:
+    """Make a key and print it: it cannot be read again."""
+    from understudy.store.settings import cap_of
+
+    caps = [
+        *(cap_of("dollars", each, option="--max-dollars") for each in max_dollars or ()),
+        *(cap_of("calls", each, option="--max-calls") for each in max_calls or ()),
+        *(cap_of("tokens", each, option="--max-tokens") for each in max_tokens or ()),
+    ]
+    chosen = {"scopes": tuple(scope)} if scope else {}
+    key, secret = _keys(store).create(
+        name,
+        team=team,
+        dial=dial,
+        requests_per_minute=requests_per_minute,
+        tokens_per_minute=tokens_per_minute,
+        caps=caps,
+        expires=None if expires is None else time.time() + _seconds(expires),
+        **chosen,
+    )
+    if as_json:
+        print_json({"key": secret, **_plain(key)})
+        return
+    print(secret)
+    print(f"  {key.id}, {name}: keep it now, only its hash is stored")
+
+
+@app.command("list")
+def list_keys(store: options.Store = "", as_json: options.Json = False) -> None:
+    """Every key, without its secret."""
+    found = _keys(store).all()
+    if as_json:
+        print_json([_plain(key) for key in found])
+        return
+    from rich.table import Table
+
+    table = Table("id", "name", "team", "scopes", "dial", "per minute", "caps", "state")
+    now = time.time()
+    for key in found:
+        limits = [
+            f"{number} {what}"
+            for number, what in (
+                (key.requests_per_minute, "requests"),
+                (key.tokens_per_minute, "tokens"),
+            )
+            if number is not None
+        ]
+        dial = "" if key.dial is None else f"{key.dial:g}"
+        caps = ", ".join(cap.text for cap in key.caps)
+        row = (key.id, key.name, key.team, " ".join(key.scopes), dial, ", ".join(limits), caps)
+        table.add_row(*row, _state(key, now))
+    print_table(table)
+
+
+@app.command()
+def revoke(
+    key: Annotated[str, typer.Argument(help="its id or its name", metavar="KEY")],
+    store: options.Store = "",
+) -> None:
+    """End a key: within a few seconds no request with it is answered."""
+    found = _keys(store).revoke(key)
+    print(f"revoked {found.id}, {found.name}")
+
+
+def _keys(store: str) -> Keys:
+    from understudy.store.database import open_database
+    from understudy.store.keys import Keys
+    from understudy.store.settings import store_url
+
+    return Keys(open_database(store_url(store)))
+
+
+def _seconds(length: str) -> float:
+    from understudy.store.windows import Window
+
+    window = Window.of(length)
+    if window.kind != "rolling":
+        raise ConfigError(f"--expires {length}: write a length such as 90d or 12h")
+    return window.minutes * 60.0
+
+
+def _state(key: Key, now: float) -> str:
+    if key.revoked is not None:
+        return "revoked"
+    if key.expires is None:
+        return "live"
+    return f"{'live until' if key.is_live(now) else 'expired'} {_date(key.expires)}"
+
+
+def _date(at: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(at))
+
+
+def _plain(key: Key) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    caps = [cap.model_dump(exclude_defaults=True) for cap in key.caps]
+    return asdict(key) | {"caps": caps}
