@@ -25,6 +25,7 @@ TEMPLATE = (
     "+ '<|im_end|>' + '\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
+NO_SYSTEM = "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}"
 SIZES: dict[str, Any] = {
     "vocab_size": 330,
     "hidden_size": 32,

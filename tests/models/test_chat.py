@@ -11,14 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from tests.models.small import TEMPLATE, questions, write_tokenizer
+from tests.models.small import NO_SYSTEM, TEMPLATE, questions, write_tokenizer
 from understudy.errors import CheckpointError
 from understudy.models.tokens import ASK, HOW_TO_ASK, REQUEST, Tokens
 from understudy.types import Question, Turn
 
 HOW = HOW_TO_ASK.format(request=REQUEST)
 START, STOP, TEXT_END = "<|im_start|>", "<|im_end|>", "<|endoftext|>"
-NO_SYSTEM = "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}"
 DEAF = TEMPLATE.replace("{% for message in messages %}", "{% for message in messages[-1:] %}")
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 import understudy
 from tests.models.gguf_files import all_ids
-from tests.models.small import write_checkpoint
+from tests.models.small import NO_SYSTEM, TEMPLATE, write_checkpoint
 from tests.offload.runs import config_of, run_new
 from understudy.errors import ConfigError, RunError
 from understudy.offload.phases import phases_of
@@ -104,30 +104,38 @@ def test_what_there_is_no_adapter_of_is_refused(run: RunDirectory, tmp_path: Pat
     assert understudy.export(whole.path, "merged") == whole.path / "exported-merged"
 
 
-def test_how_the_model_was_asked_stands_beside_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("examples", [2, 0])
+@pytest.mark.parametrize("template", [TEMPLATE, NO_SYSTEM + TEMPLATE], ids=["system", "none"])
+def test_how_the_model_was_asked_stands_beside_it(
+    template: str, examples: int, tmp_path: Path
+) -> None:
     """With the question as the last message it is the prompt of training, token by token."""
     rows = [{"text": f"message {i}", "label": ("ham", "spam")[i % 2]} for i in range(80)]
     file = tmp_path / "sms.jsonl"
     file.write_text("\n".join(map(json.dumps, rows)))
     wide = {"max_position_embeddings": 4096}
     base = write_checkpoint(tmp_path / "base", "llama", chat=True, vocab_size=320, **wide)
-    given = {"data": {"sms": {"path": str(file), "form": "label"}}, "max_completion_length": 5}
+    (base / "chat_template.jinja").write_text(template)
+    data = {"sms": {"path": str(file), "form": "label", "examples": examples}}
+    phase = {"families": "sms", "steps": 1}
     config = config_of(
-        "grpo", base, lora__rank=2, stream=[{"families": "sms", "steps": 1}], **given
+        "grpo", base, lora__rank=2, stream=[phase], data=data, max_completion_length=5
     )
     run = run_new(tmp_path / "run", config)
     written = understudy.export(run.path, "peft", tmp_path / "peft")
     (asked,) = json.loads((written / "prompts.json").read_text()).values()
     assert (asked["stop"], asked["max_tokens"]) == (["\n"], 5)
-    assert [turn["role"] for turn in asked["messages"]] == ["system"] + ["user", "assistant"] * 2
+    system = ["system"] if template == TEMPLATE else []
+    assert [turn["role"] for turn in asked["messages"]] == system + ["user", "assistant"] * examples
+    assert bool(asked["prefix"]) == (not system and not examples)
     policy, _ = trained_policy(run, config)
     with build_tasks(config, policy) as tasks:
         problem = tasks.batch(phases_of(config)[0], 1, "train", "0")[0]
     ids, _ = policy.tokens.encode_questions([problem.local_question])
     tokenizer = transformers.AutoTokenizer.from_pretrained(written)
-    conversation = [*asked["messages"], {"role": "user", "content": problem.prompt}]
+    question = {"role": "user", "content": asked["prefix"] + problem.prompt}
     theirs = tokenizer.apply_chat_template(
-        conversation, add_generation_prompt=True, return_dict=False
+        [*asked["messages"], question], add_generation_prompt=True, return_dict=False
     )
     assert theirs == ids[0].tolist()
     file.unlink()

@@ -36,36 +36,43 @@ class Chat:
         turns: the messages of user and assistant. A template without a system message (it raises,
         or leaves the message out) gets its text at the beginning of the first turn.
         """
-        plain = [{"role": turn.role, "content": turn.content} for turn in turns]
+        return self._written(turns, system)[1]
+
+    def messages(self, turns: Sequence[Turn], system: str) -> list[Turn]:
+        """The messages that `prompt` renders: the system message first, or in the first turn."""
+        return self._written(turns, system)[0]
+
+    def _written(self, turns: Sequence[Turn], system: str) -> tuple[list[Turn], str]:
         if not system:
-            return self._rendered(plain)
+            return list(turns), self._rendered(turns)
+        whole = [Turn("system", system), *turns]
         try:
-            shown = self._rendered([{"role": "system", "content": system}, *plain])
+            shown = self._rendered(whole)
         except CheckpointError:
             shown = ""
         if system.strip() in shown:
-            return shown
-        first = {"role": turns[0].role, "content": f"{system}\n\n{turns[0].content}"}
-        return self._rendered([first, *plain[1:]])
+            return whole, shown
+        merged = [Turn(turns[0].role, f"{system}\n\n{turns[0].content}"), *turns[1:]]
+        return merged, self._rendered(merged)
 
     @property
     def takes_system(self) -> bool:
         """Whether the template writes a system message as one."""
-        asked = {"role": "user", "content": "?"}
         try:
-            return _PROBE in self._rendered([{"role": "system", "content": _PROBE}, asked])
+            return _PROBE in self._rendered([Turn("system", _PROBE), Turn("user", "?")])
         except CheckpointError:
             return False
 
     def after_answer(self) -> str:
         """What the template writes after an answer: the token that ends a turn comes first."""
-        answered = [{"role": "user", "content": "?"}, {"role": "assistant", "content": _PROBE}]
+        answered = [Turn("user", "?"), Turn("assistant", _PROBE)]
         return self._rendered(answered, open_turn=False).rpartition(_PROBE)[2]
 
-    def _rendered(self, messages: list[dict[str, str]], open_turn: bool = True) -> str:
+    def _rendered(self, messages: Sequence[Turn], open_turn: bool = True) -> str:
+        plain = [{"role": each.role, "content": each.content} for each in messages]
         try:
             shown = self.tokenizer.apply_chat_template(
-                messages, tokenize=False, add_generation_prompt=open_turn
+                plain, tokenize=False, add_generation_prompt=open_turn
             )
         except Exception as error:  # a template raises what it likes
             raise CheckpointError(

@@ -20,10 +20,10 @@ from understudy.offload.session import trained_policy
 from understudy.offload.start import build_tasks
 from understudy.run import RunDirectory
 from understudy.tasks import DataSet
-from understudy.types import Turn
 
 PROMPTS = "prompts.json"
 FORMATS = ("peft", "merged", "gguf-lora")
+_QUESTION = "?"  # stands for the question while what is before it is written
 _CONVERTER = "convert_lora_to_gguf.py"
 
 
@@ -65,10 +65,10 @@ def export(run: RunDirectory, config: Config, to: str, out: Path | None = None) 
 
 
 def _prompts(config: Config, policy: Policy) -> str | None:
-    """What stands before a question of each data set, as chat messages, and what ends its answer;
-    None without a chat template or data sets."""
-    tokens, found = policy.tokens, {}
-    if tokens.chat is None or not config.data:
+    """What stands before a question of each data set, as chat messages and a prefix, and what ends
+    its answer; None without a chat template or data sets."""
+    tokens, chat, found = policy.tokens, policy.tokens.chat, {}
+    if chat is None or not config.data:
         return None
     try:
         with build_tasks(config, policy) as tasks:
@@ -77,12 +77,15 @@ def _prompts(config: Config, policy: Policy) -> str | None:
         warnings.warn(f"{PROMPTS} is left out: {error}", stacklevel=2)
         return None
     for each in data:
-        messages = each.question("").local_question.messages[:-1]
-        system = [Turn("system", text)] if (text := tokens.system_message(messages)) else []
-        turns = [*system, *(turn for turn in messages if turn.role != "system")]
-        shown = [{"role": turn.role, "content": turn.content} for turn in turns]
-        longest = config.max_completion_length
-        found[each.name] = {"messages": shown, "stop": list(each.stop), "max_tokens": longest}
+        asked = each.question(_QUESTION).local_question.messages
+        turns = [turn for turn in asked if turn.role != "system"]
+        *before, last = chat.messages(turns, tokens.system_message(asked))
+        found[each.name] = {
+            "messages": [{"role": turn.role, "content": turn.content} for turn in before],
+            "prefix": last.content.removesuffix(_QUESTION),
+            "stop": list(each.stop),
+            "max_tokens": config.max_completion_length,
+        }
     return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
 
 
