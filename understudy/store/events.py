@@ -20,6 +20,7 @@ from sqlalchemy import Connection, delete, select
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, StatementError
 
 from understudy.errors import LedgerUnavailable
+from understudy.store import rollups
 from understudy.store.accounts import insert_of
 from understudy.store.caps import PICODOLLARS, picodollars
 from understudy.store.database import Database, SteadyConnection
@@ -146,9 +147,12 @@ class EventWriter:
 
     def _clean(self) -> None:
         now = time.monotonic()
-        if self.settings.days is not None and now - self._cleaned_at > _CLEAN_SECONDS:
-            self._cleaned_at = now
+        if now - self._cleaned_at <= _CLEAN_SECONDS:
+            return
+        self._cleaned_at = now
+        if self.settings.days is not None:
             delete_before(self._database, self._clock() - self.settings.days * 86_400)
+        self._steady.run(lambda connection: rollups.delete_old(connection, self._clock()))
 
     def _row(self, event: Event) -> dict[str, Any]:
         keeps = self.settings.text == "all" or (self.settings.text == "asked" and event.stored)
@@ -183,7 +187,11 @@ def _is_value(error: BaseException | None) -> bool:
 
 def _insert(connection: Connection, rows: list[dict[str, Any]]) -> None:
     """Once each: a transaction whose end was not heard of may have been written."""
+    ids = [row["id"] for row in rows]
+    known = set(connection.execute(select(events.c.id).where(events.c.id.in_(ids))).scalars())
+    new = {row["id"]: row for row in rows if row["id"] not in known}
     connection.execute(insert_of(events, connection).on_conflict_do_nothing(), rows)
+    rollups.add(connection, new.values())
 
 
 def _json(value: Mapping[str, Any] | bytes | None) -> str | None:

@@ -190,3 +190,30 @@ feedback = Table(
     Index("feedback_conversation", "conversation"),
     Index("feedback_at", "at"),
 )
+
+# Sums of events, for looking at: see rollups.py. Columns that are not of the key add.
+rollups = Table(
+    "rollups",
+    EVENTS,
+    Column("span", Integer, primary_key=True),  # minutes
+    Column("start", BigInteger, primary_key=True),  # the first of them
+    Column("key", Text, primary_key=True),
+    Column("answered_by", Text, primary_key=True),
+    _count("requests"),
+    _count("asked"),
+    _count("tokens"),  # of the questions and answers that were given
+    _count("cloud_tokens"),
+    _count("dollars"),
+    sqlite_with_rowid=False,
+)
+rollup_times = Table(
+    "rollup_times",
+    EVENTS,
+    Column("span", Integer, primary_key=True),
+    Column("start", BigInteger, primary_key=True),
+    Column("measure", Text, primary_key=True),  # until the first token, or the whole answer
+    Column("answered_by", Text, primary_key=True),
+    Column("bucket", Integer, primary_key=True),  # see quantiles.py
+    _count("requests"),
+    sqlite_with_rowid=False,
+)

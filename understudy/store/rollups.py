@@ -1,0 +1,94 @@
+"""Sums of events by the minute, so that a day of many events stays quick to look at.
+
+They are written with the events, in one transaction, for single minutes and for every ten. They
+hold no text, and stay when the events of a key are deleted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Table, delete
+
+from understudy.store.accounts import insert_of
+from understudy.store.quantiles import bucket_of
+from understudy.store.tables import rollup_times, rollups
+
+SPANS = (1, 10)  # minutes
+_KEPT_MINUTES = {1: 2 * 1440, 10: 400 * 1440}
+
+FIRST, WHOLE = "first", "whole"  # until the first token; until the answer was whole
+
+_SUMS = ("requests", "asked", "tokens", "cloud_tokens", "dollars")
+Row = Mapping[str, Any]
+
+
+def add(connection: Connection, rows: Iterable[Row]) -> None:
+    """Count rows of `events` that were just inserted."""
+    sums: dict[tuple[Any, ...], list[int]] = {}
+    times: dict[tuple[Any, ...], list[int]] = {}
+    for row in rows:
+        minute = int(row["at"] // 60)
+        amounts = _amounts(row)
+        measured = [(WHOLE, row["seconds"]), (FIRST, row["first_token_seconds"])]
+        if row["answered_by"] == "refused":
+            measured = []
+        buckets = [(name, bucket_of(each)) for name, each in measured if each is not None]
+        for span in SPANS:
+            when = (span, minute - minute % span)
+            _count(sums, (*when, row["key"], row["answered_by"]), amounts)
+            for name, bucket in buckets:
+                _count(times, (*when, name, row["answered_by"], bucket), [1])
+    _write(connection, rollups, ("span", "start", "key", "answered_by"), _SUMS, sums)
+    _write(
+        connection,
+        rollup_times,
+        ("span", "start", "measure", "answered_by", "bucket"),
+        ("requests",),
+        times,
+    )
+
+
+def delete_old(connection: Connection, now: float) -> None:
+    """Sums of single minutes that are older than two days, and others older than 400."""
+    for span, kept in _KEPT_MINUTES.items():
+        for table in (rollups, rollup_times):
+            old = (table.c.span == span) & (table.c.start < int(now // 60) - kept)
+            connection.execute(delete(table).where(old))
+
+
+def _amounts(row: Row) -> list[int]:
+    return [
+        1,
+        int(row["asked"]),
+        row["prompt_tokens"] + row["completion_tokens"],
+        row["cloud_prompt_tokens"] + row["cloud_completion_tokens"],
+        row["dollars"],
+    ]
+
+
+def _count(
+    sums: dict[tuple[Any, ...], list[int]], key: tuple[Any, ...], amounts: list[int]
+) -> None:
+    before = sums.get(key)
+    sums[key] = amounts if before is None else [a + b for a, b in zip(before, amounts, strict=True)]
+
+
+def _write(
+    connection: Connection,
+    table: Table,
+    keys: Sequence[str],
+    names: Sequence[str],
+    sums: Mapping[tuple[Any, ...], list[int]],
+) -> None:
+    """In the order of their keys, so that replicas lock them in one order."""
+    if not sums:
+        return
+    add = insert_of(table, connection)
+    new = {name: table.c[name] + add.excluded[name] for name in names}
+    rows = [
+        dict(zip((*keys, *names), (*key, *amounts), strict=True))
+        for key, amounts in sorted(sums.items())
+    ]
+    connection.execute(add.on_conflict_do_update(index_elements=list(keys), set_=new), rows)
