@@ -79,6 +79,19 @@ def test_what_the_form_is_is_said_and_steps_in_which_all_asked_say_nothing_of_it
     assert len(warnings(steps(4, formed=None) + steps(2, first=5, formed=0.0))) == 1
 
 
+@pytest.mark.parametrize(("asked", "replies"), [(0, 8), (1, 8), (8, 8)])
+def test_a_warm_start_that_showed_nothing_says_it_of_all_replies(asked: int, replies: int) -> None:
+    """Those known from before are among them."""
+    took: dict[str, float] = {"warm_start/asked": asked, "warm_start/replies": replies}
+    took |= {"warm_start/examples": 3, "warm_start/steps": 0}
+    (text,) = warnings(steps(1, learnt=took) + steps(9, first=2))
+    assert "3 of the cloud's 8 replies were right" in text
+    assert warnings(steps(1, learnt=took | {"warm_start/steps": 4})) == []
+    assert warnings(steps(1, learnt=took | dict.fromkeys(took, 0))) == []  # it has the form
+    old = {key: value for key, value in took.items() if key != "warm_start/replies"}
+    assert len(warnings(steps(1, learnt=old))) == (asked > 0)
+
+
 def test_the_same_steps_give_the_same_words() -> None:
     story = steps(7) + steps(9, valid=0.0) + steps(9, phase=2, all_ask_groups=1.0)
     assert warnings(story) == warnings(story)

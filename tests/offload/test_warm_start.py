@@ -95,9 +95,9 @@ def test_questions_that_were_paid_for_before_are_no_part_of_a_later_phases_budge
     first, second = (helpers.batch(phase, step, config) for step in (0, 1))
     new = {problem.question.digest for problem in second}
     new -= {problem.question.digest for problem in first}
-    assert right_replies(helpers, first)[0] == helpers.cloud.spend.calls
-    paid, right = right_replies(helpers, [*first, *second])
-    assert (paid, len(right)) == (len(new), 8)
+    assert right_replies(helpers, first)[1] == helpers.cloud.spend.calls
+    replies, paid, right = right_replies(helpers, [*first, *second])
+    assert (replies, paid, len(right)) == (8, len(new), 8)
 
 
 def test_a_phase_reports_all_that_it_asked(blank: Path, tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_a_model_that_has_the_form_pays_no_call_and_learns_the_same(model: Path)
     )
     assert lines.steps[0].pop("warm_start/formed_before") >= 0.5
     assert lines.steps[0].pop("warm_start/formed_after") >= 0.5
-    for key in ("asked", "examples", "steps", "usage"):
+    for key in ("asked", "replies", "examples", "steps", "usage"):
         assert lines.steps[0].pop(f"warm_start/{key}") == 0
     assert lines.steps == plain.steps
     pairs = zip(state.trained(), was.trained(), strict=True)

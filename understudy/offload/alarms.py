@@ -103,13 +103,14 @@ def label_alarm(task: str, cell: Cell) -> str | None:
 
 
 def _nothing_shown(step: StepMetrics) -> list[str]:
-    """What is wrong with a warm start that asked and had too little to show."""
+    """What is wrong with a warm start that looked at replies and had too little to show."""
     asked = step.learnt.get("warm_start/asked", 0)
-    if not asked or step.learnt["warm_start/steps"]:
+    replies = step.learnt.get("warm_start/replies", asked)  # runs from before it was kept
+    if not replies or step.learnt["warm_start/steps"]:
         return []
     return [
         f"phase {step.phase} ({step.task}): the warm start showed nothing: "
-        f"{step.learnt['warm_start/examples']:.0f} of the cloud's {asked:.0f} replies were right "
+        f"{step.learnt['warm_start/examples']:.0f} of the cloud's {replies:.0f} replies were right "
         f"and as short as max_completion_length, and it needs {LEAST_SHOWN} that are not all the "
         "same; look at them in replies.jsonl, and at the instruction"
     ]

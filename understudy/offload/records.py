@@ -101,12 +101,13 @@ class ServedFigures:
 class WarmStarted:
     """What the warm start of a phase did; nothing where it was off."""
 
-    asked: int = 0  # questions that the cloud was asked
+    asked: int = 0  # calls that were paid for: without replies known from before
     examples: int = 0  # right replies that are short enough; learnt where there are enough
     steps: int = 0
     before: float | None = None  # share of responses with the form of an answer; None: not looked
     after: float | None = None
     share: float = 0.0  # what was asked of the questions of all the phase's steps
+    replies: int = 0  # of the cloud that were looked at
 
     def metrics(self) -> dict[str, float]:
         """For the line of the phase's first step."""
@@ -114,6 +115,7 @@ class WarmStarted:
             return {}
         return {
             "warm_start/asked": self.asked,
+            "warm_start/replies": self.replies,
             "warm_start/examples": self.examples,
             "warm_start/steps": self.steps,
             "warm_start/formed_before": self.before,

@@ -63,7 +63,7 @@ def warm_start(
         if helpers.team.leads:
             _warn_of_budget(number, phase, count)
         return WarmStarted(before=before, after=before)
-    asked, right = helpers.team.from_leader(lambda: right_replies(helpers, problems))
+    replies, asked, right = helpers.team.from_leader(lambda: right_replies(helpers, problems))
     longest = config.max_completion_length
     examples = [each for each in right if short_enough(state.policy, each.answer, longest)]
     steps, taught = 0, examples if enough(examples) else []
@@ -77,7 +77,7 @@ def warm_start(
                     advance(1)
             formed = _formed(state, helpers, problems, config, steps)
     share = asked / (phase.steps * size)
-    return WarmStarted(asked, len(examples), steps, before, formed, share)
+    return WarmStarted(asked, len(examples), steps, before, formed, share, replies)
 
 
 def enough(examples: Sequence[Example]) -> bool:
@@ -136,9 +136,9 @@ def _formed(
     return sum(team.all_gather(found)) / (len(problems) * group)
 
 
-def right_replies(helpers: Helpers, problems: Sequence[Problem]) -> tuple[int, list[Example]]:
-    """How many calls were paid for, and the cloud's replies that are right, each in the form in
-    which it is learnt. A reply that is known from before is learnt again for nothing."""
+def right_replies(helpers: Helpers, problems: Sequence[Problem]) -> tuple[int, int, list[Example]]:
+    """How many replies there are, failed ones too, and how many were paid for; and those that are
+    right, each in the form in which it is learnt. One known from before is learnt for nothing."""
     with task("asking the cloud for the form of an answer"):
         known = helpers.cloud.spend.cache_hits
         replies = helpers.cloud.replies([problem.question for problem in problems])
@@ -154,7 +154,8 @@ def right_replies(helpers: Helpers, problems: Sequence[Problem]) -> tuple[int, l
         for (problem, text), verdict in zip(came, verdicts, strict=True)
         if verdict is not None and verdict >= 1
     ]
-    return sum(reply.called for reply in replies) - known, right
+    looked_at = sum(reply.called for reply in replies)
+    return looked_at, looked_at - known, right
 
 
 def _terms(state: State, examples: list[Example], config: Config) -> list[AnswerTerm]:
