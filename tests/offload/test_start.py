@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.models.small import write_checkpoint
 from tests.models.test_vllm import LIBRARY
 from tests.offload.runs import (
     Silent,
@@ -25,7 +26,7 @@ from understudy.errors import ConfigError, SandboxError
 from understudy.models.vllm import VllmEngine
 from understudy.offload.learn import ask_pull
 from understudy.offload.loop import objective_of
-from understudy.offload.start import start
+from understudy.offload.start import build_tasks, load_policy, start
 from understudy.offload.team import Team
 from understudy.recipes import build_method, resumed_config
 from understudy.run import RunDirectory
@@ -124,6 +125,43 @@ def test_questions_that_are_too_long_are_left_out_before_the_run(
     left = [problem.prompt.strip() for part in family.questions.values() for problem in part]
     assert sorted(left) == sorted(row["prompt"].strip() for row in rows if len(row["prompt"]) < 99)
     helpers.close()
+
+
+def _labelled(folder: Path, words: int, examples: int | None) -> dict[str, Any]:
+    rows = [{"text": f"{i} " + "long " * words, "label": "ab"[i % 2]} for i in range(16)]
+    path = write_lines(folder / "mine.jsonl", rows)
+    return {"mine": {"path": str(path), "form": "label", "examples": examples}}
+
+
+@pytest.mark.parametrize(
+    ("words", "examples", "said"),
+    [
+        (8, 4, r"data\.mine\.examples=4: they take \d+ of the model's 256 positions .* lower it"),
+        (0, 64, r"data\.mine\.examples=64: they are all of its \d+ training questions; lower it"),
+    ],
+)
+def test_too_many_examples_are_refused_by_name(
+    words: int, examples: int, said: str, tmp_path: Path
+) -> None:
+    base = write_checkpoint(tmp_path / "base", "llama", chat=True)
+    data = _labelled(tmp_path, words, examples)
+    config = config_of("grpo", base, stream=[{"families": "mine", "steps": 1}], data=data)
+    config = config.model_copy(update={"request": ""})
+    with pytest.raises(ConfigError, match=said):
+        start(config, build_method(config))
+
+
+def test_the_usual_examples_leave_something_to_train_on(tmp_path: Path) -> None:
+    base = write_checkpoint(tmp_path / "base", "llama", chat=True, max_position_embeddings=4096)
+    labels = [f"kind {i}" for i in range(12)]
+    rows = [{"text": f"text {i}", "label": label} for i, label in enumerate(labels)]
+    data = {"mine": {"path": str(write_lines(tmp_path / "mine.jsonl", rows)), "form": "label"}}
+    config = config_of("grpo", base, stream=[{"families": "mine", "steps": 1}], data=data)
+    with build_tasks(config, load_policy(config)) as tasks:
+        family = tasks.families["mine"]
+        assert isinstance(family, DataSet)
+        assert family.questions["train"]
+        assert family.examples
 
 
 def test_the_guide_does_not_pull_at_responses_that_asked_in_words(model: Path) -> None:

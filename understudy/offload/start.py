@@ -140,12 +140,40 @@ def examples_shown(data: DataSet, config: Config, policy: Policy) -> int:
     """How many worked examples of a data set the model is shown: as set, or else as many as are
     usual and take no more than a quarter of its positions, where it knows turns at all."""
     given = config.data[data.name].examples
+    if given:
+        _check_examples(data, given, config, policy)
     if given is not None or policy.tokens.chat is None:
         return given or 0
     train = data.questions["train"]
     count = usual_count(data.checker.kind, len(data.checker.labels), train)
-    while count and not policy.fits(
-        data.with_examples(count).question("").local_question, policy.longest * 3 // 4
-    ):
+    while count and not _affordable(data, count, policy):
         count //= 2
     return count
+
+
+def _affordable(data: DataSet, count: int, policy: Policy) -> bool:
+    shown = data.with_examples(count)
+    left = bool(shown.questions["train"]) or not data.questions["train"]
+    return left and policy.fits(shown.question("").local_question, policy.longest * 3 // 4)
+
+
+def _check_examples(data: DataSet, given: int, config: Config, policy: Policy) -> None:
+    """Refuse so many examples that nothing is left to train on, or no room for a question."""
+    shown, length = data.with_examples(given), config.max_completion_length
+    train = len(data.questions["train"])
+    if train and not shown.questions["train"]:
+        raise ConfigError(
+            f"data.{data.name}.examples={given}: they are all of its {train} training questions; "
+            "lower it"
+        )
+    left = [each for part in shown.questions.values() for each in part]
+    shortest = min(left, key=lambda each: len(each.prompt), default=None)
+    if shortest is None or policy.fits(shortest.local_question, length):
+        return
+    if policy.fits(replace(shortest, examples=()).local_question, length):
+        taken = int(policy.prompts([shown.question("").local_question]).mask.sum())
+        raise ConfigError(
+            f"data.{data.name}.examples={given}: they take {taken} of the model's "
+            f"{policy.longest} positions and leave no room for a question and an answer of "
+            f"max_completion_length={length} tokens; lower it"
+        )

@@ -128,9 +128,10 @@ class Tasks:
                 }
                 left_out = sum(len(family.questions[split]) - len(kept[split]) for split in kept)
                 if left_out:
+                    beside = "its worked examples and " if family.examples else ""
                     warnings.warn(
                         f"data.{name}: {left_out} questions are too long for the model, with "
-                        "max_completion_length for the answer, and are left out",
+                        f"{beside}max_completion_length for the answer, and are left out",
                         stacklevel=2,
                     )
                 families[name] = replace(family, questions=kept)
