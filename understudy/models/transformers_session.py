@@ -32,6 +32,12 @@ class TransformersSession:
 
         cache = DynamicCache(config=self.owner.network.config)
         found = self._run(given, mask, cache)
+        self.adopt(cache, mask)
+        return found[:, -1] if self.last == self.owner.blocks else found
+
+    def adopt(self, cache: Any, mask: Tensor) -> None:
+        """Let rows in that have read elsewhere, into a cache of their own; mask: (new rows,
+        positions)."""
         if len(self.mask):
             join(self.cache, cache)
             width = max(self.mask.shape[1], mask.shape[1])
@@ -39,7 +45,6 @@ class TransformersSession:
             self.mask = torch.cat(padded)
         else:
             self.cache, self.mask = cache, mask
-        return found[:, -1] if self.last == self.owner.blocks else found
 
     @torch.no_grad()
     def step(self, given: Tensor) -> Tensor:

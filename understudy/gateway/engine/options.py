@@ -1,0 +1,18 @@
+"""How much an engine takes on. Plain numbers: nothing heavy is imported."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """The bounds of one engine."""
+
+    rows: int = 32  # answers written at once
+    waiting: int = 256  # requests that wait for a place
+    piece: int = 64  # tokens of prompts read in a pass while answers are being written
+    longest_answer: int = 256  # tokens, where a request bounds none
+    cache_bytes: int = 4 << 30  # of keys and values of all rows
+    prefix_bytes: int = 512 << 20  # of what prompts share, kept across requests
+    threads: int | None = None  # of the CPU; None: as the run, or by the model's size
