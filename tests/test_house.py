@@ -67,7 +67,7 @@ NUMERIC = {"torch", "numpy"}
 IMPORTERS = {
     "cli": {"__main__"},
     "api": {"cli", ""},
-    "recipes": {"cli", "api"},
+    "recipes": {"cli", "api", "gateway"},
     "interrupt": {"__main__", "cli"},
 }
 

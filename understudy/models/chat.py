@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,31 @@ class Chat:
         return merged, self._rendered(merged)
 
     @property
+    def knows_tools(self) -> bool:
+        """Whether the template shows the tools that a model may call."""
+        return "tools" in str(self.tokenizer.chat_template)
+
+    def conversation(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        tools: Sequence[Mapping[str, Any]],
+        open_turn: bool = True,
+    ) -> str:
+        """Messages with calls of tools and their results, as the template writes them."""
+        try:
+            shown = self.tokenizer.apply_chat_template(
+                [*messages],
+                tools=list(tools) or None,
+                tokenize=False,
+                add_generation_prompt=open_turn,
+            )
+        except Exception as error:  # a template raises what it likes
+            raise CheckpointError(
+                f"{self.folder}: its chat template cannot be rendered ({error})"
+            ) from error
+        return str(shown)
+
+    @property
     def takes_system(self) -> bool:
         """Whether the template writes a system message as one."""
         try:
@@ -70,15 +95,7 @@ class Chat:
 
     def _rendered(self, messages: Sequence[Turn], open_turn: bool = True) -> str:
         plain = [{"role": each.role, "content": each.content} for each in messages]
-        try:
-            shown = self.tokenizer.apply_chat_template(
-                plain, tokenize=False, add_generation_prompt=open_turn
-            )
-        except Exception as error:  # a template raises what it likes
-            raise CheckpointError(
-                f"{self.folder}: its chat template cannot be rendered ({error})"
-            ) from error
-        return str(shown)
+        return self.conversation(plain, (), open_turn)
 
 
 def load_tokenizer(folder: Path) -> Any:

@@ -85,7 +85,7 @@ class TrainedModel:
 
     def answer(self, question: Question, task: str | None = None) -> Answer:
         """Answer locally, or ask. task: which of the run's; None: the last."""
-        problem = _problem(self.tasks, self.config, question, task)
+        problem = problem_of(self.tasks, self.config, question, task)
         _check_readable(self.served.policy, problem, self.config)
         policy = self.served.policy
         with holding(policy, self.served.answering(self._phases(task))):
@@ -197,7 +197,7 @@ class TrainedModel:
         return replace(paid, text=answer, answered_by="cloud")
 
 
-def _problem(tasks: Tasks, config: Config, question: Question, task: str | None) -> Problem:
+def problem_of(tasks: Tasks, config: Config, question: Question, task: str | None) -> Problem:
     """The question as the task would ask it; without a task named, as the run's last one.
 
     A system message takes the place of the task's instruction, earlier turns stand before the

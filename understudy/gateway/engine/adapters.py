@@ -124,6 +124,30 @@ class VersionedLinear(nn.Module):
         return found
 
 
+class _VersionedHead(nn.Module):
+    """A head with the rows to ask of many versions, where logits are more than its product."""
+
+    def __init__(self, head: nn.Linear, adapters: Adapters) -> None:
+        super().__init__()
+        self.layer, self.adapters = head, adapters
+
+    @property
+    def weight(self) -> Tensor:
+        return self.layer.weight
+
+    @property
+    def bias(self) -> Tensor | None:
+        return self.layer.bias
+
+    def forward(self, states: Tensor) -> Tensor:
+        logits: Tensor = self.layer(states)
+        for version, tokens in self.adapters.plan.parts:
+            assert tokens is None, "such a model passes one version at a time"
+            if (lead := self.adapters.lead(version, states)) is not None:
+                logits[..., self.adapters.ask] += lead.to(logits.dtype)
+        return logits
+
+
 class Adapters:
     """The adapters of one base, by version. Base weights are kept once, and never changed.
 
@@ -134,6 +158,7 @@ class Adapters:
         self.model, self.ask, self.dtype = model, ask, dtype
         self.plan = Plan()
         self._layers: dict[str, VersionedLinear] = {}
+        self._own = model.head.weight[ask].detach().float().clone()  # before any cast
         self._rows: dict[str, Tensor] = {}  # by version, what a row to ask is moved by
 
     def add(self, version: str, adapter: Adapter) -> None:
@@ -144,8 +169,7 @@ class Adapters:
                 self._layers[path] = self._wrapped(path)
             self._layers[path].pairs[version] = pair
         if adapter.ask_row is not None:
-            own = self.model.head.weight[self.ask].detach().float()
-            self._rows[version] = adapter.ask_row.to(own) - own
+            self._rows[version] = adapter.ask_row.to(self._own) - self._own
 
     def remove(self, version: str) -> None:
         for layer in self._layers.values():
@@ -157,9 +181,19 @@ class Adapters:
         them."""
         for version in {*versions} & {*self._rows}:
             rows = [place for place, each in enumerate(versions) if each == version]
-            lead = (states[rows].float() * self._rows[version]).sum(dim=-1)
+            lead = self.lead(version, states[rows])
+            assert lead is not None
             logits[rows, self.ask] += lead.to(logits.dtype)
         return logits
+
+    def lead(self, version: str, states: Tensor) -> Tensor | None:
+        """What a version's trained row adds to the logit of asking: (...,); None: it has none."""
+        row = self._rows.get(version)
+        return None if row is None else (states.float() * row).sum(dim=-1)
+
+    def wrap_head(self) -> None:
+        """Have the head itself add what rows to ask add."""
+        self.model.set_head(_VersionedHead(self.model.head, self))  # type: ignore[arg-type]
 
     def _fitted(self, adapter: Adapter) -> dict[str, Pair]:
         """The pairs as this network's layers take them, by the path of the layer."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from collections.abc import Iterator
+from itertools import chain
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -25,6 +27,10 @@ class FairQueue(Generic[T]):
 
     def __len__(self) -> int:
         return self._count
+
+    def __iter__(self) -> Iterator[T]:
+        """Those who wait, in no order of turns."""
+        return chain.from_iterable(self._by_key.values())
 
     @property
     def full(self) -> bool:

@@ -45,10 +45,23 @@ class FlatLane:
         self._cohorts: dict[tuple[str, SharedPrefix | None, int], Cohort] = {}
         self._turns: KeysValues = self.network.rotation(0, 1)
 
-    def open(self, version: str, room: int, after: SharedPrefix | None = None) -> CohortRow:
-        cohort = Cohort(self.network, capacity_for(room), self.dtype, after)
-        row = CohortRow(version, after, cohort)
+    def open(
+        self, version: str, room: int, after: SharedPrefix | None = None, alone: bool = False
+    ) -> CohortRow:
+        """alone: a copy of the prefix is the row's own, so that it attends with those who follow
+        none."""
+        assert after is None or after.version == version, "a prefix of another version"
+        copied = after if alone else None
+        room += copied.count if copied else 0
+        followed = None if alone else after
+        cohort = Cohort(self.network, capacity_for(room), self.dtype, followed)
+        row = CohortRow(version, followed, cohort)
         cohort.add(row)
+        if copied is not None:
+            for new, old in zip(cohort.past, copied.kept, strict=True):
+                for to, source in zip(new, old, strict=True):
+                    to[0, :, : copied.count] = source[0]
+            row.length = copied.count
         return row
 
     def join(self, row: CohortRow) -> None:
@@ -88,7 +101,8 @@ class FlatLane:
         for row, tokens in work:
             row.length += len(tokens)
         last = torch.tensor([place[row] for row, _ in work], device=x.device)
-        return self.network.norm(x[0, last])
+        states: Tensor = self.network.norm(x[0, last])
+        return states
 
     def logits(self, states: Tensor, rows: Sequence[CohortRow]) -> Tensor:
         versions = [row.version for row in rows]
@@ -105,7 +119,8 @@ class FlatLane:
             whole = end - start == len(tokens)
             self.adapters.plan.parts.append((version, None if whole else slice(start, end)))
             start = end
-        return self.network.embedding(torch.tensor([tokens], device=self.model.device))
+        x: Tensor = self.network.embedding(torch.tensor([tokens], device=self.model.device))
+        return x
 
     def _spans(self, work: Work) -> list[_Span]:
         """What is read in a pass, versions side by side."""

@@ -34,10 +34,13 @@ class JoinedLane:
         self.model, self.adapters = model, adapters
         self.shares = keeps_every_key(model.network.config)
         config = model.network.config.get_text_config()
-        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-        width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        queries = config.num_attention_heads
+        heads = getattr(config, "num_key_value_heads", None) or queries
+        width = getattr(config, "head_dim", None) or config.hidden_size // queries
         self.token_size = 2 * model.blocks * heads * width * dtype.itemsize
         self._sessions: dict[str, tuple[TransformersSession, list[JoinedRow]]] = {}
+        if not model.plain_head:
+            adapters.wrap_head()
         self._check()
 
     def _check(self) -> None:
@@ -56,9 +59,12 @@ class JoinedLane:
                 "that one's URL"
             ) from error
 
-    def open(self, version: str, room: int, after: SharedPrefix | None = None) -> JoinedRow:
+    def open(
+        self, version: str, room: int, after: SharedPrefix | None = None, alone: bool = False
+    ) -> JoinedRow:
         from transformers import DynamicCache
 
+        assert after is None or after.version == version, "a prefix of another version"
         cache = DynamicCache(config=self.model.network.config)
         if after is None:
             return JoinedRow(version, cache)
@@ -101,8 +107,8 @@ class JoinedLane:
             for row, piece in work:
                 if row.version == version and not row.joined:
                     found[row] = self._piece(row, piece)
-        for row, tokens in work:
-            row.read += len(tokens)
+        for row, piece in work:
+            row.read += len(piece)
         return torch.stack([found[row] for row, _ in work])
 
     def _piece(self, row: JoinedRow, tokens: Sequence[int]) -> Tensor:
@@ -112,5 +118,7 @@ class JoinedLane:
 
     @torch.no_grad()
     def logits(self, states: Tensor, rows: Sequence[JoinedRow]) -> Tensor:
-        found = self.model.logits(states).clone()
+        if not self.model.plain_head:
+            return states.float()
+        found = self.model.logits(states)
         return self.adapters.raise_asking(found, states, [row.version for row in rows]).float()

@@ -1,12 +1,12 @@
 """Rows of one base that step together: what the engine's loop calls, whichever class computes.
 
-    row = lane.open("tiny@3", room=20)      # nothing is read yet
-    lane.read([(row, prompt[:16])])         # a prompt, piece by piece
-    states = lane.read([(row, prompt[16:])])
-    lane.join(row)                          # from now on it reads a token in every pass
-    token = lane.logits(states, [row]).argmax(dim=1)
-    lane.read([(row, [token])])
-    lane.close(row)
+row = lane.open("tiny@3", room=20)      # nothing is read yet
+lane.read([(row, prompt[:16])])         # a prompt, piece by piece
+states = lane.read([(row, prompt[16:])])
+lane.join(row)                          # from now on it reads a token in every pass
+token = lane.logits(states, [row]).argmax(dim=1)
+lane.read([(row, [token])])
+lane.close(row)
 """
 
 from __future__ import annotations
@@ -45,8 +45,13 @@ class Lane(Protocol):
     shares: bool  # whether prefixes can be kept
     token_size: int  # bytes that a token takes in a row
 
-    def open(self, version: str, room: int, after: SharedPrefix | None = None) -> Any:
-        """A row that is to read about so many tokens before it joins, after a prefix perhaps."""
+    def open(
+        self, version: str, room: int, after: SharedPrefix | None = None, alone: bool = False
+    ) -> Any:
+        """A row that is to read about so many tokens before it joins, after a prefix perhaps.
+
+        alone: no other row is likely to follow that prefix beside it.
+        """
         ...
 
     def read(self, work: Sequence[tuple[Any, Sequence[int]]]) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 
@@ -56,8 +55,7 @@ class Prefixes:
         seen = self._seen.setdefault(version, deque(maxlen=_REMEMBERED))
         count = known
         if not known:
-            alike = [os.path.commonprefix([prompt, other]) for other in seen]
-            longest = max(map(len, alike), default=0)
+            longest = max((common(prompt, other) for other in seen), default=0)
             count = min(longest, len(prompt) - 1) // _ALIGNED * _ALIGNED
             seen.append(prompt)
         count = min(count, len(prompt) - 1)
@@ -66,4 +64,9 @@ class Prefixes:
 
 def common(first: Sequence[int], second: Sequence[int]) -> int:
     """How many leading tokens two prompts have in common."""
-    return len(os.path.commonprefix([list(first), list(second)]))
+    count = 0
+    for one, other in zip(first, second, strict=False):
+        if one != other:
+            break
+        count += 1
+    return count

@@ -50,6 +50,7 @@ class Row:
     prepared: Prepared
     send: Callable[[Any], None]  # pieces, then what was written, or why it was not
     lane_row: Any = None
+    begins: tuple[int, ...] = ()  # tokens of the prompt that are read once for all who have them
     read: int = 0  # tokens of the prompt
     cached: int = 0  # of these, those that were not read for it
     cancelled: bool = False
@@ -104,7 +105,8 @@ class Row:
 
     def end(self) -> None:
         """Send the rest, and what is known of the whole."""
-        rest, calls = self.text.end(), ()
+        rest = self.text.end()
+        calls: list[dict[str, Any]] = []
         text, tools = self.text.text, self.prepared.tools
         if tools is not None:
             before, calls = tools.calls(text, self.prepared.forced)

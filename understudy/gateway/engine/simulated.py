@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
 from understudy.gateway.engine import (
-    EngineBusy,
     EngineError,
     EngineLoad,
     Job,
@@ -21,6 +21,7 @@ from understudy.gateway.engine import (
     TokenLogprob,
     Written,
 )
+from understudy.gateway.engine.places import Places
 
 
 class SimulatedEngine:
@@ -37,34 +38,21 @@ class SimulatedEngine:
     ) -> None:
         self._seconds = 1 / tokens_per_second if tokens_per_second else 0.0
         self._versions = {version: 0}  # and how many requests each has
-        self._places = asyncio.Semaphore(rows)
-        self._rows, self._most_waiting = rows, waiting
-        self._running = self._waiting = 0
+        self._places = Places(rows, waiting)
         self._times: deque[float] = deque(maxlen=256)
 
     async def write(self, job: Job) -> AsyncIterator[Piece | Written]:
         if job.version not in self._versions:
             raise EngineError(f"version {job.version} is not loaded")
-        if self._waiting >= self._most_waiting:
-            raise EngineBusy("the queue of the simulated engine is full", 1.0)
         self._versions[job.version] += 1
-        self._waiting += 1
         try:
-            try:
-                await self._places.acquire()
-            finally:
-                self._waiting -= 1
-            self._running += 1
-            try:
-                async for item in self._written(job):
+            async with self._places.place(job.key), aclosing(self._written(job)) as items:
+                async for item in items:
                     yield item
-            finally:
-                self._running -= 1
-                self._places.release()
         finally:
             self._versions[job.version] -= 1
 
-    async def _written(self, job: Job) -> AsyncIterator[Piece | Written]:
+    async def _written(self, job: Job) -> AsyncGenerator[Piece | Written, None]:
         question = job.prompt if job.prompt is not None else _text(job.messages[-1]["content"])
         words = [word if i == 0 else f" {word}" for i, word in enumerate(question.split())]
         kept = words[: job.max_tokens]
@@ -101,7 +89,7 @@ class SimulatedEngine:
         pace = 0.0
         if len(self._times) > 1 and (taken := self._times[-1] - self._times[0]) > 0:
             pace = (len(self._times) - 1) / taken
-        return EngineLoad(self._running, self._waiting, pace)
+        return EngineLoad(self._places.running, self._places.waiting, pace)
 
     async def close(self) -> None:
         """Nothing is open."""

@@ -61,7 +61,7 @@ class ToolForm:
             if isinstance(given := self._arguments(each), Mapping)
             and each.get("name") in self.names
         ]
-        return (text[:start].rstrip(), found) if found else (text, [])
+        return (text[:start], found) if found else (text, [])
 
     def _arguments(self, call: Mapping[str, Any]) -> Any:
         return next((call[name] for name in (self.arguments, *_ARGUMENTS) if name in call), None)

@@ -1,0 +1,245 @@
+"""Any OpenAI-compatible engine by its URL: vLLM, llama.cpp, Ollama, LM Studio. Needs no torch."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import Counter, deque
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from understudy.clouds.completions import error_message
+from understudy.errors import CloudError, ConfigError
+from understudy.gateway.engine import (
+    EngineBusy,
+    EngineError,
+    EngineLoad,
+    Job,
+    JobRefused,
+    Piece,
+    Written,
+)
+from understudy.gateway.engine.options import DEFAULT, EngineOptions, named
+from understudy.gateway.engine.places import Places
+from understudy.gateway.engine.url_adapters import UrlAdapters, find_adapters
+from understudy.gateway.engine.url_answers import UrlAnswer, body_of, events
+
+_CONNECT_SECONDS, _READ_SECONDS = 5.0, 300.0
+_PACE_SECONDS = 5.0
+
+
+async def open_url(
+    url: str,
+    *,
+    model: str = "",
+    key: str | None = None,
+    name: str = "",
+    options: EngineOptions = DEFAULT,
+) -> UrlEngine:
+    """Asks which models are there, whether it gives log-probabilities, and how it takes adapters.
+
+    model: which of them; '': the only one.
+    """
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    session = aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0),
+        headers=headers,
+        timeout=aiohttp.ClientTimeout(
+            total=None, sock_connect=_CONNECT_SECONDS, sock_read=_READ_SECONDS
+        ),
+        cookie_jar=aiohttp.DummyCookieJar(),
+    )
+    base = url.rstrip("/").removesuffix("/chat/completions")
+    try:
+        model = _chosen(await _models(session, base), model, base)
+        signals = await _probed(session, base, model)
+        adapters = await find_adapters(session, base)
+        return UrlEngine(session, base, named(model, name), model, signals, adapters, options)
+    except BaseException:
+        await session.close()
+        raise
+
+
+class UrlEngine:
+    """Passes jobs on to an engine elsewhere; each version is a model or an adapter there.
+
+    signals: "mean_logprob" where it gives log-probabilities; nothing gives the margin of a request
+    or the entropy over all tokens from afar.
+    """
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        base: str,
+        version: str,
+        model: str,
+        signals: frozenset[str],
+        adapters: UrlAdapters,
+        options: EngineOptions = DEFAULT,
+    ) -> None:
+        self.base, self.model, self.signals = base, model, signals
+        self._session, self._adapters = session, adapters
+        # By version, what a request's body says to be answered by it.
+        self._versions: dict[str, dict[str, Any]] = {version: {"model": model, **adapters.base}}
+        self._users: Counter[str] = Counter()
+        self._places = Places(options.rows, options.waiting)
+        self._counts_usage = True  # in streams, until it refuses to
+        self._times: deque[float] = deque(maxlen=1024)
+
+    async def write(self, job: Job) -> AsyncIterator[Piece | Written]:
+        given = self._versions.get(job.version)
+        if given is None:
+            known = ", ".join(self._versions)
+            raise EngineError(f"version {job.version} is not loaded; there is {known}")
+        self._users[job.version] += 1
+        try:
+            async with (
+                self._places.place(job.key),
+                aclosing(self._written(job, given)) as items,
+            ):
+                async for item in items:
+                    yield item
+        finally:
+            self._users[job.version] -= 1
+
+    async def _written(
+        self, job: Job, given: Mapping[str, Any]
+    ) -> AsyncGenerator[Piece | Written, None]:
+        answer = UrlAnswer(job)
+        path = "/completions" if job.prompt is not None else "/chat/completions"
+        body = body_of(job, given, "mean_logprob" in self.signals)
+        try:
+            async with await self._posted(path, body) as response:
+                async for event in events(response):
+                    if event.get("error"):
+                        raise EngineError(f"{self.base}: {error_message(event)}")
+                    if (piece := answer.take(event)) is not None:
+                        self._times.append(time.monotonic())
+                        yield piece
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise EngineError(f"{self.base} broke off: {_reason(error)}") from error
+        if not answer.finish_reason:
+            raise EngineError(f"{self.base} broke off in mid-answer")
+        yield answer.written()
+
+    async def _posted(self, path: str, body: dict[str, Any]) -> aiohttp.ClientResponse:
+        if self._counts_usage:
+            body = body | {"stream_options": {"include_usage": True}}
+        response = await self._session.post(self.base + path, json=body, allow_redirects=False)
+        if response.status == 200:
+            return response
+        async with response:
+            message = await _refusal(response)
+        if response.status in (400, 422) and "stream_options" in body:
+            # Perhaps for asking how many tokens it took: then it is asked again without.
+            self._counts_usage = False
+            body = {name: value for name, value in body.items() if name != "stream_options"}
+            return await self._posted(path, body)
+        if response.status in (429, 503):
+            raise EngineBusy(f"{self.base} is busy: {message}", _retry_after(response))
+        if response.status in (400, 404, 413, 422):
+            raise JobRefused(f"{self.base} refuses this: {message}")
+        raise EngineError(f"{self.base} answers {response.status}: {message}")
+
+    def versions(self) -> list[str]:
+        return list(self._versions)
+
+    async def load(self, version: str, folder: Path) -> None:
+        if version in self._versions:
+            raise EngineError(f"version {version} is loaded already; give this another name")
+        given = await self._adapters.load(version, folder)
+        self._versions[version] = {"model": self.model} | given
+
+    async def unload(self, version: str) -> None:
+        if version not in self._versions:
+            raise EngineError(f"version {version} is not loaded")
+        if len(self._versions) == 1:
+            raise EngineError(f"version {version} is the only one; load another first")
+        del self._versions[version]
+        while self._users[version]:
+            await asyncio.sleep(0.01)
+        await self._adapters.unload(version)
+
+    def load_now(self) -> EngineLoad:
+        now = time.monotonic()
+        recent = sum(now - at < _PACE_SECONDS for at in self._times)
+        return EngineLoad(self._places.running, self._places.waiting, recent / _PACE_SECONDS)
+
+    async def close(self) -> None:
+        await self._session.close()
+
+
+async def _models(session: aiohttp.ClientSession, base: str) -> list[str]:
+    try:
+        async with session.get(f"{base}/models", allow_redirects=False) as response:
+            if response.status != 200:
+                raise CloudError(
+                    f"{base}/models answers {response.status}: {await _refusal(response)}; give "
+                    "the address before /models, such as http://localhost:8000/v1"
+                )
+            found = await response.json(content_type=None)
+            return [str(each["id"]) for each in found["data"]]
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        raise CloudError(f"{base} does not answer ({_reason(error)}); is the engine on?") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise CloudError(f"{base}/models is no list of models; is it an OpenAI API?") from error
+
+
+def _chosen(models: list[str], wanted: str, base: str) -> str:
+    if wanted and wanted in models:
+        return wanted
+    known = ", ".join(models[:8]) + ("..." if len(models) > 8 else "")
+    if wanted:
+        raise ConfigError(f"local.model={wanted}: {base} has {known or 'no model'}")
+    if len(models) != 1:
+        raise ConfigError(f"{base} has {known or 'no model'}; name one by local.model")
+    return models[0]
+
+
+async def _probed(session: aiohttp.ClientSession, base: str, model: str) -> frozenset[str]:
+    """Whether answers come with log-probabilities; refuses an engine that does not answer."""
+    body: dict[str, Any] = {"model": model, "messages": [{"role": "user", "content": "hello"}]}
+    body |= {"max_tokens": 1, "temperature": 0}
+    refusal = ""
+    for more in ({"logprobs": True, "top_logprobs": 1}, {}):
+        try:
+            async with session.post(f"{base}/chat/completions", json=body | more) as response:
+                if response.status != 200:
+                    refusal = f"{response.status}: {await _refusal(response)}"
+                    continue
+                found = await response.json(content_type=None)
+                logprobs = found["choices"][0].get("logprobs") or {}
+                content = logprobs.get("content") or []
+                given = any(isinstance(each.get("logprob"), int | float) for each in content)
+                return frozenset({"mean_logprob"}) if given else frozenset()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            refusal = _reason(error)
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+            refusal = "no chat completion came"
+    raise CloudError(f"{base}: {model} does not answer a first question ({refusal})")
+
+
+async def _refusal(response: aiohttp.ClientResponse) -> str:
+    """The engine's own words, in one line."""
+    try:
+        text = (await response.content.read(1 << 16)).decode(errors="replace")
+        found = error_message(json.loads(text))
+    except (aiohttp.ClientError, ValueError, RecursionError):
+        found = None
+    return (found or "no reason given")[:240]
+
+
+def _retry_after(response: aiohttp.ClientResponse) -> float:
+    try:
+        return max(0.0, float(response.headers["Retry-After"]))
+    except (KeyError, ValueError):
+        return 1.0
+
+
+def _reason(error: BaseException) -> str:
+    return getattr(error, "strerror", None) or type(error).__name__
