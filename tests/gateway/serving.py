@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +18,13 @@ from understudy.gateway.door.settings import DoorSettings
 from understudy.gateway.servers.uvicorn_server import UvicornServer
 
 WAIT = 60.0  # seconds, on a busy machine
+
+
+def eventually(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + WAIT
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 @dataclass
@@ -61,6 +70,7 @@ def serving(settings: dict[str, Any] | None = None, **parts: Any) -> Iterator[Se
     try:
         yield served
     finally:
-        served.call(setattr, server, "should_exit", True)
+        with contextlib.suppress(RuntimeError):  # it has ended by itself
+            served.call(setattr, server, "should_exit", True)
         thread.join(WAIT)
         assert not thread.is_alive()

@@ -84,7 +84,7 @@ def wanted_of(query: bytes, key: str | None) -> Wanted:
 
 def _pairs(query: bytes) -> list[tuple[str, str]]:
     try:
-        return parse_qsl(query.decode("latin-1"), max_num_fields=64)
+        return parse_qsl(query.decode("latin-1"), keep_blank_values=True, max_num_fields=64)
     except ValueError:
         raise invalid("the query has more than 64 parts") from None
 

@@ -23,6 +23,7 @@ from understudy.gateway.door.exchange import (
     exchange_of,
     send_json,
 )
+from understudy.gateway.door.flight import cut_off
 from understudy.gateway.door.headers import Pairs
 from understudy.gateway.door.limits import Grant, expected_tokens
 from understudy.gateway.door.waiting import WhileConnected
@@ -59,13 +60,23 @@ class Answering:
                 async with asyncio.timeout(seconds), WhileConnected(receive) as client:
                     said = self.kind(body, raw)
                     await self._answer(exchange, said, grant, len(raw), _Way(client, send))
-            except (HungUpError, asyncio.CancelledError):
+            except HungUpError:
                 raise
-            except Exception as error:
-                refused = too_slow(seconds) if isinstance(error, TimeoutError) else error
+            except (Exception, asyncio.CancelledError) as error:
+                refused = self._reason(error)
                 if not exchange.status:
                     raise refused from None
                 await self._break_off(exchange, refused, send)
+
+    def _reason(self, error: BaseException) -> BaseException:
+        """What ended an answer, as its caller is told."""
+        if isinstance(error, TimeoutError):
+            return too_slow(self.door.settings.request_seconds)
+        task = asyncio.current_task()
+        if isinstance(error, asyncio.CancelledError) and task and self.door.flight.cut_off:
+            task.uncancel()
+            return cut_off()
+        return error
 
     async def _answer(
         self, exchange: Exchange, said: Dialect, grant: Grant, size: int, way: _Way
@@ -132,8 +143,10 @@ class Answering:
         way.client.release()
         await way.send({"type": "http.response.body", "body": b""})
 
-    async def _break_off(self, exchange: Exchange, error: Exception, send: Send) -> None:
+    async def _break_off(self, exchange: Exchange, error: BaseException, send: Send) -> None:
         """End a stream that has begun with an error."""
+        if not isinstance(error, Exception):
+            raise error
         if isinstance(error, Refused):
             refused = error
         else:

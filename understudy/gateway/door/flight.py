@@ -18,6 +18,8 @@ class Flight:
         self.most = most
         self.running = 0
         self.draining = False
+        self.cut_off = False  # what ran too long while it drained was cancelled
+        self._tasks: set[asyncio.Task[object]] = set()
         self._landed = asyncio.Event()
 
     @contextmanager
@@ -33,22 +35,38 @@ class Flight:
                 code="too_many_requests",
                 retry_after=_SECONDS,
             )
+        task = asyncio.current_task()
+        assert task is not None
         self.running += 1
+        self._tasks.add(task)
         try:
             yield
         finally:
             self.running -= 1
+            self._tasks.discard(task)
             if not self.running:
                 self._landed.set()
 
     def drain(self) -> None:
         self.draining = True
 
+    def cut(self) -> None:
+        """Cancel whatever is still in flight."""
+        self.cut_off = True
+        for task in self._tasks:
+            task.cancel()
+
     async def landed(self) -> None:
         """Wait until nothing is in flight."""
         while self.running:
             self._landed.clear()
             await self._landed.wait()
+
+
+def cut_off() -> Refused:
+    """What an answer that did not end in time is told."""
+    message = "the gateway stopped before this answer was whole"
+    return Refused(503, "server_error", message, code="cut_off", retry_after=_SECONDS)
 
 
 def closing() -> Refused:

@@ -91,7 +91,7 @@ def described(endpoints: Iterable[Endpoint], with_keys: bool) -> Schema:
 def _operation(endpoint: Endpoint, with_keys: bool) -> Schema:
     content: Schema = {"application/json": {"schema": endpoint.answer}}
     if endpoint.streams:
-        content["text/event-stream"] = {"schema": {"type": "string"}}
+        content["text/event-stream"] = {}
     if not endpoint.answer:
         content = {"text/plain": {"schema": {"type": "string"}}}
     found: Schema = {
@@ -114,7 +114,7 @@ def _operation(endpoint: Endpoint, with_keys: bool) -> Schema:
 
 
 def _parameters(endpoint: Endpoint) -> list[Schema]:
-    text = {"type": "string", "maxLength": 256}
+    text = {"type": "string"}
     found: list[Schema] = [
         {"name": name, "in": "path", "required": True, "schema": {**text, "minLength": 1}}
         for name in _PARAMETER.findall(endpoint.path)

@@ -14,6 +14,7 @@ from understudy.gateway.door.door import Door
 
 OnReady = Callable[[str], None]  # told the address once the server listens
 
+_LAST_SECONDS = 5  # for what is cut off to settle what it spent
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -40,7 +41,13 @@ class Drain:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._door.settings.drain_seconds):
                 await flight.landed()
-        log.event("drained", still_running=flight.running)
+        if flight.running:
+            log.event("cutting off", logging.WARNING, running=flight.running)
+            flight.cut()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LAST_SECONDS):
+                    await flight.landed()
+        log.event("drained")
         self._end(False)
 
     @contextlib.contextmanager

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
 
 _LEAST_BUFFER = 8192  # bytes; granian takes no less
-_LAST_SECONDS = 5
+_LAST_SECONDS = 2
 
 
 def run(app: Starlette, door: Door, on_ready: OnReady | None = None) -> None:

@@ -80,7 +80,9 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         words = {408: "Request Timeout", 431: "Request Header Fields Too Large"}[status]
-        content = orjson.dumps(openai_error(Refused(status, "invalid_request_error", reason)))
+        code = {408: "timeout", 431: "headers_too_large"}[status]
+        refused = Refused(status, "invalid_request_error", reason, code=code)
+        content = orjson.dumps(openai_error(refused))
         head = (
             f"HTTP/1.1 {status} {words}\r\ncontent-type: application/json\r\n"
             f"content-length: {len(content)}\r\nconnection: close\r\n\r\n"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
 
 _KEEP_ALIVE = 75  # seconds that an idle connection stays: longer than a proxy keeps its own
-_LAST_SECONDS = 5  # for what is cancelled at the end to settle what it spent
+_LAST_SECONDS = 2  # for connections to close; what ran has ended
 
 
 def run(app: Starlette, door: Door, on_ready: OnReady | None = None) -> None:

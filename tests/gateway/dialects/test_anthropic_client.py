@@ -1,0 +1,166 @@
+"""Anthropic's own Python client against the gateway."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import anthropic
+import pytest
+
+from tests.gateway.echo import MODEL
+from tests.gateway.serving import Served, serving
+
+TOOL: Any = {"name": "note", "description": "notes", "input_schema": {"type": "object"}}
+ASKED: Any = [{"role": "user", "content": "one two three"}]
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Served]:
+    with serving() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def client(served: Served) -> anthropic.Anthropic:
+    return anthropic.Anthropic(base_url=served.url, api_key="none", max_retries=0, timeout=60)
+
+
+def test_a_message(served: Served, client: anthropic.Anthropic) -> None:
+    found = client.messages.create(
+        model="auto",
+        max_tokens=2,
+        system=[{"type": "text", "text": "Repeat."}],
+        messages=ASKED,
+        metadata={"user_id": "u1"},
+        extra_headers={"x-request-id": "mine"},
+    )
+    assert found.content[0].type == "text"
+    assert found.content[0].text == "one two"
+    assert found.stop_reason == "max_tokens"
+    assert found.model == MODEL
+    assert (found.usage.input_tokens, found.usage.cache_read_input_tokens) == (4, 8)
+    assert found.usage.output_tokens == 5
+    assert found._request_id == "mine"
+    request, caller = served.core.calls[-1]
+    assert caller.request_id == "mine"
+    assert request.messages[0] == {"role": "system", "content": "Repeat."}
+    assert request.body["user"] == "u1"
+
+
+def test_a_streamed_message(client: anthropic.Anthropic) -> None:
+    with client.messages.stream(model="auto", max_tokens=9, messages=ASKED) as stream:
+        texts = list(stream.text_stream)
+        whole = stream.get_final_message()
+    assert texts == ["one", " two", " three"]
+    assert whole.stop_reason == "end_turn"
+    assert whole.usage.output_tokens == 5
+    assert whole.usage.input_tokens == 4
+    assert whole.id == "chatcmpl-1"
+
+
+def test_the_events_come_in_order(client: anthropic.Anthropic) -> None:
+    asked: Any = [{"role": "user", "content": "one"}]
+    stream = client.messages.create(model="auto", max_tokens=9, messages=asked, stream=True)
+    assert [event.type for event in stream] == [
+        "message_start",
+        "content_block_start",
+        "content_block_delta",
+        "content_block_stop",
+        "message_delta",
+        "message_stop",
+    ]
+
+
+def test_a_conversation_with_a_tool(served: Served, client: anthropic.Anthropic) -> None:
+    given: Any = {"model": "auto", "max_tokens": 9, "tools": [TOOL]}
+    first = client.messages.create(messages=ASKED, tool_choice={"type": "any"}, **given)
+    call = first.content[0]
+    assert call.type == "tool_use"
+    assert call.input == {"text": "one two three"}
+    assert first.stop_reason == "tool_use"
+    assert served.core.calls[-1][0].body["tool_choice"] == "required"
+    turns: Any = [
+        *ASKED,
+        {"role": "assistant", "content": first.content},
+        {
+            "role": "user",
+            "content": [
+                {"type": "tool_result", "tool_use_id": call.id, "content": "noted"},
+            ],
+        },
+    ]
+    second = client.messages.create(messages=turns, **given)
+    assert second.content[0].type == "text"
+    assert second.content[0].text == "noted"
+    request, _ = served.core.calls[-1]
+    assert [message["role"] for message in request.messages] == ["user", "assistant", "tool"]
+    assert request.messages[1]["tool_calls"][0]["id"] == call.id
+
+
+def test_a_streamed_call_of_a_tool(client: anthropic.Anthropic) -> None:
+    with client.messages.stream(model="auto", max_tokens=9, messages=ASKED, tools=[TOOL]) as stream:
+        call = stream.get_final_message().content[0]
+    assert call.type == "tool_use"
+    assert call.input == {"text": "one two three"}
+
+
+def test_images_and_stops(served: Served, client: anthropic.Anthropic) -> None:
+    image: Any = {
+        "type": "image",
+        "source": {"type": "base64", "media_type": "image/png", "data": "AA=="},
+    }
+    content = [{"type": "text", "text": "what?"}, image]
+    turns: Any = [{"role": "user", "content": content}]
+    client.messages.create(model="auto", max_tokens=9, messages=turns, stop_sequences=["!"])
+    request, _ = served.core.calls[-1]
+    assert request.body["stop"] == ["!"]
+    part = request.messages[0]["content"][1]
+    assert part == {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
+
+
+def test_tokens_are_counted_about(client: anthropic.Anthropic) -> None:
+    short = client.messages.count_tokens(model="auto", messages=ASKED).input_tokens
+    more: Any = [{"role": "user", "content": "one two three " * 100}]
+    assert 3 < short < client.messages.count_tokens(model="auto", messages=more).input_tokens
+
+
+def test_models_are_listed(client: anthropic.Anthropic) -> None:
+    assert [model.id for model in client.models.list()] == ["auto", MODEL]
+
+
+def test_a_refusal_is_the_clients_own_error(client: anthropic.Anthropic) -> None:
+    asked: Any = [{"role": "user", "content": "refuse"}]
+    with pytest.raises(anthropic.RateLimitError) as caught:
+        client.messages.create(model="auto", max_tokens=9, messages=asked)
+    body: Any = caught.value.body
+    assert body["error"]["type"] == "rate_limit_error"
+    assert body["request_id"]
+
+
+def test_a_stream_that_breaks_off_raises(client: anthropic.Anthropic) -> None:
+    asked: Any = [{"role": "user", "content": "break it"}]
+    with (
+        pytest.raises(anthropic.APIStatusError, match="the cloud hung up"),
+        client.messages.stream(model="auto", max_tokens=9, messages=asked) as stream,
+    ):
+        stream.until_done()
+
+
+@pytest.mark.parametrize(
+    ("extra", "param"),
+    [
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"messages": [{"role": "user", "content": [{"type": "document"}]}]}, "messages[0]"),
+        ({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, "tools[0].type"),
+        ({"tool_choice": {"type": "tool"}}, "tool_choice.name"),
+        ({"mcp_servers": [{"name": "x"}]}, "mcp_servers"),
+        ({"stop_sequences": "x"}, "stop_sequences"),
+    ],
+)
+def test_what_cannot_be_done_is_refused(
+    client: anthropic.Anthropic, extra: dict[str, Any], param: str
+) -> None:
+    with pytest.raises(anthropic.BadRequestError, match="invalid_request_error") as caught:
+        client.messages.create(model="auto", max_tokens=9, messages=ASKED, extra_body=extra)
+    assert param in caught.value.message

@@ -1,0 +1,128 @@
+"""Who may do what, and how often."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.gateway.door.wire import CHAT, JSON, Answer, ask, call, chat_body
+from tests.gateway.serving import Served, serving
+from understudy.errors import ConfigError
+from understudy.gateway.door.auth import Identity
+from understudy.gateway.door.limits import Bucket, expected_tokens, level_at, seconds_until
+from understudy.gateway.door.settings import DoorSettings
+
+
+class FewKeys:
+    """Keys by their secrets."""
+
+    def __init__(self) -> None:
+        self.known = {
+            "sk-plain": Identity("k1", team="red", dial=0.25),
+            "sk-watch": Identity("k2", scopes=frozenset({"metrics"})),
+            "sk-slow": Identity("k3", requests_per_minute=2),
+            "sk-few": Identity("k4", tokens_per_minute=100),
+        }
+
+    async def find(self, secret: str) -> Identity | None:
+        return self.known.get(secret)
+
+
+@pytest.fixture
+def served() -> Iterator[Served]:
+    with serving(keys=FewKeys(), metrics=lambda: (b"up 1\n", "text/plain")) as found:
+        yield found
+
+
+def test_a_question_needs_a_key(served: Served) -> None:
+    answer = ask(served)
+    assert (answer.status, answer.code) == (401, "missing_api_key")
+    assert answer.headers["www-authenticate"] == "Bearer"
+    assert ask(served, key="sk-other").code == "invalid_api_key"
+    assert ask(served, key="sk-plain").status == 200
+    assert served.core.calls[0][1].team == "red"
+    assert served.core.calls[0][1].dial == 0.25
+
+
+def test_a_key_may_come_as_anthropics_clients_send_it(served: Served) -> None:
+    headers = JSON | {"x-api-key": "sk-plain"}
+    assert call(served, "POST", CHAT, chat_body(), headers).status == 200
+    refused = call(served, "POST", "/v1/messages", b"{}", JSON)
+    assert refused.json["error"]["type"] == "authentication_error"
+
+
+def test_a_key_does_only_what_its_scopes_say(served: Served) -> None:
+    answer = ask(served, key="sk-watch")
+    assert (answer.status, answer.code) == (403, "insufficient_scope")
+    watching = {"authorization": "Bearer sk-watch"}
+    assert call(served, "GET", "/metrics", headers=watching).content == b"up 1\n"
+    assert call(served, "GET", "/metrics", headers={"x-api-key": "sk-plain"}).status == 403
+    assert call(served, "GET", "/health").status == 200
+    assert call(served, "GET", "/ready").status == 200
+
+
+def test_so_many_requests_a_minute(served: Served) -> None:
+    first, second, third = (ask(served, key="sk-slow") for _ in range(3))
+    assert first.headers["x-ratelimit-limit-requests"] == "2"
+    assert first.headers["x-ratelimit-remaining-requests"] == "1"
+    assert second.status == 200
+    assert (third.status, third.code) == (429, "rate_limit_exceeded")
+    assert 0 < int(third.headers["retry-after"]) <= 30
+    assert third.headers["x-ratelimit-remaining-requests"] == "0"
+    assert ask(served, key="sk-plain").status == 200
+
+
+def left(answer: Answer) -> int:
+    return int(answer.headers["x-ratelimit-remaining-tokens"])
+
+
+def test_tokens_are_expected_before_and_settled_after(served: Served) -> None:
+    """The answer says 17 tokens, however many were expected."""
+    assert ask(served, key="sk-few", max_tokens=50).status == 200
+    assert 83 <= left(ask(served, key="sk-few", max_tokens=1000)) + 100 <= 200  # 83 are not 100
+    assert ask(served, key="sk-few", max_tokens=1000).status == 429
+
+
+def test_tokens_of_a_stream_are_counted_unasked(served: Served) -> None:
+    """The usage chunk that this takes is kept from a caller who did not ask for it."""
+    answer = ask(served, key="sk-few", stream=True)
+    assert b"usage" not in answer.content
+    assert served.core.calls[-1][0].include_usage
+    assert 80 <= left(ask(served, key="sk-few", max_tokens=1000)) <= 84
+
+
+def test_a_bucket_by_hand() -> None:
+    """60 a minute: 10 are left, a second later 11, after a minute 60."""
+    bucket = Bucket(10, at=100.0)
+    assert level_at(bucket, 60, 101.0) == 11
+    assert level_at(bucket, 60, 200.0) == 60
+    assert seconds_until(15, 10, 60) == 5
+    assert seconds_until(5, 10, 60) == 0
+    assert expected_tokens(30, 100, 2) == 210
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"host": "0.0.0.0", "keys": "off"}, "keys=off with host=0.0.0.0"),
+        ({"tls_key": "key.pem"}, "tls_certificate and tls_key"),
+    ],
+)
+def test_settings_that_leave_the_door_open_are_refused(
+    settings: dict[str, str], words: str
+) -> None:
+    with pytest.raises(ValueError, match=words):
+        DoorSettings.model_validate(settings, strict=False)
+
+
+def test_a_network_needs_keys() -> None:
+    from tests.gateway.echo import EchoCore
+    from understudy.gateway.door.door import Door
+    from understudy.gateway.serving import check_exposure
+
+    open_to_all = DoorSettings(host="0.0.0.0")
+    with pytest.raises(ConfigError, match="understudy keys create"):
+        check_exposure(Door(EchoCore(), open_to_all))
+    check_exposure(Door(EchoCore(), open_to_all, keys=FewKeys()))
+    check_exposure(Door(EchoCore(), DoorSettings(host="::1")))
