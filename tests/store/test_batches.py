@@ -22,11 +22,6 @@ ONE = Cost(1)
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 def face(file: Path, *caps: Cap, **options: Any) -> AsyncLedger:
     return AsyncLedger(Ledger(open_database(file), caps), **options)
 

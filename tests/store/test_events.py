@@ -23,11 +23,6 @@ QUESTION = {"messages": [{"role": "user", "content": "What is 2 + 2?"}], "store"
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 def database(tmp_path: Path) -> Database:
     return open_events(tmp_path / "l.db")
 

@@ -8,7 +8,8 @@ afresh, so that a cap that was added or changed counts what was spent before.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Connection, Table, bindparam, func, select, update
@@ -46,10 +47,26 @@ _OPEN = select(
 _FOREVER = 2**62
 
 
+# A cap on a scope, with the name of the account that it reads.
+NamedCap = tuple[Cap, str]
+
+
 def insert_of(table: Table, connection: Connection) -> Any:
     """An INSERT that can have ON CONFLICT; both databases spell it alike."""
-    make = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    return _insert_of(table, connection.dialect.name)
+
+
+def _insert_of(table: Table, dialect: str) -> Any:
+    make = sqlite.insert if dialect == "sqlite" else postgresql.insert
     return make(table)
+
+
+@cache
+def _added(dialect: str) -> Any:
+    """Adds to a minute."""
+    add = _insert_of(minutes, dialect)
+    sums = {name: minutes.c[name] + add.excluded[name] for name in _AMOUNTS}
+    return add.on_conflict_do_update(index_elements=["scope", "minute"], set_=sums)
 
 
 class Accounts:
@@ -58,7 +75,7 @@ class Accounts:
     def __init__(
         self,
         connection: Connection,
-        caps: Mapping[str, Collection[Cap]],
+        caps: Mapping[str, Sequence[NamedCap]],
         minute: int,
         summed_up: Collection[str],
     ) -> None:
@@ -68,7 +85,7 @@ class Accounts:
         self._open: list[tuple[Any, ...]] | None = None
         self._minutes: dict[tuple[str, int], Amounts] = {}
         self._changed: set[str] = set()
-        by_name = {cap.account(scope): (scope, cap) for scope in caps for cap in caps[scope]}
+        by_name = {name: (scope, cap) for scope in caps for cap, name in caps[scope]}
         self._accounts = self._lock(by_name, minute)
         for name, (_, cap) in by_name.items():
             self._move(self._accounts[name], cap, minute, afresh=name not in summed_up)
@@ -78,11 +95,11 @@ class Accounts:
         return self._accounts.keys()
 
     def of(self, scopes: Scopes) -> dict[str, Account]:
-        return {name: account for _, _, name, account in self._each(scopes)}
+        return {name: account for _, name, account in self._each(scopes)}
 
     def capped(self, scopes: Scopes) -> list[tuple[Cap, Account]]:
         """The caps on these scopes, each with the account that it reads."""
-        return [(cap, account) for _, cap, _, account in self._each(scopes)]
+        return [(cap, account) for cap, _, account in self._each(scopes)]
 
     def mark(self, account: Account) -> None:
         """It was changed, and will be written."""
@@ -116,21 +133,18 @@ class Accounts:
                 ],
             )
         if self._minutes:
-            add = insert_of(minutes, self._connection)
-            sums = {name: minutes.c[name] + add.excluded[name] for name in _AMOUNTS}
             self._connection.execute(
-                add.on_conflict_do_update(index_elements=["scope", "minute"], set_=sums),
+                _added(self._connection.dialect.name),
                 [
                     {"scope": scope, "minute": minute, **amounts._asdict()}
                     for (scope, minute), amounts in sorted(self._minutes.items())
                 ],
             )
 
-    def _each(self, scopes: Scopes) -> Iterable[tuple[str, Cap, str, Account]]:
+    def _each(self, scopes: Scopes) -> Iterable[tuple[Cap, str, Account]]:
         for scope in scopes:
-            for cap in self._caps[scope]:
-                name = cap.account(scope)
-                yield scope, cap, name, self._accounts[name]
+            for cap, name in self._caps[scope]:
+                yield cap, name, self._accounts[name]
 
     def _lock(self, wanted: Mapping[str, tuple[str, Cap]], minute: int) -> dict[str, Account]:
         if not wanted:

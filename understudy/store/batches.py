@@ -104,7 +104,7 @@ class AsyncLedger:
         """So many more questions came. Written soon, and before any later reservation."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         done.set_result(None)
-        if any(cap.unit == "share" for scope in scopes for cap in self.ledger.caps_on(scope)):
+        if any(cap.unit == "share" for scope in scopes for cap, _ in self.ledger.caps_on(scope)):
             self._queue.append(_Entry(See(scopes, questions)))
             self._idle.clear()
             self._after(_SEE_SECONDS, self._kick)

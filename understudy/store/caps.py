@@ -33,15 +33,21 @@ class Amounts(NamedTuple):
         return cls(cost.calls, tokens, picodollars(cost.dollars))
 
     def plus(self, other: Amounts) -> Amounts:
-        return Amounts(*(mine + its for mine, its in zip(self, other, strict=True)))
+        return Amounts(
+            self.calls + other.calls, self.tokens + other.tokens, self.dollars + other.dollars
+        )
 
     def minus(self, other: Amounts) -> Amounts:
-        return Amounts(*(mine - its for mine, its in zip(self, other, strict=True)))
+        return Amounts(
+            self.calls - other.calls, self.tokens - other.tokens, self.dollars - other.dollars
+        )
 
 
 def picodollars(dollars: float) -> int:
     if not 0 <= dollars < math.inf:
         raise ValueError(f"{dollars} dollars: a cost is a finite number, 0 or more")
+    if dollars < 1000:  # exact in a float, and quick
+        return round(dollars * PICODOLLARS)
     return round(Fraction(dollars) * PICODOLLARS)
 
 
@@ -209,22 +215,23 @@ def granted(most: Cost, least: Cost, rooms: Iterable[Room]) -> Cost | Refusal:
     where dollars leave room for a third of the answer, tokens are held for a third too.
     """
     upper, lower = Amounts.of(most), Amounts.of(least)
-    fraction = Fraction(1)
+    fraction: Fraction | None = None  # None: all of it
     blocked: Refusal | None = None
     for room in rooms:
         unit = room.cap.unit
-        part = "calls" if unit == "share" else unit
-        needed, wanted = getattr(lower, part), getattr(upper, part)
+        column = "calls" if unit == "share" else unit
+        needed, wanted = getattr(lower, column), getattr(upper, column)
         if needed > room.left:
             refusal = _refusal(room, needed)
             if refusal.final:
                 return refusal
             blocked = blocked or refusal
         elif wanted > room.left:
-            fraction = min(fraction, Fraction(room.left - needed, wanted - needed))
+            part = Fraction(room.left - needed, wanted - needed)
+            fraction = part if fraction is None else min(fraction, part)
     if blocked is not None:
         return blocked
-    return most if fraction == 1 else _between(least, most, fraction)
+    return most if fraction is None else _between(least, most, fraction)
 
 
 def _between(least: Cost, most: Cost, fraction: Fraction) -> Cost:

@@ -17,7 +17,7 @@ from typing import Any
 
 from sqlalchemy import BindParameter, Connection, bindparam, delete, func, insert, select
 
-from understudy.store.accounts import Accounts
+from understudy.store.accounts import Accounts, NamedCap
 from understudy.store.caps import PICODOLLARS, Amounts, Cap, Refusal, granted, in_unit, room_of
 from understudy.store.database import Database, SteadyConnection
 from understudy.store.operations import (
@@ -39,9 +39,12 @@ from understudy.store.owner import Owner
 from understudy.store.tables import holds, minutes, resolved
 from understudy.types import Cost
 
+_MOST_SCOPES = 10_000  # whose caps are remembered
+
 HOLD_SECONDS = 120.0  # a hold expires unless its process says that it is alive: see recovery.py
 
 _IDS: BindParameter[list[str]] = bindparam("ids", expanding=True)
+_HELD = insert(holds)
 _TAKEN = delete(holds).where(holds.c.id.in_(_IDS)).returning(holds)
 _LATE = delete(resolved).where(resolved.c.id.in_(_IDS)).returning(resolved)
 
@@ -68,12 +71,20 @@ class Ledger:
         self._caps_of = caps_of
         self._steady = SteadyConnection(database)
         self._lock = threading.Lock()
+        self._covering: dict[str, list[NamedCap]] = {}
         self._summed_up: set[str] = set()
         self._numbers = itertools.count()
 
-    def caps_on(self, scope: str) -> list[Cap]:
+    def caps_on(self, scope: str) -> Sequence[NamedCap]:
+        """The caps on a scope, each with the name of its account."""
+        found = self._covering.get(scope)
+        if found is None:
+            if len(self._covering) >= _MOST_SCOPES:
+                self._covering.clear()
+            found = [(cap, cap.account(scope)) for cap in self.caps if cap.covers(scope)]
+            self._covering[scope] = found
         own = self._caps_of(scope) if self._caps_of is not None else ()
-        return [*(cap for cap in self.caps if cap.covers(scope)), *own]
+        return [*found, *((cap, cap.account(scope)) for cap in own)] if own else found
 
     def run(self, operations: Sequence[Operation]) -> list[Result]:
         """All of these in one transaction; a result for each, in their order.
@@ -263,7 +274,7 @@ class _Batch:
         if self._new:
             times = {"owner": owner, "created": self._now, "expires": expires}
             self._connection.execute(
-                insert(holds),
+                _HELD,
                 [
                     {
                         "id": hold.id,

@@ -23,8 +23,9 @@ from understudy.types import Cost
 
 Value = TypeVar("Value")
 
-# What the cloud says it served for a hold; None: it cannot say. It raises where asking failed:
-# then it is asked again, until the hold has been expired for `_PATIENCE_SECONDS`.
+# What the cloud says it served for a hold; None: it cannot say; no calls: it never heard of it,
+# which is believed once the hold has expired. It raises where asking failed or the cloud is still
+# at it: then it is asked again, until the hold has been expired for `_PATIENCE_SECONDS`.
 Usage = Callable[[Hold], Awaitable[Cost | None]]
 OnResolved = Callable[[Resolved], None]
 
@@ -92,6 +93,8 @@ async def resolve_orphans(ledger: Kept, usage: Usage | None = None) -> list[Reso
                 if overdue < _PATIENCE_SECONDS:
                     log.warning("hold %s: its usage cannot be asked for now (%s)", hold.id, error)
                     continue
+        if cost is not None and not cost.calls and overdue < 0:
+            continue  # the cloud has not heard of it; it may be on its way still
         found = await ledger.resolve(hold, cost)
         if found is not None:
             done.append(found)

@@ -50,10 +50,7 @@ class Window:
     @property
     def name(self) -> str:
         """What it is called in headers, messages and the database."""
-        if self.kind == "rolling":
-            letter = next(letter for letter in "wdhm" if self.minutes % _LETTERS[letter] == 0)
-            return f"{self.minutes // _LETTERS[letter]}{letter}"
-        return self.kind if self.timezone == "UTC" else f"{self.kind} {self.timezone}"
+        return _name(self.kind, self.minutes, self.timezone)
 
     @property
     def is_calendar(self) -> bool:
@@ -71,6 +68,14 @@ class Window:
 
 
 ALWAYS = Window()
+
+
+@lru_cache(maxsize=512)
+def _name(kind: str, minutes: int, timezone: str) -> str:
+    if kind == "rolling":
+        letter = next(letter for letter in "wdhm" if minutes % _LETTERS[letter] == 0)
+        return f"{minutes // _LETTERS[letter]}{letter}"
+    return kind if timezone == "UTC" else f"{kind} {timezone}"
 
 
 @lru_cache(maxsize=512)
