@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 # undecided: in the head of a stream that shows the local draft as reasoning before it is known
-# whether it stands; the stream's last chunk says who answered.
+# whether it stands; a chunk with `understudy` says it before the answer.
 AnsweredBy = Literal["local", "cloud", "refused", "undecided"]
 
 # Names that a request may give as its model, beside those of versions and cloud models.
@@ -96,6 +96,7 @@ class Outcome:
     # The payloads of a stream's `data:` lines, JSON of a chat.completion.chunk each, without
     # [DONE]. Closing it cancels what still runs.
     chunks: AsyncIterator[bytes] | None = None
+    raw: bytes | None = None  # the completion's JSON as a cloud sent it, where one did
 
 
 class Refused(Exception):  # noqa: N818 - an answer of a kind, not a fault

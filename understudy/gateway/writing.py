@@ -48,9 +48,12 @@ class Writing:
         numbered = [{"index": place, **call} for place, call in enumerate(calls)]
         return self._chunk({"delta": self._delta(index, {"tool_calls": numbered})}, index)
 
-    def finish(self, reason: str, index: int = 0, **more: Any) -> bytes:
-        delta = self._delta(index, {}) if index not in self._begun else {}
-        return self._chunk({"delta": delta, "finish_reason": reason}, index, **more)
+    def finish(self, reason: str, index: int = 0) -> bytes:
+        return self._chunk({"delta": self._delta(index, {}), "finish_reason": reason}, index)
+
+    def told(self, about: Mapping[str, Any], index: int = 0) -> bytes:
+        """What a head could not say yet."""
+        return self._chunk({"delta": self._delta(index, {})}, index, understudy=about)
 
     def usage(self, usage: Usage) -> Iterator[bytes]:
         """The last chunk, where the client wants it."""

@@ -16,7 +16,6 @@ class Call:
     body: Mapping[str, Any]  # OpenAI's chat completion; the upstream puts its model's name in
     request_id: str  # goes along as x-client-request-id, so that each side can look it up
     include_usage: bool = False  # whether the client wants a stream's usage chunk
-    seconds: float | None = None  # until the first byte, at most; None: as the upstream is set
 
     @property
     def streams(self) -> bool:
@@ -41,6 +40,8 @@ class Incoming(Protocol):
 
     completion: Mapping[str, Any] | None  # of a call that does not stream
     raw: bytes | None  # the same, as it came
+    id: str  # of the completion; '': it has none
+    model: str  # as the upstream names the one that answers; '': it does not
 
     def __aiter__(self) -> AsyncIterator[bytes]: ...
 
@@ -102,6 +103,7 @@ class Upstream(Protocol):
     name: str  # in the settings
     model: str
     train_on_replies: bool
+    tells_usage: bool  # `served` knows
 
     def bound(self, body: Mapping[str, Any], size: int, least_tokens: int) -> Bound:
         """size: bytes of the question as it came. Raises UpstreamError for what it cannot take."""

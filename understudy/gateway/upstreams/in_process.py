@@ -43,6 +43,7 @@ class InProcessUpstream:
         self.name = name
         self.model = f"{settings.cloud.kind}-cloud"
         self.train_on_replies = settings.train_on_replies
+        self.tells_usage = False
         self._cloud = build_cloud(settings.cloud, _typed_problem)
 
     def bound(self, body: Mapping[str, Any], size: int, least_tokens: int) -> Bound:
@@ -82,6 +83,7 @@ class Told:
         self.error: str | None = None
         self.text = ""
         self.ended = False
+        self.id, self.model = writing.id, writing.model
         self._cloud, self._request, self._writing = cloud, request, writing
         self._reply: Reply | None = None
         self._ready: deque[bytes] = deque()

@@ -86,6 +86,7 @@ class OpenAIUpstream:
             raise ConfigError(f"{section}.usage_url: must hold {{request_id}}")
         self.name, self.settings, self.model = name, settings, settings.model
         self.train_on_replies = settings.train_on_replies
+        self.tells_usage = bool(settings.usage_url)
         self.url = chat_url(settings.base_url, section)
         self.prices = _prices(section, settings)
         file = Path(settings.api_key_file) if settings.api_key_file is not None else None

@@ -71,13 +71,6 @@ class Relay:
         await self._session.close()
 
     async def send(self, call: Call) -> Passing:
-        try:
-            async with asyncio.timeout(call.seconds):
-                return await self._sent(call)
-        except TimeoutError:
-            raise UpstreamError("no answer in time", billed=None) from None
-
-    async def _sent(self, call: Call) -> Passing:
         """Until it is known that a stream can count its tokens, a refusal may be for asking that:
         then it is asked again without."""
         counted = call.streams and self._counts_usage is not False
@@ -177,6 +170,7 @@ class Passing:
         self.completion: Mapping[str, Any] | None = None
         self.raw: bytes | None = None
         self.error: str | None = None
+        self.id = self.model = ""
         self._response, self._prices, self._call = response, prices, call
         self._events, self._assembly = EventData(), Assembly()
         self._ready: deque[bytes] = deque()
@@ -267,7 +261,7 @@ class Passing:
         if not isinstance(chunk, dict):
             self._fail("an event of the stream is no JSON object")
             return
-        self._assembly.add(chunk)
+        self._note(chunk)
         if chunk.get("error"):
             self._fail(error_message(chunk) or "no reason given")
             return
@@ -279,6 +273,12 @@ class Passing:
             # In a text these quotes would be escaped, so this is a field.
             data = data.replace(b',"usage":null', b"").replace(b', "usage": null', b"")
         self._ready.append(data)
+
+    def _note(self, content: Mapping[str, Any]) -> None:
+        """Of a whole completion, or of one chunk."""
+        self._assembly.add(content)
+        if not self.id:
+            self.id, self.model = str(content.get("id") or ""), str(content.get("model") or "")
 
     def _fail(self, error: str) -> None:
         """Who reads has had a part of the answer, so the error is told in the stream."""
@@ -302,7 +302,7 @@ class Passing:
         if not isinstance(completion, dict) or not completion.get("choices"):
             told = error_message(completion) if isinstance(completion, dict) else None
             raise UpstreamError(_cut(told or "an answer without choices"), billed=None)
-        self._assembly.add(completion)
+        self._note(completion)
         self.completion, self.raw, self._over = completion, bytes(content), True
 
 
@@ -319,7 +319,7 @@ async def _refusal(response: aiohttp.ClientResponse, key: str | None) -> Upstrea
         f"HTTP {status}" + (f": {_cut(message)}" if message else ""),
         status=status,
         at_fault=status not in _QUESTION,
-        billed=None if status in (500, 502, 504, 524) else False,
+        billed=None if status in (504, 524) else False,  # a proxy that lost patience
         retry_after=retry_after(response.headers, time.time()),
         body=body if isinstance(body, dict) else None,
     )

@@ -1,0 +1,294 @@
+"""Asking a cloud within the budget: reserve, call, settle. Several are tried in turn."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import orjson
+
+from understudy.errors import LedgerUnavailable
+from understudy.gateway.requests import Caller, Refused
+from understudy.gateway.settings import SpendingSettings
+from understudy.gateway.trace import FailedCall, Trace
+from understudy.gateway.upstreams.calls import Call, Incoming, UpstreamError
+from understudy.gateway.upstreams.choice import Candidate, Choice, Offer
+from understudy.link import Refusal
+from understudy.store.operations import Hold, Scopes, Standing
+from understudy.types import Cost
+
+log = logging.getLogger(__name__)
+
+
+class Ledger(Protocol):
+    """Of `store`, for asyncio."""
+
+    def see(self, scopes: Scopes, questions: int = 1) -> asyncio.Future[None]: ...
+
+    async def reserve(
+        self,
+        scopes: Scopes,
+        most: Cost,
+        least: Cost | None = None,
+        request_id: str = "",
+        cloud: str = "",
+        patience: float | None = None,
+    ) -> Hold | Refusal: ...
+
+    def settle(self, hold: Hold, cost: Cost) -> asyncio.Future[None]: ...
+
+    def release(self, hold: Hold) -> asyncio.Future[None]: ...
+
+    async def standing(self, scopes: Scopes) -> list[Standing]: ...
+
+
+class NotAskedError(Exception):
+    """The cloud was wanted and did not answer. `refused` is what a caller is told who insists."""
+
+    def __init__(
+        self,
+        reason: str,
+        refused: Refused,
+        *,
+        at_fault: bool = True,
+        left: Mapping[str, float] | None = None,
+    ) -> None:
+        super().__init__(reason)
+        self.reason, self.refused = reason, refused
+        self.at_fault = at_fault  # the clouds or the budget are, and not the question
+        self.left = left or {}  # of each cap, where the budget is spent
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A cloud that answers."""
+
+    candidate: Candidate
+    hold: Hold
+    incoming: Incoming
+    started: float  # in the loop's time
+
+
+def scopes_of(caller: Caller) -> Scopes:
+    """Whom a request counts for."""
+    team = (f"team:{caller.team}",) if caller.team else ()
+    return ("total", *team, f"key:{caller.key}")
+
+
+class Asking:
+    """The clouds, the ledger, and what is still on its way between them."""
+
+    def __init__(self, choice: Choice, ledger: Ledger, settings: SpendingSettings) -> None:
+        self.choice, self.ledger, self.settings = choice, ledger, settings
+        self._running: set[asyncio.Task[Any]] = set()
+
+    def see(self, caller: Caller) -> None:
+        """One more question came."""
+        self.ledger.see(scopes_of(caller))
+
+    async def ask(
+        self, trace: Trace, among: Sequence[Candidate] = (), patience: float | None = None
+    ) -> Asked:
+        """An answer whose first chunk is here. Raises NotAskedError.
+
+        patience: seconds that a reservation waits for others' holds, at most.
+        """
+        request = trace.request
+        size = len(request.raw) if request.raw else len(orjson.dumps(request.body))
+        offers, reason = self.choice.offers(request.body, size, self.settings.least_tokens, among)
+        failure = NotAskedError(reason, _unavailable(f"no cloud can be asked: {reason}"))
+        for offer in offers:
+            if trace.unwanted:
+                break
+            try:
+                return await self._asked(trace, offer, patience)
+            except NotAskedError as error:
+                failure = error
+        raise failure
+
+    async def _asked(self, trace: Trace, offer: Offer, patience: float | None) -> Asked:
+        loop, candidate = asyncio.get_running_loop(), offer.candidate
+        upstream, call_id = candidate.upstream, f"call-{secrets.token_hex(12)}"
+        hold = await self._hold(trace, offer, call_id, patience)
+        if trace.unwanted or not candidate.circuit.admits():
+            self.ledger.release(hold)
+            reason = f"{candidate.name} failed too often, and rests"
+            raise NotAskedError(reason, _unavailable(reason))
+        body = upstream.within(trace.request.body, hold.cost)
+        started, works, trace.asked = loop.time(), None, True
+        try:
+            incoming = await upstream.send(Call(body, call_id, trace.request.include_usage))
+            works = True
+        except UpstreamError as error:
+            works = not error.at_fault
+            if error.retry_after is not None and error.status in (429, 503):
+                candidate.rests_until = self.choice.clock() + error.retry_after
+            trace.pending.append(self.spawn(self._pay(trace, candidate, hold, error)))
+            raise _not_asked(candidate, error) from None
+        except BaseException:  # this process ends: whether an answer was begun is not known
+            given_up = UpstreamError("the call was given up", billed=None)
+            trace.pending.append(self.spawn(self._pay(trace, candidate, hold, given_up)))
+            raise
+        finally:
+            candidate.circuit.note(works)
+        return Asked(candidate, hold, incoming, started)
+
+    async def _hold(self, trace: Trace, offer: Offer, call_id: str, patience: float | None) -> Hold:
+        longest = self.settings.wait_seconds
+        patience = longest if patience is None else max(min(patience, longest), 0.0)
+        try:
+            async with asyncio.timeout(patience + self.settings.ledger_seconds):
+                found = await self.ledger.reserve(
+                    scopes_of(trace.caller),
+                    offer.bound.most,
+                    offer.bound.least,
+                    request_id=call_id,
+                    cloud=offer.candidate.name,
+                    patience=patience,
+                )
+        except (LedgerUnavailable, TimeoutError) as error:
+            log.warning("the ledger is unreachable, so no cloud is asked: %s", error)
+            reason = "the ledger cannot be reached, so the cloud is closed"
+            raise NotAskedError(reason, _unavailable(reason, "ledger_unavailable")) from None
+        if isinstance(found, Refusal):
+            raise _over_budget(found, await self._left(trace.caller))
+        return found
+
+    async def _left(self, caller: Caller) -> dict[str, float]:
+        """Of each cap."""
+        left: dict[str, float] = {}
+        try:
+            for each in await self.ledger.standing(scopes_of(caller)):
+                left[each.cap.name] = min(each.left, left.get(each.cap.name, each.left))
+        except LedgerUnavailable:
+            pass
+        return left
+
+    async def _pay(
+        self, trace: Trace, candidate: Candidate, hold: Hold, error: UpstreamError
+    ) -> None:
+        """What the cloud says that it served; where it does not say, nothing if it refused, and all
+        that was held if nobody knows whether it began an answer."""
+        served = None
+        if error.billed is not False or candidate.upstream.tells_usage:
+            served = await candidate.upstream.served(hold.request_id)
+        unknown = served is None and error.billed is not False
+        cost = served or (hold.cost if unknown else Cost())
+        trace.failed.append(FailedCall(candidate.name, str(error), hold.request_id, cost))
+        trace.cloud_cost += cost
+        trace.estimated |= unknown
+        if cost == Cost():
+            self.ledger.release(hold)
+        else:
+            self.ledger.settle(hold, cost)
+
+    async def finish(self, asked: Asked, trace: Trace, *, read_on: bool = True) -> None:
+        """Read what is still on its way, and settle for what was used.
+
+        A client that hangs up does not stop what the cloud writes and bills, and only the last
+        chunk says how much that was. So the rest is read, for a while; then what came is counted.
+        """
+        incoming, upstream = asked.incoming, asked.candidate.upstream
+        seconds = self.settings.hang_up_seconds if read_on else 0.0
+        try:
+            async with asyncio.timeout(seconds):
+                while not incoming.ended:
+                    await anext(incoming)
+        except (TimeoutError, StopAsyncIteration):
+            pass
+        whole = incoming.ended and incoming.error is None
+        await incoming.close()
+        cost, estimated = incoming.cost(), not incoming.counted
+        if estimated and (served := await upstream.served(asked.hold.request_id)) is not None:
+            cost, estimated = served, False
+        if whole:
+            asked.candidate.usual.note(asyncio.get_running_loop().time() - asked.started)
+        trace.cloud_cost += cost
+        trace.estimated |= estimated
+        await self.ledger.settle(asked.hold, cost)
+
+    def abandon(self, asking: asyncio.Task[Asked], trace: Trace) -> None:
+        """Nobody waits for this answer any more. What was begun is paid for all the same."""
+        trace.unwanted = True
+
+        async def paid() -> None:
+            try:
+                asked = await asking
+            except (NotAskedError, asyncio.CancelledError):
+                return
+            await self.finish(asked, trace)
+
+        trace.pending.append(self.spawn(paid()))
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Work that outlives its request, and that `close` waits for."""
+        task = asyncio.create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a call could not be settled; its hold will be resolved", exc_info=error)
+
+    async def close(self, seconds: float) -> None:
+        """Wait for calls that are still being settled; what takes longer is left to expire."""
+        if self._running:
+            await asyncio.wait(self._running, timeout=seconds)
+        for task in self._running:
+            task.cancel()
+        await self.choice.close()
+
+
+def too_late(usual: float, left: float) -> NotAskedError:
+    reason = f"the cloud usually takes {usual:.2f} s and {max(left, 0.0):.2f} s are left"
+    return NotAskedError(reason, Refused(504, "timeout_error", reason, code="deadline_exceeded"))
+
+
+def not_in_time(deadline_ms: int) -> NotAskedError:
+    reason = f"the cloud did not answer within {deadline_ms} ms"
+    return NotAskedError(reason, Refused(504, "timeout_error", reason, code="deadline_exceeded"))
+
+
+def _not_asked(candidate: Candidate, error: UpstreamError) -> NotAskedError:
+    reason = f"{candidate.name} gave no answer: {error}"
+    if not error.at_fault and error.status is not None:
+        return NotAskedError(
+            reason, _of_upstream(error.status, str(error), error.body), at_fault=False
+        )
+    late = str(error) == "no answer in time"
+    status, type_ = (504, "timeout_error") if late else (502, "upstream_error")
+    return NotAskedError(
+        reason, Refused(status, type_, reason, code=type_, retry_after=error.retry_after)
+    )
+
+
+def _of_upstream(status: int, message: str, body: Mapping[str, Any] | None) -> Refused:
+    """The cloud's own refusal of the question, passed on."""
+    said = body.get("error") if body else None
+    said = said if isinstance(said, Mapping) else {}
+    return Refused(
+        status,
+        str(said.get("type") or "invalid_request_error"),
+        str(said.get("message") or message),
+        code=None if said.get("code") is None else str(said["code"]),
+        param=None if said.get("param") is None else str(said["param"]),
+    )
+
+
+def _over_budget(refusal: Refusal, left: Mapping[str, float]) -> NotAskedError:
+    resets = getattr(refusal, "resets_at", None)
+    after = None if resets is None else max(resets - time.time(), 0.0)
+    reason = f"the budget is spent ({refusal.reason})"
+    refused = Refused(429, "budget_exceeded", reason, code="budget_exceeded", retry_after=after)
+    return NotAskedError(reason, refused, left=left)
+
+
+def _unavailable(message: str, code: str = "cloud_unavailable") -> Refused:
+    return Refused(503, "service_unavailable", message, code=code)
