@@ -1,82 +1,69 @@
-"""Stored completions and feedback in memory."""
+"""A store in a file: keys, and completions that two of them asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from understudy.gateway.dialects.feedback import Feedback
-from understudy.gateway.dialects.stored import Wanted
+from understudy.store.database import Database, open_database, open_events
+from understudy.store.events import Event, EventWriter
+from understudy.store.feedback import EventStore
+from understudy.store.keys import Keys
 
 ASKED = {"role": "user", "content": "one two"}
 
 
-class KeptCompletions:
-    """Some completions of two keys."""
+@dataclass
+class Kept:
+    keys: Keys
+    events: EventStore
+    writer: EventWriter
+    database: Database  # of events
+    ids: dict[str, str]  # of keys, by their names
+    secrets: dict[str, str]
 
-    def __init__(self, count: int = 5) -> None:
-        self.rows: dict[str, dict[str, Any]] = {
-            f"chatcmpl-{number}": {
-                "id": f"chatcmpl-{number}",
-                "object": "chat.completion",
-                "created": 1700000000 + number,
-                "model": "echo@7",
-                "choices": [{"index": 0, "message": {"role": "assistant", "content": "one"}}],
-                "metadata": {"parity": "odd" if number % 2 else "even"},
-            }
-            for number in range(count)
-        }
-        self.keys = {
-            name: "k1" if row["created"] < 1700000004 else "k2" for name, row in self.rows.items()
-        }
-
-    async def list(self, wanted: Wanted) -> Sequence[Mapping[str, Any]]:
-        rows = [
-            row
-            for row in self.rows.values()
-            if wanted.key in (None, self.keys[row["id"]])
-            and all(row["metadata"].get(name) == each for name, each in wanted.metadata.items())
-        ]
-        if wanted.newest_first:
-            rows.reverse()
-        names = [row["id"] for row in rows]
-        start = names.index(wanted.after) + 1 if wanted.after in names else 0
-        return rows[start : start + wanted.limit]
-
-    async def get(self, completion_id: str, key: str | None) -> Mapping[str, Any] | None:
-        return self.rows.get(completion_id) if self._may(completion_id, key) else None
-
-    async def messages(
-        self, completion_id: str, key: str | None
-    ) -> Sequence[Mapping[str, Any]] | None:
-        return [ASKED] if self._may(completion_id, key) else None
-
-    async def update(
-        self, completion_id: str, key: str | None, metadata: Mapping[str, str]
-    ) -> Mapping[str, Any] | None:
-        if not self._may(completion_id, key):
-            return None
-        self.rows[completion_id]["metadata"] = dict(metadata)
-        return self.rows[completion_id]
-
-    async def delete(self, completion_id: str, key: str | None) -> bool:
-        found = self._may(completion_id, key)
-        if found:
-            del self.rows[completion_id]
-        return found
-
-    def _may(self, completion_id: str, key: str | None) -> bool:
-        return completion_id in self.rows and key in (None, self.keys[completion_id])
+    @property
+    def parts(self) -> dict[str, Any]:
+        """Of a door."""
+        return {"keys": self.keys, "events": self.events}
 
 
-class KeptFeedback:
-    """Feedback on answers whose id begins as a completion's does."""
+@contextmanager
+def kept(folder: Path) -> Iterator[Kept]:
+    """The key `first` asked for chatcmpl-0 to chatcmpl-3, `second` for chatcmpl-4."""
+    ledger, database = open_database(folder / "kept.db"), open_events(folder / "kept.db")
+    keys, writer = Keys(ledger), EventWriter(database)
+    found = Kept(keys, EventStore(database, writer), writer, database, {}, {})
+    for name, chosen in (("first", {}), ("second", {}), ("root", {"scopes": ("admin",)})):
+        key, secret = keys.create(name, **chosen)
+        found.ids[name], found.secrets[name] = key.id, secret
+    for number in range(5):
+        writer.add(_event(number, found.ids["first" if number < 4 else "second"]))
+    writer.flush()
+    yield found
+    writer.close()
+    for each in (ledger, database):
+        each.engine.dispose()
 
-    def __init__(self) -> None:
-        self.given: list[Feedback] = []
 
-    async def add(self, feedback: Feedback, everybodys: bool) -> bool:
-        if feedback.answer and not feedback.answer.startswith("chatcmpl-"):
-            return False
-        self.given.append(feedback)
-        return True
+def _event(number: int, key: str) -> Event:
+    completion = {
+        "id": f"chatcmpl-{number}",
+        "object": "chat.completion",
+        "created": 1700000000 + number,
+        "model": "echo@7",
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": "one"}}],
+    }
+    return Event(
+        *(f"chatcmpl-{number}", time.time() - 60 + number, key, "local", "it was sure", "echo@7"),
+        request_id=f"req-{number}",
+        conversation="talk",
+        stored=True,
+        metadata={"parity": "odd" if number % 2 else "even"},
+        request={"messages": [ASKED]},
+        answer=completion,
+    )

@@ -194,9 +194,9 @@ def _plain(door: Door) -> list[Endpoint]:
 
 
 def _stored(door: Door) -> list[Endpoint]:
-    if door.stored is None:
+    if door.events is None:
         return []
-    keeping, base = Keeping(door, door.stored), "/v1/chat/completions"
+    keeping, base = Keeping(door, door.events), "/v1/chat/completions"
     one = f"{base}/{{completion}}"
     completion = thing(id="string", object="string")
     return [

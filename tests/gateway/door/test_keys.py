@@ -3,93 +3,110 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from tests.gateway.door.wire import CHAT, JSON, Answer, ask, call, chat_body
 from tests.gateway.serving import Served, serving
 from understudy.errors import ConfigError
-from understudy.gateway.door.auth import Identity
+from understudy.gateway.door.auth import keys_asked_for
 from understudy.gateway.door.limits import Bucket, expected_tokens, level_at, seconds_until
 from understudy.gateway.door.settings import DoorSettings
+from understudy.store.database import open_database
+from understudy.store.keys import Keys
 
 
-class FewKeys:
-    """Keys by their secrets."""
+@dataclass
+class Secrets:
+    """Of keys that differ in what they may."""
 
-    def __init__(self) -> None:
-        self.known = {
-            "sk-plain": Identity("k1", team="red", dial=0.25),
-            "sk-watch": Identity("k2", scopes=frozenset({"metrics"})),
-            "sk-slow": Identity("k3", requests_per_minute=2),
-            "sk-few": Identity("k4", tokens_per_minute=100),
-        }
-
-    async def find(self, secret: str) -> Identity | None:
-        return self.known.get(secret)
+    keys: Keys
+    plain: str
+    watch: str
+    slow: str
+    few: str
+    late: str
 
 
 @pytest.fixture
-def served() -> Iterator[Served]:
-    with serving(keys=FewKeys(), metrics=lambda: (b"up 1\n", "text/plain")) as found:
+def secrets(tmp_path: Path) -> Iterator[Secrets]:
+    database = open_database(tmp_path / "keys.db")
+    keys = Keys(database)
+    yield Secrets(
+        keys,
+        plain=keys.create("plain", team="red", dial=0.25)[1],
+        watch=keys.create("watch", scopes=("metrics",))[1],
+        slow=keys.create("slow", requests_per_minute=2)[1],
+        few=keys.create("few", tokens_per_minute=100)[1],
+        late=keys.create("late", expires=1.0)[1],
+    )
+    database.engine.dispose()
+
+
+@pytest.fixture
+def served(secrets: Secrets) -> Iterator[Served]:
+    with serving(keys=secrets.keys, metrics=lambda: (b"up 1\n", "text/plain")) as found:
         yield found
 
 
-def test_a_question_needs_a_key(served: Served) -> None:
+def test_a_question_needs_a_key(served: Served, secrets: Secrets) -> None:
     answer = ask(served)
     assert (answer.status, answer.code) == (401, "missing_api_key")
     assert answer.headers["www-authenticate"] == "Bearer"
-    assert ask(served, key="sk-other").code == "invalid_api_key"
-    assert ask(served, key="sk-plain").status == 200
+    assert ask(served, key="us-other").code == "invalid_api_key"
+    assert ask(served, key=secrets.late).code == "invalid_api_key"
+    assert ask(served, key=secrets.plain).status == 200
     assert served.core.calls[0][1].team == "red"
     assert served.core.calls[0][1].dial == 0.25
 
 
-def test_a_key_may_come_as_anthropics_clients_send_it(served: Served) -> None:
-    headers = JSON | {"x-api-key": "sk-plain"}
+def test_a_key_may_come_as_anthropics_clients_send_it(served: Served, secrets: Secrets) -> None:
+    headers = JSON | {"x-api-key": secrets.plain}
     assert call(served, "POST", CHAT, chat_body(), headers).status == 200
     refused = call(served, "POST", "/v1/messages", b"{}", JSON)
     assert refused.json["error"]["type"] == "authentication_error"
 
 
-def test_a_key_does_only_what_its_scopes_say(served: Served) -> None:
-    answer = ask(served, key="sk-watch")
+def test_a_key_does_only_what_its_scopes_say(served: Served, secrets: Secrets) -> None:
+    answer = ask(served, key=secrets.watch)
     assert (answer.status, answer.code) == (403, "insufficient_scope")
-    watching = {"authorization": "Bearer sk-watch"}
+    watching = {"authorization": f"Bearer {secrets.watch}"}
     assert call(served, "GET", "/metrics", headers=watching).content == b"up 1\n"
-    assert call(served, "GET", "/metrics", headers={"x-api-key": "sk-plain"}).status == 403
+    assert call(served, "GET", "/metrics", headers={"x-api-key": secrets.plain}).status == 403
     assert call(served, "GET", "/health").status == 200
     assert call(served, "GET", "/ready").status == 200
 
 
-def test_so_many_requests_a_minute(served: Served) -> None:
-    first, second, third = (ask(served, key="sk-slow") for _ in range(3))
+def test_so_many_requests_a_minute(served: Served, secrets: Secrets) -> None:
+    first, second, third = (ask(served, key=secrets.slow) for _ in range(3))
     assert first.headers["x-ratelimit-limit-requests"] == "2"
     assert first.headers["x-ratelimit-remaining-requests"] == "1"
     assert second.status == 200
     assert (third.status, third.code) == (429, "rate_limit_exceeded")
     assert 0 < int(third.headers["retry-after"]) <= 30
     assert third.headers["x-ratelimit-remaining-requests"] == "0"
-    assert ask(served, key="sk-plain").status == 200
+    assert ask(served, key=secrets.plain).status == 200
 
 
 def left(answer: Answer) -> int:
     return int(answer.headers["x-ratelimit-remaining-tokens"])
 
 
-def test_tokens_are_expected_before_and_settled_after(served: Served) -> None:
+def test_tokens_are_expected_before_and_settled_after(served: Served, secrets: Secrets) -> None:
     """The answer says 17 tokens, however many were expected."""
-    assert ask(served, key="sk-few", max_tokens=50).status == 200
-    assert 83 <= left(ask(served, key="sk-few", max_tokens=1000)) + 100 <= 200  # 83 are not 100
-    assert ask(served, key="sk-few", max_tokens=1000).status == 429
+    assert ask(served, key=secrets.few, max_tokens=50).status == 200
+    assert 83 <= left(ask(served, key=secrets.few, max_tokens=1000)) + 100 <= 200  # 83 are not 100
+    assert ask(served, key=secrets.few, max_tokens=1000).status == 429
 
 
-def test_tokens_of_a_stream_are_counted_unasked(served: Served) -> None:
+def test_tokens_of_a_stream_are_counted_unasked(served: Served, secrets: Secrets) -> None:
     """The usage chunk that this takes is kept from a caller who did not ask for it."""
-    answer = ask(served, key="sk-few", stream=True)
+    answer = ask(served, key=secrets.few, stream=True)
     assert b"usage" not in answer.content
     assert served.core.calls[-1][0].include_usage
-    assert 80 <= left(ask(served, key="sk-few", max_tokens=1000)) <= 84
+    assert 80 <= left(ask(served, key=secrets.few, max_tokens=1000)) <= 84
 
 
 def test_a_bucket_by_hand() -> None:
@@ -116,7 +133,7 @@ def test_settings_that_leave_the_door_open_are_refused(
         DoorSettings.model_validate(settings, strict=False)
 
 
-def test_a_network_needs_keys() -> None:
+def test_a_network_needs_keys(secrets: Secrets) -> None:
     from tests.gateway.echo import EchoCore
     from understudy.gateway.door.door import Door
     from understudy.gateway.serving import check_exposure
@@ -124,5 +141,19 @@ def test_a_network_needs_keys() -> None:
     open_to_all = DoorSettings(host="0.0.0.0")
     with pytest.raises(ConfigError, match="understudy keys create"):
         check_exposure(Door(EchoCore(), open_to_all))
-    check_exposure(Door(EchoCore(), open_to_all, keys=FewKeys()))
+    check_exposure(Door(EchoCore(), open_to_all, keys=secrets.keys))
     check_exposure(Door(EchoCore(), DoorSettings(host="::1")))
+
+
+def test_keys_are_needed_once_there_is_one_or_others_reach_the_address(tmp_path: Path) -> None:
+    database = open_database(tmp_path / "keys.db")
+    keys, here = Keys(database), DoorSettings()
+    assert keys_asked_for(here, keys) is None
+    assert keys_asked_for(DoorSettings(keys="required"), keys) is keys
+    assert keys_asked_for(DoorSettings(host="10.0.0.1"), keys) is keys
+    keys.create("one")
+    assert keys_asked_for(here, keys) is keys
+    keys.revoke("one")
+    assert keys_asked_for(here, keys) is None
+    assert keys_asked_for(DoorSettings(keys="off"), keys) is None
+    database.engine.dispose()

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.gateway.door.wire import JSON, ask, call, chat_body, connect, head
-from tests.gateway.kept import KeptCompletions, KeptFeedback
+from tests.gateway.kept import kept
 from tests.gateway.serving import Served, eventually, serving
 
 PATHS = [
@@ -84,9 +84,11 @@ ODD = st.one_of(
 
 
 @pytest.fixture(scope="module")
-def served() -> Iterator[Served]:
-    parts: dict[str, Any] = {"stored": KeptCompletions(), "feedback": KeptFeedback()}
-    with serving({"body_seconds": 5}, **parts) as found:
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with (
+        kept(tmp_path_factory.mktemp("kept")) as store,
+        serving({"body_seconds": 5}, events=store.events) as found,
+    ):
         yield found
 
 

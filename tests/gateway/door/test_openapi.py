@@ -20,7 +20,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from tests.gateway.door.wire import call
-from tests.gateway.kept import KeptCompletions, KeptFeedback
+from tests.gateway.kept import kept
 from tests.gateway.serving import WAIT, Served, eventually, serving
 
 CHECKS = [
@@ -34,9 +34,14 @@ CHECKS = [
 
 
 @pytest.fixture(scope="module")
-def served() -> Iterator[Served]:
-    parts: dict[str, Any] = {"stored": KeptCompletions(), "feedback": KeptFeedback()}
-    with serving(metrics=lambda: (b"up 1\n", "text/plain; charset=utf-8"), **parts) as found:
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    def metrics() -> tuple[bytes, str]:
+        return b"up 1\n", "text/plain; charset=utf-8"
+
+    with (
+        kept(tmp_path_factory.mktemp("kept")) as store,
+        serving(metrics=metrics, events=store.events) as found,
+    ):
         yield found
 
 

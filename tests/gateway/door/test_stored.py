@@ -4,45 +4,52 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
+from sqlalchemy import select
 
 from tests.gateway.door.wire import JSON, Answer, call
-from tests.gateway.kept import KeptCompletions, KeptFeedback
+from tests.gateway.kept import Kept, kept
 from tests.gateway.serving import Served, serving
-from understudy.gateway.door.auth import Identity
-
-
-class TwoKeys:
-    async def find(self, secret: str) -> Identity | None:
-        admin = Identity("root", scopes=frozenset({"admin"}))
-        return {"sk-1": Identity("k1"), "sk-2": Identity("k2"), "sk-root": admin}.get(secret)
+from understudy.store.tables import feedback
 
 
 @pytest.fixture
-def served() -> Iterator[Served]:
-    with serving(keys=TwoKeys(), stored=KeptCompletions(), feedback=KeptFeedback()) as found:
+def store(tmp_path: Path) -> Iterator[Kept]:
+    with kept(tmp_path) as found:
         yield found
+
+
+@pytest.fixture
+def served(store: Kept) -> Iterator[Served]:
+    with serving(**store.parts) as found:
+        yield found
+
+
+@pytest.fixture
+def client(served: Served, store: Kept) -> openai.OpenAI:
+    return client_of(served, store.secrets["first"])
 
 
 def client_of(served: Served, key: str) -> openai.OpenAI:
     return openai.OpenAI(base_url=f"{served.url}/v1", api_key=key, max_retries=0, timeout=60)
 
 
-def test_a_key_lists_its_own_page_by_page(served: Served) -> None:
-    client = client_of(served, "sk-1")
+def test_a_key_lists_its_own_page_by_page(
+    served: Served, store: Kept, client: openai.OpenAI
+) -> None:
     page = client.chat.completions.list(limit=3)
     assert [each.id for each in page.data] == ["chatcmpl-0", "chatcmpl-1", "chatcmpl-2"]
     assert [each.id for each in page] == [f"chatcmpl-{number}" for number in range(4)]
     odd = client.chat.completions.list(metadata={"parity": "odd"}, order="desc")
     assert [each.id for each in odd] == ["chatcmpl-3", "chatcmpl-1"]
-    assert len(list(client_of(served, "sk-root").chat.completions.list())) == 5
+    assert len(list(client_of(served, store.secrets["root"]).chat.completions.list())) == 5
 
 
-def test_one_is_read_changed_and_deleted(served: Served) -> None:
-    client = client_of(served, "sk-1")
+def test_one_is_read_changed_and_deleted(client: openai.OpenAI) -> None:
     assert client.chat.completions.retrieve("chatcmpl-1").model == "echo@7"
     (message,) = client.chat.completions.messages.list("chatcmpl-1")
     assert (message.id, message.content) == ("chatcmpl-1-0", "one two")
@@ -53,8 +60,8 @@ def test_one_is_read_changed_and_deleted(served: Served) -> None:
         client.chat.completions.retrieve("chatcmpl-1")
 
 
-def test_another_keys_is_not_there(served: Served) -> None:
-    client = client_of(served, "sk-2")
+def test_another_keys_is_not_there(served: Served, store: Kept) -> None:
+    client = client_of(served, store.secrets["second"])
     for refused in (
         lambda: client.chat.completions.retrieve("chatcmpl-1"),
         lambda: client.chat.completions.delete("chatcmpl-1"),
@@ -65,9 +72,14 @@ def test_another_keys_is_not_there(served: Served) -> None:
             refused()
 
 
-def give(served: Served, body: dict[str, Any], path: str = "/feedback") -> Answer:
-    headers = JSON | {"authorization": "Bearer sk-1"}
+def give(served: Served, store: Kept, body: dict[str, Any], path: str = "/feedback") -> Answer:
+    headers = JSON | {"authorization": f"Bearer {store.secrets['first']}"}
     return call(served, "POST", path, json.dumps(body).encode(), headers)
+
+
+def judgements(store: Kept) -> list[Any]:
+    with store.database.reading() as connection:
+        return list(connection.execute(select(feedback)))
 
 
 @pytest.mark.parametrize(
@@ -90,27 +102,25 @@ def give(served: Served, body: dict[str, Any], path: str = "/feedback") -> Answe
     ],
 )
 def test_feedback_in_any_of_its_shapes(
-    served: Served, body: dict[str, Any], metric: str, value: Any
+    served: Served, store: Kept, body: dict[str, Any], metric: str, value: Any
 ) -> None:
-    answer = give(served, body)
+    answer = give(served, store, body)
     assert answer.status == 200, answer.content
-    kept: Any = served.door.feedback
-    (given,) = kept.given
-    assert (given.metric, given.value, given.key) == (metric, value, "k1")
+    (given,) = judgements(store)
+    assert (given.metric, given.value, given.key) == (metric, value, store.ids["first"])
     assert answer.json["feedback_id"] == given.id
     assert given.comment == body.get("comment", "")
 
 
-def test_langfuses_own_path_is_answered_too(served: Served) -> None:
+def test_langfuses_own_path_is_answered_too(served: Served, store: Kept) -> None:
     body = {"id": "mine", "traceId": "chatcmpl-1", "name": "stars", "value": 4}
-    assert give(served, body, "/api/public/scores").json["id"] == "mine"
+    assert give(served, store, body, "/api/public/scores").json["id"] == "mine"
 
 
-def test_a_dry_run_keeps_nothing(served: Served) -> None:
+def test_a_dry_run_keeps_nothing(served: Served, store: Kept) -> None:
     body = {"inference_id": "x", "metric_name": "right", "value": True, "dryrun": True}
-    assert give(served, body).status == 200
-    kept: Any = served.door.feedback
-    assert kept.given == []
+    assert give(served, store, body).status == 200
+    assert judgements(store) == []
 
 
 @pytest.mark.parametrize(
@@ -125,8 +135,8 @@ def test_a_dry_run_keeps_nothing(served: Served) -> None:
     ],
 )
 def test_feedback_that_says_nothing_is_refused(
-    served: Served, body: dict[str, Any], status: int, words: str
+    served: Served, store: Kept, body: dict[str, Any], status: int, words: str
 ) -> None:
-    answer = give(served, body)
+    answer = give(served, store, body)
     assert answer.status == status
     assert words in answer.json["error"]["message"]

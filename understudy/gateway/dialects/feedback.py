@@ -4,40 +4,19 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from understudy.gateway.dialects.checking import Body, check
 from understudy.gateway.door.errors import invalid
+from understudy.store.feedback import Feedback
 
 COMMENT, DEMONSTRATION = "comment", "demonstration"  # metrics whose value is a text
 
 # What vLLM's semantic router says of a routed answer, as the metric `verdict`.
 Verdict = Literal["good_fit", "underpowered", "overprovisioned", "failed"]
 _VERDICTS = {"good_fit": 1.0, "overprovisioned": 1.0, "underpowered": 0.0, "failed": 0.0}
-
-
-@dataclass(frozen=True, slots=True)
-class Feedback:
-    """One judgement of one answer, or of one conversation."""
-
-    id: str
-    key: str  # of whoever gave it
-    metric: str
-    value: float | bool | str
-    answer: str = ""  # the id of a completion, or the x-request-id of its request
-    conversation: str = ""  # or an x-conversation-id
-    comment: str = ""
-    tags: Mapping[str, str] = field(default_factory=dict)
-
-
-class FeedbackStore(Protocol):
-    async def add(self, feedback: Feedback, everybodys: bool) -> bool:
-        """Keep it beside its answer. False: there is no such answer, or it is another key's and
-        not everybody's are this one's to judge."""
-        ...
 
 
 Value = bool | int | float | str

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import parse_qsl
 
 from understudy.gateway.dialects.checking import Body, Metadata
@@ -20,38 +20,11 @@ _METADATA = re.compile(r"metadata\[([^\]]{1,64})\]")
 class Wanted:
     """Which stored completions, and how many."""
 
-    key: str | None  # whose; None: everybody's
     model: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
     after: str = ""  # the id of the last one that was seen
     limit: int = _PAGE
     newest_first: bool = False
-
-    def one_more(self) -> Wanted:
-        """The same and one more, which says whether there is another page."""
-        return replace(self, limit=self.limit + 1)
-
-
-class StoredCompletions(Protocol):
-    """Where they are kept. key: whose they must be; None: anybody's."""
-
-    async def list(self, wanted: Wanted) -> Sequence[Mapping[str, Any]]:
-        """At most so many completions, each with its metadata."""
-        ...
-
-    async def get(self, completion_id: str, key: str | None) -> Mapping[str, Any] | None: ...
-
-    async def messages(
-        self, completion_id: str, key: str | None
-    ) -> Sequence[Mapping[str, Any]] | None:
-        """What was asked."""
-        ...
-
-    async def update(
-        self, completion_id: str, key: str | None, metadata: Mapping[str, str]
-    ) -> Mapping[str, Any] | None: ...
-
-    async def delete(self, completion_id: str, key: str | None) -> bool: ...
 
 
 class MetadataBody(Body):
@@ -60,7 +33,7 @@ class MetadataBody(Body):
     metadata: Metadata
 
 
-def wanted_of(query: bytes, key: str | None) -> Wanted:
+def wanted_of(query: bytes) -> Wanted:
     """The query of a list, as `metadata[topic]=pens&limit=5&order=desc`."""
     metadata: dict[str, str] = {}
     given: dict[str, str] = {}
@@ -73,7 +46,6 @@ def wanted_of(query: bytes, key: str | None) -> Wanted:
     if order not in ("asc", "desc"):
         raise invalid("order: use asc or desc", "order")
     return Wanted(
-        key=key,
         model=given.get("model", ""),
         metadata=metadata,
         after=given.get("after", ""),

@@ -9,12 +9,13 @@ from typing import Any
 
 import orjson
 
+from understudy.errors import LedgerUnavailable
 from understudy.gateway.dialects.dialect import Dialect
 from understudy.gateway.door import log
 from understudy.gateway.door.auth import caller_of
 from understudy.gateway.door.bodies import HungUpError, read_json
 from understudy.gateway.door.door import Door
-from understudy.gateway.door.errors import internal_error, too_slow
+from understudy.gateway.door.errors import internal_error, too_slow, unreachable
 from understudy.gateway.door.exchange import (
     Exchange,
     Receive,
@@ -51,10 +52,10 @@ class Answering:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange, door = exchange_of(scope), self.door
-        identity = await door.identify(exchange, "inference")
+        key = await door.identify(exchange, "inference")
         seconds = door.settings.request_seconds
         with door.flight.place():
-            grant = door.limits.admit(identity)
+            grant = door.limits.admit(key)
             body, raw = await read_json(exchange.headers, receive, door.settings)
             try:
                 async with asyncio.timeout(seconds), WhileConnected(receive) as client:
@@ -72,6 +73,8 @@ class Answering:
         """What ended an answer, as its caller is told."""
         if isinstance(error, TimeoutError):
             return too_slow(self.door.settings.request_seconds)
+        if isinstance(error, LedgerUnavailable):
+            return unreachable()
         task = asyncio.current_task()
         if isinstance(error, asyncio.CancelledError) and task and self.door.flight.cut_off:
             task.uncancel()
@@ -85,8 +88,8 @@ class Answering:
         exchange.model, exchange.streamed = first.model, first.stream
         expected = [expected_tokens(0, each.max_tokens, each.n) for each in said.requests]
         self.door.limits.expect(grant, expected_tokens(size, None, 1) + sum(expected))
-        caller = caller_of(grant.identity, exchange.headers, exchange.request_id)
-        counted = grant.identity.tokens_per_minute is not None
+        caller = caller_of(grant.key, exchange.headers, exchange.request_id)
+        counted = grant.key.tokens_per_minute is not None
         outcomes = await self._outcomes(said.requests, caller, counted)
         exchange.decision = outcomes[0].decision
         try:

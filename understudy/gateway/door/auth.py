@@ -1,64 +1,36 @@
-"""Who asks: an API key in the request, found where keys are kept."""
+"""Who asks: the API key of a request, if it is live and may do that."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection
-from dataclasses import dataclass
-from typing import Protocol
 
 from understudy.gateway.door.headers import Headers
+from understudy.gateway.door.settings import DoorSettings
 from understudy.gateway.requests import Caller, Refused
+from understudy.store.keys import Key, Keys
 
-# What a key may be allowed to do. "admin" may do everything.
-SCOPES = {
-    "inference": "ask questions and list the models",
-    "feedback": "say how good an answer was",
-    "stored": "read and delete the completions that it stored",
-    "metrics": "read /metrics",
-    "dashboard": "look at the dashboard",
-    "admin": "everything, for every key",
-}
-ANONYMOUS = "anonymous"
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """A key as the door needs to know it; never the key itself."""
-
-    id: str
-    team: str = ""
-    scopes: frozenset[str] = frozenset({"inference", "feedback", "stored"})
-    dial: float | None = None
-    requests_per_minute: int | None = None
-    tokens_per_minute: int | None = None
-
-    def may(self, scope: str) -> bool:
-        return scope in self.scopes or "admin" in self.scopes
-
-
-class Keys(Protocol):
-    """Where API keys are kept. It compares hashes, in constant time."""
-
-    async def find(self, secret: str) -> Identity | None:
-        """The key that is live; None: unknown, revoked or expired."""
-        ...
-
+ADMIN = "admin"  # the scope that may do everything
 
 # Where keys are off everyone is this one.
-NOBODY = Identity(ANONYMOUS, scopes=frozenset(SCOPES))
+ANYBODY = Key("anonymous", "anonymous", scopes=(ADMIN,))
 
 
-async def identify(keys: Keys | None, headers: Headers, scope: str) -> Identity:
+def may(key: Key, scope: str) -> bool:
+    return scope in key.scopes or ADMIN in key.scopes
+
+
+async def identify(keys: Keys | None, headers: Headers, scope: str) -> Key:
     """Who asks, if they may do that."""
     if keys is None:
-        return NOBODY
+        return ANYBODY
     secret = headers.secret
     if not secret:
         raise _unauthorised("give an API key, as Authorization: Bearer KEY", "missing_api_key")
     found = await keys.find(secret)
     if found is None:
         raise _unauthorised("this API key is unknown, revoked or expired", "invalid_api_key")
-    if not found.may(scope):
+    if not may(found, scope):
         raise Refused(
             403,
             "permission_error",
@@ -68,11 +40,11 @@ async def identify(keys: Keys | None, headers: Headers, scope: str) -> Identity:
     return found
 
 
-def caller_of(identity: Identity, headers: Headers, request_id: str) -> Caller:
+def caller_of(key: Key, headers: Headers, request_id: str) -> Caller:
     return Caller(
-        key=identity.id,
-        team=identity.team,
-        dial=identity.dial,
+        key=key.id,
+        team=key.team,
+        dial=key.dial,
         deadline_ms=headers.deadline_ms,
         conversation=headers.name("x-conversation-id"),
         insist=headers.insists,
@@ -87,3 +59,11 @@ def _listed(scopes: Collection[str]) -> str:
 
 def _unauthorised(message: str, code: str) -> Refused:
     return Refused(401, "authentication_error", message, code=code)
+
+
+def keys_asked_for(settings: DoorSettings, keys: Keys) -> Keys | None:
+    """The keys that requests are held against; None: none is needed."""
+    if settings.keys == "auto" and settings.is_loopback:
+        now = time.time()
+        return keys if any(key.is_live(now) for key in keys.all()) else None
+    return None if settings.keys == "off" else keys

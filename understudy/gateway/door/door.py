@@ -6,14 +6,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from understudy.gateway.dialects.embeddings import Embedder
-from understudy.gateway.dialects.feedback import FeedbackStore
-from understudy.gateway.dialects.stored import StoredCompletions
-from understudy.gateway.door.auth import Identity, Keys, identify
+from understudy.gateway.door.auth import identify
 from understudy.gateway.door.exchange import Exchange
 from understudy.gateway.door.flight import Flight
 from understudy.gateway.door.limits import RateLimits
 from understudy.gateway.door.settings import DoorSettings
 from understudy.gateway.requests import Core
+from understudy.store.feedback import EventStore
+from understudy.store.keys import Key, Keys
 
 
 @dataclass(slots=True)
@@ -24,8 +24,7 @@ class Door:
     core: Core
     settings: DoorSettings = field(default_factory=DoorSettings)
     keys: Keys | None = None  # None: no request needs a key
-    stored: StoredCompletions | None = None
-    feedback: FeedbackStore | None = None
+    events: EventStore | None = None  # None: nothing is kept, so nothing can be judged
     embedder: Embedder | None = None
     metrics: Callable[[], tuple[bytes, str]] | None = None  # the page, and its content type
     ready: Callable[[], Awaitable[str]] | None = None  # why it is not ready; '': it is
@@ -36,7 +35,7 @@ class Door:
     def __post_init__(self) -> None:
         self.flight = Flight(self.settings.max_in_flight)
 
-    async def identify(self, exchange: Exchange, scope: str) -> Identity:
+    async def identify(self, exchange: Exchange, scope: str) -> Key:
         """Who asks, if they may do that; the exchange keeps it."""
-        exchange.identity = await identify(self.keys, exchange.headers, scope)
-        return exchange.identity
+        exchange.key = await identify(self.keys, exchange.headers, scope)
+        return exchange.key

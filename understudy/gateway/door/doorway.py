@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any
 
+from understudy.errors import LedgerUnavailable
 from understudy.gateway.door import log
 from understudy.gateway.door.bodies import HungUpError
 from understudy.gateway.door.door import Door
-from understudy.gateway.door.errors import anthropic_error, internal_error, openai_error
+from understudy.gateway.door.errors import (
+    anthropic_error,
+    internal_error,
+    openai_error,
+    unreachable,
+)
 from understudy.gateway.door.exchange import (
     HUNG_UP,
     App,
@@ -78,6 +85,9 @@ class Doorway:
             await self.app(scope, receive, send)
         except Refused as refused:
             await self._refuse(exchange, refused, send)
+        except LedgerUnavailable:
+            log.event("store unreachable", logging.WARNING, request_id=exchange.request_id)
+            await self._refuse(exchange, unreachable(), send)
         except HungUpError:
             exchange.status = HUNG_UP
         except Exception as error:
@@ -126,8 +136,8 @@ class Doorway:
             found.append((b"request-id", request_id))
         if exchange.decision is not None:
             found += decision_headers(exchange.decision)
-        if exchange.identity is not None:
-            found += self.door.limits.headers(exchange.identity)
+        if exchange.key is not None:
+            found += self.door.limits.headers(exchange.key)
         if self.door.flight.draining:
             found.append((b"connection", b"close"))
         return [pair for pair in found if pair[0] not in given]
@@ -139,7 +149,7 @@ class Doorway:
             self.door.finished(exchange)
         if not self.door.settings.log_requests:
             return
-        decision, identity = exchange.decision, exchange.identity
+        decision, key = exchange.decision, exchange.key
         first = exchange.first_byte_seconds
         log.event(
             "request",
@@ -149,7 +159,7 @@ class Doorway:
             status=exchange.status,
             milliseconds=round(exchange.seconds * 1000, 2),
             first_byte_milliseconds=None if first is None else round(first * 1000, 2),
-            key=identity.id if identity else None,
+            key=key.id if key else None,
             model=plain(exchange.model)[:200],
             streamed=exchange.streamed or None,
             answered_by=decision.answered_by if decision else None,

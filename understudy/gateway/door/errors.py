@@ -43,6 +43,17 @@ def internal_error() -> Refused:
     )
 
 
+def unreachable() -> Refused:
+    """The database is away: nothing that needs it is done, and nothing is let in unseen."""
+    return Refused(
+        503,
+        "server_error",
+        "the gateway's store cannot be reached",
+        code="store_unavailable",
+        retry_after=1.0,
+    )
+
+
 def too_slow(seconds: float) -> Refused:
     return Refused(
         504, "timeout_error", f"no whole answer within {seconds:g} seconds", code="timeout"

@@ -9,9 +9,9 @@ from typing import Any
 
 import orjson
 
-from understudy.gateway.door.auth import Identity
 from understudy.gateway.door.headers import Headers, Pairs
 from understudy.gateway.requests import Decision
+from understudy.store.keys import Key
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -32,7 +32,7 @@ class Exchange:
     headers: Headers
     route: str = ""  # the path as it is declared, such as /v1/models/{id}; '': none
     started: float = field(default_factory=time.perf_counter)
-    identity: Identity | None = None
+    key: Key | None = None
     model: str = ""  # as the caller named it
     streamed: bool = False
     decision: Decision | None = None

@@ -8,35 +8,42 @@ from starlette.responses import Response
 from understudy.gateway.dialects.checking import check
 from understudy.gateway.dialects.stored import (
     MetadataBody,
-    StoredCompletions,
     limit_of,
     page_of,
     wanted_of,
 )
-from understudy.gateway.door.auth import Identity
+from understudy.gateway.door.auth import ADMIN, may
 from understudy.gateway.door.bodies import read_json
 from understudy.gateway.door.door import Door
 from understudy.gateway.door.errors import not_found
 from understudy.gateway.door.exchange import exchange_of
 from understudy.gateway.door.plain import Json
 from understudy.gateway.requests import Refused
+from understudy.store.feedback import EventStore
 
 
 class Keeping:
     """Each method is a route."""
 
-    def __init__(self, door: Door, stored: StoredCompletions) -> None:
-        self.door, self.stored = door, stored
+    def __init__(self, door: Door, events: EventStore) -> None:
+        self.door, self.events = door, events
 
     async def list(self, request: Request) -> Response:
         key = await self._key(request)
-        wanted = wanted_of(request.scope.get("query_string", b""), key)
-        found = [*await self.stored.list(wanted.one_more())]
+        wanted = wanted_of(request.scope.get("query_string", b""))
+        found = await self.events.stored(
+            key,
+            model=wanted.model,
+            metadata=wanted.metadata,
+            after=wanted.after,
+            limit=wanted.limit + 1,  # whether there is another page
+            newest_first=wanted.newest_first,
+        )
         return Json(page_of(found[: wanted.limit], len(found) > wanted.limit))
 
     async def get(self, request: Request) -> Response:
         key = await self._key(request)
-        completion = await self.stored.get(_id(request), key)
+        completion = await self.events.completion(_id(request), key)
         if completion is None:
             raise _missing(request)
         return Json(completion)
@@ -45,7 +52,7 @@ class Keeping:
         key = await self._key(request)
         query = request.query_params
         limit, after = limit_of(query), query.get("after", "")
-        messages = await self.stored.messages(_id(request), key)
+        messages = await self.events.messages(_id(request), key)
         if messages is None:
             raise _missing(request)
         found = [
@@ -60,21 +67,21 @@ class Keeping:
         headers = exchange_of(request.scope).headers
         body, _ = await read_json(headers, request.receive, self.door.settings)
         check(MetadataBody, body)
-        completion = await self.stored.update(_id(request), key, body["metadata"])
+        completion = await self.events.describe(_id(request), key, body["metadata"])
         if completion is None:
             raise _missing(request)
         return Json(completion)
 
     async def delete(self, request: Request) -> Response:
         key = await self._key(request)
-        if not await self.stored.delete(_id(request), key):
+        if not await self.events.forget(_id(request), key):
             raise _missing(request)
         return Json({"object": "chat.completion.deleted", "id": _id(request), "deleted": True})
 
     async def _key(self, request: Request) -> str | None:
         """Whose completions the caller may see; None: everybody's."""
-        identity: Identity = await self.door.identify(exchange_of(request.scope), "stored")
-        return None if identity.may("admin") else identity.id
+        key = await self.door.identify(exchange_of(request.scope), "stored")
+        return None if may(key, ADMIN) else key.id
 
 
 def _id(request: Request) -> str:

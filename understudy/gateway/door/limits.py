@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from understudy.gateway.door.auth import Identity
 from understudy.gateway.door.headers import Pairs
 from understudy.gateway.requests import Refused
+from understudy.store.keys import Key
 
 _BYTES_PER_TOKEN = 3  # of English JSON there are about four
 
@@ -41,7 +41,7 @@ def expected_tokens(body_bytes: int, max_tokens: int | None, answers: int) -> in
 class Grant:
     """A request that was let in, and what it has been counted as."""
 
-    identity: Identity
+    key: Key
     tokens: float = 0.0
 
 
@@ -52,41 +52,41 @@ class RateLimits:
         self._clock = clock
         self._buckets: dict[tuple[str, str], Bucket] = {}
 
-    def admit(self, identity: Identity) -> Grant:
+    def admit(self, key: Key) -> Grant:
         """One request more; Refused where the minute has none left."""
-        if identity.requests_per_minute is not None:
-            self._take(identity, "requests", 1, identity.requests_per_minute)
-        return Grant(identity)
+        if key.requests_per_minute is not None:
+            self._take(key, "requests", 1, key.requests_per_minute)
+        return Grant(key)
 
     def expect(self, grant: Grant, tokens: float) -> None:
         """The request may take so many tokens. What is larger than a whole minute's share waits
         for a full bucket, else it would wait for ever."""
-        limit = grant.identity.tokens_per_minute
+        limit = grant.key.tokens_per_minute
         if limit is not None:
             grant.tokens = min(tokens, limit)
-            self._take(grant.identity, "tokens", grant.tokens, limit)
+            self._take(grant.key, "tokens", grant.tokens, limit)
 
     def settle(self, grant: Grant, tokens: float) -> None:
         """It took so many. The bucket may go below nothing: then later requests wait longer."""
-        limit = grant.identity.tokens_per_minute
+        limit = grant.key.tokens_per_minute
         if limit is None:
             return
         now = self._clock()
-        level = self._level(grant.identity, "tokens", limit, now) + grant.tokens - tokens
-        self._buckets[grant.identity.id, "tokens"] = Bucket(min(level, limit), now)
+        level = self._level(grant.key, "tokens", limit, now) + grant.tokens - tokens
+        self._buckets[grant.key.id, "tokens"] = Bucket(min(level, limit), now)
         grant.tokens = tokens
 
-    def headers(self, identity: Identity) -> Pairs:
+    def headers(self, key: Key) -> Pairs:
         """OpenAI's: the limit, what remains, and when the bucket is full again."""
         found: Pairs = []
         now = self._clock()
         for part, limit in (
-            ("requests", identity.requests_per_minute),
-            ("tokens", identity.tokens_per_minute),
+            ("requests", key.requests_per_minute),
+            ("tokens", key.tokens_per_minute),
         ):
             if limit is None:
                 continue
-            level = self._level(identity, part, limit, now)
+            level = self._level(key, part, limit, now)
             full = seconds_until(limit, level, limit)
             found += [
                 (f"x-ratelimit-limit-{part}".encode(), str(limit).encode()),
@@ -95,13 +95,13 @@ class RateLimits:
             ]
         return found
 
-    def _level(self, identity: Identity, part: str, limit: int, now: float) -> float:
-        bucket = self._buckets.get((identity.id, part), Bucket(limit, now))
+    def _level(self, key: Key, part: str, limit: int, now: float) -> float:
+        bucket = self._buckets.get((key.id, part), Bucket(limit, now))
         return level_at(bucket, limit, now)
 
-    def _take(self, identity: Identity, part: str, amount: float, limit: int) -> None:
+    def _take(self, key: Key, part: str, amount: float, limit: int) -> None:
         now = self._clock()
-        level = self._level(identity, part, limit, now)
+        level = self._level(key, part, limit, now)
         if amount > level:
             raise Refused(
                 429,
@@ -110,4 +110,4 @@ class RateLimits:
                 code="rate_limit_exceeded",
                 retry_after=seconds_until(amount, level, limit),
             )
-        self._buckets[identity.id, part] = Bucket(level - amount, now)
+        self._buckets[key.id, part] = Bucket(level - amount, now)

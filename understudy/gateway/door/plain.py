@@ -16,7 +16,7 @@ from understudy.gateway.dialects.checking import check
 from understudy.gateway.dialects.embeddings import EmbeddingBody
 from understudy.gateway.dialects.feedback import feedback_of
 from understudy.gateway.dialects.messages import CountBody, chat_body
-from understudy.gateway.door.auth import caller_of
+from understudy.gateway.door.auth import ADMIN, caller_of, may
 from understudy.gateway.door.bodies import read_json
 from understudy.gateway.door.door import Door
 from understudy.gateway.door.errors import not_found, too_slow
@@ -85,17 +85,17 @@ class Plain:
 
     async def embeddings(self, request: Request) -> Response:
         exchange, door = exchange_of(request.scope), self.door
-        identity = await door.identify(exchange, "inference")
+        key = await door.identify(exchange, "inference")
         seconds = door.settings.request_seconds
         with door.flight.place():
-            grant = door.limits.admit(identity)
+            grant = door.limits.admit(key)
             body, raw = await self._body(request)
             check(EmbeddingBody, body)
             exchange.model = body["model"]
             if door.embedder is None:
                 raise not_found("no cloud here makes embeddings", "model_not_found", "model")
             door.limits.expect(grant, expected_tokens(len(raw), None, 1))
-            caller = caller_of(identity, exchange.headers, exchange.request_id)
+            caller = caller_of(key, exchange.headers, exchange.request_id)
             try:
                 async with asyncio.timeout(seconds), WhileConnected(request.receive) as client:
                     found = await door.embedder.embed(body, caller)
@@ -111,14 +111,14 @@ class Plain:
     async def feedback(self, request: Request) -> Response:
         """How good an answer was."""
         exchange, door = exchange_of(request.scope), self.door
-        identity = await door.identify(exchange, "feedback")
-        if door.feedback is None:
+        key = await door.identify(exchange, "feedback")
+        if door.events is None:
             raise not_found("this gateway keeps no events, so no feedback either", "no_events")
         with door.flight.place():
-            door.limits.admit(identity)
+            door.limits.admit(key)
             body, _ = await self._body(request)
-            given, dry = feedback_of(body, identity.id)
-            if not dry and not await door.feedback.add(given, identity.may("admin")):
+            given, dry = feedback_of(body, key.id)
+            if not dry and not await door.events.judge(given, may(key, ADMIN)):
                 shown = given.answer or given.conversation
                 raise not_found(f"there is no answer {shown[:200]!r}", "answer_not_found")
             return Json({"feedback_id": given.id, "id": given.id})
