@@ -8,13 +8,14 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from understudy.gateway.requests import Caller, ChatRequest, Decision, ModelCard, Outcome, Refused
+from understudy.gateway.writing import error_payload
 
 MODEL = "echo@7"
 
 
 class EchoCore:
     """What it does beside repeating is the first word of the question: wait, refuse, fail, and
-    in the midst of a stream break and crash."""
+    in the midst of a stream break, crash and spoil; and raw, as a cloud's bytes."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[ChatRequest, Caller]] = []
@@ -46,7 +47,9 @@ class EchoCore:
         if request.stream:
             return Outcome(decision, chunks=self._chunks(request, prompt))
         choices = [self._choice(request, number) for number in range(request.n)]
-        return Outcome(decision, {**_head("chat.completion"), "choices": choices, "usage": USAGE})
+        completion = {**_head("chat.completion"), "choices": choices, "usage": USAGE}
+        raw = json.dumps(completion, indent=3).encode() if prompt.startswith("raw") else None
+        return Outcome(decision, completion, raw=raw)
 
     async def models(self) -> list[ModelCard]:
         return [ModelCard("auto", "understudy"), ModelCard(MODEL, "understudy", 1700000000)]
@@ -82,6 +85,9 @@ class EchoCore:
                 for word in words:
                     logprobs = _logprob(word) if request.body.get("logprobs") else None
                     yield _chunk(number, {"content": word}, logprobs=logprobs)
+                    if prompt.startswith("spoil"):
+                        yield error_payload("the cloud failed: no reason given")
+                        return
                     await self._between(prompt)
                 yield _chunk(number, {}, reason)
             if request.include_usage:

@@ -12,6 +12,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from understudy.gateway.door.settings import DoorSettings
 from understudy.gateway.upstreams import UPSTREAMS, UpstreamSettings
 from understudy.routing import ROUTERS
 from understudy.settings import Kinds, KindSection, Section
@@ -124,8 +125,7 @@ class SpendingSettings(Section):
 class ServeSettings(Section):
     """Everything that `understudy serve` reads."""
 
-    host: str = Field("127.0.0.1", description="address to listen on")
-    port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0: any that is free")
+    door: DoorSettings = Field(DoorSettings(), description="who is let in, and with what")
     local: LocalSettings = Field(LocalSettings(), description="who answers first")
     clouds: dict[str, Annotated[UpstreamSettings, Kinds(UPSTREAMS, "openai")]] = Field(
         {}, description="who helps, by name; the first is asked first"

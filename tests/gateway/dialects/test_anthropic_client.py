@@ -138,10 +138,11 @@ def test_a_refusal_is_the_clients_own_error(client: anthropic.Anthropic) -> None
     assert body["request_id"]
 
 
-def test_a_stream_that_breaks_off_raises(client: anthropic.Anthropic) -> None:
-    asked: Any = [{"role": "user", "content": "break it"}]
+@pytest.mark.parametrize("word", ["break", "spoil"])
+def test_a_stream_that_breaks_off_raises(client: anthropic.Anthropic, word: str) -> None:
+    asked: Any = [{"role": "user", "content": f"{word} it"}]
     with (
-        pytest.raises(anthropic.APIStatusError, match="the cloud hung up"),
+        pytest.raises(anthropic.APIStatusError, match="the cloud"),
         client.messages.stream(model="auto", max_tokens=9, messages=asked) as stream,
     ):
         stream.until_done()

@@ -144,12 +144,25 @@ def test_a_refusal_is_the_clients_own_error(client: openai.OpenAI) -> None:
 
 
 def test_a_stream_that_breaks_off_raises(client: openai.OpenAI) -> None:
-    for word, code in (("break", "broken_stream"), ("crash", "internal_error")):
+    codes = {"break": "broken_stream", "crash": "internal_error", "spoil": None}
+    for word, code in codes.items():
         asked: Any = [{"role": "user", "content": f"{word} it"}]
         stream = client.chat.completions.create(model="auto", messages=asked, stream=True)
         with pytest.raises(openai.APIError) as caught:
             list(stream)
         assert caught.value.code == code
+
+
+def test_completions_that_break_off_raise(client: openai.OpenAI) -> None:
+    stream = client.completions.create(model="auto", prompt="spoil it", stream=True)
+    with pytest.raises(openai.APIError, match="the cloud failed"):
+        list(stream)
+
+
+def test_an_answer_of_a_cloud_passes_byte_for_byte(client: openai.OpenAI) -> None:
+    asked: Any = [{"role": "user", "content": "raw"}]
+    raw = client.chat.completions.with_raw_response.create(model="auto", messages=asked)
+    assert raw.text.startswith('{\n   "id"')
 
 
 def test_a_fault_is_told_without_its_words(client: openai.OpenAI) -> None:

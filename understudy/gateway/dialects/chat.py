@@ -141,10 +141,10 @@ class Chat(Dialect):
         check(ChatBody, body)
         self.requests = (ChatRequest(body, raw),)
 
-    def whole(self, outcomes: Sequence[Outcome]) -> Mapping[str, Any]:
-        completion = outcomes[0].completion
-        assert completion is not None
-        return completion
+    def whole(self, outcomes: Sequence[Outcome]) -> Mapping[str, Any] | bytes:
+        (outcome,) = outcomes
+        assert outcome.completion is not None
+        return outcome.raw or outcome.completion
 
     async def events(
         self, outcomes: Sequence[Outcome], streams: Sequence[AsyncIterator[bytes]]

@@ -20,8 +20,8 @@ class Dialect(ABC):
     def __init__(self, body: dict[str, Any], raw: bytes) -> None: ...
 
     @abstractmethod
-    def whole(self, outcomes: Sequence[Outcome]) -> Mapping[str, Any]:
-        """The answer, where it is not streamed."""
+    def whole(self, outcomes: Sequence[Outcome]) -> Mapping[str, Any] | bytes:
+        """The answer, where it is not streamed; or its JSON."""
 
     @abstractmethod
     def events(

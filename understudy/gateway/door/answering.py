@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,7 +23,7 @@ from understudy.gateway.door.exchange import (
     Scope,
     Send,
     exchange_of,
-    send_json,
+    send_bytes,
 )
 from understudy.gateway.door.flight import cut_off
 from understudy.gateway.door.headers import Pairs
@@ -30,6 +31,7 @@ from understudy.gateway.door.limits import Grant, expected_tokens
 from understudy.gateway.door.waiting import WhileConnected
 from understudy.gateway.requests import Caller, ChatRequest, Outcome, Refused
 
+_NO_USAGE = re.compile(rb'"usage": ?null')
 _STREAM: Pairs = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"x-accel-buffering", b"no"),  # nginx would collect it otherwise
@@ -99,7 +101,8 @@ class Answering:
                 whole = said.whole(outcomes)
                 exchange.usage = _usage_of(outcomes)
                 way.client.release()
-                await send_json(way.send, whole)
+                content = whole if isinstance(whole, bytes) else orjson.dumps(whole)
+                await send_bytes(way.send, content, b"application/json")
         finally:
             await _close(outcomes)
             if exchange.tokens is not None:
@@ -168,12 +171,27 @@ async def _counted(
     back."""
     assert outcome.chunks is not None
     async for chunk in outcome.chunks:
-        if b'"usage":{' in chunk:
+        if chunk.startswith(b'{"error"'):
+            raise _broken(chunk)
+        if b'"usage"' in chunk and not _NO_USAGE.search(chunk):
             found = orjson.loads(chunk)
             exchange.usage = _added(exchange.usage, found.get("usage"))
             if not request.include_usage and not found.get("choices"):
                 continue
         yield chunk
+
+
+def _broken(chunk: bytes) -> Refused:
+    """The error that a stream broke off with, as whoever answered tells it."""
+    error = orjson.loads(chunk)["error"]
+    error = error if isinstance(error, Mapping) else {"message": str(error)}
+    return Refused(
+        502,
+        str(error.get("type") or "upstream_error"),
+        str(error.get("message") or "the answer broke off"),
+        code=str(error["code"]) if error.get("code") else None,
+        param=str(error["param"]) if error.get("param") else None,
+    )
 
 
 def _with_usage(request: ChatRequest) -> ChatRequest:
