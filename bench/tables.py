@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
+import real_tables
 import study_tables
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -246,6 +247,13 @@ def of_study(table: Callable[[dict[str, Any]], study_tables.Table]) -> Callable[
     return lambda record: markdown_table(*table(record))
 
 
+def results(name: str) -> Any:
+    """What a results file holds, or the runs of a folder of them."""
+    if (RESULTS / name).is_dir():
+        return real_tables.runs_by_name(RESULTS / name)
+    return json.loads((RESULTS / f"{name}.json").read_text())
+
+
 # The name of a section: the results file it is built from, and the function that builds it.
 TABLES: dict[str, tuple[str, Callable[[Any], str]]] = {
     "tiny accuracy": ("tiny_accuracy", tiny_accuracy_table),
@@ -266,6 +274,7 @@ TABLES: dict[str, tuple[str, Callable[[Any], str]]] = {
     "budget": ("study", of_study(study_tables.budget_table)),
     "ablation": ("study", of_study(study_tables.ablation_table)),
     "published": ("study", of_study(study_tables.published_table)),
+    **{name: ("real", of_study(table)) for name, table in real_tables.TABLES.items()},
 }
 
 
@@ -285,9 +294,7 @@ def filled(text: str) -> str:
         if match[2] not in TABLES:
             raise KeyError(f"section {match[2]!r} has no function; add it to TABLES")
         file, build = TABLES[match[2]]
-        return (
-            f"{match[1]}\n{build(json.loads((RESULTS / f'{file}.json').read_text()))}\n\n{match[3]}"
-        )
+        return f"{match[1]}\n{build(results(file))}\n\n{match[3]}"
 
     return _SECTION.sub(section, text)
 

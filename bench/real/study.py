@@ -23,6 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from understudy.environment import environment
 from understudy.files import write_json
 
@@ -85,6 +87,7 @@ def record(cell: Cell, folder: Path) -> dict[str, Any]:
         ["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=ROOT
     ).stdout
     steps = lines_of(folder / "metrics.jsonl")
+    settings = yaml.safe_load((folder / "config.yaml").read_text())
     examinations = {
         path.stem: columns_of(lines_of(path))
         for path in sorted((folder / "examinations").glob("*.jsonl"))
@@ -96,6 +99,7 @@ def record(cell: Cell, folder: Path) -> dict[str, Any]:
         "cell": {"name": cell.name, "recipe": cell.recipe, "seed": cell.seed}
         | {"settings": list(cell.settings), "config": cell.config},
         "seconds": sum(line["step_time"] for line in lines_of(folder / "timings.jsonl")),
+        "responses": settings["batch_size"] * settings["num_generations"],  # of a step
         "summary": json.loads((folder / "summary.json").read_text()),
         "matrix": json.loads((folder / "matrix.json").read_text()),
         "steps": {key: [line.get(key) for line in steps] for key in STEP_KEYS},

@@ -73,7 +73,7 @@ def test_no_two_runs_have_one_name() -> None:
     assert len(set(files)) == len(files)
 
 
-def run(seed: int, right: list[int]) -> dict[str, Any]:
+def run(seed: int, right: list[int], name: str = "mine") -> dict[str, Any]:
     """Two phases of one task each; task b is as it was before."""
     columns = {
         "local_right": right,
@@ -86,11 +86,17 @@ def run(seed: int, right: list[int]) -> dict[str, Any]:
     cell = {"macro_f1": 0.5, "constant": 0.5}
     before = {**columns, "local_right": [0, 0, 0, 0]}
     return {
-        "cell": {"name": "mine", "seed": seed},
+        "cell": {"name": name, "seed": seed, "config": "smollm2.yaml"},
         "matrix": [{"tasks": [cell, cell]}] * 3,
+        "responses": 64,
+        "summary": {
+            "phases": [
+                {"budget": 0.3, "warm_start_usage": 0.02},
+                {"budget": 0.2, "warm_start_usage": 0.0},
+            ]
+        },
         "steps": {
             "phase": [1, 1, 2, 2],
-            "cloud/budget": [0.3, 0.3, 0.2, 0.2],
             "cloud/ask_rate": [0.9, 0.25, 0.0, 0.0],
         },
         "examinations": {
@@ -115,7 +121,8 @@ def test_asking_is_held_against_random_calls_and_entropy_at_its_own_share() -> N
     header, rows = real_tables.asking_table({"mine": [run(0, [0, 0, 1, 1])]})
     row = dict(zip(header, rows[0], strict=True))
     assert (row["task"], row["budget"]) == ("a", "0.3")
-    assert row["asked in training"].startswith("0.25")  # the second half of its phase
+    # The second half of its phase, which is 16 of 64 responses; before it a warm start.
+    assert row["asked in training"] == "0.25 [0.16, 0.37] + 0.02"
     assert row["asked as served"].startswith("0.25 [")
     # Local 2 of 4, and the one that asked is mended: 3 of 4. A quarter of random calls moves
     # the mean by a quarter of the gain, which is +2 - 2 = 0 of 4. Entropy asks the second
@@ -125,16 +132,53 @@ def test_asking_is_held_against_random_calls_and_entropy_at_its_own_share() -> N
     assert row["over entropy"].startswith("+0.000 [")
 
 
+def test_what_another_recipe_lacks_is_counted_question_by_question() -> None:
+    mine = [run(0, [1, 1, 1, 1], "understudy"), run(1, [1, 1, 1, 1], "understudy")]
+    header, rows = real_tables.rivals_table(
+        {"understudy": mine, "other": [run(1, [0, 0, 1, 1], "other")]}
+    )
+    row = dict(zip(header, rows[0], strict=True))
+    assert (row["understudy less"], row["task"], row["seeds"]) == ("other", "a", "1")
+    assert row["local after its phase"].startswith("+0.500 [")
+    assert row["local at the end"] == "+0.000 [+0.000, +0.000]"
+    assert row["forgotten"].startswith("+0.500 [")
+
+
+def test_questions_of_several_runs_stand_under_each_other() -> None:
+    one, other = run(0, [1, 0, 1, 0]), run(1, [0, 1, 0, 1])
+    other["examinations"]["phase-1"]["a"]["digest"] = ["e", "d", "a", "b"]
+    found = real_tables.of_questions([one, other], 1, "a", "local_right")
+    nan = np.nan
+    np.testing.assert_array_equal(found, [[1, 0, 1, 0, nan], [0, 1, nan, 1, 0]])
+
+
+def test_a_question_seen_in_all_runs_counts_as_one_question() -> None:
+    """The interval of three equal runs of 100 questions is as wide as that of one run."""
+    answers = np.array([[1.0, 0.0] * 50])
+    one, three = (real_tables.bootstrap(each) for each in (answers, answers.repeat(3, axis=0)))
+    assert one == pytest.approx(three, abs=0.02)
+    assert one == pytest.approx((0.40, 0.60), abs=0.02)  # 1.96 * sqrt(0.25 / 100)
+
+
+def test_runs_that_differ_widen_the_interval() -> None:
+    answers = np.stack((np.ones(1000), np.zeros(1000)))
+    assert real_tables.bootstrap(answers) == (0.0, 1.0)
+
+
 def test_ties_of_a_score_go_to_the_first() -> None:
-    chosen = real_tables.above(np.array([0.5, 0.5, 0.1, 0.5]), 0.5)
-    assert chosen.tolist() == [1.0, 1.0, 0.0, 0.0]
+    asked = np.array([[1.0, 1.0, 0.0, 0.0, np.nan]])
+    chosen = real_tables.highest(np.array([[0.5, 0.5, 0.1, 0.5, 0.9]]), asked)
+    np.testing.assert_array_equal(chosen, [[1.0, 1.0, 0.0, 0.0, np.nan]])
 
 
-def test_the_correlation_has_fishers_interval() -> None:
-    asked = np.array([1.0, 1.0, 0.0, 0.0] * 25)
-    gain = np.array([1.0, 0.0, 0.0, 0.0] * 25)
-    assert real_tables.correlation(asked, gain) == "+0.58 [+0.43, +0.69]"
-    assert real_tables.correlation(np.ones(8), np.arange(8.0)) == "-"
+def test_the_correlation_is_pearsons() -> None:
+    asked = np.array([[1.0, 1.0, 0.0, 0.0] * 25])
+    gain = np.array([[1.0, 0.0, 0.0, 0.0] * 25])
+    found = real_tables.correlation(asked, gain)
+    assert found.startswith("+0.58 [")
+    low, high = map(float, found[7:-1].split(", "))
+    assert (low, high) == pytest.approx((0.43, 0.69), abs=0.06)  # Fisher's
+    assert real_tables.correlation(np.ones((1, 8)), np.arange(8.0)[None]) == "-"
 
 
 def test_rows_are_kept_as_columns_of_test_questions() -> None:
