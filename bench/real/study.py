@@ -3,6 +3,7 @@
     export UNDERSTUDY_DATA=data
     python bench/real/study.py --out runs/real                     what is missing of all runs
     python bench/real/study.py --out runs/real --only understudy   of those whose name begins so
+    python bench/real/study.py --out runs/real --only qwen --model FOLDER      weights on this disk
     python bench/real/study.py --out runs/real --list
 
 Every run is an ordinary run directory of `understudy train` and a file in bench/results/real, which
@@ -60,9 +61,11 @@ def cells() -> Iterator[Cell]:
     yield Cell("dagrpo", "dagrpo", 0)
     yield Cell("no-rehearsal", "understudy", 0, ("retention=none",))
     yield Cell("random-rehearsal", "understudy", 0, ("retention.choose=random",))
+    for recipe in ("understudy", "grpo"):
+        yield Cell(f"qwen-{recipe}", recipe, 0, config="qwen.yaml")
 
 
-def run(cell: Cell, out: Path, model: str) -> None:
+def run(cell: Cell, out: Path, model: str | None) -> None:
     """Make or finish one run directory, and its file."""
     folder = out / f"{cell.name}-{cell.seed}"
     if not (folder / "summary.json").exists():
@@ -72,7 +75,8 @@ def run(cell: Cell, out: Path, model: str) -> None:
         else:
             shutil.rmtree(folder, ignore_errors=True)
             command += ["--config", str(HERE / cell.config)]
-            for setting in (*cell.settings, f"seed={cell.seed}", f"model={model}", "threads=1"):
+            own = () if model is None else (f"model={model}",)
+            for setting in (*cell.settings, *own, f"seed={cell.seed}", "threads=1"):
                 command += ["--set", setting]
         with (out / f"{folder.name}.log").open("ab") as log:
             subprocess.run(command, check=True, stdout=log, stderr=log, cwd=ROOT)
@@ -138,7 +142,7 @@ def shortened(value: Any) -> Any:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--out", type=Path, default=Path("runs/real"))
-    parser.add_argument("--model", default="HuggingFaceTB/SmolLM2-135M-Instruct")
+    parser.add_argument("--model", help="a folder, in place of each configuration's own")
     parser.add_argument("--only", nargs="*", default=[""], help="beginnings of names, as NAME-SEED")
     parser.add_argument("--list", action="store_true", help="say what is done, and do nothing")
     parser.add_argument("--workers", type=int, default=1)
@@ -152,6 +156,8 @@ def main() -> None:
         for cell in wanted:
             print(f"{cell.name}-{cell.seed}: {'done' if cell.file.exists() else 'missing'}")
         return
+    if args.model and len({cell.config for cell in wanted}) > 1:
+        parser.error("--model is for runs of one configuration; choose them by --only")
     args.out.mkdir(exist_ok=True, parents=True)
     missing = [cell for cell in wanted if not cell.file.exists()]
     with ThreadPoolExecutor(args.workers) as pool:

@@ -60,7 +60,7 @@ def test_intents_have_plain_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_configurations_name_data_that_exist() -> None:
-    for name in {cell.config for cell in study.cells()} | {"qwen.yaml"}:
+    for name in {cell.config for cell in study.cells()}:
         config = yaml.safe_load((ROOT / "bench" / "real" / name).read_text())
         families = [phase["families"] for phase in config["stream"]]
         assert families == list(config["data"])
