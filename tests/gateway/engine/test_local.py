@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from tests.gateway.engine.engines import adapter, engine_of, job, read, read_all, running
 from tests.models.small import write_checkpoint
 from understudy.gateway.engine import EngineBusy, EngineError, Job, JobRefused, Written
+from understudy.gateway.engine.base import build_base
+from understudy.gateway.engine.local import LocalEngine
+from understudy.gateway.engine.options import EngineOptions
 from understudy.models.policy import Backend, Policy
 from understudy.offload.local import LocalAnswer, greedy
 from understudy.types import Problem
@@ -185,3 +190,111 @@ def test_memory_bounds_how_many_are_written_at_once(folders: Path) -> None:
     with running(engine):
         found = asyncio.run(read_all(engine, [job(text, max_tokens=5) for text in QUESTIONS]))
     assert len(found) == len(QUESTIONS)
+
+
+def test_a_long_prompt_does_not_hold_up_who_is_writing(folders: Path) -> None:
+    """It is read in pieces of 4 tokens, so 100 of them take 25 passes at least, each of which
+    gives the other request a token."""
+    events: list[str] = []
+
+    async def follow(engine: LocalEngine, asked: Job, name: str) -> None:
+        async for item in engine.write(asked):
+            events.append(name if not isinstance(item, Written) else f"{name} ended")
+
+    async def both() -> None:
+        free = {"temperature": 1.0, "logprobs": 0}  # a piece for every token
+        first = job("fox", max_tokens=150, seed=3, stop=(), **free)
+        going = asyncio.create_task(follow(engine, first, "first"))
+        while len(events) < 5:
+            await asyncio.sleep(0.001)
+        await follow(engine, job("fox " * 25, max_tokens=2, **free), "second")
+        await going
+
+    with running(engine_of(folders / "llama", piece=4)) as engine:
+        asyncio.run(both())
+    before = events[: next(i for i, name in enumerate(events) if name.startswith("second"))]
+    assert before.count("first") > 20 or "first ended" in before
+
+
+class FailsOnce:
+    """A lane that fails in one pass."""
+
+    def __init__(self, lane: Any) -> None:
+        self.lane, self.failed = lane, False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.lane, name)
+
+    def read(self, work: Any) -> Any:
+        if not self.failed and len(work) > 1:
+            self.failed = True
+            raise RuntimeError("not enough memory")
+        return self.lane.read(work)
+
+
+@pytest.mark.parametrize(("kind", "backend"), [KINDS[0], KINDS[3]])
+def test_a_pass_that_fails_ends_its_requests_and_no_others(
+    kind: str, backend: Backend, folders: Path
+) -> None:
+    engine = engine_of(folders / kind, backend)
+    engine.base.model.lane = FailsOnce(engine.base.model.lane)
+
+    async def ask() -> list[Any]:
+        jobs = [job(text, max_tokens=5) for text in QUESTIONS]
+        asked = (read(engine, each) for each in jobs)
+        failed = await asyncio.gather(*asked, return_exceptions=True)
+        assert any(isinstance(each, EngineError) for each in failed)
+        assert engine.load_now().running == 0
+        return await read_all(engine, jobs)
+
+    with running(engine):
+        found = asyncio.run(ask())
+    known = examined(folders / kind, backend, QUESTIONS)
+    assert [each.prompt_tokens for each in found] == [each.prompt_tokens for each in known]
+
+
+def test_log_probabilities_come_with_the_text(folders: Path) -> None:
+    asked = job("fox", max_tokens=12, temperature=1.0, seed=8, logprobs=3)
+    with running(engine_of(folders / "llama")) as engine:
+        pieces, written = asyncio.run(read(engine, asked))
+    known = [each for piece in pieces for each in piece.logprobs]
+    assert len(known) in (written.completion_tokens, written.completion_tokens - 1)  # but the end
+    assert b"".join(each.utf8 for each in known).decode(errors="replace").startswith(written.text)
+    for each in known:
+        values = [logprob for _, logprob, _ in each.top]
+        assert values == sorted(values, reverse=True)
+        assert len(values) == 3
+        assert each.logprob <= values[0] + 1e-6
+        assert "<ask>" not in {token for token, _, _ in each.top}
+
+
+def test_the_request_is_never_in_the_text(folders: Path) -> None:
+    """A model that would ask at every token says so by its margin, and writes on."""
+    policy = Policy.load(str(folders / "llama"))
+    with torch.no_grad():
+        policy.model.head.weight[policy.tokens.ask] *= 50
+    base = build_base(policy, EngineOptions())
+    with running(LocalEngine(base, "base@0")) as engine:
+        for temperature in (0.0, 1.0):
+            asked = job("fox", max_tokens=30, temperature=temperature, seed=1)
+            pieces, written = asyncio.run(read(engine, asked))
+            assert "<ask>" not in written.text
+            assert written.margin is not None
+            assert written.margin > 0
+            margins = [piece.margin for piece in pieces if piece.margin is not None]
+            assert margins == sorted(margins)
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen3"])
+def test_bfloat16_gives_what_an_examination_in_bfloat16_gives(kind: str, folders: Path) -> None:
+    known = greedy(
+        Policy.load(str(folders / kind), bf16=True),
+        [Problem(text, "", "f", 1, "") for text in QUESTIONS],
+        1,
+    )
+    base = build_base(Policy.load(str(folders / kind), bf16=True), EngineOptions())
+    with running(LocalEngine(base, "base@0")) as engine:
+        found = asyncio.run(read_all(engine, [job(text, max_tokens=1) for text in QUESTIONS]))
+    for written, each in zip(found, known, strict=True):
+        assert written.margin == pytest.approx(each.margin, abs=0.25)
+        assert written.mean_entropy == pytest.approx(each.mean_entropy, abs=0.1)

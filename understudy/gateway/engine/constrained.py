@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from understudy.gateway.engine import JobRefused
+from understudy.gateway.engine import EngineError, JobRefused
 from understudy.models.tokens import Tokens
 
 _ANY_OBJECT = {"type": "object"}
@@ -86,7 +86,9 @@ class Grammar:
     def take(self, tokens: Sequence[int]) -> None:
         """Go on by what was drawn."""
         for token in tokens:
-            self._matcher.consume_token(token)
+            if not self._matcher.consume_token(token):
+                reason = " ".join(str(self._matcher.get_error()).split())[:200]
+                raise EngineError(f"the answer left its grammar: {reason}")
 
     @property
     def ended(self) -> bool:

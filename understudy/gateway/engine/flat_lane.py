@@ -72,6 +72,9 @@ class FlatLane:
         row.cohort.drop(row)
         self._cohorts = {key: each for key, each in self._cohorts.items() if each.rows}
 
+    def clear(self) -> None:
+        self._cohorts = {}
+
     def keep(self, row: CohortRow) -> SharedPrefix:
         assert row.after is None, "a prefix follows no other"
         shape, kept = self.network.shape, []

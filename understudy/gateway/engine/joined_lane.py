@@ -73,6 +73,9 @@ class JoinedLane:
             layer.keys, layer.values = keys, values
         return JoinedRow(version, cache, after.count)
 
+    def clear(self) -> None:
+        self._sessions = {}
+
     def keep(self, row: JoinedRow) -> SharedPrefix:
         kept = [(layer.keys, layer.values) for layer in row.cache.layers]
         return SharedPrefix(row.version, row.read, kept, row.read * self.token_size)

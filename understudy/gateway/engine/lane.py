@@ -69,6 +69,10 @@ class Lane(Protocol):
         """Forget a row."""
         ...
 
+    def clear(self) -> None:
+        """Forget all rows, after a pass that failed."""
+        ...
+
     def keep(self, row: Any) -> SharedPrefix:
         """What a row has read, for others to begin with."""
         ...

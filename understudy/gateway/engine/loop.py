@@ -186,6 +186,9 @@ class Loop(threading.Thread):
             _log.exception("the local engine failed in a pass")
             reason = " ".join(str(error).split())[:200]
             failed = [*model.reading, *model.writing]
+            model.lane.clear()
+            for row in failed:
+                row.lane_row = None
             self._fail(failed, EngineError(f"the local engine failed: {reason}"))
 
     def _compute(self, model: Model) -> None:
@@ -282,14 +285,17 @@ class Loop(threading.Thread):
 
     def _draw(self, model: Model, rows: Sequence[Row], states: Any) -> None:
         logits = model.lane.logits(states, [row.lane_row for row in rows])
-        for row, drawn in zip(
-            rows, draw(logits, model.ask, [row.way() for row in rows]), strict=True
-        ):
-            row.take(drawn)
-            if row.finish_reason:
+        drawn = draw(logits, model.ask, [row.way() for row in rows])
+        for row, token in zip(rows, drawn, strict=True):
+            try:
+                row.take(token)
+                if not row.finish_reason:
+                    continue
                 row.end()
-                self._ends.append(time.monotonic())
-                self._forget(row)
+            except EngineError as error:  # of this row alone
+                row.send(error)
+            self._ends.append(time.monotonic())
+            self._forget(row)
 
     def _forget(self, row: Row) -> None:
         model = self.models[row.prepared.version]
@@ -299,8 +305,8 @@ class Loop(threading.Thread):
         if row in model.writing:
             model.writing.remove(row)
         if row.lane_row is not None:
-            model.lane.close(row.lane_row)
-            row.lane_row = None
+            lane_row, row.lane_row = row.lane_row, None
+            model.lane.close(lane_row)
         with self._change:
             self._running.discard(row)
 

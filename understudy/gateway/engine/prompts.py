@@ -56,6 +56,9 @@ class Prompts:
             prepared = self._prepared(job)
         except (CheckpointError, RunError) as error:
             raise JobRefused(str(error), "messages") from error
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
+            raise JobRefused(f"the request cannot be read ({reason})", "messages") from error
         count = len(prepared.ids)
         if count >= self.room:
             raise JobRefused(

@@ -88,7 +88,7 @@ class UrlEngine:
         self._versions: dict[str, dict[str, Any]] = {version: {"model": model, **adapters.base}}
         self._users: Counter[str] = Counter()
         self._places = Places(options.rows, options.waiting)
-        self._counts_usage = True  # in streams, until it refuses to
+        self._counts_usage: bool | None = None  # in streams; None: not known yet
         self._times: deque[float] = deque(maxlen=1024)
 
     async def write(self, job: Job) -> AsyncIterator[Piece | Written]:
@@ -128,23 +128,30 @@ class UrlEngine:
         yield answer.written()
 
     async def _posted(self, path: str, body: dict[str, Any]) -> aiohttp.ClientResponse:
-        if self._counts_usage:
-            body = body | {"stream_options": {"include_usage": True}}
-        response = await self._session.post(self.base + path, json=body, allow_redirects=False)
+        """The response of an answer that begins. Until it is known that its tokens are counted, a
+        refusal may be for asking that: then it is asked again without."""
+        counted = body | {"stream_options": {"include_usage": True}}
+        counts = self._counts_usage
+        response = await self._post(path, body if counts is False else counted)
+        if counts is None and response.status in (400, 422):
+            await response.release()
+            response = await self._post(path, body)
+            if response.status == 200:
+                self._counts_usage = False
+        elif counts is None and response.status == 200:
+            self._counts_usage = True
         if response.status == 200:
             return response
         async with response:
             message = await _refusal(response)
-        if response.status in (400, 422) and "stream_options" in body:
-            # Perhaps for asking how many tokens it took: then it is asked again without.
-            self._counts_usage = False
-            body = {name: value for name, value in body.items() if name != "stream_options"}
-            return await self._posted(path, body)
         if response.status in (429, 503):
             raise EngineBusy(f"{self.base} is busy: {message}", _retry_after(response))
         if response.status in (400, 404, 413, 422):
             raise JobRefused(f"{self.base} refuses this: {message}")
         raise EngineError(f"{self.base} answers {response.status}: {message}")
+
+    async def _post(self, path: str, body: dict[str, Any]) -> aiohttp.ClientResponse:
+        return await self._session.post(self.base + path, json=body, allow_redirects=False)
 
     def versions(self) -> list[str]:
         return list(self._versions)
