@@ -156,7 +156,7 @@ class Asking:
             reason = "the ledger cannot be reached, so the cloud is closed"
             raise NotAskedError(reason, _unavailable(reason, "ledger_unavailable")) from None
         if isinstance(found, Refusal):
-            raise _over_budget(found, await self._left(trace.caller))
+            raise over_budget(found, await self._left(trace.caller))
         return found
 
     async def _left(self, caller: Caller) -> dict[str, float]:
@@ -260,7 +260,7 @@ def _not_asked(candidate: Candidate, error: UpstreamError) -> NotAskedError:
     reason = f"{candidate.name} gave no answer: {error}"
     if not error.at_fault and error.status is not None:
         return NotAskedError(
-            reason, _of_upstream(error.status, str(error), error.body), at_fault=False
+            reason, of_upstream(error.status, str(error), error.body), at_fault=False
         )
     late = str(error) == "no answer in time"
     status, type_ = (504, "timeout_error") if late else (502, "upstream_error")
@@ -269,7 +269,7 @@ def _not_asked(candidate: Candidate, error: UpstreamError) -> NotAskedError:
     )
 
 
-def _of_upstream(status: int, message: str, body: Mapping[str, Any] | None) -> Refused:
+def of_upstream(status: int, message: str, body: Mapping[str, Any] | None) -> Refused:
     """The cloud's own refusal of the question, passed on."""
     said = body.get("error") if body else None
     said = said if isinstance(said, Mapping) else {}
@@ -282,7 +282,7 @@ def _of_upstream(status: int, message: str, body: Mapping[str, Any] | None) -> R
     )
 
 
-def _over_budget(refusal: Refusal, left: Mapping[str, float]) -> NotAskedError:
+def over_budget(refusal: Refusal, left: Mapping[str, float]) -> NotAskedError:
     resets = getattr(refusal, "resets_at", None)
     after = None if resets is None else max(resets - time.time(), 0.0)
     reason = f"the budget is spent ({refusal.reason})"

@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 
 from understudy.gateway.door.settings import DoorSettings
 from understudy.gateway.upstreams import UPSTREAMS, UpstreamSettings
+from understudy.gateway.upstreams.embedding import EmbeddingSettings
 from understudy.routing import ROUTERS
 from understudy.settings import Kinds, KindSection, Section
 
@@ -129,6 +130,9 @@ class ServeSettings(Section):
     local: LocalSettings = Field(LocalSettings(), description="who answers first")
     clouds: dict[str, Annotated[UpstreamSettings, Kinds(UPSTREAMS, "openai")]] = Field(
         {}, description="who helps, by name; the first is asked first"
+    )
+    embeddings: dict[str, EmbeddingSettings] = Field(
+        {}, description="models that embed texts, by the name that a request gives"
     )
     litellm: str = Field("", description="LiteLLM's config.yaml, whose model_list is read too")
     order: Literal["listed", "cheapest"] = Field(

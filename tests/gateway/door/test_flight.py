@@ -10,6 +10,8 @@ import sys
 import threading
 from pathlib import Path
 
+import pytest
+
 from tests.gateway.door.wire import Answer, ask, call, chat_body, connect, head, rest_of, until
 from tests.gateway.serving import WAIT, Served, eventually, serving
 
@@ -84,22 +86,33 @@ def test_what_does_not_end_in_time_is_cancelled() -> None:
     assert served.core.cancelled == 1
 
 
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
+
+
 SERVE = """
+import sys
 from tests.gateway.echo import EchoCore
 from understudy.gateway.app import create_app
 from understudy.gateway.door.door import Door
 from understudy.gateway.door.settings import DoorSettings
 from understudy.gateway.serving import serve
 
-door = Door(EchoCore(), DoorSettings(port=0))
+door = Door(EchoCore(), DoorSettings(port=int(sys.argv[1]), server=sys.argv[2]))
 serve(create_app(door), door, lambda url: print(url, flush=True))
 print("ended well", flush=True)
 """
 
 
-def test_sigterm_ends_the_process_well() -> None:
+@pytest.mark.parametrize("server", ["uvicorn", "granian"])
+def test_sigterm_ends_the_process_well(server: str) -> None:
+    if server == "granian":
+        pytest.importorskip("granian")
     process = subprocess.Popen(
-        [sys.executable, "-c", SERVE],
+        [sys.executable, "-c", SERVE, str(free_port() if server == "granian" else 0), server],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _LEAST_BUFFER = 8192  # bytes; granian takes no less
 _LAST_SECONDS = 2
+_THREADS_SECONDS = 0.5  # until its threads have ended: they must not outlive the interpreter
 
 
 def run(app: Starlette, door: Door, on_ready: OnReady | None = None) -> None:
@@ -58,6 +59,7 @@ async def _serve(server: Server, door: Door, on_ready: OnReady | None) -> None:
         if on_ready is not None:
             on_ready(url)
         await running
+        await asyncio.sleep(_THREADS_SECONDS)
 
 
 async def _listening(door: Door, running: asyncio.Task[None]) -> None:

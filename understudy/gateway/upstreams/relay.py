@@ -96,7 +96,7 @@ class Relay:
         passing = Passing(response, self.prices, call)
         try:
             if response.status != 200:
-                raise await _refusal(response, self._key)
+                raise await refusal_of(response, self._key)
             await passing.begin()
         except BaseException:
             response.close()
@@ -120,9 +120,9 @@ class Relay:
                 if again or time.monotonic() - started > 1.0:
                     raise UpstreamError("it closed the connection", billed=None) from None
             except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-                raise UpstreamError(f"no connection: {_reason(error)}") from None
+                raise UpstreamError(f"no connection: {reason_of(error)}") from None
             except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-                raise UpstreamError(f"no answer: {_reason(error)}", billed=None) from None
+                raise UpstreamError(f"no answer: {reason_of(error)}", billed=None) from None
         raise AssertionError("the second attempt returns or raises")
 
     def _headers(self, call: Call) -> dict[str, str]:
@@ -239,7 +239,7 @@ class Passing:
         try:
             piece = await self._response.content.readany()
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            self._fail(f"the stream broke: {_reason(error)}")
+            self._fail(f"the stream broke: {reason_of(error)}")
             return
         for data in self._events.feed(piece) if piece else self._events.end():
             self._take(data)
@@ -296,7 +296,7 @@ class Passing:
                     raise UpstreamError(f"an answer over {_LARGEST_ANSWER} bytes", billed=None)
             completion = orjson.loads(content)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise UpstreamError(f"the answer broke: {_reason(error)}", billed=None) from None
+            raise UpstreamError(f"the answer broke: {reason_of(error)}", billed=None) from None
         except ValueError:
             raise UpstreamError("the answer is no JSON", billed=None) from None
         if not isinstance(completion, dict) or not completion.get("choices"):
@@ -306,7 +306,7 @@ class Passing:
         self.completion, self.raw, self._over = completion, bytes(content), True
 
 
-async def _refusal(response: aiohttp.ClientResponse, key: str | None) -> UpstreamError:
+async def refusal_of(response: aiohttp.ClientResponse, key: str | None) -> UpstreamError:
     """The upstream's own error, without the key that it may repeat."""
     status, body, message = response.status, None, None
     try:
@@ -325,7 +325,7 @@ async def _refusal(response: aiohttp.ClientResponse, key: str | None) -> Upstrea
     )
 
 
-def _reason(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
     return getattr(error, "strerror", None) or type(error).__name__
 
 

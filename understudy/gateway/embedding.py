@@ -1,0 +1,165 @@
+"""Embeddings are passed through to an endpoint, within the budget."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import orjson
+
+from understudy.clouds.endpoint import chat_url, read_key
+from understudy.clouds.http import proxy_for
+from understudy.clouds.prices import Prices
+from understudy.errors import LedgerUnavailable
+from understudy.gateway.asking import Ledger, of_upstream, over_budget, scopes_of
+from understudy.gateway.requests import Caller, Refused
+from understudy.gateway.upstreams.bounds import cost_of
+from understudy.gateway.upstreams.calls import UpstreamError
+from understudy.gateway.upstreams.embedding import EmbeddingSettings
+from understudy.gateway.upstreams.relay import reason_of, refusal_of
+from understudy.link import Refusal
+from understudy.types import Cost
+
+_LARGEST_ANSWER = 256 * 2**20  # bytes
+
+
+class Embeddings:
+    """The endpoints by name. See `dialects.embeddings.Embedder`."""
+
+    def __init__(
+        self, endpoints: Mapping[str, EmbeddingSettings], ledger: Ledger, wait_seconds: float
+    ) -> None:
+        self._endpoints = {name: _Endpoint(name, settings) for name, settings in endpoints.items()}
+        self._ledger, self._wait_seconds = ledger, wait_seconds
+
+    async def embed(self, body: Mapping[str, Any], caller: Caller) -> Mapping[str, Any]:
+        """OpenAI's list of embeddings. Raises Refused."""
+        endpoint = self._named(body["model"])
+        # No token is shorter than a byte, and a token's number is none either.
+        most = cost_of(endpoint.prices, len(orjson.dumps(body["input"])), 0)
+        call_id = f"call-{secrets.token_hex(12)}"
+        try:
+            hold = await self._ledger.reserve(
+                scopes_of(caller),
+                most,
+                most,
+                request_id=call_id,
+                cloud=endpoint.name,
+                patience=self._wait_seconds,
+            )
+        except LedgerUnavailable:
+            reason = "the ledger cannot be reached, so the cloud is closed"
+            raise Refused(503, "service_unavailable", reason, code="ledger_unavailable") from None
+        if isinstance(hold, Refusal):
+            raise over_budget(hold, {}).refused
+        cost: Cost | None = most  # what nobody knows costs what was held for it
+        try:
+            found = await endpoint.answer(body, call_id)
+            cost = endpoint.cost(found) or most
+        except UpstreamError as error:
+            cost = None if error.billed is False else most
+            raise _refused(endpoint.name, error) from None
+        finally:
+            if cost is None:
+                self._ledger.release(hold)
+            else:
+                self._ledger.settle(hold, cost)
+        return found
+
+    def _named(self, name: str) -> _Endpoint:
+        for endpoint in self._endpoints.values():
+            if name in (endpoint.name, endpoint.model):
+                return endpoint
+        known = ", ".join(self._endpoints) or "none"
+        raise Refused(
+            404,
+            "not_found_error",
+            f"there is no model {name[:200]!r} that embeds; there is {known}",
+            code="model_not_found",
+            param="model",
+        )
+
+    async def close(self) -> None:
+        for endpoint in self._endpoints.values():
+            await endpoint.close()
+
+
+class _Endpoint:
+    def __init__(self, name: str, settings: EmbeddingSettings) -> None:
+        section = f"embeddings.{name}"
+        file = Path(settings.api_key_file) if settings.api_key_file is not None else None
+        base = chat_url(settings.base_url, section).removesuffix("/chat/completions")
+        self.name, self.model, self.url = name, settings.model, f"{base}/embeddings"
+        self.prices = Prices(settings.price, settings.price, 0.0)
+        self._key = read_key(settings.api_key_env, file, section)
+        self._seconds, self._proxy = settings.timeout_seconds, proxy_for(self.url)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def answer(self, body: Mapping[str, Any], call_id: str) -> Mapping[str, Any]:
+        """Raises UpstreamError."""
+        headers = {"Content-Type": "application/json", "x-client-request-id": call_id}
+        if self._key is not None:
+            headers["Authorization"] = f"Bearer {self._key}"
+        try:
+            async with self._opened().post(
+                self.url,
+                data=orjson.dumps({**body, "model": self.model}),
+                headers=headers,
+                proxy=self._proxy,
+                allow_redirects=False,  # a key goes where its owner sent it
+            ) as response:
+                if response.status != 200:
+                    raise await refusal_of(response, self._key)
+                return await _read(response)
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            raise UpstreamError(f"no connection: {reason_of(error)}") from None
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise UpstreamError(f"no answer: {reason_of(error)}", billed=None) from None
+
+    def cost(self, found: Mapping[str, Any]) -> Cost | None:
+        """As the endpoint counted."""
+        usage = found.get("usage")
+        tokens = usage.get("prompt_tokens") if isinstance(usage, Mapping) else None
+        return cost_of(self.prices, tokens, 0) if isinstance(tokens, int) else None
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                timeout=aiohttp.ClientTimeout(total=self._seconds),
+                cookie_jar=aiohttp.DummyCookieJar(),
+            )
+        return self._session
+
+
+async def _read(response: aiohttp.ClientResponse) -> Mapping[str, Any]:
+    content = bytearray()
+    async for piece in response.content.iter_any():
+        content += piece
+        if len(content) > _LARGEST_ANSWER:
+            raise UpstreamError(f"an answer over {_LARGEST_ANSWER} bytes", billed=None)
+    try:
+        found = orjson.loads(content)
+    except ValueError:
+        raise UpstreamError("the answer is no JSON", billed=None) from None
+    if not isinstance(found, dict) or not isinstance(found.get("data"), list):
+        raise UpstreamError("an answer without data", billed=None)
+    return found
+
+
+def _refused(name: str, error: UpstreamError) -> Refused:
+    if not error.at_fault and error.status is not None:
+        return of_upstream(error.status, str(error), error.body)
+    return Refused(
+        502,
+        "upstream_error",
+        f"{name} gave no answer: {error}",
+        code="upstream_error",
+        retry_after=error.retry_after,
+    )
