@@ -26,17 +26,19 @@ def face(file: Path, *caps: Cap, **options: Any) -> AsyncLedger:
     return AsyncLedger(Ledger(open_database(file), caps), **options)
 
 
+@pytest.mark.parametrize("durable", [False, True])
 async def test_many_at_once_share_transactions_and_spend_the_cap_to_the_last_call(
-    tmp_path: Path,
+    tmp_path: Path, durable: bool
 ) -> None:
-    async with face(tmp_path / "l.db", Cap.of("total", "calls", 20), patience=60) as ledger:
+    database = open_database(tmp_path / "l.db", durable=durable)
+    async with AsyncLedger(Ledger(database, [Cap.of("total", "calls", 20)]), patience=60) as ledger:
         transactions = 0
         run = ledger.ledger.run
 
-        def counted(operations: Any) -> Any:
+        def counted(operations: Any, **given: Any) -> Any:
             nonlocal transactions
             transactions += 1
-            return run(operations)
+            return run(operations, **given)
 
         ledger.ledger.run = counted  # type: ignore[method-assign]
 
@@ -92,6 +94,15 @@ async def test_whoever_hangs_up_holds_nothing(tmp_path: Path, pauses: int) -> No
         if isinstance(found, Hold):  # it came first
             await ledger.release(found)
         assert isinstance(await ledger.reserve(SCOPES, ONE, patience=30), Hold)
+
+
+async def test_another_process_that_writes_is_waited_for_in_a_thread(tmp_path: Path) -> None:
+    async with face(tmp_path / "l.db", Cap.of("total", "calls", 1)) as ledger:
+        with ledger.ledger.database.writing():
+            waiting = asyncio.create_task(ledger.reserve(SCOPES, ONE))
+            await asyncio.sleep(0.1)  # the loop goes on meanwhile
+            assert not waiting.done()
+        assert isinstance(await waiting, Hold)
 
 
 async def test_a_share_is_of_what_came_before(tmp_path: Path) -> None:

@@ -201,6 +201,21 @@ async def test_a_keys_events_are_deleted_with_what_was_said_of_them(
         assert connection.exec_driver_sql("SELECT id FROM feedback").scalars().all() == ["f2"]
 
 
+def test_what_was_deleted_is_in_no_file_any_more(database: Database, tmp_path: Path) -> None:
+    writer = EventWriter(database, EventSettings(text="all", days=None))
+    secret = "the colour of the north door"
+    for number in range(20):
+        writer.add(event(number, request={"messages": [{"role": "user", "content": secret * 99}]}))
+    writer.close()
+
+    def is_written() -> bool:
+        return any(secret.encode() in each.read_bytes() for each in tmp_path.iterdir())
+
+    assert is_written()
+    assert delete_of_key(database, "ann") == 20
+    assert not is_written()
+
+
 def test_what_is_too_old_is_deleted(database: Database, writer: EventWriter) -> None:
     for number in range(3):
         writer.add(event(number))

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from understudy.errors import ConfigError, LedgerUnavailable
+from understudy.store import checkpoints
 from understudy.store.caps import Cap, Refusal
 from understudy.store.database import open_database
 from understudy.store.ledger import Ledger
@@ -194,6 +195,33 @@ def test_a_database_of_another_version_is_refused(tmp_path: Path) -> None:
         connection.exec_driver_sql("UPDATE schema SET version = 99")
     with pytest.raises(ConfigError, match="version 99"):
         open_database(tmp_path / "l.db")
+
+
+def test_the_log_is_copied_while_others_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints, "_EVERY_SECONDS", 0.01)
+    monkeypatch.setattr(checkpoints, "_WORTH_BYTES", 1)
+    ledger = ledger_at(tmp_path / "l.db", Cap.of("total", "calls", 500))
+    running = checkpoints.Checkpoints(ledger.database)
+    empty = (tmp_path / "l.db").stat().st_size
+    for number in range(200):
+        scopes = ("total", f"key:{number}")
+        ledger.settle(held(ledger.reserve(scopes, calls())), calls())
+    running.stop()
+    assert (tmp_path / "l.db").stat().st_size > empty
+    assert ledger.spent("total") == calls(200)
+
+
+def test_a_clock_that_is_put_back_lets_nothing_through(tmp_path: Path) -> None:
+    clock = Clock()
+    ledger = ledger_at(tmp_path / "l.db", Cap.of("total", "calls", 2, "day"), clock=clock)
+    ledger.settle(held(ledger.reserve(SCOPES, calls())), calls())
+    clock.now -= 2 * DAY
+    hold = held(ledger.reserve(SCOPES, calls()))
+    refused(ledger.reserve(SCOPES, calls()))
+    ledger.settle(hold, calls())
+    assert refused(ledger.reserve(SCOPES, calls())).final
 
 
 def test_nobody_else_may_read_the_file(tmp_path: Path) -> None:

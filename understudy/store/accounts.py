@@ -9,43 +9,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from functools import cache
+from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Connection, Table, bindparam, func, select, update
+from sqlalchemy import Connection, Table, bindparam, func, literal_column, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from understudy.store.caps import Account, Amounts, Cap
 from understudy.store.operations import Scopes
+from understudy.store.statements import Driver, Statement
 from understudy.store.tables import accounts, holds, minutes
 
 _FIELDS = [column.name for column in accounts.columns]
-_LOCKED = (
-    select(accounts)
-    .where(accounts.c.name.in_(bindparam("names", expanding=True)))
-    .order_by(accounts.c.name)  # every transaction locks in this order
-    .with_for_update()
-)
-_WRITTEN = (
-    update(accounts)
-    .where(accounts.c.name == bindparam("which"))
-    .values({name: bindparam(name) for name in _FIELDS[3:]})
-)
 _AMOUNTS = ("calls", "tokens", "dollars")
-_SUM = select(*(func.coalesce(func.sum(minutes.c[name]), 0) for name in _AMOUNTS)).where(
-    minutes.c.scope == bindparam("scope"),
-    minutes.c.minute >= bindparam("first"),
-    minutes.c.minute < bindparam("end"),
-)
-_OPEN = select(
-    holds.c.scopes,
-    holds.c.minute,
-    holds.c.calls,
-    holds.c.prompt_tokens + holds.c.completion_tokens,
-    holds.c.dollars,
-)
 _FOREVER = 2**62
-
 
 # A cap on a scope, with the name of the account that it reads.
 NamedCap = tuple[Cap, str]
@@ -61,12 +38,47 @@ def _insert_of(table: Table, dialect: str) -> Any:
     return make(table)
 
 
-@cache
-def _added(dialect: str) -> Any:
-    """Adds to a minute."""
+def _add_up(dialect: str, _: object) -> Any:
     add = _insert_of(minutes, dialect)
     sums = {name: minutes.c[name] + add.excluded[name] for name in _AMOUNTS}
     return add.on_conflict_do_update(index_elements=["scope", "minute"], set_=sums)
+
+
+_ADD_UP = Statement(_add_up)
+_OPENED = Statement(lambda dialect, _: _insert_of(accounts, dialect).on_conflict_do_nothing())
+_LOCKED = Statement(
+    lambda _, names: (
+        select(accounts)
+        .where(accounts.c.name.in_(names))
+        .order_by(accounts.c.name)  # every transaction locks in this order
+        .with_for_update()
+    )
+)
+_WRITTEN = Statement(
+    lambda *_: (
+        update(accounts)
+        .where(accounts.c.name == bindparam("which"))
+        .values({name: bindparam(name) for name in _FIELDS[3:]})
+    )
+)
+_SUM = Statement(
+    lambda *_: select(
+        *(func.coalesce(func.sum(minutes.c[name]), literal_column("0")) for name in _AMOUNTS)
+    ).where(
+        minutes.c.scope == bindparam("scope"),
+        minutes.c.minute >= bindparam("first"),
+        minutes.c.minute < bindparam("end"),
+    )
+)
+_OPEN = Statement(
+    lambda *_: select(
+        holds.c.scopes,
+        holds.c.minute,
+        holds.c.calls,
+        holds.c.prompt_tokens + holds.c.completion_tokens,
+        holds.c.dollars,
+    )
+)
 
 
 class Accounts:
@@ -74,13 +86,13 @@ class Accounts:
 
     def __init__(
         self,
-        connection: Connection,
+        driver: Driver,
         caps: Mapping[str, Sequence[NamedCap]],
         minute: int,
         summed_up: Collection[str],
     ) -> None:
         """caps: of each scope. summed_up: accounts that this process has touched before."""
-        self._connection = connection
+        self._driver = driver
         self._caps = caps
         self._open: list[tuple[Any, ...]] | None = None
         self._minutes: dict[tuple[str, int], Amounts] = {}
@@ -124,8 +136,8 @@ class Accounts:
 
     def write(self) -> None:
         if self._changed:
-            rows = [self._accounts[name] for name in sorted(self._changed)]
-            self._connection.execute(
+            rows = (self._accounts[name] for name in sorted(self._changed))
+            self._driver.write(
                 _WRITTEN,
                 [
                     {"which": row.name, **{name: getattr(row, name) for name in _FIELDS[3:]}}
@@ -133,8 +145,8 @@ class Accounts:
                 ],
             )
         if self._minutes:
-            self._connection.execute(
-                _added(self._connection.dialect.name),
+            self._driver.write(
+                _ADD_UP,
                 [
                     {"scope": scope, "minute": minute, **amounts._asdict()}
                     for (scope, minute), amounts in sorted(self._minutes.items())
@@ -152,23 +164,12 @@ class Accounts:
         found = self._read(wanted)
         missing = sorted(wanted.keys() - found.keys())
         if missing:
-            add = insert_of(accounts, self._connection).on_conflict_do_nothing()
-            rows = [
-                {
-                    "name": name,
-                    "scope": wanted[name][0],
-                    "window": wanted[name][1].window.name,
-                    "start": minute if wanted[name][1].unit == "share" else 0,
-                }
-                for name in missing
-            ]
-            self._connection.execute(add, rows)
+            self._driver.write(_OPENED, [_opened(name, *wanted[name], minute) for name in missing])
             found |= self._read(missing)
         return found
 
     def _read(self, names: Iterable[str]) -> dict[str, Account]:
-        rows = self._connection.execute(_LOCKED, {"names": list(names)})
-        return {row[0]: Account(*row) for row in rows}
+        return {row[0]: Account(*row) for row in self._driver.rows(_LOCKED, among=list(names))}
 
     def _move(self, account: Account, cap: Cap, minute: int, afresh: bool) -> None:
         start = max(cap.window.start(minute), account.start)  # clocks differ: never backwards
@@ -191,11 +192,17 @@ class Accounts:
                 account.hold(Amounts(*amounts))
 
     def _spent(self, scope: str, first: int, end: int) -> Amounts:
-        row = self._connection.execute(_SUM, {"scope": scope, "first": first, "end": end}).one()
+        (row,) = self._driver.rows(_SUM, {"scope": scope, "first": first, "end": end})
         return Amounts(*map(int, row))
 
     def _open_holds(self) -> list[tuple[Any, ...]]:
         if self._open is None:
-            rows = self._connection.execute(_OPEN)
+            rows = self._driver.rows(_OPEN)
             self._open = [(json.loads(scopes), *rest) for scopes, *rest in rows]
         return self._open
+
+
+def _opened(name: str, scope: str, cap: Cap, minute: int) -> dict[str, Any]:
+    """A share counts from now on; others are summed up, from the beginning of their window."""
+    start = minute if cap.unit == "share" else 0
+    return asdict(Account(name, scope, cap.window.name, start))

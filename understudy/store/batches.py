@@ -1,10 +1,14 @@
 """The ledger for asyncio: what many requests want of it goes into one transaction (group commit).
 
-While a transaction runs in its thread, further operations gather; the next transaction takes them
-all. A reservation that only others' holds are in the way of waits, first come first served, and is
-tried again when a hold of this process ends, and every so often, since other processes have holds
-too. Nothing that was spent is forgotten: while the database is unreachable, settlements and
-releases are kept and written when it is back.
+PostgreSQL, and SQLite that flushes to the disk: a transaction runs in a thread, further operations
+gather meanwhile, and the next transaction takes them all. SQLite that does not flush is so quick
+that the event loop runs the transaction itself, with all that is wanted in one turn of the loop;
+where another process is writing just then, a thread waits for it.
+
+A reservation that only others' holds are in the way of waits, first come first served, and is tried
+again when a hold of this process ends, and every so often, since other processes have holds too.
+Nothing that was spent is forgotten: while the database is unreachable, settlements and releases are
+kept and written when it is back.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ from typing import Any, TypeVar
 from understudy.errors import LedgerUnavailable
 from understudy.store import recovery
 from understudy.store.caps import Amounts, Refusal
+from understudy.store.checkpoints import Checkpoints
 from understudy.store.ledger import Ledger
 from understudy.store.operations import (
     Hold,
@@ -34,11 +39,13 @@ from understudy.store.operations import (
     Settle,
     Standing,
 )
+from understudy.store.statements import BusyError
 from understudy.types import Cost
 
 Value = TypeVar("Value")
 
 _MOST_AT_ONCE = 512
+_MOST_IN_LOOP = 32  # about a millisecond: others have their turn in between
 _SEE_SECONDS = 0.05  # what came is written with the next operation, or after so long
 _POLL_SECONDS, _LONGEST_POLL_SECONDS = 0.02, 0.32
 _DOWN_SECONDS = 0.5  # after a failure nothing is tried for so long
@@ -82,11 +89,13 @@ class AsyncLedger:
         self._timers: dict[Callable[[], None], asyncio.TimerHandle] = {}
         self._thread = ThreadPoolExecutor(1, "ledger")
         self._upkeep: asyncio.Task[None] | None = None
+        self._checkpoints: Checkpoints | None = None
         self._idle = asyncio.Event()
         self._idle.set()
 
     async def __aenter__(self) -> AsyncLedger:
         """Resolves what a process before this one left, and keeps doing so."""
+        self._checkpoints = Checkpoints(self.ledger.database)
         self._upkeep = asyncio.create_task(
             recovery.keep(self, self._usage, self._on_resolved), name="ledger upkeep"
         )
@@ -179,6 +188,8 @@ class AsyncLedger:
             await asyncio.wait_for(self._idle.wait(), patience)
         for timer in self._timers.values():
             timer.cancel()
+        if self._checkpoints is not None:
+            await self.in_thread(self._checkpoints.stop)
         await self.in_thread(self.ledger.close)
         self._thread.shutdown()
 
@@ -206,16 +217,31 @@ class AsyncLedger:
             asyncio.get_running_loop().call_soon(self._begin)
 
     def _begin(self) -> None:
-        batch, self._queue = self._queue[:_MOST_AT_ONCE], self._queue[_MOST_AT_ONCE:]
+        most = _MOST_IN_LOOP if self.ledger.database.is_quick else _MOST_AT_ONCE
+        batch, self._queue = self._queue[:most], self._queue[most:]
+        operations = [entry.operation for entry in batch]
+        if self.ledger.database.is_quick:
+            try:
+                self._done(batch, self.ledger.run(operations, waits=False), None)
+                return
+            except BusyError:
+                pass
+            except Exception as error:
+                self._done(batch, [], error)
+                return
         loop = asyncio.get_running_loop()
-        work = loop.run_in_executor(
-            self._thread, self.ledger.run, [entry.operation for entry in batch]
-        )
-        work.add_done_callback(lambda done: self._done(batch, done))
+        work = loop.run_in_executor(self._thread, self.ledger.run, operations)
 
-    def _done(self, batch: list[_Entry], done: asyncio.Future[list[Result]]) -> None:
+        def done(work: asyncio.Future[list[Result]]) -> None:
+            error = work.exception()
+            self._done(batch, [] if error else work.result(), error)
+
+        work.add_done_callback(done)
+
+    def _done(
+        self, batch: list[_Entry], results: list[Result], error: BaseException | None
+    ) -> None:
         self._running = False
-        error = done.exception()
         if isinstance(error, LedgerUnavailable):
             self._fail(batch, error)
         elif error is not None:  # a defect of ours: whoever asked must hear of it
@@ -223,7 +249,7 @@ class AsyncLedger:
                 _deliver(entry, error)
         else:
             self._down = None
-            for entry, result in zip(batch, done.result(), strict=True):
+            for entry, result in zip(batch, results, strict=True):
                 self._take(entry, result)
         if self._waiting and not self._closing:
             self._after(self._poll, self._retry_waiting)

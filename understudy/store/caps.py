@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Literal, NamedTuple
 
@@ -178,6 +178,7 @@ class Refusal(LinkRefusal):
 
     scope: str = ""
     resets_at: float | None = None
+    left: Mapping[str, float] = field(default_factory=dict)  # of each cap, by its name
 
 
 class Room(NamedTuple):
@@ -276,6 +277,16 @@ def _room_again(room: Room, needed: int) -> float | None:
     if cap.paced and (total := room.account.spent_of(cap.unit) + needed) <= cap.most:
         return paced_until(total, cap.most, cap.at_once, start, end)
     return end * 60.0
+
+
+def left_of(rooms: Iterable[Room]) -> dict[str, float]:
+    """What is left of each cap, by its name such as dollars/day; of several of one name the
+    least."""
+    left: dict[str, float] = {}
+    for room in rooms:
+        name, amount = room.cap.name, in_unit(room.cap.unit, max(room.left, 0))
+        left[name] = min(amount, left.get(name, amount))
+    return left
 
 
 def in_unit(unit: Unit, whole: int) -> float:

@@ -9,8 +9,6 @@ PostgreSQL: as its own synchronous_commit says, which is on unless somebody turn
 from __future__ import annotations
 
 import os
-import random
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +16,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, MetaData, create_engine, event, insert, select, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
 from understudy.errors import ConfigError, LedgerUnavailable
@@ -27,8 +25,7 @@ from understudy.store import tables
 Value = TypeVar("Value")
 
 _BUSY_SECONDS = 10.0  # how long one writer of SQLite waits for another
-_AGAIN = {"40001", "40P01"}  # PostgreSQL: serialization failure, deadlock
-_ATTEMPTS = 8
+_LOG_PAGES = 4000  # 16 MB: before that checkpoints.py has seen to it
 _UPGRADE_LOCK = 7_326_459  # any number: replicas that start at once make the tables once
 _POSTGRES = {
     "connect_timeout": 3,
@@ -40,9 +37,12 @@ _POSTGRES = {
 class Database:
     """Transactions that are whole or not at all; what fails is `LedgerUnavailable`."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, durable: bool = False) -> None:
         self.engine = engine
         self.is_sqlite = engine.dialect.name == "sqlite"
+        # A commit is a few writes to the system's cache: quicker than to hand it to a thread.
+        self.is_quick = self.is_sqlite and not durable
+        self.driver_error: type[Exception] = engine.dialect.loaded_dbapi.Error
         self._reading = engine.execution_options(reads_only=True)
 
     def __repr__(self) -> str:
@@ -72,35 +72,44 @@ class Database:
         where = self.engine.url.render_as_string(hide_password=True)
         return LedgerUnavailable(f"{where}: cannot be used now ({cause})")
 
+    def checkpoint(self, mode: str = "PASSIVE") -> None:
+        """SQLite: copy the write-ahead log into the database, as far as nobody needs it any more.
+        TRUNCATE: all of it, and empty the log."""
+        if not self.is_sqlite:
+            return
+        connection = self.engine.raw_connection()
+        try:
+            driver: Any = connection.driver_connection
+            driver.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
+        except self.driver_error as error:
+            raise self.unavailable(error) from error
+        finally:
+            connection.close()
+
     def close(self) -> None:
         self.engine.dispose()
 
 
 class SteadyConnection:
-    """One connection that stays open, for what is written with every request."""
+    """One connection that stays open, for what is written again and again."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._connection: Connection | None = None
 
     def run(self, work: Callable[[Connection], Value]) -> Value:
-        """`work` in a transaction; again where another transaction was in its way."""
-        for attempt in range(1, _ATTEMPTS + 1):
-            try:
-                if self._connection is None:
-                    self._connection = self._database.engine.connect()
-                with self._connection.begin():
-                    return work(self._connection)
-            except SQLAlchemyError as error:
-                if attempt < _ATTEMPTS and is_conflict(error):
-                    time.sleep(random.uniform(0, 0.005 * 2**attempt))
-                    continue
-                self.drop()
-                raise self._database.unavailable(error) from error
-            except BaseException:
-                self.drop()
-                raise
-        raise AssertionError("the last attempt returns or raises")
+        """`work` in a transaction."""
+        try:
+            if self._connection is None:
+                self._connection = self._database.engine.connect()
+            with self._connection.begin():
+                return work(self._connection)
+        except SQLAlchemyError as error:
+            self.drop()
+            raise self._database.unavailable(error) from error
+        except BaseException:
+            self.drop()
+            raise
 
     def drop(self) -> None:
         """Close it; the next transaction connects anew."""
@@ -113,12 +122,6 @@ class SteadyConnection:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-
-
-def is_conflict(error: Exception) -> bool:
-    """Whether PostgreSQL rolled back for another transaction's sake, so that trying again helps."""
-    state = getattr(getattr(error, "orig", None), "sqlstate", None)
-    return isinstance(error, DBAPIError) and state in _AGAIN
 
 
 def open_database(url: str | Path, *, durable: bool = False) -> Database:
@@ -157,10 +160,10 @@ def _parsed(url: str | Path) -> URL:
 
 def _opened(url: URL, metadata: MetaData, durable: bool) -> Database:
     if url.drivername.startswith("sqlite"):
-        engine = _sqlite(url, durable)
+        engine = _sqlite(url, durable, overwrites=metadata is tables.EVENTS)
     else:
         engine = _postgres(url)
-    database = Database(engine)
+    database = Database(engine, durable=durable)
     try:
         with engine.begin() as connection:
             _make(connection, metadata, database)
@@ -169,19 +172,23 @@ def _opened(url: URL, metadata: MetaData, durable: bool) -> Database:
     return database
 
 
-def _sqlite(url: URL, durable: bool) -> Engine:
+def _sqlite(url: URL, durable: bool, *, overwrites: bool) -> Engine:
+    """overwrites: what is deleted."""
     options: dict[str, Any] = {"isolation_level": None, "check_same_thread": False}
     options["timeout"] = _BUSY_SECONDS
     if url.database and url.database != ":memory:":
         _make_private(Path(url.database))
-        engine = create_engine(url, connect_args=options)
+        engine = create_engine(url, connect_args=options, paramstyle="named")
     else:
-        engine = create_engine(url, connect_args=options, poolclass=StaticPool)
+        engine = create_engine(url, connect_args=options, paramstyle="named", poolclass=StaticPool)
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _: object) -> None:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+        connection.execute(f"PRAGMA wal_autocheckpoint={_LOG_PAGES}")
+        if overwrites:
+            connection.execute("PRAGMA secure_delete=ON")
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:

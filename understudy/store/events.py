@@ -247,7 +247,9 @@ def delete_of_key(database: Database, key: str) -> int:
     asked = select(events.c.id).where(events.c.key == key)
     with database.writing() as connection:
         connection.execute(delete(feedback).where(feedback.c.event.in_(asked)))
-    return _delete(database, events.c.key == key, feedback.c.key == key)
+    deleted = _delete(database, events.c.key == key, feedback.c.key == key)
+    database.checkpoint("TRUNCATE")  # the log has it still
+    return deleted
 
 
 def _delete(database: Database, which: Any, and_feedback: Any) -> int:

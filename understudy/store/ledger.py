@@ -11,15 +11,25 @@ import itertools
 import json
 import threading
 import time
+from collections import namedtuple
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import BindParameter, Connection, bindparam, delete, func, insert, select
+from sqlalchemy import delete, func, insert, select
 
 from understudy.store.accounts import Accounts, NamedCap
-from understudy.store.caps import PICODOLLARS, Amounts, Cap, Refusal, granted, in_unit, room_of
-from understudy.store.database import Database, SteadyConnection
+from understudy.store.caps import (
+    PICODOLLARS,
+    Amounts,
+    Cap,
+    Refusal,
+    granted,
+    in_unit,
+    left_of,
+    room_of,
+)
+from understudy.store.database import Database
 from understudy.store.operations import (
     Ending,
     Hold,
@@ -36,6 +46,7 @@ from understudy.store.operations import (
     Standing,
 )
 from understudy.store.owner import Owner
+from understudy.store.statements import BusyError, Driver, Statement, SteadyDriver
 from understudy.store.tables import holds, minutes, resolved
 from understudy.types import Cost
 
@@ -43,10 +54,13 @@ _MOST_SCOPES = 10_000  # whose caps are remembered
 
 HOLD_SECONDS = 120.0  # a hold expires unless its process says that it is alive: see recovery.py
 
-_IDS: BindParameter[list[str]] = bindparam("ids", expanding=True)
-_HELD = insert(holds)
-_TAKEN = delete(holds).where(holds.c.id.in_(_IDS)).returning(holds)
-_LATE = delete(resolved).where(resolved.c.id.in_(_IDS)).returning(resolved)
+_Row = namedtuple("_Row", [column.name for column in holds.columns])  # type: ignore[misc]
+_Late = namedtuple("_Late", [column.name for column in resolved.columns])  # type: ignore[misc]
+
+_HELD = Statement(lambda *_: insert(holds))
+_TAKEN = Statement(lambda _, ids: delete(holds).where(holds.c.id.in_(ids)).returning(holds))
+_RESOLVED = Statement(lambda *_: insert(resolved))
+_LATE = Statement(lambda _, ids: delete(resolved).where(resolved.c.id.in_(ids)).returning(resolved))
 
 
 class Ledger:
@@ -69,7 +83,8 @@ class Ledger:
         self.owner = Owner.mine()
         self.overruns = 0  # calls that cost more than was held for them
         self._caps_of = caps_of
-        self._steady = SteadyConnection(database)
+        self._steady = SteadyDriver(database)
+        self._quick = SteadyDriver(database, waits=False)
         self._lock = threading.Lock()
         self._covering: dict[str, list[NamedCap]] = {}
         self._summed_up: set[str] = set()
@@ -86,16 +101,22 @@ class Ledger:
         own = self._caps_of(scope) if self._caps_of is not None else ()
         return [*found, *((cap, cap.account(scope)) for cap in own)] if own else found
 
-    def run(self, operations: Sequence[Operation]) -> list[Result]:
+    def run(self, operations: Sequence[Operation], *, waits: bool = True) -> list[Result]:
         """All of these in one transaction; a result for each, in their order.
 
-        What came, settlements and releases go before reservations.
+        What came, settlements and releases go before reservations. waits: for another connection
+        that writes; else BusyError.
         """
-        with self._lock:
-            done = self._steady.run(lambda connection: self._apply(connection, operations))
+        if not self._lock.acquire(blocking=waits):
+            raise BusyError
+        try:
+            steady = self._steady if waits else self._quick
+            done = steady.run(lambda driver: self._apply(driver, operations))
             self._summed_up.update(done.names)
             self.overruns += done.overruns
             return done.results
+        finally:
+            self._lock.release()
 
     def see(self, scopes: Scopes, questions: int = 1) -> None:
         self.run([See(scopes, questions)])
@@ -136,21 +157,22 @@ class Ledger:
     def close(self) -> None:
         with self._lock:
             self._steady.close()
+            self._quick.close()
 
     def _end(self, operation: Settle | Release) -> None:
         found = self.run([operation])[0]
         if isinstance(found, ValueError):
             raise found
 
-    def _apply(self, connection: Connection, operations: Sequence[Operation]) -> _Batch:
+    def _apply(self, driver: Driver, operations: Sequence[Operation]) -> _Batch:
         wanted: dict[str, None] = {}
         for each in operations:
             scopes = each.hold.scopes if isinstance(each, Ending) else each.scopes
             wanted.update(dict.fromkeys(scopes))
         caps = {scope: self.caps_on(scope) for scope in wanted}
         now = self.clock()
-        books = Accounts(connection, caps, int(now // 60), self._summed_up)
-        batch = _Batch(connection, books, now)
+        books = Accounts(driver, caps, int(now // 60), self._summed_up)
+        batch = _Batch(driver, books, now)
         batch.results = [None] * len(operations)
         numbered = list(enumerate(operations))
         for each in operations:
@@ -171,8 +193,8 @@ class Ledger:
 class _Batch:
     """The work of one transaction."""
 
-    def __init__(self, connection: Connection, books: Accounts, now: float) -> None:
-        self._connection, self._books, self._now = connection, books, now
+    def __init__(self, driver: Driver, books: Accounts, now: float) -> None:
+        self._driver, self._books, self._now = driver, books, now
         self._new: list[tuple[Hold, Amounts]] = []
         self._resolved: list[dict[str, Any]] = []
         self.results: list[Result] = []
@@ -190,17 +212,13 @@ class _Batch:
         rooms = [room_of(cap, account, self._now) for cap, account in capped]
         cost = granted(operation.most, operation.least, rooms)
         if isinstance(cost, Refusal):
-            return cost
+            return replace(cost, left=left_of(rooms))
         starts = (account.start for _, account in capped)
         minute = max(int(self._now // 60), *starts) if capped else int(self._now // 60)
         amounts = Amounts.of(cost)
         for account in self._books.change(operation.scopes, minute):
             account.hold(amounts)
-        left: dict[str, float] = {}
-        for room in rooms:
-            cap = room.cap
-            left[cap.name] = min(in_unit(cap.unit, room.left), left.get(cap.name, float("inf")))
-        about = (operation.request_id, operation.cloud, left)
+        about = (operation.request_id, operation.cloud, left_of(rooms))
         hold = Hold(cost, name, operation.scopes, minute, *about)
         self._new.append((hold, amounts))
         return hold
@@ -212,13 +230,13 @@ class _Batch:
         # Whoever settles knows better what to charge than whoever resolves.
         operations = sorted(operations, key=lambda each: isinstance(each[1], Resolve))
         ids = [each.hold.id for _, each in operations]
-        found = {row.id: row for row in self._connection.execute(_TAKEN, {"ids": ids})}
+        found = {row[0]: _Row(*row) for row in self._driver.rows(_TAKEN, among=ids)}
         late = {}
         own = (each.hold.id for _, each in operations if not isinstance(each, Resolve))
         if missing := [each for each in own if each not in found]:
-            late = {row.id: row for row in self._connection.execute(_LATE, {"ids": missing})}
+            late = {row[0]: _Late(*row) for row in self._driver.rows(_LATE, among=missing)}
         for place, each in operations:
-            row = found.pop(each.hold.id, None)
+            row: Any = found.pop(each.hold.id, None)
             if row is not None:
                 self.results[place] = self._end_open(each, row)
             elif isinstance(each, Resolve):
@@ -273,7 +291,7 @@ class _Batch:
         self._books.write()
         if self._new:
             times = {"owner": owner, "created": self._now, "expires": expires}
-            self._connection.execute(
+            self._driver.write(
                 _HELD,
                 [
                     {
@@ -289,7 +307,7 @@ class _Batch:
                 ],
             )
         if self._resolved:
-            self._connection.execute(insert(resolved), self._resolved)
+            self._driver.write(_RESOLVED, self._resolved)
 
 
 def _columns(cost: Cost, amounts: Amounts) -> dict[str, int]:
