@@ -66,7 +66,7 @@ def serving(settings: dict[str, Any] | None = None, **parts: Any) -> Iterator[Se
     server = found["server"]
     assert server.started
     port = server.port
-    served = Served(f"http://127.0.0.1:{port}", port=port, **found)
+    served = Served(given.address(port), port=port, **found)
     try:
         yield served
     finally:

@@ -13,25 +13,29 @@ LOGGER = logging.getLogger("understudy.gateway")
 
 
 class JsonFormatter(logging.Formatter):
-    """A record as one line of JSON: time, level, event, and the fields it came with."""
+    """A record as one line of JSON: time, level, event, and the fields it came with; of an
+    exception where it happened, without its words."""
 
     def format(self, record: logging.LogRecord) -> str:
         fields: dict[str, Any] = getattr(record, "fields", {})
-        line = {
+        line: dict[str, Any] = {
             "time": round(record.created, 3),
             "level": record.levelname.lower(),
             "event": record.getMessage(),
         }
+        if record.exc_info and (error := record.exc_info[1]) is not None:
+            line |= {"error": type(error).__name__, "where": _places(error)}
         return orjson.dumps(line | fields, default=str).decode()
 
 
 def log_to(stream: Any = None) -> None:
-    """Write the log as JSON lines; called once, by whoever runs the gateway."""
+    """Write what any part of the package logs as JSON lines; called once, by whoever runs it."""
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonFormatter())
-    LOGGER.handlers[:] = [handler]
-    LOGGER.setLevel(logging.INFO)
-    LOGGER.propagate = False
+    package = logging.getLogger("understudy")
+    package.handlers[:] = [handler]
+    package.setLevel(logging.INFO)
+    package.propagate = False
 
 
 def event(name: str, level: int = logging.INFO, **fields: Any) -> None:
@@ -44,8 +48,6 @@ def event(name: str, level: int = logging.INFO, **fields: Any) -> None:
 def fault(error: BaseException, request_id: str, with_text: bool) -> None:
     """A fault of ours: where it happened, and its words only if text may be logged, for they may
     quote a question or a key."""
-    frames = traceback.extract_tb(error.__traceback__)
-    where = [f"{_short(each.filename)}:{each.lineno} {each.name}" for each in frames[-8:]]
     words = str(error)[:500] if with_text else ""
     event(
         "fault",
@@ -53,8 +55,13 @@ def fault(error: BaseException, request_id: str, with_text: bool) -> None:
         request_id=request_id,
         error=type(error).__name__,
         message=words,
-        where=where,
+        where=_places(error),
     )
+
+
+def _places(error: BaseException) -> list[str]:
+    frames = traceback.extract_tb(error.__traceback__)
+    return [f"{_short(each.filename)}:{each.lineno} {each.name}" for each in frames[-8:]]
 
 
 def _short(path: str) -> str:
