@@ -53,6 +53,15 @@ def test_a_request_is_one_line_of_json_without_its_words(served: Served, lines: 
     assert SECRET not in line
 
 
+def test_questions_are_logged_where_that_is_switched_on(lines: list[str]) -> None:
+    with serving({"log_requests": True, "log_text": True}) as served:
+        ask(served, "fail my words")
+        eventually(lambda: len(lines) == 3)
+    _, fault, request = map(json.loads, lines)
+    assert request["question"] == "fail my words"
+    assert "fail my words" in fault["message"]
+
+
 def test_a_fault_is_logged_by_its_place_not_its_words(served: Served, lines: list[str]) -> None:
     ask(served, f"fail {SECRET}")
     eventually(lambda: len(lines) == 2)

@@ -31,6 +31,7 @@ from understudy.gateway.door.limits import Grant, expected_tokens
 from understudy.gateway.door.waiting import WhileConnected
 from understudy.gateway.requests import Caller, ChatRequest, Outcome, Refused
 
+_LOGGED = 2000  # characters of a question
 _NO_USAGE = re.compile(rb'"usage": ?null')
 _STREAM: Pairs = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -88,6 +89,8 @@ class Answering:
     ) -> None:
         first = said.requests[0]
         exchange.model, exchange.streamed = first.model, first.stream
+        if self.door.settings.log_text:
+            exchange.question = str(first.messages[-1].get("content"))[:_LOGGED]
         expected = [expected_tokens(0, each.max_tokens, each.n) for each in said.requests]
         self.door.limits.expect(grant, expected_tokens(size, None, 1) + sum(expected))
         caller = caller_of(grant.key, exchange.headers, exchange.request_id)

@@ -167,6 +167,7 @@ class Doorway:
             version=decision.version if decision else None,
             tokens=exchange.tokens,
             error=exchange.error,
+            question=exchange.question,
         )
 
 

@@ -35,6 +35,7 @@ class Exchange:
     key: Key | None = None
     model: str = ""  # as the caller named it
     streamed: bool = False
+    question: str = ""  # its last message, where text may be logged
     decision: Decision | None = None
     usage: Mapping[str, Any] | None = None  # OpenAI's, where it is known
     error: str = ""  # the code or the type of a refusal

@@ -52,7 +52,7 @@ class DoorSettings(Section):
     open_metrics: bool = Field(False, description="whether /metrics needs no key")
     log_requests: bool = Field(True, description="whether each request is a line of the log")
     log_text: bool = Field(
-        False, description="whether the log may hold what was asked, and the words of errors"
+        False, description="whether the log has what was asked, and the words of faults"
     )
 
     @model_validator(mode="after")
