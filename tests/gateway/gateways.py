@@ -16,14 +16,13 @@ from understudy.gateway.asking import Asking
 from understudy.gateway.conversations import Conversations
 from understudy.gateway.core import Gateway
 from understudy.gateway.engine import EngineBusy, EngineError, EngineLoad, Job, Piece, Written
-from understudy.gateway.form import PlainForm
 from understudy.gateway.latencies import Usual
 from understudy.gateway.local import LocalSide
 from understudy.gateway.names import Names
 from understudy.gateway.policy import Policy
 from understudy.gateway.requests import Caller, ChatRequest, Outcome
 from understudy.gateway.routed import Routed
-from understudy.gateway.settings import LocalSettings, PolicySettings, SpendingSettings
+from understudy.gateway.settings import PolicySettings, SpendingSettings
 from understudy.gateway.trace import Trace
 from understudy.gateway.upstreams.choice import Choice, candidate_of
 from understudy.gateway.upstreams.openai import OpenAIUpstream
@@ -139,7 +138,7 @@ async def gateway(
     ledger = Ledger(open_database(str(folder / "ledger.db")), caps)
     engine = engine or ScriptedEngine()
     decides = policy or routed()
-    side = LocalSide(engine, LocalSettings(), PlainForm(), lambda task: decides, "tiny@2")
+    side = LocalSide(engine, lambda task: decides, "tiny@2")
     rules = PolicySettings.model_validate(settings)
     async with AsyncLedger(ledger) as books:
         spend = SpendingSettings.model_validate({"wait_seconds": 0.2, **(spending or {})})

@@ -18,6 +18,7 @@ from understudy.cli.evaluate import evaluate
 from understudy.cli.export import export
 from understudy.cli.output import Output, OutputError, complain
 from understudy.cli.report import report
+from understudy.cli.serve import ServeCommand, serve
 from understudy.cli.share import ShareCommand, share
 from understudy.errors import UnderstudyError
 
@@ -47,6 +48,7 @@ app.command()(compare)
 app.command()(report)
 app.command()(export)
 app.command()(env)
+app.command(cls=ServeCommand)(serve)
 app.add_typer(keys.app, name="keys")
 app.add_typer(events.app, name="events")
 

@@ -16,13 +16,15 @@ from understudy.errors import LedgerUnavailable
 from understudy.gateway.requests import Caller, Refused
 from understudy.gateway.settings import SpendingSettings
 from understudy.gateway.trace import FailedCall, Trace
-from understudy.gateway.upstreams.calls import Call, Incoming, UpstreamError
+from understudy.gateway.upstreams.calls import Call, Incoming, Upstream, UpstreamError
 from understudy.gateway.upstreams.choice import Candidate, Choice, Offer
 from understudy.link import Refusal
 from understudy.store.operations import Hold, Scopes, Standing
 from understudy.types import Cost
 
 log = logging.getLogger(__name__)
+
+_LOOK_AGAIN_SECONDS = (1.0, 3.0, 0.0)  # where a usage address cannot be reached
 
 
 class Ledger(Protocol):
@@ -86,6 +88,13 @@ class Asking:
     def __init__(self, choice: Choice, ledger: Ledger, settings: SpendingSettings) -> None:
         self.choice, self.ledger, self.settings = choice, ledger, settings
         self._running: set[asyncio.Task[Any]] = set()
+
+    async def usage(self, hold: Hold) -> Cost | None:
+        """What a cloud says that it served for a hold that nobody settled; None: it cannot say.
+        Raises UpstreamError where it cannot be asked now."""
+        for candidate in self.choice.named(hold.cloud):
+            return await candidate.upstream.served(hold.request_id)
+        return None
 
     def see(self, caller: Caller) -> None:
         """One more question came."""
@@ -176,7 +185,7 @@ class Asking:
         that was held if nobody knows whether it began an answer."""
         served = None
         if error.billed is not False or candidate.upstream.tells_usage:
-            served = await candidate.upstream.served(hold.request_id)
+            served = await _served(candidate.upstream, hold.request_id)
         unknown = served is None and error.billed is not False
         cost = served or (hold.cost if unknown else Cost())
         trace.failed.append(FailedCall(candidate.name, str(error), hold.request_id, cost))
@@ -204,8 +213,9 @@ class Asking:
         whole = incoming.ended and incoming.error is None
         await incoming.close()
         cost, estimated = incoming.cost(), not incoming.counted
-        if estimated and (served := await upstream.served(asked.hold.request_id)) is not None:
-            cost, estimated = served, False
+        if estimated:
+            served = await _served(upstream, asked.hold.request_id)
+            cost, estimated = served or cost, served is None
         if whole:
             asked.candidate.usual.note(asyncio.get_running_loop().time() - asked.started)
         trace.cloud_cost += cost
@@ -244,6 +254,17 @@ class Asking:
         for task in self._running:
             task.cancel()
         await self.choice.close()
+
+
+async def _served(upstream: Upstream, call_id: str) -> Cost | None:
+    """What it says that it served; None: it does not say."""
+    for wait in _LOOK_AGAIN_SECONDS:
+        try:
+            return await upstream.served(call_id)
+        except UpstreamError as error:
+            log.warning("%s does not say what it served: %s", upstream.name, error)
+            await asyncio.sleep(wait)
+    return None
 
 
 def too_late(usual: float, left: float) -> NotAskedError:

@@ -1,4 +1,4 @@
-"""The local model as the gateway serves it: its engine, how it is asked, who decides for it."""
+"""The local model as the gateway serves it: engine, version, and who decides for it."""
 
 from __future__ import annotations
 
@@ -7,34 +7,35 @@ from dataclasses import dataclass
 
 from understudy.gateway.draft import Draft
 from understudy.gateway.engine import Engine
-from understudy.gateway.form import Form, PlainForm, Prepared, jobs_of
+from understudy.gateway.form import Prepared, jobs_of, prepared
 from understudy.gateway.policy import Policy
 from understudy.gateway.requests import Caller, ChatRequest
-from understudy.gateway.settings import LocalSettings
 
-PLAIN = PlainForm()
+# The task of a question: the one that was named, or that it is recognised as; '': as usual.
+TaskOf = Callable[[str, str], str]  # of a name, and the last message's text
 
 
 @dataclass(slots=True)
 class LocalSide:
     engine: Engine
-    settings: LocalSettings
-    form: Form
-    policy: Callable[[str], Policy]  # of a task; '': of none that is known
+    policy: Callable[[str], Policy]  # of a task; '': the usual one
     serving: str  # the version that answers, name@step
+    task_of: TaskOf = lambda named, text: named
+    temperature: float = 0.0  # where a request gives none
 
     def versions(self) -> list[str]:
         return self.engine.versions()
 
     def prepared(self, request: ChatRequest, caller: Caller) -> Prepared:
         """Raises UnableError."""
-        form = PLAIN if request.prompt is not None or self.settings.form == "plain" else self.form
-        task = caller.task or str(request.metadata.get("task") or "") or self.settings.task
-        return form.prepared(request.messages, task)
+        return prepared(request, caller.task or str(request.metadata.get("task") or ""))
 
-    def draft(
-        self, request: ChatRequest, caller: Caller, prepared: Prepared, version: str
-    ) -> Draft:
+    def policy_for(self, asked: Prepared) -> tuple[str, Policy]:
+        """Who decides, and the task that it is decided as."""
+        task = self.task_of(asked.task, asked.question.prompt)
+        return task, self.policy(task)
+
+    def draft(self, request: ChatRequest, caller: Caller, asked: Prepared, version: str) -> Draft:
         """version: '' for the one that serves."""
-        jobs = jobs_of(request, caller, prepared, version or self.serving, self.settings)
+        jobs = jobs_of(request, caller, asked, version or self.serving, self.temperature)
         return Draft(self.engine, jobs)

@@ -3,7 +3,7 @@
 local: {path: runs/real}
 clouds:
   main: {base_url: "https://api.example.com/v1", model: big, prices: prices.yaml}
-caps: [{dollars: 5, per: day}]
+store: {caps: [{dollars: 5, per: day}]}
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from understudy.gateway.upstreams import UPSTREAMS, UpstreamSettings
 from understudy.gateway.upstreams.embedding import EmbeddingSettings
 from understudy.routing import ROUTERS
 from understudy.settings import Kinds, KindSection, Section
+from understudy.store.settings import StoreSettings
 
 Signal = Literal["margin", "mean_entropy", "mean_logprob"]
 DEMO, NONE = "demo", "none"  # names in place of a local model's path
@@ -39,7 +40,9 @@ class LocalSettings(Section):
         "task", description="a run's questions get its task's instruction and examples, or nothing"
     )
     task: str = Field("", description="which of a run's tasks, where a request names none")
-    max_tokens: int = Field(256, ge=1, description="longest answer where a request bounds none")
+    max_tokens: int = Field(
+        256, ge=1, description="longest answer where a request bounds none; a run has its own"
+    )
     temperature: float = Field(0.0, ge=0, description="where a request gives none; 0: greedy")
     max_running: int = Field(32, ge=1, description="answers written at once")
     max_waiting: int = Field(256, ge=0, description="requests that wait; more are refused with 429")
@@ -126,7 +129,7 @@ class SpendingSettings(Section):
 class ServeSettings(Section):
     """Everything that `understudy serve` reads."""
 
-    door: DoorSettings = Field(DoorSettings(), description="who is let in, and with what")
+    door: DoorSettings = Field(DoorSettings(), description="where it listens, whom it lets in")
     local: LocalSettings = Field(LocalSettings(), description="who answers first")
     clouds: dict[str, Annotated[UpstreamSettings, Kinds(UPSTREAMS, "openai")]] = Field(
         {}, description="who helps, by name; the first is asked first"
@@ -134,12 +137,18 @@ class ServeSettings(Section):
     embeddings: dict[str, EmbeddingSettings] = Field(
         {}, description="models that embed texts, by the name that a request gives"
     )
+    prices: str = Field(
+        "", description="your price table, YAML or JSON, for clouds that name no price of theirs"
+    )
     litellm: str = Field("", description="LiteLLM's config.yaml, whose model_list is read too")
     order: Literal["listed", "cheapest"] = Field(
         "listed", description="in which order clouds are asked for a question"
     )
     policy: PolicySettings = Field(PolicySettings(), description="who answers which question")
     spending: SpendingSettings = Field(SpendingSettings(), description="how calls are paid")
+    store: StoreSettings = Field(
+        StoreSettings(), description="the ledger with its caps, keys, events and versions"
+    )
 
     @model_validator(mode="after")
     def _somebody_answers(self) -> Self:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from understudy.gateway.engine import Written
 from understudy.gateway.policy import Verdict
@@ -38,6 +39,7 @@ class Trace:
     draft_seconds: float | None = None  # until it was known who answers, where it had to write
     answer: str = ""  # the first choice's text
     answer_id: str = ""  # of the completion
+    completion: Mapping[str, Any] | bytes | None = None  # of an answer that was not streamed
     finish_reason: str = ""
     prompt_tokens: int = 0  # of the answer that was given
     completion_tokens: int = 0

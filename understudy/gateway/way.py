@@ -13,7 +13,7 @@ from understudy.gateway.conversations import Conversations
 from understudy.gateway.draft import Draft
 from understudy.gateway.ends import Ends
 from understudy.gateway.engine import EngineBusy, EngineError, JobRefused, Piece
-from understudy.gateway.form import Prepared, UnableError, check_served
+from understudy.gateway.form import Prepared, UnableError
 from understudy.gateway.latencies import Usual
 from understudy.gateway.local import LocalSide
 from understudy.gateway.names import Names, Target
@@ -56,6 +56,7 @@ class Way:
         self.ends = Ends(parts.asking, trace, parts.on_done)
         self._prepared: Prepared | None = None
         self._unable = ""  # why the local model cannot answer
+        self._refusal: EngineError | None = None  # of the engine
         self._target = Target("auto")
 
     async def outcome(self) -> Outcome:
@@ -84,7 +85,6 @@ class Way:
             self._unable = "is not there"
             return
         try:
-            check_served(self.request.body)
             self._prepared = local.prepared(self.request, self.caller)
             self.trace.task = self._prepared.task
         except UnableError as error:
@@ -105,7 +105,7 @@ class Way:
             return await self._locally("the dial is at 0, which never asks")
         if dial is not None and dial >= 1:
             return await self._from_cloud(Verdict(True, "the dial is at 1, which always asks"))
-        policy = parts.local.policy(self._prepared.task)
+        self.trace.task, policy = parts.local.policy_for(self._prepared)
         if policy.drafts:
             return await self._drafted(policy, dial)
         verdict = await policy.decide(self._prepared.question, None, dial, parts.luck.random())
@@ -219,6 +219,8 @@ class Way:
         forced = self._target.way == "cloud"
         if self.caller.insist or self._unable or (forced and not error.at_fault):
             self.ends.drop(draft)
+            if self._refusal is not None and not self.caller.insist:
+                raise refused_by(self._refusal) from None
             raise error.refused
         return await self._locally(f"{verdict.why}, but {error.reason}", draft, error.left)
 
@@ -247,7 +249,7 @@ class Way:
             return Outcome(
                 decision, chunks=self.ends.chunks(payloads, partial(self.ends.drop, draft))
             )
-        completion = draft_completion(draft, writing, self.trace)
+        completion = self.trace.completion = draft_completion(draft, writing, self.trace)
         self.ends.drop(draft)
         self.trace.first()
         self.ends.tell()
@@ -262,9 +264,11 @@ class Way:
         clouds = bool(parts.asking.choice.candidates)
         asked_before = self.trace.verdict is not None and self.trace.verdict.asks
         if self._target.way == "auto" and clouds and spills and not asked_before:
-            why = "is busy" if busy else f"failed: {error}"
-            self._unable = "has no place now" if busy else "failed"  # no second try
-            return await self._from_cloud(Verdict(True, f"the local engine {why}"), race=race)
+            why = "the local engine is busy" if busy else f"the local engine failed: {error}"
+            if isinstance(error, JobRefused):
+                why = f"the local model cannot: {error}"
+            self._refusal, self._unable = error, "cannot"  # no second try
+            return await self._from_cloud(Verdict(True, why), race=race)
         self.ends.drop(None, race)
         raise refused_by(error)
 
@@ -277,6 +281,7 @@ class Way:
             chunks = self.ends.chunks(payloads, partial(self.ends.settle, asked))
             return Outcome(decision, chunks=chunks)
         trace.first()
+        trace.completion = incoming.raw or incoming.completion
         self.ends.settle(asked)
         self.ends.tell()
         return Outcome(decision, incoming.completion, raw=incoming.raw)

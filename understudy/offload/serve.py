@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from dataclasses import replace
-from functools import cached_property
 from typing import Any, Self
 
 import torch
@@ -28,15 +27,16 @@ from understudy.offload.examination import (
     examine_stream,
     rows_of,
 )
+from understudy.offload.fitted import FittedRouters
 from understudy.offload.learner import holding
 from understudy.offload.local import LocalGenerator, greedy
-from understudy.offload.phases import budget_of, phases_of, task_key
-from understudy.offload.records import Answer, MatrixRow, TaskResult, examination_name
+from understudy.offload.phases import budget_of, phases_of
+from understudy.offload.records import Answer, TaskResult
 from understudy.offload.session import trained_policy
 from understudy.offload.start import build_tasks, retention_of
 from understudy.offload.state import restore_retention, saved_dual
 from understudy.routing.router import Router, build_router, chosen_router, with_signals
-from understudy.routing.rows import Exam, ExaminedQuestion, evidence_of
+from understudy.routing.rows import evidence_of
 from understudy.run import RunDirectory
 from understudy.tasks import DataSet, Tasks
 from understudy.tasks.recognise import recognise
@@ -66,9 +66,11 @@ class TrainedModel:
         self.served = ServedModel(policy, build_router(settings), own_threshold, answering)
         self.stream = phases_of(config)
         self.step = int(folder.name.rpartition("-")[2])
-        self._routers: dict[int, Router] = {}  # by the number of a phase
         self._open = ExitStack()
         self.tasks = self._open.enter_context(closing(build_tasks(config, policy)))
+        self.fitted = FittedRouters(
+            run, config, self.served.router, own_threshold, lambda: self.tasks, self._generate
+        )
         cloud = build_cloud(config.cloud, self.tasks.key)
         budget = build_budget(config.cloud)  # the caps hold for each command by itself
         self.cloud = MeteredCloud(cloud, budget=budget)
@@ -88,7 +90,7 @@ class TrainedModel:
         problem = problem_of(self.tasks, self.config, question, task)
         _check_readable(self.served.policy, problem, self.config)
         policy = self.served.policy
-        with holding(policy, self.served.answering(self._phases(task))):
+        with holding(policy, self.served.answering(self.fitted.phases(task))):
             router = self.router_of(task)
             (local,) = greedy(policy, [problem], self.config.max_completion_length)
             evidence = evidence_of([problem.local_question], [local], self.served.own_threshold)
@@ -107,27 +109,9 @@ class TrainedModel:
         return self._helped(problem, answer) if asks else answer
 
     def router_of(self, task: str | None = None) -> Router:
-        """The router of one of the run's tasks; None: the last.
-
-        It is fitted as in the last examination: on the validation questions of the task, under
-        its budget, by the cloud's verdicts that the examination kept.
-        """
-        after = self._last_examined
-        phases = self._phases(task)
-        met = [number for number in phases if number <= after]
-        number = met[-1] if met else phases[0]
-        if number not in self._routers:
-            exam = self._kept_exam(examination_name(after), number)
-            evidence = exam.evidence(self.served.own_threshold)
-            evidence = with_signals(self.served.router, evidence, self._generate)
-            budget = budget_of(self.stream[number - 1], self.config)
-            self._routers[number] = self.served.router.fit(evidence, exam.outcomes(), budget)
-        return self._routers[number]
-
-    @cached_property
-    def _last_examined(self) -> int:
-        """The phase after which the run was examined last."""
-        return MatrixRow.from_json(self.run.read(self.run.matrix)[-1]).after_phase
+        """The router of one of the run's tasks, fitted as in the last examination; None: the
+        last."""
+        return self.fitted.of(task).router
 
     def examine(self, queries: int, check: bool = True) -> list[TaskResult]:
         """Every task of the stream on so many test questions, the router fitted anew on as many.
@@ -162,30 +146,9 @@ class TrainedModel:
             warnings.warn(text, stacklevel=2)
         return results
 
-    def _phases(self, task: str | None) -> list[int]:
-        """The numbers of the phases in which a task occurs; None: the run's last task."""
-        name = task or list(self.stream[-1].families)[-1]
-        return [i for i, phase in enumerate(self.stream, start=1) if name in phase.families]
-
     @property
     def _generate(self) -> LocalGenerator:
         return LocalGenerator(self.served.policy, self.config.max_completion_length)
-
-    def _kept_exam(self, name: str, number: int) -> Exam:
-        """The validation questions of a phase's task that an examination has kept."""
-        phase = self.stream[number - 1]
-        column = [task_key(each) for each in self.stream].index(task_key(phase))
-        records = map(ExaminedQuestion.from_json, self.run.read_examination(name))
-        rows = [row for row in records if (row.split, row.column) == ("validation", column)]
-        size = self.config.calibration_queries
-        drawn = self.tasks.exam(phase, size, "validation", str(self.config.seed))
-        known = {problem.question.digest: problem.local_question for problem in drawn}
-        if lost := [row for row in rows if row.digest not in known]:
-            raise RunError(
-                f"{self.run.path}: {len(lost)} questions of {phase.name} are not in the data "
-                "any more; restore the data that the run was trained on"
-            )
-        return Exam(tuple(known[row.digest] for row in rows), tuple(rows))
 
     def _helped(self, problem: Problem, local: Answer) -> Answer:
         """The cloud's answer in its place; where the cloud fails, the local one stands."""

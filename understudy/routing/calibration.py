@@ -3,13 +3,17 @@ turned without fitting it again."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from understudy.errors import ConfigError
 from understudy.routing.router import FARTHEST, RequestRouter, Router, build_router, chosen_router
 from understudy.routing.thresholds import threshold_above
+
+CALIBRATION = "calibration.json"  # beside a model's files: the router of each of its tasks
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,3 +73,29 @@ def _turnable(router: Router) -> RequestRouter:
             "subclass of ThresholdRouter"
         )
     return router
+
+
+@dataclass(frozen=True, slots=True)
+class Calibrations:
+    """The routers of a model's tasks. usual: the task of a question that names none."""
+
+    tasks: Mapping[str, Calibration]
+    usual: str
+
+    def of(self, task: str) -> Calibration:
+        return self.tasks.get(task) or self.tasks[self.usual]
+
+
+def read_calibrations(folder: Path) -> Calibrations | None:
+    """What lies beside a model's files; None: nothing does."""
+    path = folder / CALIBRATION
+    try:
+        record = json.loads(path.read_text())
+        tasks = {name: Calibration.from_json(each) for name, each in record["tasks"].items()}
+        found = Calibrations(tasks, str(record["usual"]))
+        found.of(found.usual)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ConfigError(f"{path}: cannot be read ({type(error).__name__}: {error})") from None
+    return found

@@ -121,7 +121,8 @@ class Upstream(Protocol):
         ...
 
     async def served(self, request_id: str) -> Cost | None:
-        """What it says that it served under this id; None: it does not say."""
+        """What it says that it served under this id; None: it does not say. Raises UpstreamError
+        where it cannot be asked now."""
         ...
 
     async def close(self) -> None: ...

@@ -146,9 +146,11 @@ class Relay:
                 if response.status == 404:  # it knows of no such request
                     return Cost()
                 content = orjson.loads(await response.content.read(_LARGEST_ERROR))
-        except (aiohttp.ClientError, OSError, TimeoutError, ValueError):
-            return None
-        return served_cost(content, self.prices) if response.status == 200 else None
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            raise UpstreamError(f"its usage_url: {reason_of(error)}") from None
+        if response.status != 200:
+            raise UpstreamError(f"its usage_url: HTTP {response.status}", status=response.status)
+        return served_cost(content, self.prices)
 
 
 def served_cost(content: Any, prices: Prices) -> Cost | None:

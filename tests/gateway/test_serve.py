@@ -1,0 +1,156 @@
+"""`understudy serve` from the command line, as somebody who tries it."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+
+import openai
+import pytest
+import yaml
+
+from tests.gateway.served import ROOT, serving
+from tests.gateway.upstream import Behaviour, MockUpstream
+
+EASY = "tom has 12 pens, buys 5. how many?"
+HARD = "max has 41 cards, sells 13, finds 46, eats 4. how many?"
+
+
+def refused(*arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "understudy", "serve", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 2, done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+    assert len(lines) == 1, done.stderr
+    return lines[0]
+
+
+def test_a_minute_for_anyone(tmp_path: Path) -> None:
+    """Nothing is given: the shipped model answers what is easy, and asks what is hard."""
+    with serving("--max-dollars", "1/day", store=tmp_path / "g.db") as gateway:
+        client = openai.OpenAI(base_url=gateway.url, api_key="none")
+        said = [{"role": "user", "content": EASY}]
+        answer = client.chat.completions.with_raw_response.create(model="auto", messages=said)  # type: ignore[arg-type]
+        assert answer.headers["x-understudy-answered-by"] == "local"
+        assert "17" in (answer.parse().choices[0].message.content or "")
+        said = [{"role": "user", "content": HARD}]
+        answer = client.chat.completions.with_raw_response.create(model="auto", messages=said)  # type: ignore[arg-type]
+        assert answer.headers["x-understudy-answered-by"] == "cloud"
+        assert "above the threshold" in answer.headers["x-understudy-why"]
+        left = answer.headers["x-understudy-left"]
+        assert left.startswith("dollars/day=0.9999")
+        stream = client.chat.completions.create(model="auto", messages=said, stream=True)  # type: ignore[call-overload]
+        text = "".join(chunk.choices[0].delta.content or "" for chunk in stream)
+        assert "70" in text
+        names = {model.id for model in client.models.list()}
+        assert {"auto", "local", "cloud", "demo@0", "simulated"} <= names
+        assert gateway.stop() == 0
+
+
+def test_the_settings_are_shown_and_nothing_starts() -> None:
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "understudy", "serve", "--dry-run", "--max-dollars", "5/day"),
+            *("--cloud", "http://localhost:9/v1", "--cloud-model", "big", "--prices", "1/4"),
+            *("--share", "0.2", "--set", "clouds.cloud.max_tokens=77", "--local", "none"),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    shown = yaml.safe_load(done.stdout)
+    assert shown["clouds"]["cloud"]["prices"]["completion"] == 4.0
+    assert shown["clouds"]["cloud"]["max_tokens"] == 77
+    caps = shown["store"]["caps"]
+    assert [(cap["dollars"], cap["share"], cap["per"]) for cap in caps] == [
+        (5.0, None, "day"),
+        (None, 0.2, "lifetime"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--cloud", "http://localhost:9/v1"], "give its model's name with --cloud-model"),
+        (
+            ["--cloud", "http://localhost:9/v1", "--cloud-model", "big"],
+            "clouds.cloud.prices: no price for big",
+        ),
+        (["--max-dollars", "much"], "--max-dollars much: write a number"),
+        (["--share", "2"], "--share 2.0: is from 0 to 1"),
+        (["--local", "none"], "nobody answers"),
+        (["--local", "runs/missing"], "runs/missing"),
+        (["--set", "polcy.dial=1"], "did you mean policy.dial"),
+        (["--router", "calibrated", "--local", "tiny"], "there is no run to fit it on"),
+    ],
+)
+def test_what_cannot_be_served_is_one_line(arguments: list[str], said: str, tmp_path: Path) -> None:
+    assert said in refused(*arguments, "--port", "0", "--store", str(tmp_path / "g.db"))
+
+
+WITHOUT = """
+import sys
+for name in ("torch", "numpy", "transformers"):
+    sys.modules[name] = None
+from understudy.__main__ import main
+sys.argv = ["understudy", *sys.argv[1:]]
+main()
+"""
+
+
+def test_a_gateway_in_front_of_urls_needs_no_torch(tmp_path: Path) -> None:
+    """The local engine is an endpoint too: its own answers decide by their log-probability."""
+
+    async def go() -> None:
+        async with (
+            MockUpstream.of(Behaviour(words=2, prefix="near")) as near,
+            MockUpstream.of(Behaviour(words=2, prefix="far")) as far,
+        ):
+            arguments = [
+                *("--local", near.url, "--cloud", far.url, "--cloud-model", "big"),
+                *("--prices", "1/4", "--max-dollars", "1/day"),
+                *("--port", "0", "--store", str(tmp_path / "g.db")),
+            ]
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-c", WITHOUT, "serve", *arguments),
+                cwd=ROOT,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+            )
+            try:
+                assert process.stdout is not None
+                line = await asyncio.wait_for(process.stdout.readline(), 120)
+                assert b"serves at" in line, await process.stderr.read()  # type: ignore[union-attr]
+                client = openai.AsyncOpenAI(base_url=line.split()[-1].decode(), api_key="none")
+                said = [{"role": "user", "content": "hello"}]
+                for model, text in (("auto", "near0 near1"), ("cloud", "far0 far1")):
+                    answer = await client.chat.completions.create(model=model, messages=said)  # type: ignore[arg-type]
+                    assert answer.choices[0].message.content == text
+                assert far.bodies[0]["model"] == "big"
+            finally:
+                process.terminate()
+                await process.wait()
+
+    asyncio.run(go())
+
+
+def test_settings_of_the_gateway_load_nothing_heavy() -> None:
+    script = (
+        "import sys; from understudy.gateway.settings import ServeSettings; ServeSettings(); "
+        "from understudy.settings import described_settings; described_settings(ServeSettings); "
+        "print(*sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    heavy = {"torch", "numpy", "transformers", "aiohttp", "starlette", "sqlalchemy"}
+    assert heavy & set(done.stdout.split()) == set(), done.stderr
+    assert done.returncode == 0

@@ -1,0 +1,146 @@
+"""`understudy serve`: one endpoint, the local model first, the cloud within a budget."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer.core
+
+from understudy.cli import options, serve_options
+from understudy.cli.output import complain
+from understudy.errors import ConfigError
+
+if TYPE_CHECKING:
+    from understudy.gateway.settings import ServeSettings
+
+
+class ServeCommand(typer.core.TyperCommand):
+    """Its help ends with every setting, read from the code when asked for."""
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        from understudy.gateway.settings import ServeSettings
+        from understudy.report.settings import settings_text
+
+        formatter.write("\n" + settings_text(ServeSettings))
+
+
+def serve(
+    local: serve_options.Local = None,
+    cloud: serve_options.Cloud = None,
+    cloud_model: serve_options.CloudModel = None,
+    cloud_key_env: serve_options.CloudKeyEnv = None,
+    prices: serve_options.Prices = None,
+    litellm: serve_options.LiteLLM = None,
+    max_dollars: serve_options.MaxDollars = None,
+    max_calls: serve_options.MaxCalls = None,
+    share: serve_options.Share = None,
+    dial: serve_options.Dial = None,
+    router: options.Router = None,
+    host: serve_options.Host = None,
+    port: serve_options.Port = None,
+    threads: serve_options.Threads = None,
+    store: options.Store = "",
+    config: options.Config = None,
+    set_: options.Set = None,
+    dry_run: options.DryRun = False,
+) -> None:
+    """Serve the local model and the cloud behind one OpenAI-compatible endpoint."""
+    named = {
+        "local.path": local,
+        "litellm": litellm,
+        "policy.dial": dial,
+        "policy.router": options.router_choice(router),
+        "door.host": host,
+        "door.port": port,
+        "local.threads": threads,
+        "store.url": store or None,
+    }
+    given = {name: value for name, value in named.items() if value is not None}
+    if prices is not None and cloud is None:
+        given["prices"] = prices
+    if cloud is not None:
+        given["clouds.cloud"] = _cloud(cloud, cloud_model, cloud_key_env, prices)
+    elif cloud_model is not None or cloud_key_env is not None:
+        raise ConfigError("--cloud-model and --cloud-key-env describe --cloud; give that too")
+    caps = list(_caps(max_dollars or [], max_calls or [], share))
+    settings = _settings(config, set_ or [], given, caps)
+    if dry_run:
+        import yaml
+
+        print(yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False), end="")
+        return
+    _serve(settings)
+
+
+def _settings(
+    config: Path | None, overrides: list[str], given: dict[str, Any], caps: list[dict[str, Any]]
+) -> ServeSettings:
+    """The file, then the options, then --set."""
+    from understudy.gateway.settings import ServeSettings
+    from understudy.settings import check_settings, gathered_settings
+
+    found = gathered_settings(gathered_settings({}, config, given), None, overrides)
+    if caps:
+        kept = found.setdefault("store", {}).get("caps") or []
+        found["store"]["caps"] = [*kept, *caps]
+    return check_settings(ServeSettings, found)
+
+
+def _cloud(url: str, model: str | None, key_env: str | None, prices: str | None) -> dict[str, Any]:
+    if model is None:
+        raise ConfigError(f"--cloud {url}: give its model's name with --cloud-model")
+    found: dict[str, Any] = {"base_url": url, "model": model}
+    if key_env is not None:
+        found["api_key_env"] = key_env
+    if prices is not None:
+        found["prices"] = _prices(prices)
+    return found
+
+
+def _prices(text: str) -> str | dict[str, float]:
+    """A file's name, or what stands for the question and the answer."""
+    prompt, mark, completion = text.partition("/")
+    try:
+        return {"prompt": float(prompt), "completion": float(completion)} if mark else text
+    except ValueError:
+        return text
+
+
+def _caps(
+    max_dollars: list[str], max_calls: list[str], share: float | None
+) -> Iterator[dict[str, Any]]:
+    from understudy.store.settings import CapSettings, cap_of
+
+    for each in max_dollars:
+        yield cap_of("dollars", each, option="--max-dollars").model_dump(exclude_none=True)
+    for each in max_calls:
+        yield cap_of("calls", each, option="--max-calls").model_dump(exclude_none=True)
+    if share is not None:
+        if not 0 <= share <= 1:
+            raise ConfigError(f"--share {share}: is from 0 to 1")
+        yield CapSettings(share=share).model_dump(exclude_none=True)
+
+
+def _serve(settings: ServeSettings) -> None:
+    from understudy.gateway.assembly import Assembly
+    from understudy.gateway.serving import serve as run
+
+    assembly = Assembly(settings, lambda text: complain(f"warning: {text}"))
+    try:
+        run(assembly.app(), assembly.door, lambda url: print(greeting(settings, url), flush=True))
+    except ConfigError:
+        if assembly.behind.failure is not None:
+            raise assembly.behind.failure from None
+        raise
+
+
+def greeting(settings: ServeSettings, url: str) -> str:
+    """What somebody reads who has just started it."""
+    return (
+        f"understudy serves at {url}/v1\n"
+        f"  curl {url}/v1/chat/completions -H 'content-type: application/json' \\\n"
+        '    -d \'{"model": "auto", "messages": [{"role": "user", "content": '
+        '"max has 41 cards, sells 13, finds 46, eats 4. how many?"}]}\''
+    )

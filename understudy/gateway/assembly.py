@@ -1,0 +1,155 @@
+"""A gateway put together from its settings: store, clouds, local model, core and door."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, closing
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from understudy.errors import UnderstudyError
+from understudy.gateway.app import create_app
+from understudy.gateway.asking import Asking
+from understudy.gateway.clouds import open_clouds
+from understudy.gateway.conversations import Conversations
+from understudy.gateway.core import Gateway
+from understudy.gateway.door.door import Door
+from understudy.gateway.embedding import Embeddings
+from understudy.gateway.latencies import Usual
+from understudy.gateway.names import Names
+from understudy.gateway.opening import open_local
+from understudy.gateway.recording import event_of
+from understudy.gateway.requests import Caller, ChatRequest, ModelCard, Outcome, Refused
+from understudy.gateway.settings import ServeSettings
+from understudy.gateway.trace import OnDone, Trace
+from understudy.gateway.upstreams.choice import Choice
+from understudy.gateway.way import Parts
+from understudy.store.batches import AsyncLedger
+from understudy.store.database import Database, open_database, open_events
+from understudy.store.events import EventWriter
+from understudy.store.feedback import EventStore
+from understudy.store.keys import Keys
+from understudy.store.ledger import Ledger
+from understudy.store.settings import store_url
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
+Warn = Callable[[str], None]
+
+
+class Behind:
+    """The core behind the door: there once everything is open."""
+
+    def __init__(self) -> None:
+        self.gateway: Gateway | None = None
+        self.failure: UnderstudyError | None = None  # why it could not be opened
+
+    async def answer(self, request: ChatRequest, caller: Caller) -> Outcome:
+        return await self._open().answer(request, caller)
+
+    async def models(self) -> list[ModelCard]:
+        return await self._open().models()
+
+    def _open(self) -> Gateway:
+        if self.gateway is None:
+            raise Refused(503, "server_error", "the gateway is starting", code="starting")
+        return self.gateway
+
+
+@dataclass
+class Assembly:
+    """What is built of the settings before anything listens; `opened` does the rest.
+
+    watchers: told of every request that has ended.
+    """
+
+    settings: ServeSettings
+    warn: Warn
+    behind: Behind = field(default_factory=Behind)
+    watchers: list[OnDone] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        store = self.settings.store
+        self.choice: Choice = open_clouds(self.settings, self.warn)
+        url = store_url(store.url)
+        self.database: Database = open_database(url, durable=store.durable)
+        self.events_database: Database = open_events(url, durable=store.durable)
+        self.keys = Keys(self.database)
+        self.keys.read()
+        self.writer = EventWriter(self.events_database, store.events)
+        self.watchers.append(lambda trace: self.writer.add(event_of(trace)))
+        self.door = Door(
+            self.behind,
+            self.settings.door,
+            keys=self._door_keys(),
+            events=EventStore(self.events_database, self.writer),
+            ready=self._ready,
+        )
+
+    def app(self) -> Starlette:
+        @asynccontextmanager
+        async def lifespan(_: Starlette) -> AsyncIterator[None]:
+            try:
+                async with self.opened():
+                    yield
+            except UnderstudyError as error:
+                self.behind.failure = error
+                raise
+
+        return create_app(self.door, lifespan=lifespan)
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[Gateway]:
+        """In the event loop that serves."""
+        settings, store = self.settings, self.settings.store
+        async with AsyncExitStack() as stack:
+            stack.enter_context(closing(self.events_database))
+            stack.push_async_callback(asyncio.to_thread, self.writer.close)
+            ledger = Ledger(
+                self.database,
+                [cap.cap() for cap in store.caps],
+                caps_of=self.keys.caps_of,
+                hold_seconds=store.hold_seconds,
+            )
+            # A hold that an earlier process left is asked for at its cloud.
+            patience = settings.spending.wait_seconds
+            books = AsyncLedger(ledger, patience=patience, usage=lambda hold: asking.usage(hold))
+            asking = Asking(self.choice, books, settings.spending)
+            await stack.enter_async_context(books)
+            if settings.embeddings:
+                embedder = Embeddings(settings.embeddings, books, patience)
+                stack.push_async_callback(embedder.close)
+                self.door.embedder = embedder
+            local = await open_local(settings.local, settings.policy, self.warn)
+            policy = settings.policy
+            gateway = Gateway(
+                Parts(
+                    local,
+                    asking,
+                    Names(self.choice, policy.models),
+                    Conversations(policy.sticky_seconds),
+                    policy,
+                    self._done,
+                    Usual(policy.usual),
+                )
+            )
+            stack.push_async_callback(gateway.close)
+            self.behind.gateway = gateway
+            yield gateway
+
+    def _door_keys(self) -> Keys | None:
+        """None: no request needs a key."""
+        door = self.settings.door
+        off = door.keys == "off" or (
+            door.keys == "auto" and door.is_loopback and not any(self.keys.all())
+        )
+        return None if off else self.keys
+
+    def _done(self, trace: Trace) -> None:
+        for watch in self.watchers:
+            watch(trace)
+
+    async def _ready(self) -> str:
+        return "" if self.behind.gateway is not None else "it is starting"

@@ -1,0 +1,57 @@
+"""The clouds of the settings, opened: those that are listed, then those of LiteLLM's file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from understudy.errors import ConfigError
+from understudy.gateway.settings import DEMO, ServeSettings
+from understudy.gateway.upstreams import UPSTREAMS, UpstreamSettings
+from understudy.gateway.upstreams.choice import Candidate, Choice, candidate_of
+from understudy.gateway.upstreams.litellm import read_model_list
+from understudy.gateway.upstreams.openai import OpenAIUpstream
+from understudy.settings import Kinds
+
+SIMULATED = "simulated"
+
+
+def open_clouds(settings: ServeSettings, warn: Callable[[str], None]) -> Choice:
+    """Nothing is called yet. The shipped model has the simulated cloud, where none is given."""
+    usual, found = settings.policy.usual, list[Candidate]()
+    for name, given in settings.clouds.items():
+        if isinstance(given, OpenAIUpstream.Settings) and given.prices is None and settings.prices:
+            given = given.model_copy(update={"prices": settings.prices})
+        found.append(candidate_of(name, given, usual))
+    if settings.litellm:
+        table = _table(settings.prices)
+        for each in read_model_list(Path(settings.litellm), table, warn):
+            if each.name in settings.clouds:
+                raise ConfigError(f"clouds.{each.name}: is a model_name of {settings.litellm} too")
+            found.append(candidate_of(each.name, each.settings, usual, each.key, each.alias))
+    if not found and settings.local.path == DEMO:
+        found.append(candidate_of(SIMULATED, _simulated(), usual))
+    return Choice(found, settings.order)
+
+
+def _simulated() -> UpstreamSettings:
+    found = Kinds(UPSTREAMS, "cloud").parse({"kind": "cloud", "cloud": "simulated"})
+    assert isinstance(found, UpstreamSettings)
+    return found
+
+
+def _table(path: str) -> Mapping[str, Any]:
+    """Rows that are checked when they are used."""
+    if not path:
+        return {}
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not valid YAML"
+        raise ConfigError(f"prices={path}: cannot be read ({reason})") from None
+    if not isinstance(content, Mapping):
+        raise ConfigError(f"prices={path}: a price table is a mapping of models to their prices")
+    return content

@@ -1,0 +1,103 @@
+"""The local model of the settings, opened: its engine and who decides for it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from understudy.errors import ConfigError
+from understudy.gateway.deciding import check_fitted, deciding_for
+from understudy.gateway.engine import Engine
+from understudy.gateway.engine.opening import is_url, open_engine
+from understudy.gateway.engine.options import EngineOptions
+from understudy.gateway.local import LocalSide
+from understudy.gateway.settings import DEMO, NONE, LocalSettings, PolicySettings
+
+if TYPE_CHECKING:
+    from understudy.gateway.routed import Generate
+    from understudy.routing.calibration import Calibrations
+
+DEMO_FOLDER = Path(__file__).parent / "demo"
+
+
+async def open_local(
+    settings: LocalSettings, policy: PolicySettings, warn: Callable[[str], None]
+) -> LocalSide | None:
+    """Raises UnderstudyError. None: there is to be no local model."""
+    if settings.path == NONE:
+        return None
+    place = str(DEMO_FOLDER) if settings.path == DEMO else settings.path
+    if is_url(place):
+        calibrations = None
+    else:
+        calibrations = await asyncio.to_thread(_calibrations, Path(place), policy)
+    check_fitted(policy, calibrations)  # before a model is loaded
+    engine = await open_engine(
+        place,
+        name=settings.name,
+        model=settings.model,
+        key=_key(settings),
+        form=settings.form,
+        task=settings.task,
+        options=EngineOptions(
+            rows=settings.max_running,
+            waiting=settings.max_waiting,
+            longest_answer=settings.max_tokens,
+            threads=settings.threads,
+        ),
+    )
+    try:
+        return _side(engine, settings, policy, calibrations, warn)
+    except BaseException:
+        await engine.close()
+        raise
+
+
+def _side(
+    engine: Engine,
+    settings: LocalSettings,
+    policy: PolicySettings,
+    calibrations: Calibrations | None,
+    warn: Callable[[str], None],
+) -> LocalSide:
+    serving = engine.versions()[-1]
+
+    def generate() -> Generate:
+        from understudy.gateway.routed import Generate
+
+        return Generate(engine, lambda: side.serving, settings.max_tokens)
+
+    deciding = deciding_for(engine, policy, calibrations, generate, settings.task, warn)
+    side = LocalSide(engine, deciding.policy, serving, deciding.task_of, settings.temperature)
+    return side
+
+
+def _calibrations(place: Path, policy: PolicySettings) -> Calibrations | None:
+    """Of a run's examinations, or of what lies beside a model's files."""
+    if policy.cascade:
+        return None
+    if (place / "config.yaml").is_file():
+        from understudy.gateway.run_routers import run_calibrations
+
+        return run_calibrations(place, policy.router)
+    if policy.router is not None or not place.is_dir():
+        return None
+    from understudy.routing.calibration import read_calibrations
+
+    return read_calibrations(place)
+
+
+def _key(settings: LocalSettings) -> str | None:
+    """Of an engine's URL."""
+    if settings.api_key_env is None:
+        return None
+    found = os.environ.get(settings.api_key_env, "").strip()
+    if not found:
+        raise ConfigError(
+            "local.api_key_env: no environment variable of that name is set; export it (the "
+            "setting is the variable's name, not the key)"
+        )
+    return found
