@@ -40,6 +40,13 @@ class Cluster:
     def stop(self) -> None:
         self._run("pg_ctl", "-D", self._data, "-m", "immediate", "stop")
 
+    def signal(self, number: int) -> None:
+        """To all of its processes."""
+        main = (self.folder / "data" / "postmaster.pid").read_text(encoding="ascii").split()[0]
+        children = subprocess.run(["pgrep", "-P", main], capture_output=True, text=True).stdout
+        for process in (main, *children.split()):
+            os.kill(int(process), number)
+
     @property
     def _data(self) -> str:
         return str(self.folder / "data")

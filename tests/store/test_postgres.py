@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import threading
 from collections.abc import Iterator
 
@@ -104,6 +105,29 @@ async def test_a_database_that_goes_away_and_comes_back(database: Database) -> N
                     if standing.spent == 1:
                         break
             assert standing.held == 0
+
+
+async def test_a_database_that_does_not_answer_closes_the_cloud(database: Database) -> None:
+    with postgres.cluster() as other:
+        ledger = Ledger(open_database(other.url), [Cap.of("total", "calls", 5)])
+        async with AsyncLedger(ledger, longest=0.5) as face:
+            hold = await face.reserve(SCOPES, Cost(1))
+            assert isinstance(hold, Hold)
+            other.signal(signal.SIGSTOP)
+            try:
+                with pytest.raises(LedgerUnavailable):
+                    await face.reserve(SCOPES, Cost(1))
+                async with asyncio.timeout(2):
+                    with pytest.raises(LedgerUnavailable):  # at once
+                        await face.reserve(SCOPES, Cost(1))
+                    await face.settle(hold, Cost(1))  # kept
+            finally:
+                other.signal(signal.SIGCONT)
+            async with asyncio.timeout(60):
+                while face.is_down:
+                    await asyncio.sleep(0.05)
+            (standing,) = await face.standing(SCOPES)
+            assert (standing.spent, standing.held) == (1, 0)
 
 
 async def test_keys_versions_and_events(database: Database, cluster: postgres.Cluster) -> None:

@@ -48,7 +48,7 @@ _MOST_AT_ONCE = 512
 _MOST_IN_LOOP = 32  # about a millisecond: others have their turn in between
 _SEE_SECONDS = 0.05  # what came is written with the next operation, or after so long
 _POLL_SECONDS, _LONGEST_POLL_SECONDS = 0.02, 0.32
-_DOWN_SECONDS = 0.5  # after a failure nothing is tried for so long
+_DOWN_SECONDS = 0.5  # while the database is unreachable, it is tried once in so long
 
 
 @dataclass(slots=True, eq=False)
@@ -65,6 +65,7 @@ class AsyncLedger:
             found = await ledger.reserve(scopes, most, least)
 
     patience: seconds for which a reservation waits for others' holds, unless it says otherwise.
+    longest: a transaction that takes longer is given up, and the database taken for unreachable.
     usage: what a cloud says it served for a hold that nobody settled. resolved: told of each.
     """
 
@@ -73,16 +74,16 @@ class AsyncLedger:
         ledger: Ledger,
         *,
         patience: float = 10.0,
+        longest: float = 5.0,
         usage: recovery.Usage | None = None,
         resolved: recovery.OnResolved | None = None,
     ) -> None:
-        self.ledger, self.patience = ledger, patience
+        self.ledger, self.patience, self.longest = ledger, patience, longest
         self._usage, self._on_resolved = usage, resolved
         self._queue: list[_Entry] = []
         self._waiting: list[_Entry] = []
         self._running = self._closing = False
-        self._down: LedgerUnavailable | None = None
-        self._down_until = 0.0
+        self._down: LedgerUnavailable | None = None  # until a transaction succeeds
         self.failed_at: float | None = None  # until recovery has looked after it
         self._held: set[str] = set()
         self._poll = _POLL_SECONDS
@@ -106,7 +107,7 @@ class AsyncLedger:
 
     @property
     def is_down(self) -> bool:
-        """Whether the database could not be reached a moment ago."""
+        """Whether the database could not be reached when it was last tried."""
         return self._down is not None
 
     def see(self, scopes: Scopes, questions: int = 1) -> asyncio.Future[None]:
@@ -182,7 +183,7 @@ class AsyncLedger:
             self._upkeep.cancel()
             await asyncio.gather(self._upkeep, return_exceptions=True)
         self._queue[:0], self._waiting = self._waiting, []
-        self._kick()
+        self._try()
         # Where it is unreachable, the holds will be resolved by whoever comes next.
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._idle.wait(), patience)
@@ -198,7 +199,10 @@ class AsyncLedger:
         return [each for each in ids if each not in self._held]
 
     def end(self, operation: Settle | Release) -> asyncio.Future[None]:
-        return self._added(operation)
+        future = self._added(operation)
+        if self.is_down:
+            future.set_result(None)  # kept
+        return future
 
     def _added(self, operation: Operation) -> asyncio.Future[Any]:
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -212,9 +216,19 @@ class AsyncLedger:
 
     def _kick(self) -> None:
         """Begin a transaction, once whoever else is ready to run now has added theirs."""
-        if not self._running and self._queue and not self._is_paused():
+        if not (self._running or self.is_down):
+            self._try()
+
+    def _try(self) -> None:
+        if self._queue and not self._running:
             self._running = True
             asyncio.get_running_loop().call_soon(self._begin)
+
+    def _try_again(self) -> None:
+        """Whether the database is back."""
+        if not self._queue:
+            self._queue.append(_Entry(Look(())))
+        self._try()
 
     def _begin(self) -> None:
         most = _MOST_IN_LOOP if self.ledger.database.is_quick else _MOST_AT_ONCE
@@ -231,8 +245,10 @@ class AsyncLedger:
                 return
         loop = asyncio.get_running_loop()
         work = loop.run_in_executor(self._thread, self.ledger.run, operations)
+        overdue = loop.call_later(self.longest, self.ledger.interrupt)
 
         def done(work: asyncio.Future[list[Result]]) -> None:
+            overdue.cancel()
             error = work.exception()
             self._done(batch, [] if error else work.result(), error)
 
@@ -252,7 +268,9 @@ class AsyncLedger:
             for entry, result in zip(batch, results, strict=True):
                 self._take(entry, result)
         if self._waiting and not self._closing:
-            self._after(self._poll, self._retry_waiting)
+            now = asyncio.get_running_loop().time()
+            next_end = min(entry.until for entry in self._waiting)
+            self._after(min(self._poll, max(next_end - now, 0.0)), self._retry_waiting)
         self._kick()
         if not (self._queue or self._running or self._waiting):
             self._idle.set()
@@ -284,7 +302,6 @@ class AsyncLedger:
     def _fail(self, batch: list[_Entry], error: LedgerUnavailable) -> None:
         """The database is unreachable: no room for anybody, and nothing spent is forgotten."""
         self._down, self.failed_at = error, self.ledger.clock()
-        self._down_until = asyncio.get_running_loop().time() + _DOWN_SECONDS
         kept: list[_Entry] = []
         seen: dict[Scopes, int] = {}
         for entry in [*batch, *self._queue, *self._waiting]:
@@ -298,13 +315,10 @@ class AsyncLedger:
                 _deliver(entry, error)
         kept.extend(_Entry(See(scopes, questions)) for scopes, questions in seen.items())
         self._queue, self._waiting = kept, []
-        self._after(_DOWN_SECONDS, self._kick)
-
-    def _is_paused(self) -> bool:
-        return self.is_down and asyncio.get_running_loop().time() < self._down_until
+        self._after(_DOWN_SECONDS, self._try_again)
 
     def _refuse_while_down(self) -> None:
-        if self._down is not None and self._is_paused():
+        if self._down is not None:
             raise LedgerUnavailable(str(self._down))
 
     def _give_back(self, result: Hold | Refusal) -> None:

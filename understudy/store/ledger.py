@@ -154,6 +154,10 @@ class Ledger:
             calls, tokens, dollars = map(int, connection.execute(query).one())
         return Cost(calls, tokens, dollars=dollars / PICODOLLARS)
 
+    def interrupt(self) -> None:
+        """From another thread: give up the transaction that runs."""
+        self._steady.interrupt()
+
     def close(self) -> None:
         with self._lock:
             self._steady.close()

@@ -6,7 +6,10 @@ long as SQLite takes to run it.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import random
+import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -134,6 +137,17 @@ class SteadyDriver:
         except self._database.driver_error:
             return False
         return True
+
+    def interrupt(self) -> None:
+        """From another thread: end a transaction that the server does not answer. SQLite has its
+        own limit for waiting."""
+        driver = self._driver
+        if driver is None or self._database.is_sqlite:
+            return
+        with contextlib.suppress(OSError, self._database.driver_error):
+            own = socket.socket(fileno=os.dup(driver.raw.pgconn.socket))
+            with own:
+                own.shutdown(socket.SHUT_RDWR)
 
     def drop(self) -> None:
         """Close it; the next transaction connects anew."""
