@@ -9,12 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from understudy.store.database import Database, open_events
-from understudy.store.events import Event, EventWriter, delete_before, delete_of_key
+from understudy.store.events import (
+    Event,
+    EventWriter,
+    delete_before,
+    delete_of_key,
+    event_of,
+    interrupted,
+)
 from understudy.store.export import exported
 from understudy.store.feedback import EventStore, Feedback
+from understudy.store.operations import Hold, Resolved
 from understudy.store.settings import EventSettings
+from understudy.store.tables import events
 from understudy.types import Cost
 
 pytestmark = pytest.mark.anyio
@@ -214,6 +224,19 @@ def test_what_was_deleted_is_in_no_file_any_more(database: Database, tmp_path: P
     assert is_written()
     assert delete_of_key(database, "ann") == 20
     assert not is_written()
+
+
+def test_a_request_that_a_crash_ended_leaves_an_event(
+    database: Database, writer: EventWriter
+) -> None:
+    hold = Hold(Cost(1, dollars=2), "h", ("total", "team:x", "key:ann"), 0, "call-1", "main")
+    writer.add(interrupted(Resolved(hold, Cost(1, 5, 6, dollars=1), "usage"), 1000.0))
+    writer.flush()
+    with database.reading() as connection:
+        (row,) = connection.execute(select(events)).all()
+    found = event_of(row)
+    assert (found.key, found.team, found.cloud, found.request_id) == ("ann", "x", "main", "call-1")
+    assert found.cost == Cost(1, 5, 6, dollars=1)
 
 
 def test_what_is_too_old_is_deleted(database: Database, writer: EventWriter) -> None:

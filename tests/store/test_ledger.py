@@ -9,6 +9,7 @@ import pytest
 from understudy.errors import ConfigError, LedgerUnavailable
 from understudy.store import checkpoints
 from understudy.store.caps import Cap, Refusal
+from understudy.store.compaction import compact
 from understudy.store.database import open_database
 from understudy.store.ledger import Ledger
 from understudy.store.operations import Hold
@@ -96,7 +97,7 @@ def test_what_a_rolling_window_leaves_behind_is_room_again(tmp_path: Path) -> No
     for _ in range(2):
         ledger.settle(held(ledger.reserve(SCOPES, calls())), calls())
         clock.now += 600
-    refused(ledger.reserve(SCOPES, calls()))
+    assert refused(ledger.reserve(SCOPES, calls())).resets_at == clock.now - 1200 + 3660
     clock.now += 2400  # an hour after the first
     refused(ledger.reserve(SCOPES, calls()))
     clock.now += 60
@@ -211,6 +212,33 @@ def test_the_log_is_copied_while_others_write(
     running.stop()
     assert (tmp_path / "l.db").stat().st_size > empty
     assert ledger.spent("total") == calls(200)
+
+
+def test_old_minutes_become_days_and_every_cap_still_counts_them(tmp_path: Path) -> None:
+    clock = Clock(20_000 * DAY + 60.0)
+    caps = [Cap.of("total", "calls", 10_000), Cap.of("key:ann", "calls", 10_000, "92d")]
+    ledger = ledger_at(tmp_path / "l.db", *caps, clock=clock)
+
+    def counted() -> list[float]:
+        return [each.spent for each in ledger.standing(SCOPES)]
+
+    spent_at = []
+    for _ in range(120):
+        ledger.settle(held(ledger.reserve(SCOPES, calls())), calls())
+        spent_at.append(clock.now)
+        clock.now += DAY / 7
+    clock.now += 85 * DAY
+    recent = sum(at // 60 >= clock.now // 60 - 92 * 1440 for at in spent_at)
+    assert counted() == [120, recent]
+    assert compact(ledger.database, clock.now) > 0
+    assert compact(ledger.database, clock.now) == 0
+    assert counted() == [120, recent]
+    clock.now += 5 * DAY + 17_777
+    recent = sum(at // 60 >= clock.now // 60 - 92 * 1440 for at in spent_at)
+    assert counted() == [120, recent]
+    assert ledger.spent("key:ann") == calls(120)
+    late = ledger_at(tmp_path / "l.db", *caps, clock=clock)
+    assert [each.spent for each in late.standing(SCOPES)] == [120, recent]
 
 
 def test_a_clock_that_is_put_back_lets_nothing_through(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from tests import postgres
 from understudy.errors import LedgerUnavailable
 from understudy.store.batches import AsyncLedger
 from understudy.store.caps import Cap, Refusal
+from understudy.store.compaction import compact
 from understudy.store.database import Database, open_database, open_events
 from understudy.store.events import Event, EventWriter, delete_of_key
 from understudy.store.export import exported
@@ -57,6 +58,19 @@ def test_windows_shares_and_late_settlements(database: Database) -> None:
     third = ledger.reserve(SCOPES, Cost(1, dollars=0.1))
     assert isinstance(third, Refusal)
     assert third.what == "share/lifetime"
+
+
+def test_old_minutes_become_days(database: Database) -> None:
+    now = 20_000 * 86_400.0
+    ledger = Ledger(database, [Cap.of("total", "calls", 100)], clock=lambda: now)
+    for _ in range(10):
+        hold = ledger.reserve(SCOPES, Cost(1))
+        assert isinstance(hold, Hold)
+        ledger.settle(hold, Cost(1))
+        now += 3600
+    now += 100 * 86_400
+    assert compact(database, now) == 20
+    assert Ledger(database, ledger.caps, clock=lambda: now).standing(SCOPES)[0].spent == 10
 
 
 def test_locks_in_any_order_of_scopes(database: Database, cluster: postgres.Cluster) -> None:

@@ -2,7 +2,8 @@
 
 An account is a sum of `minutes` and of open holds, from its first minute on. When its window moves
 on, what falls out is subtracted. The first time that a process touches an account it sums it up
-afresh, so that a cap that was added or changed counts what was spent before.
+afresh, so that a cap that was added or changed counts what was spent before; and so after a long
+rest, in which compaction.py may have put its minutes together.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from understudy.store.caps import Account, Amounts, Cap
 from understudy.store.operations import Scopes
 from understudy.store.statements import Driver, Statement
 from understudy.store.tables import accounts, holds, minutes
+from understudy.store.windows import MINUTES
 
 _FIELDS = [column.name for column in accounts.columns]
 _AMOUNTS = ("calls", "tokens", "dollars")
@@ -68,6 +70,11 @@ _SUM = Statement(
         minutes.c.scope == bindparam("scope"),
         minutes.c.minute >= bindparam("first"),
         minutes.c.minute < bindparam("end"),
+    )
+)
+_FIRST = Statement(
+    lambda *_: select(func.min(minutes.c.minute)).where(
+        minutes.c.scope == bindparam("scope"), minutes.c.minute >= bindparam("first")
     )
 )
 _OPEN = Statement(
@@ -179,7 +186,7 @@ class Accounts:
         if cap.unit == "share":  # counts since it began: nothing else knows what was seen
             if start > account.start:
                 account.seen = account.calls = account.tokens = account.dollars = 0
-        elif afresh:
+        elif afresh or start - account.start > MINUTES["day"]:
             spent = self._spent(account.scope, start, _FOREVER)
             account.calls, account.tokens, account.dollars = spent
         else:
@@ -190,6 +197,11 @@ class Accounts:
         for scopes, reserved, *amounts in self._open_holds():
             if reserved >= start and account.scope in scopes:
                 account.hold(Amounts(*amounts))
+
+    def first_minute(self, account: Account) -> int | None:
+        """Of those in its window in which something was spent."""
+        ((minute,),) = self._driver.rows(_FIRST, {"scope": account.scope, "first": account.start})
+        return None if minute is None else int(minute)
 
     def _spent(self, scope: str, first: int, end: int) -> Amounts:
         (row,) = self._driver.rows(_SUM, {"scope": scope, "first": first, "end": end})

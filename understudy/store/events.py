@@ -24,6 +24,7 @@ from understudy.store import rollups
 from understudy.store.accounts import insert_of
 from understudy.store.caps import PICODOLLARS, picodollars
 from understudy.store.database import Database, SteadyConnection
+from understudy.store.operations import Resolved
 from understudy.store.settings import EventSettings
 from understudy.store.tables import events, feedback
 from understudy.types import Cost
@@ -65,6 +66,27 @@ class Event:
     metadata: Mapping[str, str] = field(default_factory=dict)
     request: Mapping[str, Any] | bytes | None = None  # the body, as a mapping or JSON
     answer: Mapping[str, Any] | bytes | None = None  # OpenAI's chat completion
+
+
+def interrupted(found: Resolved, at: float) -> Event:
+    """The event of a request whose process ended before it could tell of it."""
+    hold = found.hold
+    named = dict(scope.partition(":")[::2] for scope in hold.scopes)
+    charged = "what the cloud says it served" if found.how == "usage" else "all that was held"
+    return Event(
+        id=f"hold-{hold.id}",
+        at=at,
+        key=named.get("key", ""),
+        team=named.get("team", ""),
+        answered_by="refused",
+        why=f"the gateway ended before the answer; charged: {charged}",
+        model="",
+        request_id=hold.request_id,
+        status=500,
+        cloud=hold.cloud,
+        asked=found.cost.calls > 0,
+        cost=found.cost,
+    )
 
 
 class EventWriter:

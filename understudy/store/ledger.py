@@ -24,6 +24,7 @@ from understudy.store.caps import (
     Amounts,
     Cap,
     Refusal,
+    Room,
     granted,
     in_unit,
     left_of,
@@ -216,7 +217,7 @@ class _Batch:
         rooms = [room_of(cap, account, self._now) for cap, account in capped]
         cost = granted(operation.most, operation.least, rooms)
         if isinstance(cost, Refusal):
-            return replace(cost, left=left_of(rooms))
+            return self._refused(cost, rooms)
         starts = (account.start for _, account in capped)
         minute = max(int(self._now // 60), *starts) if capped else int(self._now // 60)
         amounts = Amounts.of(cost)
@@ -226,6 +227,16 @@ class _Batch:
         hold = Hold(cost, name, operation.scopes, minute, *about)
         self._new.append((hold, amounts))
         return hold
+
+    def _refused(self, refusal: Refusal, rooms: Sequence[Room]) -> Refusal:
+        """With what is left, and when a rolling window begins to leave something behind."""
+        again = refusal.resets_at
+        for cap, account, _ in rooms:
+            is_it = cap.name == refusal.what and account.scope == refusal.scope
+            if refusal.final and is_it and cap.window.kind == "rolling":
+                first = self._books.first_minute(account)
+                again = None if first is None else (first + cap.window.minutes + 1) * 60.0
+        return replace(refusal, left=left_of(rooms), resets_at=again)
 
     def end(self, operations: Sequence[tuple[int, Ending]]) -> None:
         """Settle, release and resolve; each hold once."""

@@ -15,6 +15,7 @@ from typing import Protocol, TypeVar
 from sqlalchemy import delete, select, update
 
 from understudy.errors import LedgerUnavailable
+from understudy.store.compaction import compact
 from understudy.store.ledger import Ledger, hold_of
 from understudy.store.operations import Hold, Release, Resolved
 from understudy.store.owner import Owner
@@ -31,6 +32,7 @@ OnResolved = Callable[[Resolved], None]
 
 _PATIENCE_SECONDS = 600.0
 _LONGEST_SECONDS = 3600.0  # no hold is kept alive for longer: its owner has forgotten it
+_COMPACT_SECONDS = 6 * 3600.0
 _REMEMBERED_SECONDS = 7 * 86_400.0  # how long a late settlement can still correct the charge
 
 log = logging.getLogger(__name__)
@@ -103,6 +105,7 @@ async def resolve_orphans(ledger: Kept, usage: Usage | None = None) -> list[Reso
 
 async def keep(ledger: Kept, usage: Usage | None = None, tell: OnResolved | None = None) -> None:
     """The upkeep of a process's holds, for as long as it lives."""
+    compacted_at = float("-inf")
     while True:
         try:
             if ledger.failed_at is not None:
@@ -114,6 +117,9 @@ async def keep(ledger: Kept, usage: Usage | None = None, tell: OnResolved | None
                 if tell is not None:
                     tell(found)
             await ledger.in_thread(lambda: forget(ledger.ledger))
+            if (now := ledger.ledger.clock()) - compacted_at > _COMPACT_SECONDS:
+                compacted_at = now
+                await asyncio.to_thread(compact, ledger.ledger.database, now)
         except LedgerUnavailable as error:
             log.warning("%s", error)
         await asyncio.sleep(ledger.ledger.hold_seconds / 6)

@@ -19,6 +19,7 @@ MINUTES = {"hour": 60, "day": 1440, "week": 7 * 1440, "month": 30 * 1440}
 _LENGTH = re.compile(r"(\d+)\s*([mhdw])")
 _LETTERS = {"m": 1, "h": 60, "d": 1440, "w": 7 * 1440}
 LIFETIME = "lifetime"
+LONGEST = 92 * 1440  # minutes of a rolling window: what is older is kept by the day
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,10 @@ class Window:
         word = text.strip().lower() or LIFETIME
         found = _LENGTH.fullmatch(word)
         if found and int(found[1]):
-            return cls("rolling", int(found[1]) * _LETTERS[found[2]])
+            minutes = int(found[1]) * _LETTERS[found[2]]
+            if minutes > LONGEST:
+                raise ConfigError(f"per={text}: use at most {LONGEST // 1440}d, or {LIFETIME}")
+            return cls("rolling", minutes)
         if word in MINUTES:
             return cls("rolling", MINUTES[word]) if rolling else cls(word, timezone=timezone)
         if word == LIFETIME and not rolling:
