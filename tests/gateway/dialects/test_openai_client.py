@@ -183,6 +183,7 @@ def test_bad_values_are_refused_by_their_field(client: openai.OpenAI) -> None:
         ({"response_format": {"type": "yaml"}}, "response_format.type"),
         ({"tools": [{"type": "function"}]}, "tools[0]"),
         ({"stop": 5}, "stop"),
+        ({"stop": ["a", ""]}, "stop[1]"),
     ]
     for extra, param in bad:
         with pytest.raises(openai.BadRequestError) as caught:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 import orjson
 from pydantic import ConfigDict, Field, model_validator
 
-from understudy.gateway.dialects.checking import Body, Metadata, ModelName, check
+from understudy.gateway.dialects.checking import Body, Metadata, ModelName, Stop, Stops, check
 from understudy.gateway.dialects.dialect import Dialect
 from understudy.gateway.door.errors import openai_error
 from understudy.gateway.requests import ChatRequest, Outcome, Refused
@@ -113,7 +113,7 @@ class ChatBody(Body):
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, ge=0, le=1)
     seed: int | None = None
-    stop: str | list[str] | None = None
+    stop: Stop | Stops | None = None
     logprobs: bool | None = None
     top_logprobs: int | None = Field(None, ge=0, le=20)
     tools: list[Tool] | None = None

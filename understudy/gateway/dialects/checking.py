@@ -18,6 +18,8 @@ class Body(BaseModel):
 
 
 ModelName = Annotated[str, Field(min_length=1, max_length=512)]
+Stop = Annotated[str, Field(min_length=1, max_length=256)]
+Stops = Annotated[list[Stop], Field(max_length=16)]
 Metadata = Annotated[
     dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]],
     Field(max_length=16),
@@ -62,4 +64,5 @@ def _param(path: tuple[int | str, ...]) -> str:
 
 def _is_type(part: str) -> bool:
     """Whether a part of a fault's place names a type that was tried, not a field."""
-    return part in ("str", "int", "float", "bool", "none") or "[" in part or part[:1].isupper()
+    named = part in ("str", "int", "float", "bool", "none") or part.startswith("constrained-")
+    return named or "[" in part or part[:1].isupper()

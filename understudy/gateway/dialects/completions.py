@@ -9,7 +9,7 @@ import orjson
 from pydantic import Field
 
 from understudy.gateway.dialects.chat import DONE, MOST_ANSWERS, Chat, StreamOptions
-from understudy.gateway.dialects.checking import Body, ModelName, check
+from understudy.gateway.dialects.checking import Body, ModelName, Stop, Stops, check
 from understudy.gateway.dialects.dialect import Dialect
 from understudy.gateway.door.errors import invalid, unsupported
 from understudy.gateway.requests import ChatRequest, Outcome, Refused
@@ -30,7 +30,7 @@ class CompletionBody(Body):
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, ge=0, le=1)
     seed: int | None = None
-    stop: str | list[str] | None = None
+    stop: Stop | Stops | None = None
     logprobs: int | None = Field(None, ge=0, le=5)
     echo: bool | None = None
     suffix: str | None = None

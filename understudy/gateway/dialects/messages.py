@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import orjson
 from pydantic import Field
 
-from understudy.gateway.dialects.checking import Body, ModelName, check
+from understudy.gateway.dialects.checking import Body, ModelName, Stops, check
 from understudy.gateway.dialects.deltas import reasoning_of, stop_of, text_of
 from understudy.gateway.dialects.dialect import Dialect
 from understudy.gateway.dialects.message_events import MessageWriter, sse
@@ -64,7 +64,7 @@ class MessageBody(CountBody):
 
     max_tokens: int = Field(ge=1)
     stream: bool | None = None
-    stop_sequences: list[str] | None = None
+    stop_sequences: Stops | None = None
     temperature: float | None = Field(None, ge=0, le=1)
     top_p: float | None = Field(None, ge=0, le=1)
     top_k: int | None = Field(None, ge=0)
