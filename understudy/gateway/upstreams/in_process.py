@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
@@ -22,6 +23,8 @@ from understudy.gateway.writing import Writing, choice_of, error_payload, usage_
 from understudy.settings import Kinds
 from understudy.tasks.recognise import recognise
 from understudy.types import Cloud, Cost, Problem, Question, Reply, Request
+
+log = logging.getLogger(__name__)
 
 
 class InProcessUpstream:
@@ -141,7 +144,9 @@ class Told:
     async def _next(self) -> None:
         part = await self._parts.get()
         if isinstance(part, Exception):
-            raise part
+            self.ended = True
+            log.error("%s failed", type(self._cloud).__name__, exc_info=part)
+            raise UpstreamError(f"{type(part).__name__}: {part}", billed=None) from part
         if isinstance(part, str):
             self.text += part
             self._ready.append(self._writing.piece(part))

@@ -1,0 +1,131 @@
+"""LiteLLM's config.yaml, read as it is."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from tests.gateway.upstream import Behaviour, MockUpstream
+from understudy.clouds.prices import Prices
+from understudy.errors import ConfigError
+from understudy.gateway.clouds import open_clouds
+from understudy.gateway.settings import ServeSettings
+from understudy.gateway.upstreams.calls import Call
+from understudy.gateway.upstreams.litellm import read_model_list
+from understudy.gateway.upstreams.openai import OpenAIUpstream
+from understudy.settings import check_settings
+
+SECRET = "sk-a-secret-that-nobody-may-see"
+CONFIG = """
+model_list:
+  - model_name: gpt-4o
+    litellm_params:
+      model: openai/gpt-4o
+      api_key: os.environ/EXAMPLE_LITELLM_KEY
+      input_cost_per_token: 0.0000025
+      output_cost_per_token: 0.00001
+      rpm: 60
+  - model_name: gpt-4o
+    litellm_params:
+      model: hosted_vllm/served-name
+      api_base: http://localhost:8001/v1
+      api_key: sk-literal
+      max_tokens: 77
+      timeout: 30
+    model_info: {input_cost_per_token: 0, output_cost_per_token: 0, id: local-copy}
+  - model_name: "*"
+    litellm_params: {model: "openai/*"}
+litellm_settings: {drop_params: true}
+general_settings: {master_key: sk-1234}
+"""
+
+
+def write(folder: Path, content: str = CONFIG) -> Path:
+    path = folder / "config.yaml"
+    path.write_text(content)
+    return path
+
+
+def test_its_models_become_clouds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EXAMPLE_LITELLM_KEY", SECRET)
+    warnings: list[str] = []
+    one, two = read_model_list(write(tmp_path), {}, warnings.append)
+    assert (one.name, one.alias, two.name, two.alias) == ("gpt-4o", "gpt-4o", "gpt-4o#2", "gpt-4o")
+    first, second = (OpenAIUpstream(each.name, each.settings, each.key) for each in (one, two))  # type: ignore[arg-type]
+    assert first.url == "https://api.openai.com/v1/chat/completions"
+    assert first.model == "gpt-4o"
+    assert first.prices == Prices(2.5, 2.5, 10.0)
+    assert second.url == "http://localhost:8001/v1/chat/completions"
+    assert second.model == "served-name"
+    assert second.prices == Prices(0.0, 0.0, 0.0)
+    assert second.settings.max_tokens == 77
+    assert (one.key, two.key) == (SECRET, "sk-literal")
+    assert SECRET not in repr(one)
+    said = " ".join(warnings)
+    assert "litellm_settings, general_settings" in said
+    assert "rpm: not read here" in said
+    assert "a pattern of models has no price" in said
+    assert SECRET not in said
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("model_list: []", "has no model_list"),
+        ("{", "not valid YAML"),
+        ("model_list: [{model_name: a}]", "needs model_name, and litellm_params with a model"),
+        (
+            "model_list: [{model_name: a, litellm_params: {model: anthropic/claude}}]",
+            "does not speak OpenAI's chat completions",
+        ),
+        (
+            "model_list: [{model_name: a, litellm_params: {model: hosted_vllm/x}}]",
+            "hosted_vllm needs an api_base",
+        ),
+        (
+            "model_list: [{model_name: a, litellm_params: {model: openai/x}}]",
+            "no price for openai/x",
+        ),
+        (
+            "model_list: [{model_name: a, litellm_params: {model: openai/x, api_key: "
+            "os.environ/NO_SUCH_NAME, input_cost_per_token: 1, output_cost_per_token: 1}}]",
+            "no environment variable NO_SUCH_NAME is set",
+        ),
+    ],
+)
+def test_what_cannot_be_read_is_said(tmp_path: Path, content: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        read_model_list(write(tmp_path, content), {}, lambda text: None)
+
+
+def test_a_price_table_of_ones_own_comes_first(tmp_path: Path) -> None:
+    content = "model_list: [{model_name: a, litellm_params: {model: openai/x, api_key: k}}]"
+    table = {"x": {"prompt": 1.0, "completion": 2.0}}
+    (one,) = read_model_list(write(tmp_path, content), table, lambda text: None)
+    assert OpenAIUpstream(one.name, one.settings, one.key).prices == Prices(1.0, 1.0, 2.0)  # type: ignore[arg-type]
+
+
+def test_a_request_by_model_name_goes_to_any_of_its_entries(tmp_path: Path) -> None:
+    async def go() -> None:
+        async with MockUpstream.of(Behaviour(words=1), key=SECRET) as mock:
+            content = f"""
+            environment_variables: {{MY_KEY: {SECRET}}}
+            model_list:
+              - model_name: big
+                litellm_params: {{model: openai/real, api_base: "{mock.url}",
+                  api_key: os.environ/MY_KEY}}
+                model_info: {{input_cost_per_token: 0.000001, output_cost_per_token: 0.000002}}
+            """
+            given = {"litellm": str(write(tmp_path, content)), "local": {"path": "none"}}
+            choice = open_clouds(check_settings(ServeSettings, given), lambda text: None)
+            (candidate,) = choice.named("big")
+            assert choice.named("real") == [candidate]
+            body = {"messages": [{"role": "user", "content": "a b"}]}
+            incoming = await candidate.upstream.send(Call(body, "r1"))
+            assert incoming.cost().dollars == pytest.approx(4e-6)
+            assert mock.bodies[0]["model"] == "real"
+            await choice.close()
+
+    asyncio.run(go())

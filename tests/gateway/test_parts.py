@@ -1,0 +1,109 @@
+"""Small parts: usual latencies, conversations, cascades, names, events of traces."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from understudy.gateway.conversations import Conversations
+from understudy.gateway.engine import Written
+from understudy.gateway.latencies import Usual, quantile
+from understudy.gateway.policy import Cascade, Verdict
+from understudy.gateway.recording import event_of
+from understudy.gateway.requests import Caller, ChatRequest, Decision, Refused
+from understudy.gateway.trace import FailedCall, Trace
+from understudy.types import Cost, Question
+
+
+def test_a_quantile_worked_by_hand() -> None:
+    rising = [1.0, 2.0, 3.0, 4.0, 5.0]
+    assert [quantile(rising, share) for share in (0.1, 0.2, 0.21, 0.9, 1.0)] == [1, 1, 2, 5, 5]
+
+
+def test_what_is_usual_is_known_after_five_and_forgets_the_oldest() -> None:
+    usual = Usual(0.9)
+    for _ in range(4):
+        usual.note(10.0)
+    assert usual.seconds is None
+    assert usual.fits(0.1)
+    usual.note(10.0)
+    assert usual.seconds == 10.0
+    assert not usual.fits(9.9)
+    assert not Usual(0.9).fits(0.0)
+    for _ in range(200):
+        usual.note(1.0)
+    assert usual.seconds == 1.0
+
+
+def test_a_conversation_stays_for_a_while() -> None:
+    now = [0.0]
+    conversations = Conversations(10.0, lambda: now[0])
+    conversations.asked("k", "")
+    conversations.asked("k", "c")
+    assert not conversations.stays("k", "")
+    assert conversations.stays("k", "c")
+    assert not conversations.stays("k2", "c")
+    now[0] = 10.5
+    assert not conversations.stays("k", "c")
+
+
+def written(mean_logprob: float) -> Written:
+    return Written("x", "stop", 1, 0, 1, "v", mean_logprob=mean_logprob)
+
+
+def test_a_cascade_has_its_dial_over_the_last_questions() -> None:
+    cascade = Cascade({"mean_logprob": -1.0})
+
+    def asks(value: float, dial: float | None = None) -> Verdict:
+        return asyncio.run(cascade.decide(Question.of("q"), written(value), dial, 0.0))
+
+    assert asks(-1.5).asks
+    assert asks(-1.5).why == "its mean_logprob, -1.50, is worse than -1.00"
+    assert not asks(-0.5).asks
+    for number in range(100):
+        asks(-number / 100, 0.1)  # from sure to unsure
+    assert not asks(-0.85, 0.1).asks
+    assert asks(-0.95, 0.1).asks
+
+
+def trace_of(**more: object) -> Trace:
+    body = {"model": "auto", "messages": [], "store": True, "metadata": {"a": "b"}}
+    caller = Caller("k1", "team", conversation="c1", request_id="r1")
+    return Trace(ChatRequest(body), caller, **more)  # type: ignore[arg-type]
+
+
+def test_a_trace_becomes_an_event() -> None:
+    trace = trace_of(at=5.0)
+    trace.decide(Decision("cloud", "hard", "big-2026", asked=True))
+    trace.verdict = Verdict(True, "hard", 0.5, 0.25)
+    trace.answer, trace.answer_id, trace.cloud, trace.asked = "yes", "chatcmpl-1", "main", True
+    trace.cloud_cost = Cost(2, 10, 5, dollars=0.5)
+    trace.failed.append(FailedCall("first", "HTTP 503", "call-1"))
+    event = event_of(trace)
+    assert (event.id, event.request_id, event.key, event.team) == ("chatcmpl-1", "r1", "k1", "team")
+    assert (event.answered_by, event.model, event.cloud) == ("cloud", "big-2026", "main")
+    assert event.cost.dollars == 0.5
+    assert event.signals["failed"] == [{"cloud": "first", "reason": "HTTP 503", "dollars": 0.0}]
+    assert (event.signals["score"], event.signals["threshold"]) == (0.5, 0.25)
+    assert event.stored
+    assert event.metadata == {"a": "b"}
+    assert isinstance(event.answer, dict)
+    assert event.answer["choices"][0]["message"]["content"] == "yes"
+
+
+def test_a_refusal_and_a_hang_up_are_events_too() -> None:
+    refused = trace_of()
+    refused.refuse(Refused(429, "budget_exceeded", "spent"))
+    event = event_of(refused)
+    assert (event.id, event.status, event.answered_by, event.why) == ("r1", 429, "refused", "spent")
+    gone = event_of(trace_of(hung_up=True))
+    assert (gone.status, gone.answered_by) == (499, "refused")
+    assert gone.signals == {"hung_up": True}
+
+
+@pytest.mark.parametrize("dial", [0.0, 1.0])
+def test_the_ends_of_a_cascades_dial_are_no_errors(dial: float) -> None:
+    cascade = Cascade({"mean_logprob": -1.0})
+    for _ in range(30):
+        asyncio.run(cascade.decide(Question.of("q"), written(-0.5), dial, 0.0))
