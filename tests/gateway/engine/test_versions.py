@@ -173,9 +173,9 @@ def test_prefixes_are_bounded_and_each_versions_own() -> None:
 def test_what_prompts_begin_with_is_known_or_seen() -> None:
     prefixes = Prefixes(100)
     prompt = tuple(range(50))
-    assert prefixes.begun("a@1", prompt, 40) == 40
-    assert prefixes.begun("a@1", prompt, 50) == 49  # one token is left
-    assert prefixes.begun("a@1", prompt, 3) == 0  # too short
-    assert prefixes.begun("a@1", prompt, 0) == 0  # the first of its kind
-    assert prefixes.begun("a@1", (*prompt[:45], 99, 98), 0) == 32  # whole multiples of 16
-    assert prefixes.begun("a@2", prompt, 0) == 0
+    assert prefixes.begun(prompt, 40) == 40
+    assert prefixes.begun(prompt, 50) == 49  # one token is left
+    assert prefixes.begun(prompt, 3) == 0  # too short
+    assert prefixes.begun(prompt, 0) == 0  # the first of its kind
+    assert prefixes.begun((*prompt[:45], 99, 98), 0) == 32  # whole multiples of 16
+    assert prefixes.begun(tuple(range(100, 150)), 0) == 0

@@ -20,11 +20,12 @@ from understudy.gateway.engine.draws import draw
 from understudy.gateway.engine.fair import FairQueue
 from understudy.gateway.engine.lane import Lane, SharedPrefix
 from understudy.gateway.engine.options import EngineOptions
+from understudy.gateway.engine.pieces import PieceSize
 from understudy.gateway.engine.prefixes import Prefixes
 from understudy.gateway.engine.rows import Row
 
 _log = logging.getLogger(__name__)
-_EAGER = 8  # times as many tokens of prompts are read in a pass while nobody writes
+_EAGER = 4  # times as many tokens of prompts are read in a pass while nobody writes
 _PACE_SECONDS = 5.0  # over which tokens a second are counted
 
 
@@ -64,6 +65,7 @@ class Loop(threading.Thread):
         self._closing = False
         self._running: set[Row] = set()
         self._beginnings: dict[tuple[str, tuple[int, ...]], _Beginning] = {}
+        self._pieces = PieceSize(options.piece, options.pass_seconds)
         self._times: deque[tuple[float, int]] = deque()
         self._ends: deque[float] = deque(maxlen=64)
 
@@ -197,7 +199,10 @@ class Loop(threading.Thread):
         begun, prompted = self._prompts(model, work)
         if not work:
             return
+        start, read = time.monotonic(), sum(len(tokens) for _, tokens in work)
         states = model.lane.read(work)
+        if model.writing:
+            self._pieces.after(read - len(model.writing), time.monotonic() - start)
         self._count(len(model.writing))
         for beginning in begun:
             self._begun(model, beginning)
@@ -215,7 +220,8 @@ class Loop(threading.Thread):
     ) -> tuple[list[_Beginning], list[tuple[int, Row]]]:
         """Add pieces of prompts to a pass's work; returns the prefixes that it touches, and the
         rows whose prompts it completes, with their places in the work."""
-        left = self.options.piece * (1 if any(m.writing for m in self.models.values()) else _EAGER)
+        eager = not any(each.writing for each in self.models.values())
+        left = self._pieces.size * (_EAGER if eager else 1)
         touched: list[_Beginning] = []
         prompted: list[tuple[int, Row]] = []
         for row in model.reading:
@@ -259,7 +265,7 @@ class Loop(threading.Thread):
         lane, prepared = self.models[row.prepared.version].lane, row.prepared
         if not lane.shares:
             return ()
-        count = self.prefixes.begun(prepared.version, prepared.ids, prepared.shared)
+        count = self.prefixes.begun(prepared.ids, prepared.shared)
         fits = count * lane.token_size <= self.options.prefix_bytes
         return prepared.ids[:count] if fits else ()
 

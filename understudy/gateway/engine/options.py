@@ -16,7 +16,8 @@ class EngineOptions:
 
     rows: int = 32  # answers written at once
     waiting: int = 256  # requests that wait for a place
-    piece: int = 64  # tokens of prompts read in a pass while answers are being written
+    piece: int | None = None  # tokens of prompts read in a pass; None: by the time that it takes
+    pass_seconds: float = 0.1  # that a pass should take at most, for those who write
     longest_answer: int = 256  # tokens, where a request bounds none
     cache_bytes: int = 4 << 30  # of keys and values of all rows
     prefix_bytes: int = 512 << 20  # of what prompts share, kept across requests

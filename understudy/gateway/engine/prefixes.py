@@ -9,7 +9,7 @@ from understudy.gateway.engine.lane import SharedPrefix
 
 SHORTEST = 16  # tokens; fewer are read sooner than looked up
 _ALIGNED = 16  # prompts of unknown parts are cut at whole multiples of this
-_REMEMBERED = 16  # prompts of each version whose tokens, not states, are remembered
+_REMEMBERED = 16  # prompts whose tokens, not states, are remembered, whatever their version
 
 Tokens = tuple[int, ...]
 
@@ -20,7 +20,7 @@ class Prefixes:
     def __init__(self, most: int) -> None:
         self.most, self.size = most, 0  # bytes
         self._kept: OrderedDict[tuple[str, Tokens], SharedPrefix] = OrderedDict()
-        self._seen: dict[str, deque[Tokens]] = {}
+        self._seen: deque[Tokens] = deque(maxlen=_REMEMBERED)
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -44,20 +44,18 @@ class Prefixes:
         """Let go of all that was read under a version."""
         for key in [key for key in self._kept if key[0] == version]:
             self.size -= self._kept.pop(key).size
-        self._seen.pop(version, None)
 
-    def begun(self, version: str, prompt: Tokens, known: int) -> int:
+    def begun(self, prompt: Tokens, known: int) -> int:
         """How many leading tokens of a prompt should be kept for others; at least one is left.
 
         known: as far as its messages are known to be those of others, too. A prompt of which
         nothing is known is held against those that came before it.
         """
-        seen = self._seen.setdefault(version, deque(maxlen=_REMEMBERED))
         count = known
         if not known:
-            longest = max((common(prompt, other) for other in seen), default=0)
+            longest = max((common(prompt, other) for other in self._seen), default=0)
             count = min(longest, len(prompt) - 1) // _ALIGNED * _ALIGNED
-            seen.append(prompt)
+            self._seen.append(prompt)
         count = min(count, len(prompt) - 1)
         return count if count >= SHORTEST else 0
 

@@ -100,8 +100,6 @@ class Prompts:
             raise JobRefused("the conversation is empty; ask something", "messages")
         if self.as_asked is not None:
             return self.as_asked(turns, task)
-        if task:
-            raise JobRefused(f"task {task}: this model is no run's, it knows no tasks", "task")
         if not self._readable("A"):  # a vocabulary without capitals
             turns = [Turn(turn.role, turn.content.lower()) for turn in turns]
         system = tuple(turn for turn in turns if turn.role == "system")
