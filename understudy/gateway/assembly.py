@@ -14,6 +14,7 @@ from understudy.gateway.asking import Asking
 from understudy.gateway.clouds import open_clouds
 from understudy.gateway.conversations import Conversations
 from understudy.gateway.core import Gateway
+from understudy.gateway.door.auth import keys_asked_for
 from understudy.gateway.door.door import Door
 from understudy.gateway.embedding import Embeddings
 from understudy.gateway.latencies import Usual
@@ -83,7 +84,7 @@ class Assembly:
         self.door = Door(
             self.behind,
             self.settings.door,
-            keys=self._door_keys(),
+            keys=keys_asked_for(self.settings.door, self.keys),
             events=EventStore(self.events_database, self.writer),
             ready=self._ready,
         )
@@ -138,14 +139,6 @@ class Assembly:
             stack.push_async_callback(gateway.close)
             self.behind.gateway = gateway
             yield gateway
-
-    def _door_keys(self) -> Keys | None:
-        """None: no request needs a key."""
-        door = self.settings.door
-        off = door.keys == "off" or (
-            door.keys == "auto" and door.is_loopback and not any(self.keys.all())
-        )
-        return None if off else self.keys
 
     def _done(self, trace: Trace) -> None:
         for watch in self.watchers:
