@@ -79,6 +79,19 @@ def test_what_was_added_is_written_soon(database: Database, writer: EventWriter)
     assert found[0]["train_on_replies"] is False
 
 
+def test_ids_that_clients_repeat_leave_an_event_each(
+    database: Database, writer: EventWriter
+) -> None:
+    for batch in ([10.0, 11.0], [12.0, 10.0]):  # the last one is the first, written again
+        for at in batch:
+            writer.add(event(1, at=at))
+        writer.flush()
+    found = read(database)
+    assert [row["at"] for row in found] == [10.0, 11.0, 12.0]
+    assert found[0]["id"] == "chatcmpl-1"
+    assert len({row["id"] for row in found}) == 3
+
+
 def test_closing_writes_what_is_left(database: Database) -> None:
     writer = EventWriter(database, EventSettings(text="all", days=None))
     for number in range(150):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, field
@@ -28,7 +29,7 @@ from understudy.gateway.upstreams.choice import Choice
 from understudy.gateway.way import Parts
 from understudy.store.batches import AsyncLedger
 from understudy.store.database import Database, open_database, open_events
-from understudy.store.events import EventWriter
+from understudy.store.events import EventWriter, interrupted
 from understudy.store.feedback import EventStore
 from understudy.store.keys import Keys
 from understudy.store.ledger import Ledger
@@ -116,7 +117,12 @@ class Assembly:
             )
             # A hold that an earlier process left is asked for at its cloud.
             patience = settings.spending.wait_seconds
-            books = AsyncLedger(ledger, patience=patience, usage=lambda hold: asking.usage(hold))
+            books = AsyncLedger(
+                ledger,
+                patience=patience,
+                usage=lambda hold: asking.usage(hold),
+                resolved=lambda found: self.writer.add(interrupted(found, time.time())),
+            )
             asking = Asking(self.choice, books, settings.spending)
             await stack.enter_async_context(books)
             if settings.embeddings:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -16,12 +17,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, delete, insert, select
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, StatementError
 
 from understudy.errors import LedgerUnavailable
 from understudy.store import rollups
-from understudy.store.accounts import insert_of
 from understudy.store.caps import PICODOLLARS, picodollars
 from understudy.store.database import Database, SteadyConnection
 from understudy.store.operations import Resolved
@@ -208,12 +208,24 @@ def _is_value(error: BaseException | None) -> bool:
 
 
 def _insert(connection: Connection, rows: list[dict[str, Any]]) -> None:
-    """Once each: a transaction whose end was not heard of may have been written."""
+    """Once each: a transaction whose end was not heard of may have been written.
+
+    Another request may have come with the same id, which clients choose; it gets one of its own.
+    """
     ids = [row["id"] for row in rows]
-    known = set(connection.execute(select(events.c.id).where(events.c.id.in_(ids))).scalars())
-    new = {row["id"]: row for row in rows if row["id"] not in known}
-    connection.execute(insert_of(events, connection).on_conflict_do_nothing(), rows)
-    rollups.add(connection, new.values())
+    found = connection.execute(select(events.c.id, events.c.at).where(events.c.id.in_(ids)))
+    known: dict[str, float] = {row.id: row.at for row in found}
+    new = []
+    for row in rows:
+        if row["id"] in known:
+            if known[row["id"]] == row["at"]:
+                continue
+            row = {**row, "id": f"{row['id']}.{secrets.token_hex(6)}"}
+        known[row["id"]] = row["at"]
+        new.append(row)
+    if new:
+        connection.execute(insert(events), new)
+        rollups.add(connection, new)
 
 
 def _json(value: Mapping[str, Any] | bytes | None) -> str | None:
