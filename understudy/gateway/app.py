@@ -62,12 +62,14 @@ def create_app(
     ]
     shown = Route("/openapi.json", _Routed("/openapi.json", request_response(openapi)))
     shown.methods = {"GET", "HEAD"}
-    return Starlette(
+    app = Starlette(
         routes=[*routes, shown, *pages],
         middleware=_middleware(door),
         exception_handlers={HTTPException: _routing_error},
         lifespan=lifespan,
     )
+    app.router.redirect_slashes = False  # it would send callers to whatever host they named
+    return app
 
 
 class _Routed:

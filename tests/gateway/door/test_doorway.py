@@ -10,6 +10,7 @@ import pytest
 
 from tests.gateway.door.wire import CHAT, JSON, ask, call, chat_body, connect, rest_of
 from tests.gateway.serving import Served, eventually, serving
+from understudy.gateway.door.exchange import Exchange
 from understudy.gateway.door.log import LOGGER, JsonFormatter
 
 SECRET = "sk-never-shown"
@@ -73,6 +74,15 @@ def test_a_fault_is_logged_by_its_place_not_its_words(served: Served, lines: lis
     assert SECRET not in "".join(lines)
 
 
+def test_who_watches_breaks_nothing(lines: list[str]) -> None:
+    def watch(exchange: Exchange) -> None:
+        raise RuntimeError(exchange.route)
+
+    with serving(finished=watch) as served:
+        assert ask(served).status == 200
+        eventually(lambda: any("RuntimeError" in line for line in lines))
+
+
 def test_ids_that_a_log_cannot_hold_are_replaced(served: Served) -> None:
     for given in ("two words", "x" * 200, '"quoted"'):
         answer = call(served, "GET", "/health", headers={"x-request-id": given})
@@ -91,6 +101,7 @@ def test_every_answer_is_made_safe(served: Served) -> None:
 def test_what_there_is_not_is_told_in_the_shape_of_the_dialect(served: Served) -> None:
     answer = call(served, "GET", "/nowhere")
     assert (answer.status, answer.code) == (404, "unknown_url")
+    assert call(served, "GET", "/health/").status == 404  # nor is anybody sent elsewhere
     answer = call(served, "PUT", CHAT, b"{}", JSON)
     assert (answer.status, answer.code) == (405, "method_not_allowed")
     assert answer.headers["allow"] == "POST"
@@ -109,8 +120,9 @@ def test_without_keys_only_this_machines_names_are_heard(served: Served) -> None
 def test_other_hosts_are_heard_where_they_are_named() -> None:
     with serving({"hosts": ["gateway.example"]}) as served:
         headers = {"host": "Gateway.Example:443"}
-        assert call(served, "GET", "/health", headers=headers).status == 200
-        assert call(served, "GET", "/health").status == 421
+        assert call(served, "GET", "/v1/models", headers=headers).status == 200
+        assert call(served, "GET", "/v1/models").status == 421
+        assert call(served, "GET", "/ready").status == 200
 
 
 def test_pages_of_other_origins_are_let_in_where_they_are_named(served: Served) -> None:

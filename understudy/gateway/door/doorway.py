@@ -41,6 +41,8 @@ from understudy.gateway.requests import Refused
 # Answered while the gateway stops, too.
 _WHILE_DRAINING = {"/health", "/ready", "/metrics"}
 _ANTHROPIC = "/v1/messages"
+# Asked by whatever watches over it, by its address.
+_BY_ANY_NAME = {"/health", "/ready"}
 _CLOSES = {408, 431}  # the rest of such a request is not read
 
 
@@ -106,7 +108,7 @@ class Doorway:
                 f"the headers are larger than {settings.max_header_bytes} bytes",
                 code="headers_too_large",
             )
-        if self._hosts is not None:
+        if self._hosts is not None and exchange.path not in _BY_ANY_NAME:
             host = _without_port(exchange.headers.text("host").lower())
             if host not in self._hosts:
                 raise Refused(
@@ -146,7 +148,10 @@ class Doorway:
         exchange.seconds = time.perf_counter() - exchange.started
         exchange.status = exchange.status or HUNG_UP
         if self.door.finished is not None:
-            self.door.finished(exchange)
+            try:
+                self.door.finished(exchange)
+            except Exception as error:  # who watches must not break what is watched
+                log.fault(error, exchange.request_id, self.door.settings.log_text)
         if not self.door.settings.log_requests:
             return
         decision, key = exchange.decision, exchange.key

@@ -71,7 +71,7 @@ def _config(app: Starlette, settings: DoorSettings) -> uvicorn.Config:
         host=settings.host,
         port=settings.port,
         http=bounded_protocol(settings.head_seconds, settings.max_header_bytes),
-        loop="uvloop",
+        loop="auto",  # uvloop where it is installed
         ws="none",
         lifespan="on",
         interface="asgi3",
