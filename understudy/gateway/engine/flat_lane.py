@@ -12,7 +12,7 @@ from torch import Tensor
 
 from understudy.gateway.engine.adapters import Adapters
 from understudy.gateway.engine.cohorts import Cohort, CohortRow, capacity_for, read_piece
-from understudy.gateway.engine.lane import SharedPrefix
+from understudy.gateway.engine.lane import KeptRow, SharedPrefix
 from understudy.models.built_in import BuiltInModel
 from understudy.models.decoder import KeysValues
 from understudy.models.levels import room_for
@@ -51,17 +51,13 @@ class FlatLane:
         """alone: a copy of the prefix is the row's own, so that it attends with those who follow
         none."""
         assert after is None or after.version == version, "a prefix of another version"
-        copied = after if alone else None
-        room += copied.count if copied else 0
         followed = None if alone else after
+        room += after.count if after and alone else 0
         cohort = Cohort(self.network, capacity_for(room), self.dtype, followed)
         row = CohortRow(version, followed, cohort)
         cohort.add(row)
-        if copied is not None:
-            for new, old in zip(cohort.past, copied.kept, strict=True):
-                for to, source in zip(new, old, strict=True):
-                    to[0, :, : copied.count] = source[0]
-            row.length = copied.count
+        if after and alone:
+            self._fill(row, after.kept, after.count)
         return row
 
     def join(self, row: CohortRow) -> None:
@@ -77,13 +73,35 @@ class FlatLane:
 
     def keep(self, row: CohortRow) -> SharedPrefix:
         assert row.after is None, "a prefix follows no other"
-        shape, kept = self.network.shape, []
+        return SharedPrefix(row.version, row.length, self._own(row), row.length * self.token_size)
+
+    def keep_row(self, row: CohortRow) -> KeptRow:
+        size = row.length * self.token_size
+        return KeptRow(row.version, row.after, row.read, self._own(row), size)
+
+    def resume(self, kept: KeptRow, count: int, room: int) -> CohortRow:
+        own = count - (kept.after.count if kept.after else 0)
+        row = self.open(kept.version, room + own, kept.after)
+        self._fill(row, kept.kept, own)
+        return row
+
+    def _own(self, row: CohortRow) -> list[KeysValues]:
+        """A copy of a row's own keys and values."""
+        shape = self.network.shape
         size = (1, shape.num_key_value_heads, row.length, shape.head_dim)
+        kept = []
         for past in row.cohort.past:
             kept.append(room_for(size, self.dtype, self.model.device))
             for new, old in zip(kept[-1], past, strict=True):
                 new[0] = old[row.place, :, : row.length]
-        return SharedPrefix(row.version, row.length, kept, row.length * self.token_size)
+        return kept
+
+    def _fill(self, row: CohortRow, kept: Sequence[KeysValues], count: int) -> None:
+        """Give a new row the first so many of some keys and values."""
+        for new, old in zip(row.cohort.past, kept, strict=True):
+            for to, source in zip(new, old, strict=True):
+                to[row.place, :, :count] = source[0, :, :count]
+        row.length = count
 
     @torch.no_grad()
     def read(self, work: Work) -> Tensor:

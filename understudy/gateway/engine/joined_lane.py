@@ -11,7 +11,7 @@ from torch import Tensor
 
 from understudy.errors import CheckpointError
 from understudy.gateway.engine.adapters import Adapters
-from understudy.gateway.engine.lane import SharedPrefix
+from understudy.gateway.engine.lane import KeptRow, SharedPrefix
 from understudy.models.transformers_model import TransformersModel, keeps_every_key
 from understudy.models.transformers_session import TransformersSession
 
@@ -79,6 +79,19 @@ class JoinedLane:
     def keep(self, row: JoinedRow) -> SharedPrefix:
         kept = [(layer.keys, layer.values) for layer in row.cache.layers]
         return SharedPrefix(row.version, row.read, kept, row.read * self.token_size)
+
+    def keep_row(self, row: JoinedRow) -> KeptRow:
+        session, rows = self._sessions[row.version]
+        place = rows.index(row)
+        kept = [
+            tuple(each[place : place + 1, :, -row.read :].clone() for each in pair)
+            for pair in ((layer.keys, layer.values) for layer in session.cache.layers)
+        ]
+        return KeptRow(row.version, None, row.read, kept, row.read * self.token_size)
+
+    def resume(self, kept: KeptRow, count: int, room: int) -> JoinedRow:
+        cut = [tuple(each[:, :, :count] for each in pair) for pair in kept.kept]
+        return self.open(kept.version, room, SharedPrefix(kept.version, count, cut, 0))
 
     def join(self, row: JoinedRow) -> None:
         session, rows = self._sessions.setdefault(row.version, (self.model.open(), []))

@@ -38,6 +38,17 @@ class SharedPrefix:
     size: int  # bytes
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class KeptRow:
+    """What one row has read, for its conversation to go on from."""
+
+    version: str
+    after: SharedPrefix | None
+    count: int  # tokens, those of the prefix included
+    kept: Any  # keys and values of its own, of all blocks
+    size: int  # bytes of its own
+
+
 class Lane(Protocol):
     """The rows of one base; each has a version of its own."""
 
@@ -75,6 +86,15 @@ class Lane(Protocol):
 
     def keep(self, row: Any) -> SharedPrefix:
         """What a row has read, for others to begin with."""
+        ...
+
+    def keep_row(self, row: Any) -> KeptRow:
+        """What a row has read, for itself to go on from later."""
+        ...
+
+    def resume(self, kept: KeptRow, count: int, room: int) -> Any:
+        """A row that has read the first so many tokens of a kept one, and is to read about so many
+        more before it joins."""
         ...
 
     def logits(self, states: Tensor, rows: Sequence[Any]) -> Tensor:

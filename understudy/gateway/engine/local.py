@@ -177,8 +177,7 @@ class LocalEngine:
         self._versions = self._versions | {version: held}
 
     def _forget(self, version: str, held: _Version) -> None:
-        self._loop.prefixes.forget(version)
-        self._loop.models.pop(version, None)
+        self._loop.forget(version)
         held.base.adapters.remove(version)
 
     def _between(self, command: Callable[[], None]) -> Future[None]:

@@ -18,10 +18,11 @@ from typing import Any
 from understudy.gateway.engine import EngineBusy, EngineError, EngineLoad
 from understudy.gateway.engine.draws import draw
 from understudy.gateway.engine.fair import FairQueue
+from understudy.gateway.engine.history import History
 from understudy.gateway.engine.lane import Lane, SharedPrefix
 from understudy.gateway.engine.options import EngineOptions
 from understudy.gateway.engine.pieces import PieceSize
-from understudy.gateway.engine.prefixes import Prefixes
+from understudy.gateway.engine.prefixes import SHORTEST, Prefixes
 from understudy.gateway.engine.rows import Row
 
 _log = logging.getLogger(__name__)
@@ -59,6 +60,7 @@ class Loop(threading.Thread):
         self.options, self.deliver = options, deliver
         self.models: dict[str, Model] = {}  # by version
         self.prefixes = Prefixes(options.prefix_bytes)
+        self.history = History(options.history_bytes)
         self._waiting: FairQueue[Row] = FairQueue(options.waiting + options.rows)
         self._commands: deque[Callable[[], None]] = deque()
         self._change = threading.Condition()
@@ -247,6 +249,12 @@ class Loop(threading.Thread):
     def _start(self, model: Model, row: Row) -> _Beginning | None:
         """Open a row; or say which prefix it waits for."""
         lane, prepared = model.lane, row.prepared
+        known = self.history.find(prepared.version, prepared.ids, len(row.begins))
+        if known is not None:
+            kept, row.read = known
+            row.lane_row = lane.resume(kept, row.read, len(prepared.ids) - row.read)
+            row.cached = row.read
+            return None
         if not row.begins:
             row.lane_row = lane.open(prepared.version, len(prepared.ids))
             return None
@@ -298,10 +306,24 @@ class Loop(threading.Thread):
                 if not row.finish_reason:
                     continue
                 row.end()
+                self._keep(model, row)
             except EngineError as error:  # of this row alone
                 row.send(error)
             self._ends.append(time.monotonic())
             self._forget(row)
+
+    def _keep(self, model: Model, row: Row) -> None:
+        """Keep what a row has read, for the next turn of its conversation."""
+        count = row.lane_row.read
+        if model.lane.shares and (count - len(row.begins)) >= SHORTEST:
+            tokens = (*row.prepared.ids, *row.tokens)[:count]
+            self.history.keep(tokens, model.lane.keep_row(row.lane_row))
+
+    def forget(self, version: str) -> None:
+        """Let go of all that was read under a version; in this thread."""
+        self.prefixes.forget(version)
+        self.history.forget(version)
+        self.models.pop(version, None)
 
     def _forget(self, row: Row) -> None:
         model = self.models[row.prepared.version]

@@ -21,6 +21,7 @@ class EngineOptions:
     longest_answer: int = 256  # tokens, where a request bounds none
     cache_bytes: int = 4 << 30  # of keys and values of all rows
     prefix_bytes: int = 512 << 20  # of what prompts share, kept across requests
+    history_bytes: int = 256 << 20  # of what ended requests read, for the next turn
     threads: int | None = None  # of the CPU; None: as the run, or by the model's size
 
 

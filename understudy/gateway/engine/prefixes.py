@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from understudy.gateway.engine.lane import SharedPrefix
 
 SHORTEST = 16  # tokens; fewer are read sooner than looked up
+_AT_ONCE = 64  # tokens that are compared at once
 _ALIGNED = 16  # prompts of unknown parts are cut at whole multiples of this
 _REMEMBERED = 16  # prompts whose tokens, not states, are remembered, whatever their version
 
@@ -62,9 +63,11 @@ class Prefixes:
 
 def common(first: Sequence[int], second: Sequence[int]) -> int:
     """How many leading tokens two prompts have in common."""
-    count = 0
-    for one, other in zip(first, second, strict=False):
+    count, shortest = 0, min(len(first), len(second))
+    while count < shortest and first[count : count + _AT_ONCE] == second[count : count + _AT_ONCE]:
+        count += _AT_ONCE
+    for one, other in zip(first[count:], second[count:], strict=False):
         if one != other:
             break
         count += 1
-    return count
+    return min(count, shortest)

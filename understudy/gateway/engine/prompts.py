@@ -125,8 +125,11 @@ class Prompts:
         functions = functions_of(job.tools) if offers else []
         form = replace(form, names=tuple(str(each["name"]) for each in functions))
         forced = forced_functions(job.tool_choice, functions) if offers else []
-        text = self._conversation(messages, job.tools if offers else ())
-        ids = self._encoded(text, messages)
+        offered = job.tools if offers else ()
+        ids = self._encoded(self._conversation(messages, offered), messages)
+        begun = [message for message in messages if message["role"] == "system"]
+        begun.append({"role": "user", "content": _ANY})
+        shared = common(ids, self._encoded(self._conversation(begun, offered), begun))
         grammar = None
         if forced:
             ids += self.tokens.encode(form.opening)
@@ -136,7 +139,8 @@ class Prompts:
             tuple(ids),
             self.vocabulary,
             0,
-            stop=job.stop,
+            shared,
+            job.stop,
             grammar=grammar,
             tools=form if offers else None,
             forced=bool(forced),
