@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import asdict, replace
 from typing import Any
 
 from understudy.gateway.requests import Caller, ChatRequest, Decision, ModelCard, Outcome, Refused
@@ -15,7 +16,8 @@ MODEL = "echo@7"
 
 class EchoCore:
     """What it does beside repeating is the first word of the question: wait, refuse, fail, and
-    in the midst of a stream break, crash and spoil; and raw, as a cloud's bytes."""
+    in the midst of a stream break, crash and spoil; doubt, which
+    thinks aloud before it is known who answers; and raw, as a cloud's bytes."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[ChatRequest, Caller]] = []
@@ -45,7 +47,10 @@ class EchoCore:
             left={"dollars/day": 4.25},
         )
         if request.stream:
-            return Outcome(decision, chunks=self._chunks(request, prompt))
+            first = (
+                replace(decision, answered_by="undecided") if prompt[:5] == "doubt" else decision
+            )
+            return Outcome(first, chunks=self._chunks(request, prompt, decision))
         choices = [self._choice(request, number) for number in range(request.n)]
         completion = {**_head("chat.completion"), "choices": choices, "usage": USAGE}
         raw = json.dumps(completion, indent=3).encode() if prompt.startswith("raw") else None
@@ -72,12 +77,17 @@ class EchoCore:
             found["logprobs"] = {"content": [_logprob(word) for word in words]}
         return found
 
-    async def _chunks(self, request: ChatRequest, prompt: str) -> AsyncIterator[bytes]:
+    async def _chunks(
+        self, request: ChatRequest, prompt: str, decision: Decision
+    ) -> AsyncIterator[bytes]:
         words, reason = written(request)
         whole = False
         try:
             for number in range(request.n):
                 yield _chunk(number, {"role": "assistant", "content": ""})
+                if prompt.startswith("doubt"):
+                    yield _chunk(number, {"reasoning_content": "perhaps 4"})
+                    yield _chunk(number, {}, understudy=asdict(decision))
                 if call := tool_call(request):
                     yield _chunk(number, {"tool_calls": [{"index": 0, **call}]})
                     yield _chunk(number, {}, "tool_calls")
@@ -163,11 +173,12 @@ def _chunk(
     delta: Mapping[str, Any],
     reason: str | None = None,
     logprobs: Mapping[str, Any] | None = None,
+    **more: Any,
 ) -> bytes:
     choice: dict[str, Any] = {"index": number, "delta": delta, "finish_reason": reason}
     if logprobs is not None:
         choice["logprobs"] = {"content": [logprobs]}
-    chunk = {**_head("chat.completion.chunk"), "choices": [choice]}
+    chunk = {**_head("chat.completion.chunk"), "choices": [choice], **more}
     return json.dumps(chunk, separators=(",", ":")).encode()
 
 

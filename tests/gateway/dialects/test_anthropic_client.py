@@ -59,6 +59,16 @@ def test_a_streamed_message(client: anthropic.Anthropic) -> None:
     assert whole.id == "chatcmpl-1"
 
 
+def test_a_draft_that_is_shown_is_a_thought(client: anthropic.Anthropic) -> None:
+    asked: Any = [{"role": "user", "content": "doubt it"}]
+    with client.messages.stream(model="auto", max_tokens=9, messages=asked) as stream:
+        thought, text = stream.get_final_message().content
+    assert thought.type == "thinking"
+    assert thought.thinking == "perhaps 4"
+    assert text.type == "text"
+    assert text.text == "doubt it"
+
+
 def test_the_events_come_in_order(client: anthropic.Anthropic) -> None:
     asked: Any = [{"role": "user", "content": "one"}]
     stream = client.messages.create(model="auto", max_tokens=9, messages=asked, stream=True)

@@ -69,6 +69,15 @@ def test_a_streamed_response(client: openai.OpenAI) -> None:
     assert whole.usage.total_tokens == 17
 
 
+def test_a_draft_that_is_shown_is_reasoning(client: openai.OpenAI) -> None:
+    with client.responses.stream(model="auto", input="doubt it") as stream:
+        kinds = [event.type for event in stream]
+        whole = stream.get_final_response()
+    assert "response.reasoning_text.delta" in kinds
+    assert [item.type for item in whole.output] == ["reasoning", "message"]
+    assert whole.output_text == "doubt it"
+
+
 def test_the_events_of_a_stream_are_numbered(client: openai.OpenAI) -> None:
     stream = client.responses.create(model="auto", input="one two", stream=True)
     assert [event.sequence_number for event in stream] == list(range(10))

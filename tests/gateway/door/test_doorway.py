@@ -74,6 +74,15 @@ def test_a_fault_is_logged_by_its_place_not_its_words(served: Served, lines: lis
     assert SECRET not in "".join(lines)
 
 
+def test_who_answered_is_logged_though_the_head_did_not_know(
+    served: Served, lines: list[str]
+) -> None:
+    answer = ask(served, "doubt it", stream=True)
+    assert answer.headers["x-understudy-answered-by"] == "undecided"
+    eventually(lambda: len(lines) == 1)
+    assert json.loads(lines[0])["answered_by"] == "local"
+
+
 def test_who_watches_breaks_nothing(lines: list[str]) -> None:
     def watch(exchange: Exchange) -> None:
         raise RuntimeError(exchange.route)

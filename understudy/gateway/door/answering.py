@@ -29,7 +29,7 @@ from understudy.gateway.door.flight import cut_off
 from understudy.gateway.door.headers import Pairs
 from understudy.gateway.door.limits import Grant, expected_tokens
 from understudy.gateway.door.waiting import WhileConnected
-from understudy.gateway.requests import Caller, ChatRequest, Outcome, Refused
+from understudy.gateway.requests import Caller, ChatRequest, Decision, Outcome, Refused
 
 _LOGGED = 2000  # characters of a question
 _NO_USAGE = re.compile(rb'"usage": ?null')
@@ -173,9 +173,13 @@ async def _counted(
     """The chunks, their usage noted. A chunk of usage that the caller did not ask for is kept
     back."""
     assert outcome.chunks is not None
+    undecided = outcome.decision.answered_by == "undecided"
     async for chunk in outcome.chunks:
-        if chunk.startswith(b'{"error"'):
-            raise _broken(chunk)
+        if chunk.startswith(b'{"error"') and (error := orjson.loads(chunk)["error"]):
+            raise _broken(error)
+        if undecided and b'"understudy":{' in chunk:
+            exchange.decision = Decision(**orjson.loads(chunk)["understudy"])
+            undecided = False
         if b'"usage"' in chunk and not _NO_USAGE.search(chunk):
             found = orjson.loads(chunk)
             exchange.usage = _added(exchange.usage, found.get("usage"))
@@ -184,9 +188,8 @@ async def _counted(
         yield chunk
 
 
-def _broken(chunk: bytes) -> Refused:
-    """The error that a stream broke off with, as whoever answered tells it."""
-    error = orjson.loads(chunk)["error"]
+def _broken(error: Any) -> Refused:
+    """What a stream broke off with, as whoever answered tells it."""
     error = error if isinstance(error, Mapping) else {"message": str(error)}
     return Refused(
         502,
