@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from understudy.errors import LedgerUnavailable
+from understudy.store import recovery
 from understudy.store.batches import AsyncLedger
 from understudy.store.caps import Cap, Refusal
 from understudy.store.database import open_database
 from understudy.store.ledger import Ledger
-from understudy.store.operations import Hold
+from understudy.store.operations import Hold, Resolved
 from understudy.types import Cost
 
 SCOPES = ("total", "key:ann")
@@ -147,6 +149,84 @@ async def test_while_the_database_is_gone_nothing_is_promised_and_nothing_is_for
         assert not ledger.is_down
         (standing,) = await ledger.standing(SCOPES)
         assert (standing.spent, standing.held) == (1, 0)
+
+
+@pytest.mark.parametrize("durable", [False, True])
+async def test_clients_that_leave_at_any_moment_leave_no_hold(
+    tmp_path: Path, durable: bool
+) -> None:
+    chance = random.Random(0)
+    served: list[int] = []
+    database = open_database(tmp_path / "l.db", durable=durable)
+    caps = [Cap.of("total", "tokens", 3000), Cap.of("key:ann", "share", 0.5)]
+    async with AsyncLedger(Ledger(database, caps), patience=0.2) as ledger:
+
+        async def client() -> None:
+            ledger.see(SCOPES)
+            most = Cost(1, 10, chance.randint(1, 200))
+            found = await ledger.reserve(SCOPES, most, Cost(1, 10, 1))
+            if isinstance(found, Refusal):
+                return
+            used = Cost(1, 10, chance.randint(1, found.cost.completion_tokens))
+            try:
+                await asyncio.sleep(chance.uniform(0, 0.02))
+            except asyncio.CancelledError:
+                served.append(used.completion_tokens)
+                ledger.settle(found, used)  # nobody waits for it
+                raise
+            served.append(used.completion_tokens)
+            await ledger.settle(found, used)
+
+        for _ in range(30):
+            tasks = [asyncio.create_task(client()) for _ in range(8)]
+            for task in tasks:
+                if chance.random() < 0.5:
+                    asyncio.get_running_loop().call_later(chance.uniform(0, 0.03), task.cancel)
+            await asyncio.gather(*tasks, return_exceptions=True)
+        tokens, share = await ledger.standing(SCOPES)
+        assert (tokens.held, share.held) == (0, 0)
+        assert tokens.spent == sum(served) + 10 * len(served)
+        assert tokens.spent <= 3000
+        assert share.spent == len(served)
+    assert recovery.own_holds(ledger.ledger, float("inf")) == []
+
+
+async def test_what_a_process_still_holds_when_it_ends_is_resolved_at_once(tmp_path: Path) -> None:
+    found: list[Resolved] = []
+    cap = Cap.of("total", "dollars", 5)
+    async with face(tmp_path / "l.db", cap) as ledger:
+        hold = await ledger.reserve(SCOPES, Cost(1, dollars=2))
+        assert isinstance(hold, Hold)
+
+    async def usage(hold: Hold) -> Cost:
+        return Cost(1, dollars=0.5)
+
+    async with face(tmp_path / "l.db", cap, usage=usage, resolved=found.append) as ledger:
+        async with asyncio.timeout(30):
+            while not found:
+                await asyncio.sleep(0.01)
+        (standing,) = await ledger.standing(SCOPES)
+        assert (standing.spent, standing.held) == (0.5, 0)
+    assert (found[0].how, found[0].hold.id) == ("usage", hold.id)
+
+
+async def test_what_the_cloud_never_heard_of_is_believed_once_the_hold_expired(
+    tmp_path: Path,
+) -> None:
+    async def usage(hold: Hold) -> Cost:
+        return Cost()
+
+    now = 1000.0
+    database = open_database(tmp_path / "l.db")
+    lost = Ledger(database, clock=lambda: now)
+    assert isinstance(lost.reserve(SCOPES, ONE), Hold)
+    lost.close()
+    ledger = AsyncLedger(Ledger(database, clock=lambda: now))
+    assert await recovery.resolve_orphans(ledger, usage) == []
+    now += lost.hold_seconds + 1
+    (found,) = await recovery.resolve_orphans(ledger, usage)
+    assert found.cost == Cost()
+    await ledger.close()
 
 
 async def test_closing_writes_what_is_on_its_way(tmp_path: Path) -> None:

@@ -28,7 +28,8 @@ def database(tmp_path: Path) -> Database:
 
 @pytest.fixture
 def writer(database: Database) -> Iterator[EventWriter]:
-    writer = EventWriter(database, EventSettings(days=None))
+    # Its clock is theirs: what is old is deleted now and then, in a thread.
+    writer = EventWriter(database, EventSettings(days=None), clock=lambda: AT)
     yield writer
     writer.close()
 

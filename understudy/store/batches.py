@@ -191,6 +191,9 @@ class AsyncLedger:
             timer.cancel()
         if self._checkpoints is not None:
             await self.in_thread(self._checkpoints.stop)
+        if self._held and not self.is_down:
+            with contextlib.suppress(LedgerUnavailable):
+                await self.in_thread(lambda: recovery.abandon(self.ledger))
         await self.in_thread(self.ledger.close)
         self._thread.shutdown()
 

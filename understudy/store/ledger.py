@@ -163,6 +163,7 @@ class Ledger:
         with self._lock:
             self._steady.close()
             self._quick.close()
+            self.owner.end()
 
     def _end(self, operation: Settle | Release) -> None:
         found = self.run([operation])[0]

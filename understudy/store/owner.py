@@ -8,6 +8,8 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
+_LIVING: set[str] = set()  # tokens of this process
+
 
 @dataclass(frozen=True, slots=True)
 class Owner:
@@ -19,7 +21,13 @@ class Owner:
 
     @classmethod
     def mine(cls) -> Owner:
-        return cls(_machine(), os.getpid(), secrets.token_hex(6))
+        owner = cls(_machine(), os.getpid(), secrets.token_hex(6))
+        _LIVING.add(owner.token)
+        return owner
+
+    def end(self) -> None:
+        """Its holds are nobody's any more."""
+        _LIVING.discard(self.token)
 
     @classmethod
     def named(cls, name: str) -> Owner:
@@ -32,8 +40,10 @@ class Owner:
 
     def is_gone(self) -> bool:
         """Surely. False too where that cannot be known from here, or its number has a new user."""
-        if self.machine != _machine() or self.process == os.getpid():
+        if self.machine != _machine():
             return False
+        if self.process == os.getpid():  # the first process of a container always has number 1
+            return self.token not in _LIVING
         try:
             os.kill(self.process, 0)
         except ProcessLookupError:

@@ -58,6 +58,13 @@ def renew(ledger: Ledger) -> None:
         connection.execute(update(holds).where(mine).values(expires=now + ledger.hold_seconds))
 
 
+def abandon(ledger: Ledger) -> None:
+    """This process ends: what it still holds need not be waited for."""
+    mine = holds.c.owner == ledger.owner.name
+    with ledger.database.writing() as connection:
+        connection.execute(update(holds).where(mine).values(expires=ledger.clock()))
+
+
 def orphans(ledger: Ledger) -> list[tuple[Hold, float]]:
     """Holds that expired or whose process is gone, with how long ago they expired."""
     now = ledger.clock()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -34,9 +34,12 @@ class Window:
     def of(cls, text: str, rolling: bool = False, timezone: str = "UTC") -> Window:
         """`day`, `month` and so on, `30d` or `12h` (always rolling), or `lifetime`."""
         try:
-            ZoneInfo(timezone)
+            _zone(timezone)
         except (ZoneInfoNotFoundError, ValueError, OSError):
-            raise ConfigError(f"timezone={timezone}: not a known time zone") from None
+            raise ConfigError(
+                f"timezone={timezone}: not a known time zone; if this machine knows none at all, "
+                "pip install tzdata"
+            ) from None
         word = text.strip().lower() or LIFETIME
         found = _LENGTH.fullmatch(word)
         if found and int(found[1]):
@@ -85,7 +88,7 @@ def _name(kind: str, minutes: int, timezone: str) -> str:
 @lru_cache(maxsize=512)
 def bounds(window: Window, minute: int) -> tuple[int, int]:
     """The calendar window that a minute is in: its first minute and the next window's."""
-    zone = ZoneInfo(window.timezone)
+    zone = _zone(window.timezone)
     local = datetime.fromtimestamp(minute * 60, zone)
     if window.kind == "hour":
         start = minute - local.minute
@@ -102,7 +105,11 @@ def bounds(window: Window, minute: int) -> tuple[int, int]:
     return _minute(first, zone), _minute(following, zone)
 
 
-def _minute(local: datetime, zone: ZoneInfo) -> int:
+def _zone(name: str) -> tzinfo:
+    return UTC if name == "UTC" else ZoneInfo(name)  # UTC needs no files
+
+
+def _minute(local: datetime, zone: tzinfo) -> int:
     return int(local.replace(tzinfo=zone).timestamp()) // 60
 
 
