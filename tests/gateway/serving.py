@@ -6,10 +6,12 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+
+from starlette.routing import BaseRoute
 
 from tests.gateway.echo import EchoCore
 from understudy.gateway.app import create_app
@@ -44,8 +46,12 @@ class Served:
 
 
 @contextmanager
-def serving(settings: dict[str, Any] | None = None, **parts: Any) -> Iterator[Served]:
-    """A gateway over the core that repeats. parts: of the door."""
+def serving(
+    settings: dict[str, Any] | None = None,
+    pages: Callable[[Door], Sequence[BaseRoute]] = lambda door: (),
+    **parts: Any,
+) -> Iterator[Served]:
+    """A gateway over the core that repeats. pages: more routes. parts: of the door."""
     given = DoorSettings.model_validate({"port": 0, "log_requests": False} | (settings or {}))
     ready = threading.Event()
     found: dict[str, Any] = {}
@@ -53,7 +59,7 @@ def serving(settings: dict[str, Any] | None = None, **parts: Any) -> Iterator[Se
     async def run() -> None:
         core = EchoCore()
         door = Door(core, given, **parts)
-        server = UvicornServer(create_app(door), door, lambda url: ready.set())
+        server = UvicornServer(create_app(door, pages(door)), door, lambda url: ready.set())
         found.update(core=core, door=door, server=server, loop=asyncio.get_running_loop())
         try:
             await server.serve()

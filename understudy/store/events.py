@@ -174,7 +174,8 @@ class EventWriter:
         self._cleaned_at = now
         if self.settings.days is not None:
             delete_before(self._database, self._clock() - self.settings.days * 86_400)
-        self._steady.run(lambda connection: rollups.delete_old(connection, self._clock()))
+        with self._database.writing() as connection:
+            rollups.delete_old(connection, self._clock())
 
     def _row(self, event: Event) -> dict[str, Any]:
         keeps = self.settings.text == "all" or (self.settings.text == "asked" and event.stored)

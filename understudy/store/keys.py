@@ -78,6 +78,7 @@ class Keys:
     def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
         self._database, self._clock = database, clock
         self._known: dict[str, tuple[str, Key]] = {}  # by the beginning of the hash
+        self._ids: dict[str, str] = {}  # by id, the beginning of the hash
         self._caps: dict[str, list[Cap]] = {}  # by the ledger's scope
         self._state: tuple[Any, ...] | None = None
         self._read_at = float("-inf")  # by the monotonic clock
@@ -139,16 +140,16 @@ class Keys:
     async def find(self, secret: str) -> Key | None:
         """The live key with this secret; None: unknown, revoked or expired."""
         digest = _hash(secret)
-        age = time.monotonic() - self._read_at
-        if age <= _STALE_SECONDS and digest[:_SHOWN] in self._known:
-            if age > _FRESH_SECONDS:
-                self._refresh()
-        else:
-            await asyncio.sleep(max(0.0, _MISS_SECONDS - age))
-            await asyncio.shield(self._refresh())
+        await self._look_up(digest[:_SHOWN] in self._known)
         known, key = self._known.get(digest[:_SHOWN], ("", None))
         same = hmac.compare_digest(known, digest)  # in a time that says nothing
         return key if same and key is not None and key.is_live(self._clock()) else None
+
+    async def by_id(self, key_id: str) -> tuple[Key, str] | None:
+        """A live key and its hash, with which whatever it opened can be sealed."""
+        await self._look_up(key_id in self._ids)
+        digest, key = self._known.get(self._ids.get(key_id, ""), ("", None))
+        return (key, digest) if key is not None and key.is_live(self._clock()) else None
 
     def caps_of(self, scope: str) -> Sequence[Cap]:
         """The caps of one key, by the ledger's scope: for `Ledger(caps_of=...)`."""
@@ -167,8 +168,19 @@ class Keys:
                     for _, key in found.values()
                     if key.caps
                 }
+                self._ids = {key.id: begin for begin, (_, key) in found.items()}
                 self._known, self._state = found, state
             self._read_at = time.monotonic()
+
+    async def _look_up(self, is_known: bool) -> None:
+        """Read the list, beside what goes on where the answer is known and not old."""
+        age = time.monotonic() - self._read_at
+        if age <= _STALE_SECONDS and is_known:
+            if age > _FRESH_SECONDS:
+                self._refresh()
+        else:
+            await asyncio.sleep(max(0.0, _MISS_SECONDS - age))
+            await asyncio.shield(self._refresh())
 
     def _refresh(self) -> asyncio.Future[None]:
         """Read in a thread, once at a time."""

@@ -81,10 +81,10 @@ def duration(seconds: float | None) -> str:
     return f"{seconds:.2f}{_GAP}s" if seconds < 9.995 else f"{seconds:,.0f}{_GAP}s"
 
 
-def length(seconds: float) -> str:
+def lasting(seconds: float) -> str:
     """A time until or since, in its two largest units.
 
-    >>> length(42), length(150), length(3700), length(90_000)
+    >>> lasting(42), lasting(150), lasting(3700), lasting(90_000)
     ('42 s', '2 min 30 s', '1 h 1 min', '1 d 1 h')
     """
     whole = max(int(seconds), 0)

@@ -128,7 +128,8 @@ def read(database: Database, span: Span, now: float) -> History:
         by_key = _counts_of_keys(connection, span, starts)
         times = _times(connection, span, starts)
     steps = [Counts() for _ in starts]
-    total, keys = Counts(), {}
+    total = Counts()
+    keys: dict[str, Counts] = {}
     for row in rows:
         steps[_place(span, starts, row.step)].add(row)
         total.add(row)

@@ -1,0 +1,132 @@
+"""The dashboard in a real Chromium: no error, nothing wider than the window, keys that work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.gateway.pages.board import HOSTILE, Board
+from tests.gateway.pages.browser import CHROMIUM, Browser, browser
+from understudy.store.caps import Cap
+from understudy.store.events import Event
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium here"),
+]
+PLACES = ("/", "/?span=day", "/dashboard/decisions", "/dashboard/versions", "/dashboard/playground")
+CHARTS = "document.querySelectorAll('.plot canvas').length === 4"
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def board(tmp_path: Path) -> Iterator[Board]:
+    board = Board(tmp_path, caps=[Cap.of("total", "dollars", 5, "day")])
+    board.fill(300, 3000, ["ann", "bob"])
+    board.writer.add(Event(HOSTILE, board.now, HOSTILE, "local", HOSTILE, HOSTILE, task="x" * 300))
+    board.writer.flush()
+    yield board
+    board.close()
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", [1280, 390])
+async def test_pages_fit_their_window_without_an_error(
+    board: Board, tmp_path: Path, width: int, dark: bool
+) -> None:
+    with board.served() as gateway:
+        async with browser(tmp_path / "profile") as page:
+            await page.look(width, dark=dark)
+            for path in PLACES:
+                await page.go(gateway.url + path)
+                if path.startswith("/?") or path == "/":
+                    await page.until(CHARTS)
+                    await page.until("document.getElementById('line').textContent === 'live'")
+                assert await page.run("document.documentElement.scrollWidth") <= width, path
+                assert await page.run("document.querySelectorAll('h1').length") == 1
+                assert await page.run(_UNNAMED) == []
+                assert page.errors == [], path
+            hosts = {urlsplit(url).netloc for url in page.requested if url.startswith("http")}
+            assert hosts == {f"127.0.0.1:{gateway.port}"}
+
+
+# Controls that a screen reader could not name.
+_UNNAMED = """
+[...document.querySelectorAll('button, a[href], input:not([type=hidden]), select, textarea')]
+  .filter((each) => !each.textContent.trim() && !(each.labels && each.labels.length))
+  .map((each) => each.outerHTML)
+"""
+
+
+async def test_the_playground_is_used_with_the_keyboard_alone(board: Board, tmp_path: Path) -> None:
+    with board.served() as gateway:
+        async with browser(tmp_path / "profile") as page:
+            await page.look(1280)
+            await page.go(f"{gateway.url}/dashboard/playground")
+            await page.until("document.activeElement.name === 'question'")
+            await page.send("Input.insertText", text=f"one two {HOSTILE}")
+            for _ in range(6):  # model, dial, tokens, deadline, instructions, ask
+                await page.press("Tab")
+            assert await page.run("document.activeElement.textContent") == "Ask"
+            await page.press("Enter")
+            await page.until("document.querySelector('.judge') !== null")
+            text = await page.run("document.getElementById('answer-text').textContent")
+            assert text == f"one two {HOSTILE}"
+            assert "echo@7" in await page.run("document.getElementById('decided').textContent")
+            assert (
+                await page.run("document.querySelectorAll('#answer script, #answer img').length")
+                == 0
+            )
+            assert page.errors == []
+
+
+async def test_what_happens_appears_while_one_looks_and_the_theme_is_kept(
+    board: Board, tmp_path: Path
+) -> None:
+    with board.served() as gateway:
+        async with browser(tmp_path / "profile") as page:
+            await page.look(1280)
+            await page.go(gateway.url)
+            await page.until("document.getElementById('line').textContent === 'live'")
+            await page.run("document.querySelector('.decisions summary').click()")
+            await page.until("document.querySelector('.told .facts') !== null")
+            board.writer.add(Event("new", board.now + 5, "ann", "cloud", "just now", "big"))
+            await page.until("document.getElementById('recent').textContent.includes('just now')")
+            # What was open stays open, with what it had loaded.
+            assert await page.run("document.querySelectorAll('details[open] .facts').length") == 1
+            await page.run("document.getElementById('theme').click()")
+            await page.run("document.getElementById('theme').click()")
+            await page.go(f"{gateway.url}/dashboard/decisions")
+            assert await page.run("document.documentElement.dataset.theme") == "dark"
+            assert (
+                await page.run("getComputedStyle(document.body).backgroundColor")
+                == "rgb(14, 17, 20)"
+            )
+            assert page.errors == []
+
+
+async def test_a_key_opens_a_session(board: Board, tmp_path: Path) -> None:
+    _, secret = board.key("looks", "dashboard")
+    with board.served(with_keys=True) as gateway:
+        async with browser(tmp_path / "profile") as page:
+            await page.look(390)
+            await page.go(f"{gateway.url}/dashboard/versions")
+            await page.until("document.activeElement.name === 'key'")
+            await page.send("Input.insertText", text=secret)
+            await page.press("Enter")
+            await page.until("document.title.startsWith('Versions')")
+            await _signed_out(page)
+            assert page.errors == []
+
+
+async def _signed_out(page: Browser) -> None:
+    await page.run("document.querySelector('form[action$=sign-out] button').click()")
+    await page.until("document.title.startsWith('Sign in')")
