@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from itertools import groupby
 
 from understudy import recipes
+from understudy.gateway.settings import ServeSettings
+from understudy.gateway.upstreams import UPSTREAMS
 from understudy.offload.config import Config
 from understudy.report.settings import settings_table
-from understudy.settings import described_settings
+from understudy.settings import Kinds, described_settings
 from understudy.share.variants import ShareRun
 
 _HEAD = """# Settings
@@ -32,7 +34,22 @@ def settings_page() -> str:
         lines += settings_table(rows)
     lines += ["", "## Of agents that share", "", "What a file for `understudy share` may say.", ""]
     lines += settings_table(described_settings(ShareRun))
+    lines += _of_serving()
     return "\n".join(lines) + "\n"
+
+
+def _of_serving() -> Iterator[str]:
+    """Those of the gateway, and of each kind of cloud that it may have."""
+    said = "What a file for `understudy serve --config` may say."
+    yield from ("", "## Of understudy serve", "", said, "")
+    yield from settings_table(row for row in described_settings(ServeSettings) if not row.owner)
+    kinds = Kinds(UPSTREAMS, "openai")
+    for name in UPSTREAMS:
+        head = f"## Of clouds of kind {name}"
+        summary = UPSTREAMS.summary(name)
+        yield from ("", head, "", f"{summary[0].upper()}{summary[1:]}.", "")
+        rows = described_settings(kinds.settings(name), "clouds.NAME.")
+        yield from settings_table(row for row in rows if not row.owner)
 
 
 def _of_recipe(recipe: str) -> Iterator[str]:

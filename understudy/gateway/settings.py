@@ -53,7 +53,7 @@ class PolicySettings(Section):
     """Who answers which question."""
 
     router: Annotated[KindSection, Kinds(ROUTERS, "own")] | None = Field(
-        None, description="who decides what is asked; null: the run's own"
+        None, description="who decides what is asked, as router of a recipe; null: the run's own"
     )
     cascade: dict[Signal, float] = Field(
         {},

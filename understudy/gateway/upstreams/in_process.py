@@ -31,7 +31,7 @@ class InProcessUpstream:
     """Answers in this process. What it takes is known whole, so no answer is cut to its room."""
 
     class Settings(UpstreamSettings):
-        kind: str = "cloud"
+        kind: str = Field("cloud", description="which kind of cloud")
         cloud: Annotated[CloudSettings, Kinds(CLOUDS, "simulated")] = Field(
             "simulated", validate_default=True, description="which cloud"
         )

@@ -44,7 +44,7 @@ class OpenAIUpstream:
     """The endpoint that the settings describe. Its key and its prices are read here."""
 
     class Settings(UpstreamSettings):
-        kind: str = "openai"
+        kind: str = Field("openai", description="which kind of cloud")
         base_url: str = Field("", description="its address up to /v1, as http://localhost:8000/v1")
         model: str = Field("", description="the model's name there")
         api_key_env: str | None = Field(

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import aiohttp
 import orjson
 
-from understudy.clouds.completions import Assembly, error_message
+from understudy.clouds.completions import Answer, Assembly, error_message
 from understudy.clouds.events import DONE, EventData
 from understudy.clouds.http import proxy_for
 from understudy.clouds.prices import Prices
@@ -178,6 +178,7 @@ class Passing:
         self._ready: deque[bytes] = deque()
         self._chunks = 0
         self._over = False  # nothing more is read
+        self._whole: Answer | None = None
 
     async def begin(self) -> None:
         """Until it is certain that there is an answer."""
@@ -212,19 +213,28 @@ class Passing:
 
     @property
     def counted(self) -> bool:
-        answer = self._assembly.answer()
+        answer = self._answer()
         return answer.prompt_tokens is not None and answer.completion_tokens is not None
 
     def cost(self) -> Cost:
         """As the endpoint counted; else a token for every chunk, or for four characters, whichever
         is more."""
-        answer = self._assembly.answer()
+        answer = self._answer()
         prompt, completion = answer.prompt_tokens, answer.completion_tokens
         if prompt is None:
             prompt = -(-len(orjson.dumps(self._call.body["messages"])) // _CHARACTERS_PER_TOKEN)
         if completion is None:
             completion = max(self._chunks, -(-answer.characters // _CHARACTERS_PER_TOKEN))
         return cost_of(self._prices, prompt, completion, answer.cached_tokens)
+
+    def _answer(self) -> Answer:
+        """What has come, put together once it is all."""
+        if self._whole is not None:
+            return self._whole
+        answer = self._assembly.answer()
+        if self._over:
+            self._whole = answer
+        return answer
 
     async def close(self) -> None:
         """The body of a stream that has ended is read to its end: then the connection is kept."""
