@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
+import gateway_tables
 import real_tables
 import study_tables
 
@@ -275,6 +276,7 @@ TABLES: dict[str, tuple[str, Callable[[Any], str]]] = {
     "ablation": ("study", of_study(study_tables.ablation_table)),
     "published": ("study", of_study(study_tables.published_table)),
     **{name: ("real", of_study(table)) for name, table in real_tables.TABLES.items()},
+    **{name: (file, of_study(table)) for name, (file, table) in gateway_tables.TABLES.items()},
 }
 
 

@@ -22,8 +22,8 @@ def is_installed() -> bool:
 class Cluster:
     """A running cluster. stop, start: as if its machine went away and came back."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, options: str = _FAST) -> None:
+        self.folder, self.options = folder, options
         self._user = "postgres" if os.geteuid() == 0 else None  # it refuses to run as root
         if self._user:
             shutil.chown(folder, self._user)
@@ -35,7 +35,7 @@ class Cluster:
 
     def start(self) -> None:
         sockets = f"-k {self.folder} -c listen_addresses="
-        self._run("pg_ctl", "-D", self._data, "-w", "-o", f"{sockets} {_FAST}", "start")
+        self._run("pg_ctl", "-D", self._data, "-w", "-o", f"{sockets} {self.options}", "start")
 
     def stop(self) -> None:
         self._run("pg_ctl", "-D", self._data, "-m", "immediate", "stop")
@@ -60,11 +60,11 @@ class Cluster:
 
 
 @contextmanager
-def cluster() -> Iterator[Cluster]:
+def cluster(options: str = _FAST) -> Iterator[Cluster]:
     # Not in a folder of pytest: a socket has a short path, and another user must reach it.
     with tempfile.TemporaryDirectory(prefix="pg", dir="/tmp") as folder:
         Path(folder).chmod(0o755)
-        running = Cluster(Path(folder))
+        running = Cluster(Path(folder), options)
         running.start()
         try:
             yield running
