@@ -36,9 +36,10 @@ def long_work(out: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def shown_work() -> Iterator[None]:
+def shown_work(with_torch: bool = True) -> Iterator[None]:
     """Work before a result is printed: how it proceeds is shown on standard error."""
-    import torch  # noqa: F401  before interrupts are raised: see interrupt.py
+    if with_torch:
+        import torch  # noqa: F401  before interrupts are raised: see interrupt.py
     from rich.console import Console
 
     from understudy.report.screen import screen_on
