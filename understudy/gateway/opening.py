@@ -29,14 +29,29 @@ async def open_local(
     """Raises UnderstudyError. None: there is to be no local model."""
     if settings.path == NONE:
         return None
-    place = str(DEMO_FOLDER) if settings.path == DEMO else settings.path
+    place = place_of(settings)
     if is_url(place):
         calibrations = None
     else:
         calibrations = await asyncio.to_thread(_calibrations, Path(place), policy)
     check_fitted(policy, calibrations)  # before a model is loaded
-    engine = await open_engine(
-        place,
+    engine = await engine_of(settings)
+    try:
+        return _side(engine, settings, policy, calibrations, warn)
+    except BaseException:
+        await engine.close()
+        raise
+
+
+def place_of(settings: LocalSettings) -> str:
+    """Of the model: its path, or its URL."""
+    return str(DEMO_FOLDER) if settings.path == DEMO else settings.path
+
+
+async def engine_of(settings: LocalSettings) -> Engine:
+    """Who writes, whoever decides. Raises UnderstudyError."""
+    return await open_engine(
+        place_of(settings),
         name=settings.name,
         model=settings.model,
         key=_key(settings),
@@ -49,11 +64,6 @@ async def open_local(
             threads=settings.threads,
         ),
     )
-    try:
-        return _side(engine, settings, policy, calibrations, warn)
-    except BaseException:
-        await engine.close()
-        raise
 
 
 def _side(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
@@ -11,7 +10,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import cast
 
-from understudy.errors import CloudError, ConfigError
+from understudy.errors import CloudError
 from understudy.gateway.engine import (
     Engine,
     EngineBusy,
@@ -21,32 +20,14 @@ from understudy.gateway.engine import (
     Piece,
     Written,
 )
-from understudy.gateway.engine.opening import open_engine
-from understudy.gateway.engine.options import EngineOptions
-from understudy.gateway.form import PlainForm, UnableError, check_served, jobs_of
+from understudy.gateway.form import UnableError, jobs_of, prepared
 from understudy.gateway.requests import Caller, ChatRequest
-from understudy.gateway.settings import DEMO, LocalSettings
+from understudy.gateway.settings import LocalSettings
 from understudy.gateway.shadow.records import LocalAnswer, LoggedCall
 
 _CALLER = Caller("shadow")
 _TRIED = 20  # answers after which it is known whether the engine works at all
 _DIGITS = re.compile(r"\d+")
-
-
-async def opened(settings: LocalSettings) -> Engine:
-    """The engine that the settings name, as `understudy serve` opens it."""
-    key = None
-    if settings.api_key_env is not None and not (key := os.environ.get(settings.api_key_env)):
-        raise ConfigError(f"local.api_key_env: {settings.api_key_env} is not set; export it")
-    return await open_engine(
-        "tiny" if settings.path == DEMO else settings.path,
-        name=settings.name,
-        model=settings.model,
-        key=key,
-        form=settings.form,
-        task=settings.task,
-        options=EngineOptions(rows=settings.max_running, threads=settings.threads),
-    )
 
 
 async def local_answer(engine: Engine, call: LoggedCall, settings: LocalSettings) -> LocalAnswer:
@@ -56,9 +37,8 @@ async def local_answer(engine: Engine, call: LoggedCall, settings: LocalSettings
     body = {name: value for name, value in call.body.items() if name != "n"}
     request, version = ChatRequest(body), engine.versions()[0]
     try:
-        check_served(body)
-        prepared = PlainForm().prepared(request.messages, settings.task)
-        job = jobs_of(request, _CALLER, prepared, version, settings)[0]
+        asked = prepared(request, settings.task)
+        job = jobs_of(request, _CALLER, asked, version, settings.temperature)[0]
     except UnableError as error:
         return LocalAnswer(unable=f"the local model {error}")
     except (TypeError, ValueError, AttributeError, KeyError) as error:  # no client may send it now

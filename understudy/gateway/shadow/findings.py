@@ -106,7 +106,7 @@ def findings(
         calls=sum(calls for calls, _ in all_paid.values()),
         answered=len(rows),
         different=len({row.call.digest for row in rows}),
-        unable=Counter(row.local.unable for row in rows if row.local.unable),
+        unable=dict(Counter(row.local.unable for row in rows if row.local.unable)),
         paid=total,
         would_pay=ratio * total,
         would_pay_reach=reach * total,

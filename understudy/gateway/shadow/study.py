@@ -11,7 +11,8 @@ from typing import Any
 
 from understudy.errors import ConfigError
 from understudy.files import write_text
-from understudy.gateway.shadow.asking import Asking, kept_answers, opened
+from understudy.gateway.opening import engine_of, place_of
+from understudy.gateway.shadow.asking import Asking, kept_answers
 from understudy.gateway.shadow.choice import Goal
 from understudy.gateway.shadow.findings import Findings, findings
 from understudy.gateway.shadow.kinds import kinds_of
@@ -61,7 +62,7 @@ async def _ask(
     answers: dict[str, LocalAnswer],
     told: Callable[[int], None],
 ) -> None:
-    engine = await opened(settings.local)
+    engine = await engine_of(settings.local)
     try:
         asking = Asking(engine, settings.local, settings.minutes * 60, told, answers)
         await asking.ask(calls, settings.questions)
@@ -209,7 +210,7 @@ def write_report(done: Study, out: Path) -> Path:
 def _asked_by(settings: ShadowSettings) -> str:
     """Answers of another model, or asked in another way, are not those that are wanted."""
     own = settings.local.model_dump_json(exclude={"api_key_env", "max_running", "threads"})
-    place = Path(settings.local.path)
+    place = Path(place_of(settings.local))
     files = [place, *place.glob("*")] if place.exists() else []
     return f"{own} {max((each.stat().st_mtime_ns for each in files), default=0)}"
 

@@ -16,8 +16,8 @@ from understudy.routing.router import FARTHEST
 
 _SIGNALS = {
     "margin": "its lead for asking",
-    "mean_entropy": "its mean entropy",
-    "mean_logprob": "its mean log-probability",
+    "mean_entropy": "its answer's mean entropy",
+    "mean_logprob": "its answer's mean log-probability",
 }
 
 
@@ -67,7 +67,8 @@ def rule(found: Findings) -> str:
         value = -found.threshold if found.signal == "mean_logprob" else found.threshold
         side = "below" if found.signal == "mean_logprob" else "above"
         what = (
-            f"It asks where {_SIGNALS[found.signal]} is {side} {value:.3g} (dial {found.dial:.2f})"
+            f"The local model asks where {_SIGNALS[found.signal]} is {side} {value:.3g} "
+            f"(dial {found.dial:.2f})"
         )
     return f"{what}: {share} go to the cloud."
 
@@ -128,7 +129,7 @@ def kind_table(found: Findings) -> Table:
         "would pay",
         "asked",
         "wrong",
-        "local alone wrong",
+        "local alone",
     )
     rows = [_kind_row(each) for each in found.kinds]
     total: list[str | Cell] = []
