@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from understudy.cli import options
+from understudy.cli import shadow_options as own
 from understudy.cli.printing import print_json, print_table
 from understudy.cli.work import shown_work
 from understudy.errors import ConfigError
@@ -19,72 +18,23 @@ if TYPE_CHECKING:
 
 
 def shadow(
-    logs: Annotated[
-        list[str],
-        typer.Argument(
-            help="logs of questions and a cloud's answers: JSON lines of OpenAI, LiteLLM or this "
-            "gateway, also .gz; a folder of them; a gateway's store",
-            metavar="LOGS",
-        ),
-    ],
-    local: Annotated[
-        str | None,
-        typer.Option(
-            help="who would have answered: a run, a model's folder, a GGUF file, a name of the "
-            "hub, or an engine's URL; else the tiny model that ships",
-            metavar="RUN|PATH|URL",
-        ),
-    ] = None,
-    local_model: Annotated[str | None, typer.Option(help="its name at a URL")] = None,
-    cloud_prices: Annotated[
-        str | None,
-        typer.Option(
-            help="what the cloud charges in dollars per million tokens: 0.5/2 for question and "
-            "answer, or a file with your price table; else as the log says",
-            metavar="P/C|FILE",
-        ),
-    ] = None,
-    agree: Annotated[
-        str | None,
-        typer.Option(
-            help="what of an answer must agree with the cloud's: exact, text, label, number, "
-            "choice, mathematics, marked or json; else as the answers are"
-        ),
-    ] = None,
-    checker: Annotated[
-        str | None,
-        typer.Option(help="what is right: file.py:function, or a generated family as sums"),
-    ] = None,
-    judge: Annotated[
-        str | None, typer.Option(help="a model that judges: its endpoint", metavar="URL")
-    ] = None,
-    judge_model: Annotated[str | None, typer.Option(help="its name there")] = None,
-    judge_key_env: Annotated[
-        str | None, typer.Option(help="the environment variable that holds its key")
-    ] = None,
-    labelled: Annotated[
-        str | None, typer.Option(help="answers that a person judged, to measure the judge by")
-    ] = None,
-    max_wrong: Annotated[
-        float | None, typer.Option(help="share of wrong answers to bear, else 0.05")
-    ] = None,
-    dial: Annotated[
-        float | None, typer.Option(help="share of the questions to ask, in its place")
-    ] = None,
-    by: Annotated[
-        str | None,
-        typer.Option(help="kinds: metadata.NAME, model, route, system, words or none"),
-    ] = None,
-    minutes: Annotated[
-        float | None, typer.Option(help="for the local model's answers, else 10")
-    ] = None,
-    questions: Annotated[int | None, typer.Option(help="answered locally at most")] = None,
-    sheet: Annotated[
-        Path | None, typer.Option(help="write answers for a person to judge here, and stop")
-    ] = None,
-    out: Annotated[
-        Path, typer.Option(help="a folder for the page, the figures and the local answers")
-    ] = Path("shadow"),
+    logs: own.Logs,
+    local: own.Local = None,
+    local_model: own.LocalModel = None,
+    cloud_prices: own.CloudPrices = None,
+    agree: own.Agree = None,
+    checker: own.Checker = None,
+    judge: own.Judge = None,
+    judge_model: own.JudgeModel = None,
+    judge_key_env: own.JudgeKeyEnv = None,
+    labelled: own.Labelled = None,
+    max_wrong: own.MaxWrong = None,
+    dial: own.Dial = None,
+    by: own.By = None,
+    minutes: own.Minutes = None,
+    questions: own.Questions = None,
+    sheet: own.Sheet = None,
+    out: own.Out = Path("shadow"),
     set_: options.Set = None,
     as_json: options.Json = False,
 ) -> None:
