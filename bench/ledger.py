@@ -1,7 +1,7 @@
 """The budget's promise, tried: no overshoot, no false refusal, nothing held for ever.
 
     python bench/ledger.py [--url URL] [--requests 10000] [--at-once 256] [--replicas 2]
-                           [--kills 100] [--out FILE]
+                           [--kills 100] [--durable] [--out FILE]
 
 A cap pays for a tenth of the requests. Each sees, reserves, calls an upstream over a real socket,
 which uses what it likes up to the limit that it was given, and settles; a tenth of the clients hang
@@ -25,6 +25,7 @@ import argparse
 import asyncio
 import json
 import multiprocessing
+import os
 import random
 import sqlite3
 import statistics
@@ -49,6 +50,7 @@ from understudy.types import Cost
 LEAST, MOST = 20, 400  # tokens of an answer
 DOLLARS = 3e-6  # a token
 _PROMPT = 50
+DURABLE = "UNDERSTUDY_BENCH_DURABLE"  # in the environment, for the other processes
 HOLD_SECONDS = 6.0  # short, so that holds of calls that never reached the upstream soon expire
 _FORK = multiprocessing.get_context("forkserver")
 _FORK.set_forkserver_preload(["bench.ledger"])
@@ -164,7 +166,8 @@ def replica(url: str, path: str, cap: float, numbers: range, at_once: int) -> di
 
 def ledger_of(url: str, cap: float) -> Ledger:
     caps = [Cap.of("total", "dollars", cap, "month"), Cap.of("key:*", "calls", 10**6, "day")]
-    return Ledger(open_database(url), caps, hold_seconds=HOLD_SECONDS)
+    database = open_database(url, durable=DURABLE in os.environ)
+    return Ledger(database, caps, hold_seconds=HOLD_SECONDS)
 
 
 def concurrent(url: str, path: str, requests: int, at_once: int, replicas: int) -> dict[str, Any]:
@@ -346,14 +349,18 @@ def main() -> None:
     parser.add_argument("--replicas", type=int, default=2)
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--pairs", type=int, default=5000)
+    parser.add_argument("--durable", action="store_true", help="SQLite flushes every commit")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
+    if given.durable:
+        os.environ[DURABLE] = "1"
     with tempfile.TemporaryDirectory() as folder:
         url = given.url or f"{folder}/ledger.db"
         found: dict[str, Any] = {
             "environment": environment(),
             "sqlite": sqlite3.sqlite_version,
             "database": url.partition("://")[0] if "://" in url else "sqlite",
+            "a_commit_is_flushed": given.durable if "://" not in url else "as PostgreSQL is set",
             "command": "python bench/ledger.py "
             + " ".join(
                 f"--{name.replace('_', '-')} {value}"

@@ -185,10 +185,16 @@ class Ledger:
             if isinstance(each, See):
                 batch.see(each)
         batch.end([(place, each) for place, each in numbered if isinstance(each, Ending)])
+        refused: dict[tuple[Scopes, Cost], Refusal] = {}  # holds only take room: still refused
         for place, each in numbered:
             if isinstance(each, Reserve):
-                name = f"{self.owner.token}-{next(self._numbers)}"
-                batch.results[place] = batch.reserve(each, name)
+                wanted_again = (each.scopes, each.least)
+                found: Hold | Refusal | None = refused.get(wanted_again)
+                if found is None:
+                    found = batch.reserve(each, f"{self.owner.token}-{next(self._numbers)}")
+                    if isinstance(found, Refusal):
+                        refused[wanted_again] = found
+                batch.results[place] = found
         for place, each in numbered:
             if isinstance(each, Look):
                 batch.results[place] = batch.look(each.scopes)

@@ -126,7 +126,7 @@ class SteadyDriver:
         try:
             driver.raw.execute("BEGIN IMMEDIATE")
         except self._database.driver_error as error:
-            if not self._waits and getattr(error, "sqlite_errorname", "") == "SQLITE_BUSY":
+            if not self._waits and getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY"):
                 raise BusyError from None
             raise
 
