@@ -27,6 +27,7 @@ from tests.share.test_session import SMALL, Quiet
 from understudy.cli.program import app
 from understudy.cli.settings import settings_page
 from understudy.errors import UnderstudyError
+from understudy.gateway.settings import ServeSettings
 from understudy.models.checkpoint import TINY
 from understudy.recipes import RECIPES, check_config, resolve_config
 from understudy.routing.rows import ExaminedQuestion
@@ -41,6 +42,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 PAGES = {str(page.relative_to(ROOT)): page.read_text(encoding="utf-8") for page in pages()}
 
+SERVING = {"docs/serve.md"}  # whose settings are those of the gateway
 SHARING = {f"docs/{name}.md" for name in ("share", "share-messages", "own-networks", "flower")}
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -177,6 +179,8 @@ def test_yaml_shown_is_a_stream_or_settings(name: str) -> None:
             load_stream(content)
         elif name in SHARING:
             variants_of(check_settings(ShareRun, content))
+        elif name in SERVING:
+            check_settings(ServeSettings, content)
         else:
             check_config(content)
 

@@ -40,7 +40,7 @@ def settings_page() -> str:
 
 def _of_serving() -> Iterator[str]:
     """Those of the gateway, and of each kind of cloud that it may have."""
-    said = "What a file for `understudy serve --config` may say."
+    said = "What a file for `understudy serve --config FILE` may say."
     yield from ("", "## Of understudy serve", "", said, "")
     yield from settings_table(row for row in described_settings(ServeSettings) if not row.owner)
     kinds = Kinds(UPSTREAMS, "openai")
