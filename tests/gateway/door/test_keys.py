@@ -47,7 +47,10 @@ def secrets(tmp_path: Path) -> Iterator[Secrets]:
 
 @pytest.fixture
 def served(secrets: Secrets) -> Iterator[Served]:
-    with serving(keys=secrets.keys, metrics=lambda: (b"up 1\n", "text/plain")) as found:
+    async def metrics() -> tuple[bytes, str]:
+        return b"up 1\n", "text/plain"
+
+    with serving(keys=secrets.keys, metrics=metrics) as found:
         yield found
 
 

@@ -35,7 +35,7 @@ CHECKS = [
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    def metrics() -> tuple[bytes, str]:
+    async def metrics() -> tuple[bytes, str]:
         return b"up 1\n", "text/plain; charset=utf-8"
 
     with (

@@ -26,7 +26,7 @@ class Door:
     keys: Keys | None = None  # None: no request needs a key
     events: EventStore | None = None  # None: nothing is kept, so nothing can be judged
     embedder: Embedder | None = None
-    metrics: Callable[[], tuple[bytes, str]] | None = None  # the page, and its content type
+    metrics: Callable[[], Awaitable[tuple[bytes, str]]] | None = None  # a page, its content type
     ready: Callable[[], Awaitable[str]] | None = None  # why it is not ready; '': it is
     finished: Callable[[Exchange], None] | None = None  # told of every request that ended
     flight: Flight = field(init=False)

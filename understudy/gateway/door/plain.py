@@ -58,7 +58,7 @@ class Plain:
             await self.door.identify(exchange_of(request.scope), "metrics")
         if self.door.metrics is None:
             raise not_found("this gateway has no metrics", "no_metrics")
-        page, kind = self.door.metrics()
+        page, kind = await self.door.metrics()
         return Response(page, headers={"content-type": kind})
 
     async def models(self, request: Request) -> Response:

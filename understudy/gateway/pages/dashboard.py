@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from understudy.gateway.door.door import Door
@@ -14,7 +14,6 @@ from understudy.store.keys import Key
 from understudy.store.versions import Versions
 
 _NAMES_SECONDS = 5.0  # names of keys are read anew after so long
-_MOST_SCOPES = 40
 
 
 @dataclass(slots=True)
@@ -47,13 +46,3 @@ class Dashboard:
             self._keys_at = now
             self._keys = {key.id: key for key in self.door.keys.all()}
         return self._keys
-
-    def capped_scopes(self, keys: Mapping[str, Key]) -> Sequence[str]:
-        """Those that have caps: in total, of teams, of keys."""
-        if self.ledger is None:
-            return []
-        now = self.clock()
-        live = [key for key in keys.values() if key.is_live(now)]
-        scopes = dict.fromkeys(scope for key in live for scope in key.spends_on)
-        order = sorted({"total": None} | scopes, key=lambda scope: scope.startswith("key:"))
-        return [scope for scope in order if self.ledger.ledger.caps_on(scope)][:_MOST_SCOPES]

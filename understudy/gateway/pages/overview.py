@@ -13,6 +13,7 @@ from understudy.gateway.engine import EngineLoad
 from understudy.gateway.pages import decisions, history, spending
 from understudy.gateway.pages.dashboard import Dashboard
 from understudy.gateway.pages.history import Counts, History, Span
+from understudy.gateway.standings import standings
 from understudy.store.caps import UNITS, Cap
 from understudy.store.keys import Key
 from understudy.store.operations import Standing
@@ -87,10 +88,9 @@ async def _standings(dashboard: Dashboard) -> tuple[list[Standing], str]:
     if ledger is None:
         return [], ""
     keys = await asyncio.to_thread(dashboard.known_keys)
-    scopes = tuple(dashboard.capped_scopes(keys))
     try:
         async with asyncio.timeout(_LEDGER_SECONDS):
-            return (await ledger.standing(scopes) if scopes else []), ""
+            return await standings(ledger, keys.values(), dashboard.clock()), ""
     except (LedgerUnavailable, TimeoutError):
         return [], "The ledger cannot be reached, so no cloud is asked. Local answers go on."
 
