@@ -129,6 +129,24 @@ def test_images_and_stops(served: Served, client: anthropic.Anthropic) -> None:
     assert part == {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
 
 
+def test_what_only_anthropic_knows_stays_behind_and_the_rest_goes_on(
+    served: Served, client: anthropic.Anthropic
+) -> None:
+    form: Any = {"type": "json_schema", "schema": {"type": "object"}}
+    client.beta.messages.create(
+        model="auto",
+        max_tokens=9,
+        messages=ASKED,
+        thinking={"type": "adaptive"},
+        output_config={"format": form, "effort": "low"},
+        cache_control={"type": "ephemeral"},
+        extra_body={"min_p": 0.1},
+    )
+    body = served.core.calls[-1][0].body
+    assert set(body) == {"model", "messages", "max_tokens", "response_format", "min_p"}
+    assert body["response_format"]["json_schema"]["schema"] == {"type": "object"}
+
+
 def test_tokens_are_counted_about(client: anthropic.Anthropic) -> None:
     short = client.messages.count_tokens(model="auto", messages=ASKED).input_tokens
     more: Any = [{"role": "user", "content": "one two three " * 100}]

@@ -110,6 +110,29 @@ def test_json_by_a_schema(served: Served, client: openai.OpenAI) -> None:
     }
 
 
+def test_what_only_responses_know_stays_behind_and_the_rest_goes_on(
+    served: Served, client: openai.OpenAI
+) -> None:
+    client.responses.create(
+        model="auto",
+        input="one",
+        truncation="auto",
+        text={"verbosity": "low"},
+        reasoning={"effort": "low"},
+        prompt_cache_key="a",
+        extra_body={"min_p": 0.1},
+    )
+    body = dict(served.core.calls[-1][0].body)
+    assert body.pop("messages") == [{"role": "user", "content": "one"}]
+    assert body == {
+        "model": "auto",
+        "verbosity": "low",
+        "reasoning_effort": "low",
+        "prompt_cache_key": "a",
+        "min_p": 0.1,
+    }
+
+
 def test_an_image(served: Served, client: openai.OpenAI) -> None:
     parts: Any = [
         {"type": "input_text", "text": "what?"},

@@ -29,6 +29,14 @@ PATHS = [
 
 CALL = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
 
+# Fields of chat completions, which other dialects pass on.
+CHATS_OWN: dict[str, Any] = {
+    "n": 1,
+    "stop": ["x"],
+    "max_completion_tokens": 5,
+    "response_format": {"type": "json_object"},
+}
+
 VALID: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": {
         "model": "auto",
@@ -42,7 +50,7 @@ VALID: dict[str, dict[str, Any]] = {
         "stream_options": {"include_usage": True},
         "metadata": {"a": "b"},
     },
-    "/v1/completions": {"prompt": ["a", "b"], "n": 1, "logprobs": 2, "stop": ["x"]},
+    "/v1/completions": {"prompt": ["a", "b"], "logprobs": 2, **CHATS_OWN},
     "/v1/responses": {
         "model": "auto",
         "input": [
@@ -54,6 +62,7 @@ VALID: dict[str, dict[str, Any]] = {
         "text": {"format": {"type": "json_schema", "name": "a", "schema": {}}},
         "tools": [{"type": "function", "name": "f", "parameters": {}}],
         "reasoning": {"effort": "low"},
+        **CHATS_OWN,
     },
     "/v1/messages": {
         "max_tokens": 5,
@@ -67,6 +76,7 @@ VALID: dict[str, dict[str, Any]] = {
         "tool_choice": {"type": "tool", "name": "f"},
         "output_config": {"format": {"type": "json_schema", "schema": {}}},
         "metadata": {"user_id": "u"},
+        **CHATS_OWN,
     },
     "/v1/embeddings": {"model": "m", "input": ["a"]},
     "/feedback": {

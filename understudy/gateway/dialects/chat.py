@@ -132,6 +132,13 @@ class ChatBody(Body):
         return self
 
 
+def chat_request(body: dict[str, Any], prompt: str | None = None) -> ChatRequest:
+    """The chat completion that another dialect's body was made into. Fields that it passed on are
+    checked like those that came as such."""
+    check(ChatBody, body)
+    return ChatRequest(body, prompt=prompt)
+
+
 class Chat(Dialect):
     """A chat completion, passed on as it is."""
 

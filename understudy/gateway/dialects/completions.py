@@ -8,11 +8,17 @@ from typing import Annotated, Any
 import orjson
 from pydantic import Field
 
-from understudy.gateway.dialects.chat import DONE, MOST_ANSWERS, Chat, StreamOptions
+from understudy.gateway.dialects.chat import (
+    DONE,
+    MOST_ANSWERS,
+    Chat,
+    StreamOptions,
+    chat_request,
+)
 from understudy.gateway.dialects.checking import Body, ModelName, Stop, Stops, check
 from understudy.gateway.dialects.dialect import Dialect
 from understudy.gateway.door.errors import invalid, unsupported
-from understudy.gateway.requests import ChatRequest, Outcome, Refused
+from understudy.gateway.requests import Outcome, Refused
 
 MOST_PROMPTS = 32
 _OWN = {"prompt", "echo", "suffix", "best_of", "logprobs"}
@@ -59,7 +65,7 @@ class Completions(Dialect):
         if body.get("logprobs") is not None:
             kept |= {"logprobs": True, "top_logprobs": body["logprobs"]}
         self.requests = tuple(
-            ChatRequest(kept | {"messages": [{"role": "user", "content": prompt}]}, prompt=prompt)
+            chat_request(kept | {"messages": [{"role": "user", "content": prompt}]}, prompt)
             for prompt in prompts
         )
 

@@ -8,19 +8,41 @@ from typing import Annotated, Any, Literal
 import orjson
 from pydantic import Field
 
+from understudy.gateway.dialects.chat import chat_request
 from understudy.gateway.dialects.checking import Body, ModelName, Stops, check
 from understudy.gateway.dialects.deltas import reasoning_of, stop_of, text_of
 from understudy.gateway.dialects.dialect import Dialect
 from understudy.gateway.dialects.message_events import MessageWriter, sse
 from understudy.gateway.dialects.message_parts import stop_reason, usage_of
 from understudy.gateway.door.errors import anthropic_error, invalid, unsupported
-from understudy.gateway.requests import ChatRequest, Outcome, Refused
+from understudy.gateway.requests import Outcome, Refused
 
 # Passed on under the same name, or read here; whatever else Anthropic's body has is its own.
 _SAME = ("model", "temperature", "top_p", "top_k", "stream", "store")
 _OURS = {"messages", "system", "max_tokens", "stop_sequences", "tools", "tool_choice", "metadata"}
-_IGNORED = {"thinking", "output_config", "cache_control", "service_tier", "betas", "speed"}
-_REFUSED = {"container": "containers", "mcp_servers": "MCP servers", "fallbacks": "fallbacks"}
+_IGNORED = {
+    "thinking",
+    "output_config",
+    "output_format",
+    "cache_control",
+    "service_tier",
+    "speed",
+    "betas",
+    "billing_policy",
+    "compaction",
+    "context_management",
+    "diagnostics",
+    "fallback_credit_token",
+    "inference_geo",
+    "user_profile_id",
+    "workspace_id",
+}
+_REFUSED = {
+    "container": "containers",
+    "mcp_servers": "MCP servers",
+    "fallbacks": "fallbacks",
+    "thread": "threads",
+}
 
 
 class Block(Body):
@@ -76,7 +98,7 @@ class Messages(Dialect):
 
     def __init__(self, body: dict[str, Any], raw: bytes) -> None:
         check(MessageBody, body)
-        self.requests = (ChatRequest(chat_body(body)),)
+        self.requests = (chat_request(chat_body(body)),)
 
     def whole(self, outcomes: Sequence[Outcome]) -> Mapping[str, Any]:
         completion = outcomes[0].completion or {}
@@ -130,7 +152,7 @@ def chat_body(body: Mapping[str, Any]) -> dict[str, Any]:
         chat["tools"] = [_tool(number, tool) for number, tool in enumerate(body["tools"])]
     chat |= _tool_choice(body.get("tool_choice"))
     wanted = body.get("output_config")
-    form = wanted.get("format") if isinstance(wanted, Mapping) else None
+    form = wanted.get("format") if isinstance(wanted, Mapping) else body.get("output_format")
     if isinstance(form, Mapping) and form.get("type") == "json_schema":
         schema = {"name": "answer", "schema": form.get("schema"), "strict": True}
         chat["response_format"] = {"type": "json_schema", "json_schema": schema}

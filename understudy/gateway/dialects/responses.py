@@ -8,25 +8,31 @@ from typing import Annotated, Any, Literal
 import orjson
 from pydantic import Field
 
+from understudy.gateway.dialects.chat import chat_request
 from understudy.gateway.dialects.checking import Body, Metadata, ModelName, check
 from understudy.gateway.dialects.dialect import Dialect
 from understudy.gateway.dialects.response_events import ResponseWriter
 from understudy.gateway.dialects.response_parts import response_of
 from understudy.gateway.door.errors import invalid, unsupported
-from understudy.gateway.requests import ChatRequest, Outcome, Refused
+from understudy.gateway.requests import Outcome, Refused
 
-# Passed on under the same name.
-_SAME = (
-    "model",
-    "temperature",
-    "top_p",
-    "stream",
-    "store",
-    "metadata",
-    "user",
-    "parallel_tool_calls",
-    "seed",
-)
+# Read here, or of no meaning to a chat completion; everything else keeps its name.
+_OURS = {
+    "input",
+    "instructions",
+    "max_output_tokens",
+    "include",
+    "top_logprobs",
+    "text",
+    "tools",
+    "tool_choice",
+    "reasoning",
+    "stream_options",
+    "truncation",
+    "max_tool_calls",
+    "context_management",
+    "prewarm",
+}
 _REFUSED = {
     "previous_response_id": "the gateway keeps no conversations; send all of it as input",
     "conversation": "the gateway keeps no conversations; send all of it as input",
@@ -87,7 +93,7 @@ class Responses(Dialect):
     def __init__(self, body: dict[str, Any], raw: bytes) -> None:
         check(ResponseBody, body)
         self._body = body
-        self.requests = (ChatRequest(chat_body(body)),)
+        self.requests = (chat_request(chat_body(body)),)
 
     def whole(self, outcomes: Sequence[Outcome]) -> Mapping[str, Any]:
         return response_of(self._body, outcomes[0].completion or {})
@@ -119,7 +125,8 @@ def chat_body(body: Mapping[str, Any]) -> dict[str, Any]:
     for name, reason in _REFUSED.items():
         if body.get(name):
             raise unsupported(name, f"{name}: {reason}")
-    chat: dict[str, Any] = {name: body[name] for name in _SAME if body.get(name) is not None}
+    known = _OURS | _REFUSED.keys()
+    chat = {n: value for n, value in body.items() if n not in known and value is not None}
     given = body["input"]
     chat["messages"] = [
         *(
@@ -143,7 +150,10 @@ def chat_body(body: Mapping[str, Any]) -> dict[str, Any]:
         chat["tools"] = [_tool(number, tool) for number, tool in enumerate(body["tools"])]
     if body.get("tool_choice"):
         chat["tool_choice"] = _tool_choice(body["tool_choice"])
-    return chat | _format((body.get("text") or {}).get("format"))
+    text = body.get("text") or {}
+    if text.get("verbosity") is not None:
+        chat["verbosity"] = text["verbosity"]
+    return chat | _format(text.get("format"))
 
 
 def _turns(items: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
