@@ -173,6 +173,7 @@ async def test_stored_completions_are_listed_described_and_forgotten(
     async def ids(**wanted: Any) -> list[str]:
         return [each["id"][-1] for each in await store.stored("ann", **wanted)]
 
+    writer.add(event(6, stored=True, answered_by="refused", status=429, answer=None))
     assert await ids() == ["1", "2", "3", "4"]
     assert await ids(after="chatcmpl-2", limit=1) == ["3"]
     assert await ids(newest_first=True, after="chatcmpl-3") == ["2", "1"]

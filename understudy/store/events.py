@@ -184,7 +184,7 @@ class EventWriter:
             **{name: _clean_text(getattr(event, name)) for name in _SAME},
             "signals": dict(event.signals),
             "metadata": {_clean_text(k): _clean_text(v) for k, v in event.metadata.items()},
-            "stored": event.stored and keeps,
+            "stored": event.stored and keeps and event.answer is not None,
             "calls": cost.calls,
             "cloud_prompt_tokens": cost.prompt_tokens,
             "cloud_completion_tokens": cost.completion_tokens,
