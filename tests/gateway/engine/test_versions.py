@@ -82,6 +82,14 @@ def test_swaps_under_streams(backend: str, base: Path, adapters: list[Path]) -> 
     assert wrong == []
 
 
+@pytest.mark.slow
+def test_a_hundred_swaps_under_32_streams(base: Path, adapters: list[Path]) -> None:
+    with running(engine_of(base, rows=32)) as engine:
+        made, wrong = asyncio.run(swaps_under_streams(engine, adapters, 100, 32))
+    assert made >= 100
+    assert wrong == []
+
+
 def test_a_request_ends_on_the_version_it_began_with(base: Path, adapters: list[Path]) -> None:
     """It is unloaded only then, and meanwhile takes nobody new."""
 

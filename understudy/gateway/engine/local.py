@@ -58,10 +58,14 @@ class LocalEngine:
         # One at a time: a tokenizer has a state while it encodes.
         self._preparing = ThreadPoolExecutor(1, "understudy-prompts")
         self._loop.start()
-        if adapter is None:
-            self._add(version, _Version(base, ""), None)
-        else:
-            self._load_adapter(version, adapter, "")
+        try:
+            if adapter is None:
+                self._add(version, _Version(base, ""), None)
+            else:
+                self._load_adapter(version, adapter, "")
+        except BaseException:
+            self._loop.close()
+            raise
 
     async def write(self, job: Job) -> AsyncIterator[Piece | Written]:
         version = self._versions.get(job.version)
@@ -124,6 +128,7 @@ class LocalEngine:
         gone = self._versions.pop(version)
         while self._users[version] or self._loop.users(version):
             await asyncio.sleep(_LOOK_SECONDS)
+        del self._users[version]
         await asyncio.wrap_future(self._between(lambda: self._forget(version, gone)))
 
     def load_now(self) -> EngineLoad:
