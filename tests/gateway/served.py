@@ -50,7 +50,7 @@ def serving(
         for line in process.stdout:
             found.said.append(line)
             if "serves at" in line:
-                found.url = line.split()[-1]
+                found.url = line.split()[3].rstrip(",")
                 ready.set()
         ready.set()
 

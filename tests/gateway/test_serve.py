@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx2
 import openai
 import pytest
 import yaml
@@ -49,6 +50,11 @@ def test_a_minute_for_anyone(tmp_path: Path) -> None:
         stream = client.chat.completions.create(model="auto", messages=said, stream=True)  # type: ignore[call-overload]
         text = "".join(chunk.choices[0].delta.content or "" for chunk in stream)
         assert "70" in text
+        kept = client.chat.completions.create(model="auto", messages=said, store=True)  # type: ignore[call-overload]
+        assert [each.id for each in client.chat.completions.list()] == [kept.id]
+        page = httpx2.get(gateway.url.removesuffix("v1")).text
+        assert "<html" in page
+        assert "above the threshold" in page
         names = {model.id for model in client.models.list()}
         assert {"auto", "local", "cloud", "demo@0", "simulated"} <= names
         assert gateway.stop() == 0
@@ -129,7 +135,9 @@ def test_a_gateway_in_front_of_urls_needs_no_torch(tmp_path: Path) -> None:
                 assert process.stdout is not None
                 line = await asyncio.wait_for(process.stdout.readline(), 120)
                 assert b"serves at" in line, await process.stderr.read()  # type: ignore[union-attr]
-                client = openai.AsyncOpenAI(base_url=line.split()[-1].decode(), api_key="none")
+                client = openai.AsyncOpenAI(
+                    base_url=line.split()[3].rstrip(b",").decode(), api_key="none"
+                )
                 said = [{"role": "user", "content": "hello"}]
                 for model, text in (("auto", "near0 near1"), ("cloud", "far0 far1")):
                     answer = await client.chat.completions.create(model=model, messages=said)  # type: ignore[arg-type]

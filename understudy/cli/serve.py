@@ -139,7 +139,7 @@ def _serve(settings: ServeSettings) -> None:
 def greeting(settings: ServeSettings, url: str) -> str:
     """What somebody reads who has just started it."""
     return (
-        f"understudy serves at {url}/v1\n"
+        f"understudy serves at {url}/v1, and shows what it does at {url}/\n"
         f"  curl {url}/v1/chat/completions -H 'content-type: application/json' \\\n"
         '    -d \'{"model": "auto", "messages": [{"role": "user", "content": '
         '"max has 41 cards, sells 13, finds 46, eats 4. how many?"}]}\''

@@ -19,11 +19,15 @@ from understudy.gateway.door.auth import keys_asked_for
 from understudy.gateway.door.door import Door
 from understudy.gateway.embedding import Embeddings
 from understudy.gateway.latencies import Usual
+from understudy.gateway.local import LocalSide
 from understudy.gateway.names import Names
-from understudy.gateway.opening import open_local
+from understudy.gateway.opening import decide_for, open_local
+from understudy.gateway.pages.dashboard import Dashboard
+from understudy.gateway.pages.routes import pages
 from understudy.gateway.recording import event_of
 from understudy.gateway.requests import Caller, ChatRequest, ModelCard, Outcome, Refused
 from understudy.gateway.settings import ServeSettings
+from understudy.gateway.swapping import Swapping
 from understudy.gateway.trace import OnDone, Trace
 from understudy.gateway.upstreams.choice import Choice
 from understudy.gateway.way import Parts
@@ -34,6 +38,7 @@ from understudy.store.feedback import EventStore
 from understudy.store.keys import Keys
 from understudy.store.ledger import Ledger
 from understudy.store.settings import store_url
+from understudy.store.versions import Versions
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -80,6 +85,7 @@ class Assembly:
         self.events_database: Database = open_events(url, durable=store.durable)
         self.keys = Keys(self.database)
         self.keys.read()
+        self.versions = Versions(self.database)
         self.writer = EventWriter(self.events_database, store.events)
         self.watchers.append(lambda trace: self.writer.add(event_of(trace)))
         self.door = Door(
@@ -88,6 +94,9 @@ class Assembly:
             keys=keys_asked_for(self.settings.door, self.keys),
             events=EventStore(self.events_database, self.writer),
             ready=self._ready,
+        )
+        self.dashboard = Dashboard(
+            self.door, self.events_database, versions=self.versions, text=store.events.text
         )
 
     def app(self) -> Starlette:
@@ -100,7 +109,7 @@ class Assembly:
                 self.behind.failure = error
                 raise
 
-        return create_app(self.door, lifespan=lifespan)
+        return create_app(self.door, pages(self.dashboard), lifespan)
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[Gateway]:
@@ -143,8 +152,24 @@ class Assembly:
                 )
             )
             stack.push_async_callback(gateway.close)
+            self.dashboard.ledger = books
+            if local is not None:
+                self.dashboard.engine = local.engine.load_now
+                await stack.enter_async_context(self._swapping(local))
             self.behind.gateway = gateway
             yield gateway
+
+    @asynccontextmanager
+    async def _swapping(self, local: LocalSide) -> AsyncIterator[None]:
+        """Other versions are taken up as the store says."""
+        settings = self.settings
+        decide = decide_for(local, settings.local, settings.policy, self.warn)
+        following = asyncio.create_task(Swapping(local, self.versions, decide).follow())
+        try:
+            yield
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
 
     def _done(self, trace: Trace) -> None:
         for watch in self.watchers:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from understudy.errors import ConfigError
-from understudy.gateway.deciding import check_fitted, deciding_for
+from understudy.gateway.deciding import Deciding, check_fitted, deciding_for
 from understudy.gateway.engine import Engine
 from understudy.gateway.engine.opening import is_url, open_engine
 from understudy.gateway.engine.options import EngineOptions
@@ -66,6 +66,21 @@ async def engine_of(settings: LocalSettings) -> Engine:
     )
 
 
+def decide_for(
+    local: LocalSide, settings: LocalSettings, policy: PolicySettings, warn: Callable[[str], None]
+) -> Callable[[Path], Deciding | None]:
+    """Who decides for another version, by the calibrations in its folder; None: there are none."""
+
+    def decide(folder: Path) -> Deciding | None:
+        found = _calibrations(folder, policy)
+        if found is None:
+            return None
+        generate = _generate(local.engine, lambda: local.serving, settings)
+        return deciding_for(local.engine, policy, found, generate, settings.task, warn)
+
+    return decide
+
+
 def _side(
     engine: Engine,
     settings: LocalSettings,
@@ -74,15 +89,23 @@ def _side(
     warn: Callable[[str], None],
 ) -> LocalSide:
     serving = engine.versions()[-1]
+    generate = _generate(engine, lambda: side.serving, settings)
+    deciding = deciding_for(engine, policy, calibrations, generate, settings.task, warn)
+    side = LocalSide(engine, deciding.policy, serving, deciding.task_of, settings.temperature)
+    return side
+
+
+def _generate(
+    engine: Engine, version: Callable[[], str], settings: LocalSettings
+) -> Callable[[], Generate]:
+    """Made when a router wants it: it loads numpy."""
 
     def generate() -> Generate:
         from understudy.gateway.routed import Generate
 
-        return Generate(engine, lambda: side.serving, settings.max_tokens)
+        return Generate(engine, version, settings.max_tokens)
 
-    deciding = deciding_for(engine, policy, calibrations, generate, settings.task, warn)
-    side = LocalSide(engine, deciding.policy, serving, deciding.task_of, settings.temperature)
-    return side
+    return generate
 
 
 def _calibrations(place: Path, policy: PolicySettings) -> Calibrations | None:
