@@ -12,7 +12,7 @@ from sqlalchemy import select
 from understudy.store import rollups
 from understudy.store.database import Database, open_events
 from understudy.store.events import Event, EventWriter
-from understudy.store.quantiles import GROWTH, added, bucket_of, quantile
+from understudy.store.quantiles import GROWTH, added, bucket_of, quantile, quantiles
 from understudy.store.settings import EventSettings
 from understudy.store.tables import rollup_times
 from understudy.store.tables import rollups as sums
@@ -97,7 +97,7 @@ def test_old_sums_are_thrown_away(database: Database, writer: EventWriter) -> No
     writer.flush()
     with database.writing() as connection:
         rollups.delete_old(connection, AT + 3 * 86_400)
-    assert [len(counted(database, span)) for span in (1, 10)] == [1, 2]
+    assert [len(counted(database, span)) for span in (1, 10, 60)] == [1, 2, 2]
 
 
 def test_a_bucket_reaches_up_to_a_power_of_its_growth() -> None:
@@ -115,6 +115,8 @@ def test_quantiles_of_counted_times() -> None:
     assert quantile(found, 0.9) == pytest.approx(1.0)
     assert quantile(found, 0.95) == pytest.approx(2**1.875)
     assert quantile(found, 1.0) == pytest.approx(4.0)
+    shares = (0.5, 0.9, 0.95, 1.0)
+    assert quantiles(found, shares) == [quantile(found, share) for share in shares]
     assert added([{0: 1, 1: 2}, {1: 3}]) == {0: 1, 1: 5}
 
 

@@ -21,10 +21,10 @@ from sqlalchemy import Connection, delete, insert, select
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, StatementError
 
 from understudy.errors import LedgerUnavailable
-from understudy.store import rollups
 from understudy.store.caps import PICODOLLARS, picodollars
 from understudy.store.database import Database, SteadyConnection
 from understudy.store.operations import Resolved
+from understudy.store.rollups import Sums, delete_old
 from understudy.store.settings import EventSettings
 from understudy.store.tables import events, feedback
 from understudy.types import Cost
@@ -32,6 +32,7 @@ from understudy.types import Cost
 _AT_ONCE = 64  # rows in one transaction: others get their turn in between
 _MOST_WAITING = 20_000  # events kept while the database is unreachable
 _RETRY_SECONDS = 1.0
+_SUMS_SECONDS = 1.0  # sums of events are in the database so long after them
 _CLEAN_SECONDS = 600.0  # between two looks for what is too old
 
 log = logging.getLogger(__name__)
@@ -105,6 +106,7 @@ class EventWriter:
         self._waiting: list[Event] = []
         self._some, self._closed = threading.Event(), threading.Event()
         self._writing = threading.Lock()
+        self._sums, self._summed_at = Sums(), float("-inf")
         self._cleaned_at = float("-inf")
         self._thread = threading.Thread(target=self._write_for_ever, name="events", daemon=True)
         self._thread.start()
@@ -120,14 +122,22 @@ class EventWriter:
 
     def flush(self) -> None:
         """Write everything that was added so far, now. LedgerUnavailable: it stays for later."""
+        self._flush(_SUMS_SECONDS)
+
+    def _flush(self, since_sums: float) -> None:
+        """since_sums: seconds since the sums were written; where they are many, so are these."""
         with self._writing:
             while batch := self._waiting[:_AT_ONCE]:
                 self._write([self._row(event) for event in batch])
                 del self._waiting[: len(batch)]
+            if self._sums and since_sums >= _SUMS_SECONDS:
+                self._steady.run(self._sums.write)
+                self._sums, self._summed_at = Sums(), time.monotonic()
 
     def _write(self, rows: list[dict[str, Any]]) -> None:
         try:
-            self._steady.run(lambda connection: _insert(connection, rows))
+            new = self._steady.run(lambda connection: _insert(connection, rows))
+            self._sums.count(new)
             return
         except LedgerUnavailable as error:
             if not _is_value(error.__cause__):
@@ -151,11 +161,11 @@ class EventWriter:
     def _write_for_ever(self) -> None:
         while not self._closed.is_set():
             # Without events it looks up every so often for what is too old.
-            if self._some.wait(timeout=60.0):
+            if self._some.wait(timeout=_SUMS_SECONDS if self._sums else 60.0):
                 self._closed.wait(self.settings.write_seconds * 0.8)
             self._some.clear()
             try:
-                self.flush()
+                self._flush(time.monotonic() - self._summed_at)
                 self._clean()
             except LedgerUnavailable as error:
                 log.warning("%d events wait to be written: %s", len(self._waiting), error)
@@ -175,7 +185,7 @@ class EventWriter:
         if self.settings.days is not None:
             delete_before(self._database, self._clock() - self.settings.days * 86_400)
         with self._database.writing() as connection:
-            rollups.delete_old(connection, self._clock())
+            delete_old(connection, self._clock())
 
     def _row(self, event: Event) -> dict[str, Any]:
         keeps = self.settings.text == "all" or (self.settings.text == "asked" and event.stored)
@@ -208,8 +218,8 @@ def _is_value(error: BaseException | None) -> bool:
     )
 
 
-def _insert(connection: Connection, rows: list[dict[str, Any]]) -> None:
-    """Once each: a transaction whose end was not heard of may have been written.
+def _insert(connection: Connection, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Once each: a transaction whose end was not heard of may have been written. The new ones.
 
     Another request may have come with the same id, which clients choose; it gets one of its own.
     """
@@ -226,7 +236,7 @@ def _insert(connection: Connection, rows: list[dict[str, Any]]) -> None:
         new.append(row)
     if new:
         connection.execute(insert(events), new)
-        rollups.add(connection, new)
+    return new
 
 
 def _json(value: Mapping[str, Any] | bytes | None) -> str | None:

@@ -1,7 +1,8 @@
 """Sums of events by the minute, so that a day of many events stays quick to look at.
 
-They are written with the events, in one transaction, for single minutes and for every ten. They
-hold no text, and stay when the events of a key are deleted.
+They are kept for single minutes, for every ten and for every hour, and written a second after the
+events; those of the last moment before `kill -9` are lost. They hold no text, and stay when the
+events of a key are deleted.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from understudy.store.accounts import insert_of
 from understudy.store.quantiles import bucket_of
 from understudy.store.tables import rollup_times, rollups
 
-SPANS = (1, 10)  # minutes
-_KEPT_MINUTES = {1: 2 * 1440, 10: 400 * 1440}
+SPANS = (1, 10, 60)  # minutes
+_KEPT_MINUTES = {1: 2 * 1440, 10: 14 * 1440, 60: 400 * 1440}
 
 FIRST, WHOLE = "first", "whole"  # until the first token; until the answer was whole
 
@@ -24,34 +25,40 @@ _SUMS = ("requests", "asked", "tokens", "cloud_tokens", "dollars")
 Row = Mapping[str, Any]
 
 
-def add(connection: Connection, rows: Iterable[Row]) -> None:
-    """Count rows of `events` that were just inserted."""
-    sums: dict[tuple[Any, ...], list[int]] = {}
-    times: dict[tuple[Any, ...], list[int]] = {}
-    for row in rows:
-        minute = int(row["at"] // 60)
-        amounts = _amounts(row)
-        measured = [(WHOLE, row["seconds"]), (FIRST, row["first_token_seconds"])]
-        if row["answered_by"] == "refused":
-            measured = []
-        buckets = [(name, bucket_of(each)) for name, each in measured if each is not None]
-        for span in SPANS:
-            when = (span, minute - minute % span)
-            _count(sums, (*when, row["key"], row["answered_by"]), amounts)
-            for name, bucket in buckets:
-                _count(times, (*when, name, row["answered_by"], bucket), [1])
-    _write(connection, rollups, ("span", "start", "key", "answered_by"), _SUMS, sums)
-    _write(
-        connection,
-        rollup_times,
-        ("span", "start", "measure", "answered_by", "bucket"),
-        ("requests",),
-        times,
-    )
+class Sums:
+    """Of events that were inserted, until they are written."""
+
+    def __init__(self) -> None:
+        self._sums: dict[tuple[Any, ...], list[int]] = {}
+        self._times: dict[tuple[Any, ...], list[int]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._sums)
+
+    def count(self, rows: Iterable[Row]) -> None:
+        """Rows of `events`."""
+        for row in rows:
+            minute = int(row["at"] // 60)
+            amounts = _amounts(row)
+            measured = [(WHOLE, row["seconds"]), (FIRST, row["first_token_seconds"])]
+            if row["answered_by"] == "refused":
+                measured = []
+            buckets = [(name, bucket_of(each)) for name, each in measured if each is not None]
+            for span in SPANS:
+                when = (span, minute - minute % span)
+                _count(self._sums, (*when, row["key"], row["answered_by"]), amounts)
+                for name, bucket in buckets:
+                    _count(self._times, (*when, name, row["answered_by"], bucket), [1])
+
+    def write(self, connection: Connection) -> None:
+        """Add them to what is there."""
+        _write(connection, rollups, ("span", "start", "key", "answered_by"), _SUMS, self._sums)
+        which = ("span", "start", "measure", "answered_by", "bucket")
+        _write(connection, rollup_times, which, ("requests",), self._times)
 
 
 def delete_old(connection: Connection, now: float) -> None:
-    """Sums of single minutes that are older than two days, and others older than 400."""
+    """Sums of single minutes that are older than two days, and so on."""
     for span, kept in _KEPT_MINUTES.items():
         for table in (rollups, rollup_times):
             old = (table.c.span == span) & (table.c.start < int(now // 60) - kept)

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, select
+from sqlalchemy import Select, Table, select
 
 from understudy.store.caps import PICODOLLARS
 from understudy.store.database import Database
-from understudy.store.quantiles import added, quantile
+from understudy.store.quantiles import added, quantiles
 from understudy.store.rollups import FIRST, WHOLE
 from understudy.store.tables import rollup_times, rollups
 
@@ -20,12 +20,11 @@ LOCAL, CLOUD, REFUSED = "local", "cloud", "refused"
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A time to look at, cut into steps."""
+    """A time to look at, cut into steps, of which each has its sums."""
 
     name: str
     minutes: int
     step: int  # minutes of one step
-    sums: int  # minutes of the sums that it is read from
     refresh: float  # seconds after which it may look different
 
     def starts(self, now: float) -> list[int]:
@@ -37,9 +36,9 @@ class Span:
 SPANS = {
     each.name: each
     for each in (
-        Span("hour", 60, 1, sums=1, refresh=2.0),
-        Span("day", 1440, 10, sums=10, refresh=10.0),
-        Span("week", 10_080, 60, sums=10, refresh=30.0),
+        Span("hour", 60, 1, refresh=2.0),
+        Span("day", 1440, 10, refresh=10.0),
+        Span("week", 10_080, 60, refresh=30.0),
     )
 }
 
@@ -66,20 +65,27 @@ class Counts:
     def share(self, part: int) -> float | None:
         return part / self.requests if self.requests else None
 
-    def add(self, row: Any) -> None:
-        """A row of `rollups`, or a sum of such rows."""
-        count = int(row.requests)
-        self.requests += count
-        if row.answered_by == LOCAL:
-            self.local += count
-        elif row.answered_by == CLOUD:
-            self.cloud += count
+    def add(
+        self,
+        answered_by: str,
+        requests: int,
+        asked: int,
+        tokens: int,
+        cloud_tokens: int,
+        picodollars: int,
+    ) -> None:
+        """A row of `rollups`."""
+        self.requests += requests
+        if answered_by == LOCAL:
+            self.local += requests
+        elif answered_by == CLOUD:
+            self.cloud += requests
         else:
-            self.refused += count
-        self.asked += int(row.asked)
-        self.tokens += int(row.tokens)
-        self.cloud_tokens += int(row.cloud_tokens)
-        self.dollars += int(row.dollars) / PICODOLLARS
+            self.refused += requests
+        self.asked += asked
+        self.tokens += tokens
+        self.cloud_tokens += cloud_tokens
+        self.dollars += picodollars / PICODOLLARS
 
 
 Quantiles = dict[float, float | None]
@@ -121,76 +127,47 @@ class History:
 
 
 def read(database: Database, span: Span, now: float) -> History:
-    """Three queries, over a few thousand rows at most."""
+    """Two queries, over a few thousand rows at most."""
     starts = span.starts(now)
     with database.reading() as connection:
-        rows = _counts(connection, span, starts)
-        by_key = _counts_of_keys(connection, span, starts)
-        times = _times(connection, span, starts)
-    steps = [Counts() for _ in starts]
+        counts, times = (connection.execute(query).all() for query in _queries(span, starts))
+    steps = {start: Counts() for start in starts}
     total = Counts()
     keys: dict[str, Counts] = {}
-    for row in rows:
-        steps[_place(span, starts, row.step)].add(row)
-        total.add(row)
-    for row in by_key:
-        keys.setdefault(row.key, Counts()).add(row)
-    measures = {name: [each for each in times if each.measure == name] for name in (FIRST, WHOLE)}
-    first, whole = (_summed(span, starts, measures[name]) for name in (FIRST, WHOLE))
-    return History(span, starts, steps, total, keys, first, whole, now)
+    for start, key, *amounts in counts:
+        for each in (steps[start], total, keys.setdefault(key, Counts())):
+            each.add(*amounts)
+    measured: dict[str, list[Any]] = {FIRST: [], WHOLE: []}
+    for start, measure, *rest in times:
+        measured[measure].append((start, *rest))
+    first, whole = (_summed(starts, measured[measure]) for measure in (FIRST, WHOLE))
+    return History(span, starts, list(steps.values()), total, keys, first, whole, now)
 
 
-def _place(span: Span, starts: Sequence[int], step: int) -> int:
-    return (int(step) * span.step - starts[0]) // span.step
+_COUNTS = ("start", "key", "answered_by", "requests", "asked", "tokens", "cloud_tokens", "dollars")
+_TIMES = ("start", "measure", "answered_by", "bucket", "requests")
 
 
-def _within(table: Any, span: Span, starts: Sequence[int]) -> ColumnElement[bool]:
-    found: ColumnElement[bool] = (
-        (table.c.span == span.sums)
-        & (table.c.start >= starts[0])
-        & (table.c.start < starts[-1] + span.step)
-    )
-    return found
+def _queries(span: Span, starts: Sequence[int]) -> tuple[Select[Any], Select[Any]]:
+    def query(table: Table, names: Sequence[str]) -> Select[Any]:
+        within = table.c.start.between(starts[0], starts[-1])
+        return select(*(table.c[name] for name in names)).where(table.c.span == span.step, within)
+
+    return query(rollups, _COUNTS), query(rollup_times, _TIMES)
 
 
-_SUMS = tuple(
-    func.sum(rollups.c[name]).label(name)
-    for name in ("requests", "asked", "tokens", "cloud_tokens", "dollars")
-)
-
-
-def _counts(connection: Connection, span: Span, starts: Sequence[int]) -> Sequence[Any]:
-    step = (rollups.c.start // span.step).label("step")
-    query = select(step, rollups.c.answered_by, *_SUMS).where(_within(rollups, span, starts))
-    return connection.execute(query.group_by(step, rollups.c.answered_by)).all()
-
-
-def _counts_of_keys(connection: Connection, span: Span, starts: Sequence[int]) -> Sequence[Any]:
-    which = (rollups.c.key, rollups.c.answered_by)
-    query = select(*which, *_SUMS).where(_within(rollups, span, starts)).group_by(*which)
-    return connection.execute(query).all()
-
-
-def _times(connection: Connection, span: Span, starts: Sequence[int]) -> Sequence[Any]:
-    table = rollup_times
-    step = (table.c.start // span.step).label("step")
-    which = (step, table.c.measure, table.c.answered_by, table.c.bucket)
-    query = select(*which, func.sum(table.c.requests).label("requests"))
-    return connection.execute(query.where(_within(table, span, starts)).group_by(*which)).all()
-
-
-def _summed(span: Span, starts: Sequence[int], rows: Iterable[Any]) -> Times:
-    steps: list[Buckets] = [{} for _ in starts]
+def _summed(starts: Sequence[int], rows: Iterable[tuple[int, str, int, int]]) -> Times:
+    steps: dict[int, Buckets] = {start: {} for start in starts}
     by: dict[str, Buckets] = {}
-    for row in rows:
-        for counts in (steps[_place(span, starts, row.step)], by.setdefault(row.answered_by, {})):
-            counts[row.bucket] = counts.get(row.bucket, 0) + int(row.requests)
+    for start, answered_by, bucket, requests in rows:
+        for counts in (steps[start], by.setdefault(answered_by, {})):
+            counts[bucket] = counts.get(bucket, 0) + requests
     return Times(
-        [_quantiles(counts) for counts in steps],
+        [_quantiles(counts) for counts in steps.values()],
         _quantiles(added(by.values())),
         {name: _quantiles(counts) for name, counts in by.items()},
     )
 
 
 def _quantiles(counts: Buckets) -> Quantiles:
-    return {share: quantile(counts, share) for share in SHARES}
+    return dict(zip(SHARES, quantiles(counts, SHARES), strict=True))

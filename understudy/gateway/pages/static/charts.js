@@ -86,7 +86,7 @@
   function options(box, spec) {
     const axis = { stroke: () => colour("quiet"), grid: { stroke: () => colour("line"), width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif" };
     return {
-      width: box.clientWidth, height: 190, padding: [8, 8, 0, 0], legend: { show: false },
+      width: box.clientWidth, height: 190, padding: [8, 18, 0, 0], legend: { show: false },
       cursor: { sync: { key: "time" }, drag: { x: false, y: false }, points: { show: !spec.bars, size: 6 } },
       scales: {
         x: { time: true, range: () => [data.times[0], data.times.at(-1) + data.step] },
