@@ -28,15 +28,20 @@ class Grammars:
         self._compiled = lru_cache(maxsize=_KEPT)(self._compile)
         self._known: Any = None
 
+    def check(self) -> None:
+        """Refuse a vocabulary that cannot write JSON. It is read at the first time, while nothing
+        else is encoded."""
+        if self._known is None:
+            self._known = self._tokenizer(_llguidance())
+
     def of(self, schema: Mapping[str, Any]) -> Grammar:
-        """A grammar at its beginning; an empty schema: any JSON object."""
+        """A grammar at its beginning; an empty schema: any JSON object. For any thread, after
+        `check`; a schema that was not compiled lately may take a second."""
         matcher = self._compiled(json.dumps(schema or _ANY_OBJECT))
         return Grammar(matcher.deep_copy(), self.vocabulary)
 
     def _compile(self, schema: str) -> Any:
         llguidance = _llguidance()
-        if self._known is None:
-            self._known = self._tokenizer(llguidance)
         try:
             grammar = llguidance.LLMatcher.grammar_from_json_schema(schema, overrides=_BLANKS)
             wrong = llguidance.LLMatcher.validate_grammar(grammar, self._known)

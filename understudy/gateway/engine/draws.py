@@ -60,7 +60,7 @@ def draw(logits: Tensor, ask: int, ways: Sequence[Way]) -> list[Drawn]:
     own = _tokens(raw, [ways[row] for row in special])
     logprobs = raw.gather(1, own[:, None]).squeeze(1) - totals
     for place, row in enumerate(special):
-        greedy, count = drawn[row], ways[row].top or 0
+        greedy, count = drawn[row], min(ways[row].top or 0, raw.shape[1])
         values, ids = raw[place].topk(count)
         top = zip(ids.tolist(), (values - totals[place]).tolist(), strict=True)
         drawn[row] = Drawn(

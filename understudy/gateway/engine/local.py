@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +84,9 @@ class LocalEngine:
     async def _written(self, job: Job, base: Base) -> AsyncGenerator[Piece | Written, None]:
         here = asyncio.get_running_loop()
         prepared = await here.run_in_executor(self._preparing, base.prompts.prepare, job)
+        if prepared.schema is not None:  # it may take a while, and nobody else waits for it
+            grammar = await here.run_in_executor(None, base.prompts.grammars.of, prepared.schema)
+            prepared = replace(prepared, grammar=grammar)
         items: asyncio.Queue[Any] = asyncio.Queue()
         row = Row(prepared, lambda item: self._mail.append((here, items, item)))
         self._loop.submit(row)

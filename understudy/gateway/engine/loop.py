@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from understudy.gateway.engine import EngineBusy, EngineError, EngineLoad
-from understudy.gateway.engine.draws import draw
+from understudy.gateway.engine.draws import Way, draw
 from understudy.gateway.engine.fair import FairQueue
 from understudy.gateway.engine.history import History
 from understudy.gateway.engine.lane import Lane, SharedPrefix
@@ -208,14 +208,14 @@ class Loop(threading.Thread):
         self._count(len(model.writing))
         for beginning in begun:
             self._begun(model, beginning)
-        places = [*range(len(model.writing)), *(place for place, _ in prompted)]
-        rows = [*model.writing, *(row for _, row in prompted)]
+        places = {row: place for place, row in enumerate(model.writing)}
+        places |= {row: place for place, row in prompted}
         for _, row in prompted:
             model.lane.join(row.lane_row)
             model.reading.remove(row)
             model.writing.append(row)
-        if rows:
-            self._draw(model, rows, states[places])
+        if ways := self._ways([*places]):
+            self._draw(model, ways, states[[places[row] for row in ways]])
 
     def _prompts(
         self, model: Model, work: list[tuple[Any, Sequence[int]]]
@@ -297,20 +297,40 @@ class Loop(threading.Thread):
             alone = not any(_begins(other, beginning) for other in others)
             self._open(model, row, prefix, alone)
 
-    def _draw(self, model: Model, rows: Sequence[Row], states: Any) -> None:
-        logits = model.lane.logits(states, [row.lane_row for row in rows])
-        drawn = draw(logits, model.ask, [row.way() for row in rows])
-        for row, token in zip(rows, drawn, strict=True):
+    def _ways(self, rows: Sequence[Row]) -> dict[Row, Way]:
+        """How each row is drawn; one whose grammar fails ends."""
+        ways: dict[Row, Way] = {}
+        for row in rows:
+            try:
+                ways[row] = row.way()
+            except Exception as error:
+                self._end(row, error)
+        return ways
+
+    def _draw(self, model: Model, ways: dict[Row, Way], states: Any) -> None:
+        logits = model.lane.logits(states, [row.lane_row for row in ways])
+        drawn = draw(logits, model.ask, [*ways.values()])
+        for row, token in zip(ways, drawn, strict=True):
             try:
                 row.take(token)
                 if not row.finish_reason:
                     continue
                 row.end()
                 self._keep(model, row)
-            except EngineError as error:  # of this row alone
-                row.send(error)
-            self._ends.append(time.monotonic())
-            self._forget(row)
+            except Exception as error:  # of this row alone
+                self._end(row, error)
+            else:
+                self._end(row)
+
+    def _end(self, row: Row, error: Exception | None = None) -> None:
+        """Free a row's place; error: why it has no answer."""
+        if error is not None:
+            if not isinstance(error, EngineError):
+                _log.error("an answer of the local engine failed", exc_info=error)
+                error = EngineError(f"the local engine failed: {type(error).__name__}")
+            row.send(error)
+        self._ends.append(time.monotonic())
+        self._forget(row)
 
     def _keep(self, model: Model, row: Row) -> None:
         """Keep what a row has read, for the next turn of its conversation."""

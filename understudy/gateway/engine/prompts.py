@@ -68,10 +68,10 @@ class Prompts:
         most = self.longest_answer if job.max_tokens is None else job.max_tokens
         if most < 1:
             raise JobRefused(f"max_tokens={most}: at least 1 is needed", "max_tokens")
-        grammar = prepared.grammar
-        if grammar is None and job.schema is not None:
-            grammar = self.grammars.of(job.schema)
-        return replace(prepared, most=min(most, self.room - count), grammar=grammar)
+        schema = job.schema if prepared.schema is None else prepared.schema
+        if schema is not None:
+            self.grammars.check()
+        return replace(prepared, most=min(most, self.room - count), schema=schema)
 
     def _prepared(self, job: Job) -> Prepared:
         if job.prompt is not None:
@@ -130,10 +130,8 @@ class Prompts:
         begun = [message for message in messages if message["role"] == "system"]
         begun.append({"role": "user", "content": _ANY})
         shared = common(ids, self._encoded(self._conversation(begun, offered), begun))
-        grammar = None
         if forced:
             ids += self.tokens.encode(form.opening)
-            grammar = self.grammars.of(form.schema(forced))
         return Prepared(
             job,
             tuple(ids),
@@ -141,7 +139,7 @@ class Prompts:
             0,
             shared,
             job.stop,
-            grammar=grammar,
+            schema=form.schema(forced) if forced else None,
             tools=form if offers else None,
             forced=bool(forced),
         )

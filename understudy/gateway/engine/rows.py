@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,8 @@ class Prepared:
     most: int  # tokens of the answer
     shared: int = 0  # leading tokens that prompts of others have, too
     stop: tuple[str, ...] = ()
-    grammar: Grammar | None = None
+    schema: Mapping[str, Any] | None = None  # of JSON that it is to write
+    grammar: Grammar | None = None  # of that schema
     tools: ToolForm | None = None  # how calls of tools are written
     forced: bool = False  # the prompt ends where a call has begun
 
