@@ -93,6 +93,40 @@ def free_port() -> int:
         return port
 
 
+LOADING = """
+import asyncio, contextlib
+from tests.gateway.echo import EchoCore
+from understudy.gateway.app import create_app
+from understudy.gateway.door.door import Door
+from understudy.gateway.door.settings import DoorSettings
+from understudy.gateway.serving import serve
+
+@contextlib.asynccontextmanager
+async def lifespan(app):
+    print("loading", flush=True)
+    await asyncio.sleep(600)
+    yield
+
+door = Door(EchoCore(), DoorSettings(port=0))
+serve(create_app(door, lifespan=lifespan), door)
+"""
+
+
+def test_a_signal_before_it_listens_ends_it_at_once() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", LOADING],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "loading\n"
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(WAIT) == -signal.SIGTERM
+    process.stdout.close()
+
+
 SERVE = """
 import sys
 from tests.gateway.echo import EchoCore

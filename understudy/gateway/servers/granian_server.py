@@ -51,10 +51,10 @@ def run(app: Starlette, door: Door, on_ready: OnReady | None = None) -> None:
 
 async def _serve(server: Server, door: Door, on_ready: OnReady | None) -> None:
     drain = Drain(door, lambda at_once: server.stop())
+    running = asyncio.create_task(server.serve())
+    url = door.settings.address(door.settings.port)
+    await _listening(door, running)
     with drain.on_signals():
-        running = asyncio.create_task(server.serve())
-        url = door.settings.address(door.settings.port)
-        await _listening(door, running)
         log.event("listening", address=url)
         if on_ready is not None:
             on_ready(url)

@@ -37,6 +37,7 @@ class UvicornServer(uvicorn.Server):
         super().__init__(_config(app, door.settings))
         self._settings, self._on_ready = door.settings, on_ready
         self.drain = Drain(door, self._end)
+        self._signals = contextlib.ExitStack()
 
     @property
     def port(self) -> int:
@@ -51,6 +52,7 @@ class UvicornServer(uvicorn.Server):
             where = f"host={self._settings.host} port={self._settings.port}"
             raise ConfigError(f"{where}: cannot listen; is it taken?") from error
         if self.started:
+            self._signals.enter_context(self.drain.on_signals())
             url = self._settings.address(self.port)
             log.event("listening", address=url)
             if self._on_ready is not None:
@@ -58,7 +60,8 @@ class UvicornServer(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        with self.drain.on_signals():
+        """Before it listens a signal ends the process at once: nothing is to be finished then."""
+        with self._signals:
             yield
 
     def _end(self, at_once: bool) -> None:
