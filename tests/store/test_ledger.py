@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -184,7 +187,7 @@ def test_a_database_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> 
     ledger.settle(hold, calls())
 
 
-@pytest.mark.parametrize("url", ["mysql://x/y", "http://", "/no/such/folder/l.db"])
+@pytest.mark.parametrize("url", ["mysql://x/y", "http://", "/no/such/folder/l.db", "/tmp"])
 def test_what_is_no_database_is_refused(url: str) -> None:
     with pytest.raises(ConfigError):
         open_database(url)
@@ -202,13 +205,17 @@ def test_the_log_is_copied_while_others_write(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(checkpoints, "_EVERY_SECONDS", 0.01)
-    monkeypatch.setattr(checkpoints, "_WORTH_BYTES", 1)
+    monkeypatch.setattr(checkpoints, "_WORTH_TRANSACTIONS", 20)
     ledger = ledger_at(tmp_path / "l.db", Cap.of("total", "calls", 500))
-    running = checkpoints.Checkpoints(ledger.database)
+    running = checkpoints.Checkpoints(ledger)
     empty = (tmp_path / "l.db").stat().st_size
     for number in range(200):
         scopes = ("total", f"key:{number}")
         ledger.settle(held(ledger.reserve(scopes, calls())), calls())
+    for _ in range(600):
+        if (tmp_path / "l.db").stat().st_size > empty:
+            break
+        time.sleep(0.05)
     running.stop()
     assert (tmp_path / "l.db").stat().st_size > empty
     assert ledger.spent("total") == calls(200)
@@ -250,6 +257,19 @@ def test_a_clock_that_is_put_back_lets_nothing_through(tmp_path: Path) -> None:
     refused(ledger.reserve(SCOPES, calls()))
     ledger.settle(hold, calls())
     assert refused(ledger.reserve(SCOPES, calls())).final
+
+
+def test_opening_a_file_again_does_not_give_up_its_locks(tmp_path: Path) -> None:
+    """POSIX: a process that closes a file loses its locks on it, whoever in it took them."""
+    ledger = ledger_at(tmp_path / "l.db", Cap.of("total", "calls", 5))
+    held(ledger.reserve(SCOPES, calls()))
+    open_database(tmp_path / "l.db").close()
+    other = (
+        "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('SELECT 1 FROM holds')"
+    )
+    subprocess.run([sys.executable, "-c", other, str(tmp_path / "l.db")], check=True)
+    # Whoever closes last removes the log: the other process was not the last.
+    assert (tmp_path / "l.db-wal").exists()
 
 
 def test_nobody_else_may_read_the_file(tmp_path: Path) -> None:

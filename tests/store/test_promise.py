@@ -35,8 +35,10 @@ def kept(found: dict[str, Any]) -> bool:
     )
 
 
-def test_one_process_over_sqlite_spends_its_cap_and_not_more(tmp_path: Path, socket: str) -> None:
-    found = bench.concurrent(str(tmp_path / "l.db"), socket, requests=150, at_once=32, replicas=1)
+@pytest.mark.parametrize("processes", [1, 2])
+def test_sqlite_spends_its_cap_and_not_more(tmp_path: Path, socket: str, processes: int) -> None:
+    file = str(tmp_path / "l.db")
+    found = bench.concurrent(file, socket, requests=150, at_once=32, replicas=processes)
     assert kept(found), found
     assert found["false_refusals"] == 0
     assert found["highest"] <= found["cap"]

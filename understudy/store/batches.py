@@ -96,7 +96,7 @@ class AsyncLedger:
 
     async def __aenter__(self) -> AsyncLedger:
         """Resolves what a process before this one left, and keeps doing so."""
-        self._checkpoints = Checkpoints(self.ledger.database)
+        self._checkpoints = Checkpoints(self.ledger)
         self._upkeep = asyncio.create_task(
             recovery.keep(self, self._usage, self._on_resolved), name="ledger upkeep"
         )

@@ -1,8 +1,9 @@
 """The database: an SQLite file, or PostgreSQL by its URL; one code for both.
 
 SQLite: write-ahead log, one writer at a time (BEGIN IMMEDIATE). A commit survives `kill -9`; with
-`durable` it is flushed to the disk as well, and survives loss of power (synchronous=FULL; without:
-NORMAL, where the last commits before a loss of power may be missing, and nothing is torn).
+`durable` it is flushed to the disk as well, and survives loss of power (synchronous=FULL). Without
+(NORMAL), the last second before a loss of power may be missing (checkpoints.py), and nothing is
+torn.
 PostgreSQL: as its own synchronous_commit says, which is on unless somebody turned it off.
 """
 
@@ -25,7 +26,7 @@ from understudy.store import tables
 Value = TypeVar("Value")
 
 _BUSY_SECONDS = 10.0  # how long one writer of SQLite waits for another
-_LOG_PAGES = 4000  # 16 MB: before that checkpoints.py has seen to it
+_LOG_PAGES = 16_000  # 64 MB: long before that checkpoints.py has seen to it
 _UPGRADE_LOCK = 7_326_459  # any number: replicas that start at once make the tables once
 _POSTGRES = {
     "connect_timeout": 3,
@@ -47,6 +48,12 @@ class Database:
 
     def __repr__(self) -> str:
         return f"Database({self.engine.url.render_as_string(hide_password=True)})"
+
+    @property
+    def file(self) -> Path | None:
+        """Of SQLite; None: of PostgreSQL, or in memory."""
+        name = self.engine.url.database
+        return Path(name) if self.is_sqlite and name and name != ":memory:" else None
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -199,9 +206,16 @@ def _sqlite(url: URL, durable: bool, *, overwrites: bool) -> Engine:
 
 
 def _make_private(file: Path) -> None:
-    """Nobody else may read what was asked."""
+    """A file that nobody else may read, as what was asked is in it.
+
+    One that is there is not opened here: closing it would give up the locks that SQLite has on it
+    in this process.
+    """
     try:
-        os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
+        os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except FileExistsError:
+        if not file.is_file() or not os.access(file, os.R_OK | os.W_OK):
+            raise ConfigError(f"{file}: is no file that can be read and written") from None
     except OSError as error:
         raise ConfigError(f"{file}: cannot be opened ({error.strerror})") from None
 

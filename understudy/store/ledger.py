@@ -82,6 +82,7 @@ class Ledger:
         self.database, self.caps, self.clock = database, tuple(caps), clock
         self.hold_seconds = hold_seconds
         self.owner = Owner.mine()
+        self.transactions = 0  # so far, of this process
         self.overruns = 0  # calls that cost more than was held for them
         self._caps_of = caps_of
         self._steady = SteadyDriver(database)
@@ -113,6 +114,7 @@ class Ledger:
         try:
             steady = self._steady if waits else self._quick
             done = steady.run(lambda driver: self._apply(driver, operations))
+            self.transactions += 1
             self._summed_up.update(done.names)
             self.overruns += done.overruns
             return done.results
