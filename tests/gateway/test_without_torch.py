@@ -31,3 +31,27 @@ def test_a_question_is_answered_without_torch_and_numpy() -> None:
         timeout=600,
     )
     assert done.stdout == "200\n", done.stderr
+
+
+SERVE = """
+import sys
+sys.modules["torch"] = None
+sys.argv = ["understudy", "serve", "--port", "0"]
+from understudy.__main__ import main
+main()
+"""
+
+
+def test_a_model_in_this_process_is_refused_in_one_line_without_torch(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SERVE],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "XDG_DATA_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: local.path=")
+    assert "understudy[local]" in line

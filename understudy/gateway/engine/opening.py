@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from understudy.errors import ConfigError
 from understudy.gateway.engine import Engine
 from understudy.gateway.engine.options import DEFAULT, EngineOptions, Form
 
@@ -42,6 +43,13 @@ async def open_engine(
 
 
 def _open_local(what: str, name: str, form: Form, task: str, options: EngineOptions) -> LocalEngine:
+    try:
+        import torch  # noqa: F401
+    except ModuleNotFoundError:
+        raise ConfigError(
+            f"local.path={what}: a model in this process needs torch; pip install "
+            "'understudy[local]', or give an engine's URL, or none"
+        ) from None
     if (Path(what) / "config.yaml").is_file():
         from understudy.gateway.engine.served_run import open_run
 
