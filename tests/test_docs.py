@@ -42,7 +42,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 PAGES = {str(page.relative_to(ROOT)): page.read_text(encoding="utf-8") for page in pages()}
 
-SERVING = {"docs/serve.md"}  # whose settings are those of the gateway
+SERVING = {"docs/serve.md", "docs/gateway-deploy.md"}  # whose settings are those of the gateway
 SHARING = {f"docs/{name}.md" for name in ("share", "share-messages", "own-networks", "flower")}
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
