@@ -1,7 +1,7 @@
 # Every target sets up what it needs. `rm -rf .venv` starts over.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench docs pretrain clean
+.PHONY: help serve demo test check format bench docs pretrain clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -20,6 +20,9 @@ SITE := .venv/.ready-docs
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+serve: $(LEAN)  ## serve the model that ships and a simulated cloud, OpenAI-compatible
+	$(BIN)/understudy serve
 
 demo: $(LEAN)  ## train a small model that learns when to ask, in a minute or so
 	rm -rf runs/demo

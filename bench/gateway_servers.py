@@ -50,7 +50,7 @@ class Server:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def wait(self, path: str, seconds: float = 120.0) -> None:
+    def wait(self, path: str, seconds: float = 300.0) -> None:
         """Until it answers there."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
