@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from understudy.cli import options
 from understudy.cli import shadow_options as own
+from understudy.cli.output import complain
 from understudy.cli.printing import print_json, print_table
 from understudy.cli.work import shown_work
-from understudy.errors import ConfigError
+from understudy.errors import ConfigError, UnderstudyError
 
 if TYPE_CHECKING:
     from understudy.gateway.shadow.settings import ShadowSettings
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 
 
 def shadow(
-    logs: own.Logs,
+    logs: own.Logs = None,
+    listen: own.Listen = None,
+    cloud: own.Cloud = None,
     local: own.Local = None,
     local_model: own.LocalModel = None,
     cloud_prices: own.CloudPrices = None,
@@ -57,19 +60,11 @@ def shadow(
         "questions": questions,
     }
     settings = _settings(named, set_ or [])
-    from understudy.gateway.engine.opening import is_url
-
-    with shown_work(with_torch=not is_url(settings.local.path)):
-        done = _done(settings, logs, sheet, out)
-    if done is None:
-        return
-    from understudy.gateway.shadow.study import write_report
-
-    written = write_report(done, out)
-    if as_json:
+    done = _found(settings, logs or [], listen, cloud, sheet, out)
+    if done is not None and as_json:
         print_json(done.to_json())
-    else:
-        _print(done, written)
+    elif done is not None:
+        _print(done, out)
 
 
 def _settings(named: dict[str, Any], overrides: list[str]) -> ShadowSettings:
@@ -78,6 +73,56 @@ def _settings(named: dict[str, Any], overrides: list[str]) -> ShadowSettings:
 
     given = {name: value for name, value in named.items() if value is not None}
     return check_settings(ShadowSettings, gathered_settings(given, None, overrides))
+
+
+def _found(
+    settings: ShadowSettings,
+    logs: list[str],
+    listen: str | None,
+    cloud: str | None,
+    sheet: Path | None,
+    out: Path,
+) -> Study | None:
+    """The report, which is written too; None: there is none."""
+    if listen is not None:
+        if logs or sheet is not None:
+            raise ConfigError("--listen reports on live traffic; give it without LOGS and --sheet")
+        if cloud is None:
+            raise ConfigError("--listen: give --cloud too, where the traffic is passed on to")
+        return _listened(settings, listen, cloud, out)
+    if cloud is not None:
+        raise ConfigError("--cloud is where live traffic goes; give --listen too")
+    if not logs:
+        raise ConfigError("give LOGS, or --listen and --cloud for live traffic")
+    from understudy.gateway.engine.opening import is_url
+    from understudy.gateway.shadow.study import write_report
+
+    with shown_work(with_torch=not is_url(settings.local.path)):
+        done = _done(settings, logs, sheet, out)
+    if done is not None:
+        write_report(done, out)
+    return done
+
+
+def _listened(settings: ShadowSettings, listen: str, cloud: str, out: Path) -> Study | None:
+    from understudy.gateway.shadow.listening import address_of
+    from understudy.gateway.shadow.listening import listen as passed
+
+    def on_ready(url: str) -> None:
+        complain(
+            f"understudy passes {url}/v1 on to {cloud}; give your clients that base URL.\n"
+            f"A report is written to {out} every minute, and when you stop it (Ctrl-C)."
+        )
+
+    address = address_of(listen)
+    watching = passed(
+        settings, cloud, address, out, lambda text: complain(f"warning: {text}"), on_ready
+    )
+    try:
+        return watching.report()
+    except UnderstudyError as error:
+        complain(f"no report: {error}")
+        return None
 
 
 def _done(settings: ShadowSettings, logs: list[str], sheet: Path | None, out: Path) -> Study | None:
@@ -108,8 +153,9 @@ def _done(settings: ShadowSettings, logs: list[str], sheet: Path | None, out: Pa
 _SHEET = 100
 
 
-def _print(done: Study, page: Path) -> None:
+def _print(done: Study, out: Path) -> None:
     from understudy.gateway.shadow import words
+    from understudy.gateway.shadow.study import PAGE
 
     found, source = done.found, done.source
     print(words.headline(found))
@@ -122,4 +168,4 @@ def _print(done: Study, page: Path) -> None:
     print()
     for what, command in words.next_commands(found, source):
         print(f"{what}:\n  {command}")
-    print(f"\nreport: {page}")
+    print(f"\nreport: {out / PAGE}")

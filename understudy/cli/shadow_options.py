@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 Logs = Annotated[
-    list[str],
+    list[str] | None,
     typer.Argument(
         help="logs of questions and a cloud's answers: JSON lines of OpenAI, LiteLLM or this "
         "gateway, also .gz; a folder of them; a gateway's store",
@@ -22,6 +22,16 @@ Local = Annotated[
         "or an engine's URL; else the tiny model that ships",
         metavar="RUN|PATH|URL",
     ),
+]
+Listen = Annotated[
+    str | None,
+    typer.Option(
+        help="pass live traffic on to --cloud, byte for byte, and report on copies of it",
+        metavar="[HOST:]PORT",
+    ),
+]
+Cloud = Annotated[
+    str | None, typer.Option(help="where it is passed on to, up to /v1", metavar="URL")
 ]
 LocalModel = Annotated[str | None, typer.Option(help="its name at a URL")]
 CloudPrices = Annotated[

@@ -26,7 +26,7 @@ def test_the_curve_is_as_worked_by_hand() -> None:
     assert [point.dollars for point in points] == [0.0, 4.0, 7.0, 9.0, 10.0]
     assert [point.wrong for point in points] == [0.5, 0.25, 0.0, 0.0, 0.0]
     assert [point.threshold for point in points] == pytest.approx(
-        [0.4, 0.35, 0.25, 0.15, -FARTHEST]
+        [FARTHEST, 0.35, 0.25, 0.15, -FARTHEST]
     )
 
 

@@ -134,4 +134,4 @@ def thinned(points: Sequence[Point], most: int = 101) -> list[Point]:
 def _between(above: float, below: float) -> float:
     if math.isinf(below):
         return -FARTHEST
-    return below if math.isinf(above) else (above + below) / 2
+    return FARTHEST if math.isinf(above) else (above + below) / 2

@@ -158,6 +158,7 @@ def _event(row: Json, place: str) -> LoggedCall:
     if row.get("answered_by", "cloud") != "cloud":
         raise UnusableError("were answered by a local model, not by a cloud")
     answer, not_text = _answer({"choices": [{"message": each} for each in row["completion"][:1]]})
+    copied = _mapping((_mapping(row.get("signals")) or {}).get("shadow")) or {}
     return _call(
         id=str(row.get("id") or ""),
         place=place,
@@ -166,10 +167,11 @@ def _event(row: Json, place: str) -> LoggedCall:
         model=str(row.get("model") or ""),
         prompt_tokens=_count(row.get("prompt_tokens")),
         completion_tokens=_count(row.get("completion_tokens")),
+        cached_tokens=_count(copied.get("cached_tokens")) or 0,
         dollars=_dollars(row),
         metadata=_metadata(row.get("metadata")),
         route=str(row.get("task") or ""),
-        not_text=not_text,
+        not_text=str(copied.get("not_text") or not_text),
     )
 
 

@@ -121,8 +121,12 @@ def _stored(url: str) -> Iterator[tuple[str, int, Any]]:
     from understudy.store.database import open_events
     from understudy.store.export import exported
 
-    if "://" not in url and not Path(url).is_file():
-        raise ConfigError(f"{url}: there is no such store")
+    if "://" not in url:
+        path = Path(url)
+        url = str(path.with_name(path.name.replace("-events.", ".")))
+        own = Path(url).with_name(f"{Path(url).stem}-events{path.suffix}")
+        if not own.is_file():
+            raise ConfigError(f"{url}: there is no such store")
     for number, row in enumerate(exported(open_events(url)), start=1):
         yield Path(url).name, number, row
 

@@ -36,7 +36,7 @@ def paid(calls: Sequence[LoggedCall], table: Mapping[str, Prices] | None) -> Pai
     logged = reckoned = 0
     unknown: Counter[str] = Counter()
     for call in calls:
-        prices = None if table is None else _prices(table, call.model)
+        prices = None if table is None else price_of(table, call.model)
         if call.free:
             found.append(0.0)
         elif prices is not None:
@@ -114,7 +114,7 @@ def _checked(where: str, model: str, row: Any) -> Prices:
         raise ConfigError(f"{where}: {model}: {error}") from None
 
 
-def _prices(table: Mapping[str, Prices], model: str) -> Prices | None:
+def price_of(table: Mapping[str, Prices], model: str) -> Prices | None:
     """By its name, also without the provider before it; else by the first pattern that fits."""
     for name in (model, model.rpartition("/")[2]):
         if name in table:

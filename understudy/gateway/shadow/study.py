@@ -52,7 +52,7 @@ def answer_log(log: Log, settings: ShadowSettings, out: Path | None) -> dict[str
         with task("answering locally", total) as advance:
             wait_for(_ask(log.calls, settings, answers, advance))
         if out is not None:
-            _keep(out, settings, answers)
+            keep_answers(out, settings, answers)
     return answers
 
 
@@ -71,9 +71,13 @@ async def _ask(
 
 
 def study(
-    log: Log, answers: Mapping[str, LocalAnswer], settings: ShadowSettings, logs: Sequence[str]
+    log: Log,
+    answers: Mapping[str, LocalAnswer],
+    settings: ShadowSettings,
+    logs: Sequence[str],
+    cautions: Sequence[str] = (),
 ) -> Study:
-    """Raises ConfigError where nothing can be said."""
+    """cautions: about how the log came about. Raises ConfigError where nothing can be said."""
     cost = paid(log.calls, load_table(settings.prices) if settings.prices else None)
     kinds = kinds_of(log.calls, settings.by)
     verdicts, left_out = _verdicts(log.calls, settings), LeftOut()
@@ -110,7 +114,7 @@ def study(
         right=verdicts.words,
         version=next(row.local.version for row in able),
         money=_money(cost, settings),
-        cautions=tuple(_cautions(found, verdicts, cost)),
+        cautions=(*cautions, *_cautions(found, verdicts, cost)),
     )
     return Study(found, source)
 
@@ -228,7 +232,7 @@ def _kept(out: Path | None, settings: ShadowSettings) -> dict[str, LocalAnswer]:
     return kept_answers(rows[1:])
 
 
-def _keep(out: Path, settings: ShadowSettings, answers: Mapping[str, LocalAnswer]) -> None:
+def keep_answers(out: Path, settings: ShadowSettings, answers: Mapping[str, LocalAnswer]) -> None:
     out.mkdir(parents=True, exist_ok=True)
     lines = [json.dumps({"asked_by": _asked_by(settings)})]
     lines += [
