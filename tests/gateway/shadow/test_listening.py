@@ -24,11 +24,10 @@ from aiohttp import web
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
+from tests.gateway.gateways import ScriptedEngine
 from tests.gateway.shadow.endpoint import endpoint
 from tests.gateway.shadow.logged import asked, completion
 from understudy.errors import ConfigError
-from understudy.gateway.engine import EngineError
-from understudy.gateway.engine.simulated import SimulatedEngine
 from understudy.gateway.shadow.copies import call_of
 from understudy.gateway.shadow.formats import UnusableError
 from understudy.gateway.shadow.listening import _Server, address_of, beside_traffic
@@ -258,14 +257,14 @@ def chat(question: str, answer: str) -> Copied:
 
 
 def test_copies_become_events_local_answers_and_a_report(tmp_path: Path) -> None:
-    """The simulated engine repeats the question, and asks for help with what is hard."""
+    """The engine repeats the question, and asks for help where that says so."""
 
     async def watch() -> Watching:
         found = watching(tmp_path)
-        found.start(SimulatedEngine())
+        found.start(ScriptedEngine())
         for number in range(40):
             hard = number % 4 == 0
-            question = f"hard {number}" if hard else f"{number}"
+            question = f"margin=3 {number}" if hard else f"{number}"
             found.copy(chat(question, "no" if hard else question))
         found.copy(copied(b"{"))
         async with asyncio.timeout(60):
@@ -290,16 +289,11 @@ def test_what_finds_no_room_is_dropped_and_counted_and_nobody_waits(tmp_path: Pa
 
 
 def test_a_local_engine_that_fails_or_is_slow_costs_the_traffic_nothing(tmp_path: Path) -> None:
-    class Failing(SimulatedEngine):
-        async def write(self, job: Any) -> AsyncIterator[Any]:
-            raise EngineError("out of memory")
-            yield
-
     async def watch() -> Watching:
         found = watching(tmp_path)
-        found.start(Failing())
+        found.start(ScriptedEngine())
         for number in range(20):
-            found.copy(chat(str(number), "x"))
+            found.copy(chat(f"broken {number}", "x"))
         async with asyncio.timeout(60):
             while found.unanswered < 20:
                 await asyncio.sleep(0.01)

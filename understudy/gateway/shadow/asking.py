@@ -35,7 +35,7 @@ async def local_answer(engine: Engine, call: LoggedCall, settings: LocalSettings
     if call.not_text:
         return LocalAnswer(unable=f"the cloud's answer {call.not_text}")
     body = {name: value for name, value in call.body.items() if name != "n"}
-    request, version = ChatRequest(body), engine.versions()[0]
+    request, version = ChatRequest(body), engine.versions()[-1]
     try:
         asked = prepared(request, settings.task)
         job = jobs_of(request, _CALLER, asked, version, settings.temperature)[0]
