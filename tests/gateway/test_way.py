@@ -12,9 +12,11 @@ import pytest
 
 from tests.gateway.gateways import Built, ScriptedEngine, content, gateway, routed, streamed
 from tests.gateway.upstream import Behaviour, MockUpstream
+from understudy.gateway.engine import Written
 from understudy.gateway.policy import Cascade, NeverAsks
 from understudy.gateway.requests import Caller, Outcome, Refused
 from understudy.store.caps import Cap
+from understudy.types import Question
 
 EASY, HARD = "what is easy", "what is margin=3 hard"
 CALLER = Caller("k1", request_id="r1")
@@ -76,6 +78,7 @@ def test_a_hard_question_is_answered_by_the_cloud(tmp_path: Path) -> None:
         trace = await built.settled()
         assert built.dollars() == pytest.approx(PRICE)
         assert (trace.cloud, trace.answer, trace.prompt_tokens) == ("c0", SAID, 4)
+        assert trace.finish_reason == "stop"
         assert trace.draft is None  # it asked before it had written all
         assert built.engine.running == 0
 
@@ -291,6 +294,25 @@ def test_what_the_local_model_cannot_do_goes_to_the_cloud(tmp_path: Path) -> Non
     run(work, tmp_path, Behaviour())
 
 
+def test_what_nobody_here_can_do_is_a_clear_400(tmp_path: Path) -> None:
+    async def work(built: Built, clouds: list[MockUpstream]) -> None:
+        with pytest.raises(Refused, match="does not serve logit_bias; no cloud can") as caught:
+            await built.ask(EASY, logit_bias={"1": 5})
+        assert caught.value.status == 400
+
+    run(work, tmp_path)
+
+
+def test_an_answer_without_a_lead_asks_nobody(tmp_path: Path) -> None:
+    async def work(built: Built, clouds: list[MockUpstream]) -> None:
+        written = Written("x", "stop", 1, 0, 1, "v")
+        verdict = await routed(-5.0).decide(Question.of("q"), written, None, 0.0)
+        assert not verdict.asks
+        assert "no lead for asking" in verdict.why
+
+    run(work, tmp_path)
+
+
 def test_an_engine_that_is_full_refuses_for_a_while_and_one_that_is_gone_asks(
     tmp_path: Path,
 ) -> None:
@@ -345,7 +367,7 @@ def test_several_answers_are_numbered(tmp_path: Path) -> None:
 def test_a_gateway_without_a_local_model(tmp_path: Path) -> None:
     async def work(built: Built, clouds: list[MockUpstream]) -> None:
         assert text(await built.ask(EASY)) == SAID
-        with pytest.raises(Refused, match="is not there"):
+        with pytest.raises(Refused, match="there is no local model here"):
             await built.ask(EASY, model="local")
 
     run(work, tmp_path, Behaviour(), local=False)

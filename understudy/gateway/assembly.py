@@ -20,6 +20,7 @@ from understudy.gateway.door.door import Door
 from understudy.gateway.embedding import Embeddings
 from understudy.gateway.latencies import Usual
 from understudy.gateway.local import LocalSide
+from understudy.gateway.metrics import Metrics
 from understudy.gateway.names import Names
 from understudy.gateway.opening import decide_for, open_local
 from understudy.gateway.pages.dashboard import Dashboard
@@ -28,6 +29,7 @@ from understudy.gateway.recording import event_of
 from understudy.gateway.requests import Caller, ChatRequest, ModelCard, Outcome, Refused
 from understudy.gateway.settings import ServeSettings
 from understudy.gateway.swapping import Swapping
+from understudy.gateway.telemetry import Telemetry
 from understudy.gateway.trace import OnDone, Trace
 from understudy.gateway.upstreams.choice import Choice
 from understudy.gateway.way import Parts
@@ -87,13 +89,19 @@ class Assembly:
         self.keys.read()
         self.versions = Versions(self.database)
         self.writer = EventWriter(self.events_database, store.events)
-        self.watchers.append(lambda trace: self.writer.add(event_of(trace)))
+        self.metrics = Metrics()
+        self.metrics.writer, self.metrics.keys = self.writer, self.keys.all
+        self.watchers += [lambda trace: self.writer.add(event_of(trace)), self.metrics.answered]
+        if self.settings.opentelemetry:
+            self.watchers.append(Telemetry().answered)
         self.door = Door(
             self.behind,
             self.settings.door,
             keys=keys_asked_for(self.settings.door, self.keys),
             events=EventStore(self.events_database, self.writer),
+            metrics=self.metrics.page,
             ready=self._ready,
+            finished=self.metrics.finished,
         )
         self.dashboard = Dashboard(
             self.door, self.events_database, versions=self.versions, text=store.events.text
@@ -152,9 +160,10 @@ class Assembly:
                 )
             )
             stack.push_async_callback(gateway.close)
-            self.dashboard.ledger = books
+            self.dashboard.ledger = self.metrics.ledger = books
             if local is not None:
                 self.dashboard.engine = local.engine.load_now
+                self.metrics.engine = local.engine
                 await stack.enter_async_context(self._swapping(local))
             self.behind.gateway = gateway
             yield gateway

@@ -45,6 +45,7 @@ class Ends:
             await self.asking.finish(asked, trace)
             cost = incoming.cost()
             trace.answer, trace.error = incoming.text, incoming.error or ""
+            trace.finish_reason = incoming.finish_reason
             trace.prompt_tokens = cost.prompt_tokens
             trace.completion_tokens = cost.completion_tokens
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from understudy.gateway.draft import Draft
 from understudy.gateway.engine import Engine
@@ -22,6 +22,7 @@ class LocalSide:
     serving: str  # the version that answers, name@step
     task_of: TaskOf = lambda named, text: named
     temperature: float = 0.0  # where a request gives none
+    knows_tasks: bool = False  # the engine asks a question as one of a run's tasks
 
     def versions(self) -> list[str]:
         return self.engine.versions()
@@ -37,5 +38,7 @@ class LocalSide:
 
     def draft(self, request: ChatRequest, caller: Caller, asked: Prepared, version: str) -> Draft:
         """version: '' for the one that serves."""
-        jobs = jobs_of(request, caller, asked, version or self.serving, self.temperature)
+        task = asked.task if self.knows_tasks else ""
+        named = replace(asked, task=task)
+        jobs = jobs_of(request, caller, named, version or self.serving, self.temperature)
         return Draft(self.engine, jobs)

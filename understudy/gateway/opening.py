@@ -37,10 +37,16 @@ async def open_local(
     check_fitted(policy, calibrations)  # before a model is loaded
     engine = await engine_of(settings)
     try:
-        return _side(engine, settings, policy, calibrations, warn)
+        side = _side(engine, settings, policy, calibrations, warn)
     except BaseException:
         await engine.close()
         raise
+    side.knows_tasks = settings.form == "task" and _is_run(Path(place))
+    return side
+
+
+def _is_run(place: Path) -> bool:
+    return (place / "config.yaml").is_file()
 
 
 def place_of(settings: LocalSettings) -> str:
@@ -112,7 +118,7 @@ def _calibrations(place: Path, policy: PolicySettings) -> Calibrations | None:
     """Of a run's examinations, or of what lies beside a model's files."""
     if policy.cascade:
         return None
-    if (place / "config.yaml").is_file():
+    if _is_run(place):
         from understudy.gateway.run_routers import run_calibrations
 
         return run_calibrations(place, policy.router)

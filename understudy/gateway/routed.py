@@ -44,6 +44,8 @@ class Routed:
         self, question: Question, draft: Written | None, dial: float | None, luck: float
     ) -> Verdict:
         router = self._turned(dial)
+        if draft is not None and draft.margin is None and "margin" in router.needs:
+            return Verdict(False, "the engine gave no lead for asking with this answer")
         row = _Row(draft) if draft is not None else _Row(None, self._count(question))
         evidence = evidence_of([question], [row], self.own_threshold)
         if not router.gathers:

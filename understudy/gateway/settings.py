@@ -150,6 +150,10 @@ class ServeSettings(Section):
         StoreSettings(), description="the ledger with its caps, keys, events and versions"
     )
 
+    opentelemetry: bool = Field(
+        False, description="whether OpenTelemetry's metrics are recorded too, beside /metrics"
+    )
+
     @model_validator(mode="after")
     def _somebody_answers(self) -> Self:
         if self.local.path == NONE and not (self.clouds or self.litellm):

@@ -65,14 +65,17 @@ class Way:
         self._target = parts.names.target(self.request.model, local.versions() if local else ())
         parts.asking.see(self.caller)
         self._prepare()
+        alone = not parts.asking.choice.candidates
+        if self._unable and local is not None and (self._target.way == "local" or alone):
+            raise Refused(
+                400,
+                "invalid_request_error",
+                f"the local model {self._unable}; {'no' if alone else 'a'} cloud can answer it",
+                code="unsupported_by_local_model",
+            )
         if self._target.way == "local":
-            if self._unable:
-                raise Refused(
-                    400,
-                    "invalid_request_error",
-                    f"the local model {self._unable}; ask for model auto or cloud",
-                    code="unsupported_by_local_model",
-                )
+            if local is None:
+                raise Refused(400, "invalid_request_error", "there is no local model here")
             return await self._locally("the request names the local model")
         if self._target.way == "cloud":
             verdict = Verdict(True, f"the request names {self.request.model}")
@@ -260,6 +263,9 @@ class Way:
     ) -> Outcome:
         """The local engine is full, gone, or cannot do this."""
         parts, busy = self.parts, isinstance(error, EngineBusy)
+        if isinstance(error, JobRefused) and error.param == "task":  # a name that is mistyped
+            self.ends.drop(None, race)
+            raise refused_by(error)
         spills = not busy or parts.settings.when_busy == "cloud"
         clouds = bool(parts.asking.choice.candidates)
         asked_before = self.trace.verdict is not None and self.trace.verdict.asks

@@ -36,6 +36,7 @@ class FittedRouters:
     tasks: Callable[[], Tasks]
     generate: Generate
     _by_phase: dict[int, Calibration] = field(default_factory=dict)
+    _examined: dict[str, list[ExaminedQuestion]] = field(default_factory=dict)
 
     @cached_property
     def stream(self) -> list[Phase]:
@@ -78,8 +79,7 @@ class FittedRouters:
         """The validation questions of a phase's task that an examination has kept."""
         phase = self.stream[number - 1]
         column = [task_key(each) for each in self.stream].index(task_key(phase))
-        records = map(ExaminedQuestion.from_json, self.run.read_examination(name))
-        rows = [row for row in records if (row.split, row.column) == ("validation", column)]
+        rows = [row for row in self._validation(name) if row.column == column]
         if not self._reads_texts:
             return Exam((Question.of(""),) * len(rows), tuple(rows))
         size = self.config.calibration_queries
@@ -91,6 +91,13 @@ class FittedRouters:
                 "any more; restore the data that the run was trained on"
             )
         return Exam(tuple(known[row.digest] for row in rows), tuple(rows))
+
+    def _validation(self, name: str) -> list[ExaminedQuestion]:
+        """The validation questions of an examination, read once."""
+        if name not in self._examined:
+            records = map(ExaminedQuestion.from_json, self.run.read_examination(name))
+            self._examined[name] = [row for row in records if row.split == "validation"]
+        return self._examined[name]
 
     @property
     def _reads_texts(self) -> bool:

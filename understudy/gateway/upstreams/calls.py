@@ -58,6 +58,11 @@ class Incoming(Protocol):
         ...
 
     @property
+    def finish_reason(self) -> str:
+        """Why the first choice ended; '': it has not, or does not say."""
+        ...
+
+    @property
     def error(self) -> str | None:
         """Why the answer is not whole, once it has ended."""
         ...

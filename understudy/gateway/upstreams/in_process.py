@@ -120,6 +120,10 @@ class Told:
         return self._ready.popleft()
 
     @property
+    def finish_reason(self) -> str:
+        return "stop" if self._reply is not None and self.error is None else ""
+
+    @property
     def counted(self) -> bool:
         return self._reply is not None
 

@@ -212,6 +212,10 @@ class Passing:
         return "".join(self._assembly.texts)
 
     @property
+    def finish_reason(self) -> str:
+        return self._assembly.finish_reason or ""
+
+    @property
     def counted(self) -> bool:
         answer = self._answer()
         return answer.prompt_tokens is not None and answer.completion_tokens is not None
