@@ -76,7 +76,8 @@ class Swapping:
         if not version.folder.is_dir():
             raise ConfigError(f"version {wanted}: {version.folder} is not there")
         if wanted not in self.local.versions():
-            await self.local.engine.load(wanted, version.folder)
+            given = (version.digest,) if version.digest else ()
+            await self.local.engine.load(wanted, version.folder, *given)
         return await asyncio.to_thread(self._decide_for, version.folder)
 
     def _forget(self, before: str) -> None:

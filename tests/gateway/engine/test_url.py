@@ -15,6 +15,7 @@ import pytest
 from tests.gateway.engine.elsewhere import Elsewhere
 from understudy.errors import CloudError, ConfigError
 from understudy.gateway.engine import EngineBusy, EngineError, Job, JobRefused, Piece, Written
+from understudy.gateway.engine.digests import adapter_digest
 from understudy.gateway.engine.opening import open_engine
 from understudy.gateway.engine.options import EngineOptions
 from understudy.gateway.engine.url import UrlEngine, open_url
@@ -84,11 +85,14 @@ def test_an_engine_without_log_probabilities_or_counts_is_served_too() -> None:
 
 def test_vllm_loads_adapters_by_name(tmp_path: Path) -> None:
     (tmp_path / "adapter_config.json").write_text("{}")
+    (tmp_path / "adapter_model.safetensors").write_bytes(b"weights")
 
     async def ask() -> None:
         elsewhere = Elsewhere(pause=0.02)
         async with opened(elsewhere) as engine:
-            await engine.load("small@3", tmp_path)
+            with pytest.raises(EngineError, match="not those that it should hold"):
+                await engine.load("small@3", tmp_path, "0" * 64)
+            await engine.load("small@3", tmp_path, adapter_digest(tmp_path))
             assert elsewhere.adapters == ["small@3"]
             with pytest.raises(EngineError, match="no adapter in that folder"):
                 await engine.load("small@4", tmp_path / "none")
@@ -193,6 +197,7 @@ for name in ("torch", "numpy", "transformers", "tokenizers", "safetensors"):
     sys.modules[name] = None
 from tests.gateway.engine.elsewhere import Elsewhere
 from understudy.gateway.engine import Job
+from understudy.gateway.engine.digests import adapter_digest
 from understudy.gateway.engine.opening import open_engine
 async def main():
     async with Elsewhere().running() as url:

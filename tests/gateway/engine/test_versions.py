@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from tests.gateway.engine.engines import adapter, engine_of, job, read, running
 from tests.models.small import write_checkpoint
 from understudy.gateway.engine import EngineError, Job, Written
-from understudy.gateway.engine.adapters import adapter_digest
+from understudy.gateway.engine.digests import adapter_digest
 from understudy.gateway.engine.lane import SharedPrefix
 from understudy.gateway.engine.local import LocalEngine
 from understudy.gateway.engine.prefixes import Prefixes

@@ -104,8 +104,11 @@ class Engine(Protocol):
 
     def versions(self) -> list[str]: ...
 
-    async def load(self, version: str, folder: Path) -> None:
-        """Take up a version, between two tokens."""
+    async def load(self, version: str, folder: Path, digest: str = "") -> None:
+        """Take up a version, between two tokens.
+
+        digest: of its adapter's weights (`engine.digests.adapter_digest`); others are refused.
+        """
         ...
 
     async def unload(self, version: str) -> None:

@@ -6,7 +6,6 @@ each version's change is added to its own tokens.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -16,12 +15,13 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from understudy.errors import CheckpointError
-from understudy.models.adapters import CONFIG, WEIGHTS, read_config
+from understudy.gateway.engine.digests import WEIGHTS, digest_of, read_weights
+from understudy.models.adapters import CONFIG, read_config
 from understudy.models.decoder import Decoder
 from understudy.models.local_model import LocalModel
 from understudy.models.names import FUSED
@@ -52,7 +52,8 @@ def read_adapter(folder: Path, ask: int) -> Adapter:
             f"{folder / CONFIG}: trains the rows of tokens {trained}; only that of the request, "
             f"{ask}, is served; merge it into its base and give that"
         )
-    tensors = _tensors(folder)
+    weights = read_weights(folder)
+    tensors = _tensors(weights, folder / WEIGHTS)
     sides: dict[str, dict[str, Tensor]] = {}
     row: Tensor | None = None
     for name, tensor in tensors.items():
@@ -68,30 +69,14 @@ def read_adapter(folder: Path, ask: int) -> Adapter:
         if set(pair) != {"A", "B"} or len(pair["A"]) != pair["B"].shape[1]:
             raise CheckpointError(f"{folder / WEIGHTS}: {layer} is not whole; copy it again")
         layers[layer] = (pair["A"].float(), pair["B"].float() * scale)
-    return Adapter(base, layers, row, digest_of(tensors))
+    return Adapter(base, layers, row, digest_of(weights))
 
 
-def _tensors(folder: Path) -> dict[str, Tensor]:
-    path = folder / WEIGHTS
+def _tensors(weights: bytes, path: Path) -> dict[str, Tensor]:
     try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
+        return load(weights)
+    except (SafetensorError, ValueError) as error:
         raise CheckpointError(f"{path}: cannot be read ({error}); copy it again") from error
-
-
-def adapter_digest(folder: Path) -> str:
-    """What tells the tensors of an adapter's folder from any others."""
-    return digest_of(_tensors(folder))
-
-
-def digest_of(tensors: Mapping[str, Tensor]) -> str:
-    """Of names, types, shapes and values, in whatever order they come."""
-    found = hashlib.sha256()
-    for name in sorted(tensors):
-        tensor = tensors[name].contiguous()
-        found.update(f"{name} {tensor.dtype} {list(tensor.shape)};".encode())
-        found.update(tensor.view(torch.uint8).numpy().tobytes() if tensor.numel() else b"")
-    return found.hexdigest()
 
 
 class Plan:

@@ -13,8 +13,9 @@ from typing import Any
 
 from understudy.errors import UnderstudyError
 from understudy.gateway.engine import EngineError, EngineLoad, Job, Piece, Written
-from understudy.gateway.engine.adapters import adapter_digest, read_adapter
+from understudy.gateway.engine.adapters import read_adapter
 from understudy.gateway.engine.base import Base
+from understudy.gateway.engine.digests import adapter_digest
 from understudy.gateway.engine.loop import Loop
 from understudy.gateway.engine.options import DEFAULT, EngineOptions
 from understudy.gateway.engine.rows import Row

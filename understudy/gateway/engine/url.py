@@ -14,7 +14,7 @@ from typing import Any
 import aiohttp
 
 from understudy.clouds.completions import error_message
-from understudy.errors import CloudError, ConfigError
+from understudy.errors import CheckpointError, CloudError, ConfigError
 from understudy.gateway.engine import (
     EngineBusy,
     EngineError,
@@ -24,6 +24,7 @@ from understudy.gateway.engine import (
     Piece,
     Written,
 )
+from understudy.gateway.engine.digests import adapter_digest
 from understudy.gateway.engine.options import DEFAULT, EngineOptions, named
 from understudy.gateway.engine.places import Places
 from understudy.gateway.engine.url_adapters import UrlAdapters, find_adapters
@@ -156,9 +157,12 @@ class UrlEngine:
     def versions(self) -> list[str]:
         return list(self._versions)
 
-    async def load(self, version: str, folder: Path) -> None:
+    async def load(self, version: str, folder: Path, digest: str = "") -> None:
+        """digest: of the adapter in this machine's folder; the engine reads its own."""
         if version in self._versions:
             raise EngineError(f"version {version} is loaded already; give this another name")
+        if digest:
+            await asyncio.to_thread(_check_digest, version, folder, digest)
         given = await self._adapters.load(version, folder)
         self._versions[version] = {"model": self.model} | given
 
@@ -179,6 +183,18 @@ class UrlEngine:
 
     async def close(self) -> None:
         await self._session.close()
+
+
+def _check_digest(version: str, folder: Path, digest: str) -> None:
+    try:
+        known = adapter_digest(folder)
+    except CheckpointError as error:
+        raise EngineError(f"version {version} is not loaded: {error}") from error
+    if known != digest:
+        raise EngineError(
+            f"version {version} is not loaded: the weights in {folder} are not those that it "
+            "should hold; copy it again"
+        )
 
 
 async def _models(session: aiohttp.ClientSession, base: str) -> list[str]:
