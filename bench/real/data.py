@@ -24,7 +24,7 @@ from typing import Any
 
 Sizes = tuple[int, int, int]  # of training, validation and test, at most
 LARGE: Sizes = (640, 256, 1000)
-SMALL: Sizes = (480, 96, 96)  # for a model that takes long to answer
+SMALL: Sizes = (240, 96, 96)  # for a model that takes long to answer
 BANK = {
     "card_arrival": "card not arrived",
     "lost_or_stolen_card": "lost card",
