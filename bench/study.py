@@ -59,6 +59,7 @@ def cells() -> Iterator[Cell]:
     integral = ("price.rule=proportional-integral", "price.shift=false", "price.guide=0")
     ablations = {
         "without shift": ("price.shift=false",),
+        "without trend": ("price.trend=false",),
         "without guide": ("price.guide=0",),
         "without shift and guide": ("price.shift=false", "price.guide=0"),
         "without distillation": ("distill=0",),

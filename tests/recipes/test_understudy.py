@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -121,11 +122,39 @@ def test_the_clearing_price_is_the_smoothed_slope() -> None:
 
 def test_the_shift_takes_half_the_way_to_the_rate() -> None:
     # 40 tokens at 0.1 are 4 calls of 16 responses; a budget of 1/2 needs 0.2 a token.
-    recipe = market(price__spare=False)
-    step = torch.logit(tensor(0.2)) - torch.logit(tensor(0.1))
+    recipe = market(price__spare=False, price__trend=False)
+    step = float(torch.logit(tensor(0.2)) - torch.logit(tensor(0.1)))
     dual = recipe.next_dual(Market(price=0.5, shift=1.0), SCORES, 0.5)
-    assert dual.shift == pytest.approx(1.0 + float(step) / 2, abs=1e-5)
+    assert dual.shift == pytest.approx(1.0 + step / 2, abs=1e-5)
     assert recipe.next_dual(Market(price=0.5, shift=1.0), SCORES, 0.0).shift == 1.0
+    dual = market(price__spare=False).next_dual(Market(price=0.5, shift=1.0), SCORES, 0.5)
+    assert dual.trend == pytest.approx((3 - 2 * 2**0.5) * step, abs=1e-5)  # critically damped
+    assert dual.shift == pytest.approx(1.0 + step / 2 + dual.trend, abs=1e-5)
+
+
+@pytest.mark.parametrize(("trend", "low", "high"), [(True, 0.195, 0.205), (False, 0.28, 0.31)])
+def test_the_rate_is_held_while_learning_moves_the_request(
+    trend: bool, low: float, high: float
+) -> None:
+    """A request whose logit learning raises by 0.25 a step. Half steps stay 0.5 behind, which at
+    a budget of 0.2 is a rate of 0.29; with the trend nothing is left."""
+    recipe, dual = market(price__spare=False, price__trend=trend), Market(price=0.5)
+    rates = []
+    for step in range(60):
+        logit = -1.0 + 0.25 * step + dual.shift
+        rates.append(float(torch.sigmoid(tensor(logit))))
+        chances = torch.full((16,), rates[-1])
+        dual = recipe.next_dual(dual, replace(SCORES, token_ask_probability=chances), 0.2)
+    assert low < sum(rates[-20:]) / 20 < high
+    assert max(rates[1:]) < 0.5
+
+
+def test_the_trend_of_a_shift_that_is_at_its_end_is_forgotten() -> None:
+    recipe, dual = market(price__spare=False), Market(price=0.5)
+    nobody = replace(SCORES, token_ask_probability=torch.zeros(16))
+    for _ in range(10):
+        dual = recipe.next_dual(dual, nobody, 0.2)
+    assert (dual.shift, dual.trend) == (20.0, 0.0)
 
 
 def test_learning_an_answer_does_not_unlearn_to_ask(model: Path) -> None:

@@ -66,8 +66,14 @@ class FailureWatch:
         self._recent: deque[str | None] = deque(maxlen=_WINDOW)  # errors
         self._next_count = 10
 
-    def note(self, reply: Reply) -> None:
-        """A call was made."""
+    def note(self, reply: Reply, attempt: int = 0) -> None:
+        """A call was made, after so many failed ones for the same question.
+
+        An answer that is cut off again tells nothing of the cloud: answers that are whole are
+        never asked for again, so later examinations would see failed calls alone.
+        """
+        if attempt and reply.error == "truncated":
+            return
         self._recent.append(reply.error)
         if reply.error is None:
             return

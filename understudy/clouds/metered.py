@@ -209,7 +209,7 @@ class MeteredCloud:
             reply = await self._within_budget(call, streams)
             if not call.refused:
                 if self.watch is not None:
-                    self.watch.note(reply)
+                    self.watch.note(reply, request.attempt)
                 free = reply.error is not None and not reply.cost.dollars
                 kept = reply if free else self._logged(request, reply)
                 self._paid[digest, request.attempt] = kept

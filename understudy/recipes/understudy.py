@@ -7,10 +7,11 @@
         descend KL(p* || p), p* the best use of the budget     the guide: which questions to ask
         descend the cross-entropy of verified cloud answers
         lambda <- slope of reward on asking within groups      the marginal value of a call
-        s      <- s + step towards  mean P(ask; s) = min(tau, share that asking mends)
+        s      <- s + v + step towards  mean P(ask; s) = min(tau, share that asking mends)
+        v      <- v + smaller step the same way         how the right shift moves while it learns
 
-docs/understudy.md derives each line; `price.rule`, `price.shift`, `price.guide`, `price.anchor`,
-`price.spare` and `distill` switch each part off or to its predecessor.
+docs/understudy.md derives each line; `price.rule`, `price.shift`, `price.trend`, `price.guide`,
+`price.anchor`, `price.spare` and `distill` switch each part off or to its predecessor.
 """
 
 from __future__ import annotations
@@ -36,8 +37,12 @@ if TYPE_CHECKING:
     from understudy.offload.experience import Experience
     from understudy.offload.scores import Scores
 
-# A batch's own estimate of the right shift is noisy; half of it is taken.
+# A batch's own estimate of the right shift is noisy; half of it is taken. What that leaves behind
+# while the right shift moves is made up by its trend, at the rate that neither lags nor swings:
+# 2 (2 - a) - 4 sqrt(1 - a) of a filter whose first step is a.
 _SHIFT_STEP = 0.5
+_TREND_STEP = 2 * (2 - _SHIFT_STEP) - 4 * (1 - _SHIFT_STEP) ** 0.5
+_STEEPEST = 1.0  # correction that moves the trend: a batch in which nobody can ask says 20
 
 
 class MarketPrice(Section):
@@ -52,6 +57,9 @@ class MarketPrice(Section):
     rate: float = Field(0.02, ge=0, description="Ki of rule proportional-integral")
     gain: float = Field(1.0, ge=0, description="Kp of rule proportional-integral")
     shift: bool = Field(True, description="hold the rate by a shift of the request's logit")
+    trend: bool = Field(
+        True, description="carry on how the right shift moves from step to step while it learns"
+    )
     anchor: float = Field(0.0, ge=0, description="weight of the rate anchor (kappa)")
     guide: float = Field(1.0, ge=0, description="weight of the guide, question by question")
     guide_temperature: float = Field(
@@ -67,6 +75,7 @@ class MarketPrice(Section):
         """Refuse what is set and is not read."""
         general = type(self).model_fields
         for name, read, where in (
+            ("trend", self.shift, "shift=true"),
             ("rate", self.rule != "clearing", "rule=proportional-integral"),
             ("gain", self.rule != "clearing", "rule=proportional-integral"),
             ("guide_temperature", self.guide > 0, "guide above 0"),
@@ -84,6 +93,7 @@ class Market:
 
     price: float
     shift: float = 0.0
+    trend: float = 0.0  # of the shift, for each step
     integral: float = 0.0
     usage: float | None = None
     covariance: float = 0.0
@@ -174,23 +184,31 @@ class Understudy(Method):
             price, integral = objectives.proportional_integral_step(
                 dual.integral, usage - target, setting.gain, setting.rate, setting.maximum
             )
-        shift = dual.shift
+        shift, trend = dual.shift, dual.trend
         if setting.shift and budget > 0:  # without a budget nobody asks, whatever the shift
-            # The mean over tokens at which every response asks `target` times.
-            chances = scores.token_ask_probability
-            shift += _SHIFT_STEP * objectives.logit_shift(
-                chances, target * scores.asked.numel() / len(chances)
-            )
-            shift = min(max(shift, -objectives.LARGEST_SHIFT), objectives.LARGEST_SHIFT)
+            shift, trend = self._next_shift(dual, scores, target)
         return replace(
             dual,
             price=price,
             shift=shift,
+            trend=trend,
             integral=integral,
             usage=usage,
             covariance=covariance,
             variance=variance,
         )
+
+    def _next_shift(self, dual: Market, scores: Scores, target: float) -> tuple[float, float]:
+        """The shift and its trend, after a batch of which so large a share should have asked."""
+        # The mean over tokens at which every response asks `target` times.
+        chances = scores.token_ask_probability
+        missing = objectives.logit_shift(chances, target * scores.asked.numel() / len(chances))
+        trend = 0.0
+        if self.config.price.trend:
+            trend = dual.trend + _TREND_STEP * min(max(missing, -_STEEPEST), _STEEPEST)
+        shift = dual.shift + _SHIFT_STEP * missing + trend
+        within = min(max(shift, -objectives.LARGEST_SHIFT), objectives.LARGEST_SHIFT)
+        return within, trend if within == shift else 0.0
 
     def _watched(self, dual: Market, scores: Scores) -> Market:
         """What the local model fails at, and how much of that asking mends, after a batch."""
