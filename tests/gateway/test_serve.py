@@ -55,6 +55,9 @@ def test_a_minute_for_anyone(tmp_path: Path) -> None:
         page = httpx2.get(gateway.url.removesuffix("v1")).text
         assert "<html" in page
         assert "above the threshold" in page
+        metrics = httpx2.get(f"{gateway.url.removesuffix('v1')}metrics").text
+        assert 'understudy_requests_total{answered_by="local"} 1.0' in metrics
+        assert 'understudy_spend_dollars_total{cloud="simulated"}' in metrics
         names = {model.id for model in client.models.list()}
         assert {"auto", "local", "cloud", "demo@0", "simulated"} <= names
         assert gateway.stop() == 0

@@ -2,8 +2,8 @@
 
 Their names are changing. The older ones are given, unless OTEL_SEMCONV_STABILITY_OPT_IN names
 `gen_ai_latest_experimental` (the newer ones) or `gen_ai/dup` (both). Where they go is for the
-OpenTelemetry SDK: run `opentelemetry-instrument understudy serve`, with its own variables
-(OTEL_EXPORTER_OTLP_ENDPOINT, ...).
+OpenTelemetry SDK: run `opentelemetry-instrument understudy serve` with its own variables, such as
+OTEL_EXPORTER_OTLP_ENDPOINT.
 """
 
 from __future__ import annotations
