@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -342,7 +343,11 @@ async def refusal_of(response: aiohttp.ClientResponse, key: str | None) -> Upstr
 
 
 def reason_of(error: BaseException) -> str:
-    return getattr(error, "strerror", None) or type(error).__name__
+    """In words without an address: callers are told them."""
+    number = getattr(error, "errno", None)
+    if isinstance(number, int) and number > 0:
+        return os.strerror(number).lower()
+    return type(error).__name__
 
 
 def _cut(message: str) -> str:
