@@ -19,7 +19,7 @@ from understudy.cli.export import export
 from understudy.cli.output import Output, OutputError, complain
 from understudy.cli.report import report
 from understudy.cli.serve import ServeCommand, serve
-from understudy.cli.shadow import shadow
+from understudy.cli.shadow import ShadowCommand, shadow
 from understudy.cli.share import ShareCommand, share
 from understudy.errors import UnderstudyError
 
@@ -50,7 +50,7 @@ app.command()(report)
 app.command()(export)
 app.command()(env)
 app.command(cls=ServeCommand)(serve)
-app.command()(shadow)
+app.command(cls=ShadowCommand)(shadow)
 app.add_typer(keys.app, name="keys")
 app.add_typer(events.app, name="events")
 

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer.core
+
 from understudy.cli import options
 from understudy.cli import shadow_options as own
 from understudy.cli.output import complain
@@ -16,6 +18,16 @@ from understudy.errors import ConfigError, UnderstudyError
 if TYPE_CHECKING:
     from understudy.gateway.shadow.settings import ShadowSettings
     from understudy.gateway.shadow.study import Study
+
+
+class ShadowCommand(typer.core.TyperCommand):
+    """Its help ends with every setting, read from the code when asked for."""
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        from understudy.gateway.shadow.settings import ShadowSettings
+        from understudy.report.settings import settings_text
+
+        formatter.write("\n" + settings_text(ShadowSettings))
 
 
 def shadow(
@@ -128,14 +140,14 @@ def _listened(settings: ShadowSettings, listen: str, cloud: str, out: Path) -> S
 def _done(settings: ShadowSettings, logs: list[str], sheet: Path | None, out: Path) -> Study | None:
     from understudy.gateway.shadow.logs import read_logs
     from understudy.gateway.shadow.money import load_table, paid
-    from understudy.gateway.shadow.study import answer_log, study
+    from understudy.gateway.shadow.study import answer_log, study, verdicts_of
 
     log = read_logs(logs)
     if sheet is None:  # refused before minutes are spent
         paid(log.calls, load_table(settings.prices) if settings.prices else None)
+        verdicts = verdicts_of(log.calls, settings)
+        return study(log, answer_log(log, settings, out), settings, logs, verdicts)
     answers = answer_log(log, settings, out)
-    if sheet is None:
-        return study(log, answers, settings, logs)
     from understudy.gateway.shadow.judge import sheet as rows_of
 
     able = [call for call in log.calls if call.digest in answers]

@@ -90,3 +90,16 @@ def test_a_sheet_is_filled_in_and_read_back(tmp_path: Path) -> None:
     path.write_text('{"right": true}\n', encoding="utf-8")
     with pytest.raises(ConfigError, match=r"labels.jsonl:1: needs question, reference"):
         read_labelled(path)
+
+
+def test_a_judge_remembers_what_it_said(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def word(question: str, reference: str, candidate: str) -> str:
+        asked.append(question)
+        return "right" if reference == candidate else "wrong"
+
+    with endpoint(says(word)) as url:
+        found, calls = judge(url), [call("new", "yes")]
+        assert found.of(calls, ["yes"]) == found.of(calls, ["yes"])
+    assert asked.count("new") == 1

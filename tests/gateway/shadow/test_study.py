@@ -19,7 +19,13 @@ from tests.gateway.shadow.endpoint import endpoint
 from understudy.errors import CloudError, ConfigError
 from understudy.gateway.shadow.logs import read_logs
 from understudy.gateway.shadow.settings import ShadowSettings
-from understudy.gateway.shadow.study import Study, answer_log, study, write_report
+from understudy.gateway.shadow.study import (
+    Study,
+    answer_log,
+    study,
+    verdicts_of,
+    write_report,
+)
 from understudy.gateway.shadow.words import assumptions, headline, kind_table, next_commands
 from understudy.settings import check_settings, gathered_settings
 from understudy.tasks import FAMILIES
@@ -35,7 +41,8 @@ def settings_of(**given: Any) -> ShadowSettings:
 
 def studied(path: Path, out: Path | None = None, **given: Any) -> Study:
     settings, log = settings_of(**given), read_logs([str(path)])
-    return study(log, answer_log(log, settings, out), settings, [str(path)])
+    verdicts = verdicts_of(log.calls, settings)
+    return study(log, answer_log(log, settings, out), settings, [str(path)], verdicts)
 
 
 @pytest.fixture(scope="module")

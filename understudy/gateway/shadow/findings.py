@@ -72,6 +72,7 @@ class Findings:
     wrong: Estimate
     cloud_wrong: Estimate | None  # None: its answers are taken for right
     alone_wrong: Estimate
+    judge: JudgeError | None  # who said what is wrong, if it was one
     signal: Signal
     threshold: float
     dial: float
@@ -114,6 +115,7 @@ def findings(
         wrong=wrong_share(rows, asked, error),
         cloud_wrong=wrong_share(rows, [True] * len(rows), None) if checks_cloud else None,
         alone_wrong=wrong_share(rows, [bool(row.local.unable) for row in rows], error),
+        judge=error,
         signal=chosen.signal,
         threshold=chosen.point.threshold,
         dial=chosen.point.dial,

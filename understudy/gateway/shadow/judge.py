@@ -6,7 +6,7 @@ import asyncio
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +78,7 @@ class ByJudge:
 
     def __init__(self, endpoint: JudgeEndpoint, labelled: Sequence[Compared]) -> None:
         self.endpoint = endpoint
+        self._known: dict[Compared, bool | None] = {}
         known = [each for each in labelled if each.right is not None]
         _check_enough(known)
         said = self._said(known, "measuring the judge's error")
@@ -112,8 +113,13 @@ class ByJudge:
         return [None if right is None else Verdict(not right) for right in said]
 
     def _said(self, compared: Sequence[Compared], what: str) -> list[bool | None]:
-        with task(what, len(compared)) as advance:
-            return wait_for(_all_said(self.endpoint, compared, advance))
+        """Asked once about the same."""
+        bare = [replace(each, right=None) for each in compared]
+        new = [each for each in dict.fromkeys(bare) if each not in self._known]
+        with task(what, len(new)) as advance:
+            said = wait_for(_all_said(self.endpoint, new, advance))
+        self._known.update(zip(new, said, strict=True))
+        return [self._known[each] for each in bare]
 
 
 async def _all_said(

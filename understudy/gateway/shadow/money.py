@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -93,6 +94,17 @@ def load_table(given: str) -> dict[str, Prices]:
     if "prompt" in table:
         table = {"*": table}
     return {str(model): _checked(where, str(model), row) for model, row in table.items()}
+
+
+def dollars(value: float) -> str:
+    """With two digits that count at least.
+
+    >>> dollars(1234.5), dollars(0.25), dollars(0.000042), dollars(0)
+    ('$1,234.50', '$0.2500', '$0.000042', '$0.00')
+    """
+    if value >= 1 or value <= 0:
+        return f"${value:,.2f}"
+    return f"${value:.{max(4, 1 - math.floor(math.log10(value)))}f}"
 
 
 def _is_number(text: str) -> bool:

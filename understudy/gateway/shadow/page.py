@@ -7,6 +7,7 @@ from pathlib import Path
 import yaml
 
 from understudy.gateway.shadow.findings import Findings
+from understudy.gateway.shadow.money import dollars
 from understudy.gateway.shadow.plot import quality_over_cost
 from understudy.gateway.shadow.words import (
     Source,
@@ -18,7 +19,7 @@ from understudy.gateway.shadow.words import (
     percent,
     rule,
 )
-from understudy.report.parts.numbers import count, dollars
+from understudy.report.parts.numbers import count
 from understudy.report.parts.page import Tile, environment
 
 

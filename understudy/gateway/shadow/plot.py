@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from understudy.gateway.shadow.correction import observed
 from understudy.gateway.shadow.findings import Findings
-from understudy.report.parts.numbers import dollars
+from understudy.gateway.shadow.money import dollars
 from understudy.report.parts.svg import INK, LOCAL, QUIET, SYSTEM
 
 WIDTH, HEIGHT = 960, 400
@@ -77,12 +77,14 @@ class _Axes:
 
 def quality_over_cost(found: Findings) -> Plot:
     points = found.curve
-    bands = [observed(point.wrong * found.different, found.different) for point in points]
+    size = found.different
+    bands = [observed(point.wrong * size, size) for point in points if found.judge is None]
     most = max(found.paid, found.would_pay + found.would_pay_reach) * 1.04
-    lowest = 1 - max(max(band.high for band in bands), found.wrong.high)
+    lowest = 1 - max([*(band.high for band in bands), *(p.wrong for p in points), found.wrong.high])
     axes = _Axes(most, max(0.0, _floor(lowest)))
-    upper = [(axes.x(p.dollars), axes.y(1 - b.low)) for p, b in zip(points, bands, strict=True)]
-    lower = [(axes.x(p.dollars), axes.y(1 - b.high)) for p, b in zip(points, bands, strict=True)]
+    pairs = list(zip(points, bands, strict=False))
+    upper = [(axes.x(point.dollars), axes.y(1 - band.low)) for point, band in pairs]
+    lower = [(axes.x(point.dollars), axes.y(1 - band.high)) for point, band in pairs]
     line = [(axes.x(point.dollars), axes.y(1 - point.wrong)) for point in points]
     step = max(1, len(points) // _DOTS)
     dots = [
@@ -91,7 +93,7 @@ def quality_over_cost(found: Findings) -> Plot:
     ]
     return Plot(
         label=f"Share of right answers over dollars, for every threshold on {found.signal}",
-        band=_path([*upper, *reversed(lower)]) + "Z",
+        band=_path([*upper, *reversed(lower)]) + "Z" if pairs else "",
         curve=_path(line),
         chance=_path([line[0], line[-1]]),
         x_ticks=[Tick(axes.x(at), dollars(at)) for at in _steps(0.0, most)],

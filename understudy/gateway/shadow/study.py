@@ -49,10 +49,12 @@ def answer_log(log: Log, settings: ShadowSettings, out: Path | None) -> dict[str
     different = len({call.digest for call in log.calls})
     total = min(different, settings.questions or different)
     if len(answers.keys() & {call.digest for call in log.calls}) < total:
-        with task("answering locally", total) as advance:
-            wait_for(_ask(log.calls, settings, answers, advance))
-        if out is not None:
-            keep_answers(out, settings, answers)
+        try:
+            with task("answering locally", total) as advance:
+                wait_for(_ask(log.calls, settings, answers, advance))
+        finally:  # of an interrupted one, too: the next goes on from there
+            if out is not None and answers:
+                keep_answers(out, settings, answers)
     return answers
 
 
@@ -75,12 +77,13 @@ def study(
     answers: Mapping[str, LocalAnswer],
     settings: ShadowSettings,
     logs: Sequence[str],
+    verdicts: Verdicts,
     cautions: Sequence[str] = (),
 ) -> Study:
     """cautions: about how the log came about. Raises ConfigError where nothing can be said."""
     cost = paid(log.calls, load_table(settings.prices) if settings.prices else None)
     kinds = kinds_of(log.calls, settings.by)
-    verdicts, left_out = _verdicts(log.calls, settings), LeftOut()
+    left_out = LeftOut()
     left_out.reasons.update(log.left_out.reasons)
     left_out.first.update(log.left_out.first)
     rows = _rows(log.calls, answers, cost, kinds.names, verdicts, left_out)
@@ -153,7 +156,8 @@ def _rows(
     return rows
 
 
-def _verdicts(calls: Sequence[LoggedCall], settings: ShadowSettings) -> Verdicts:
+def verdicts_of(calls: Sequence[LoggedCall], settings: ShadowSettings) -> Verdicts:
+    """Who says what is right. A judge's error is measured here."""
     if settings.checker:
         return checker_named(settings.checker)
     if settings.judge.base_url:

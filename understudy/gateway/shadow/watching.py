@@ -24,7 +24,14 @@ from understudy.gateway.shadow.money import load_table, price_of, tokens_of
 from understudy.gateway.shadow.passing import Copied
 from understudy.gateway.shadow.records import LeftOut, LocalAnswer, LoggedCall
 from understudy.gateway.shadow.settings import ShadowSettings
-from understudy.gateway.shadow.study import Study, keep_answers, study, write_report
+from understudy.gateway.shadow.study import (
+    Study,
+    keep_answers,
+    study,
+    verdicts_of,
+    write_report,
+)
+from understudy.gateway.shadow.verdicts import Verdicts
 from understudy.store.database import open_events
 from understudy.store.events import EventWriter
 from understudy.store.settings import EventSettings
@@ -53,6 +60,7 @@ class Watching:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._record, name="shadow", daemon=True)
         self._told: set[str] = set()
+        self._judge: Verdicts | None = None  # a judge remembers what it said
 
     def copy(self, copied: Copied) -> None:
         """Never waits."""
@@ -147,7 +155,9 @@ class Watching:
         for reason, count in self.left_out.reasons.copy().items():
             log.left_out.reasons[reason] += count
             log.left_out.first.setdefault(reason, self.left_out.first[reason])
-        done = study(log, answers, self.settings, [self.store], self._cautions())
+        if self._judge is None or not self.settings.judge.base_url:
+            self._judge = verdicts_of(log.calls, self.settings)
+        done = study(log, answers, self.settings, [self.store], self._judge, self._cautions())
         write_report(done, self.out)
         return done
 

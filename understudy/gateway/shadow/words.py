@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from understudy.gateway.settings import DEMO
 from understudy.gateway.shadow.correction import Estimate
 from understudy.gateway.shadow.findings import FEW, Findings, KindFinding
+from understudy.gateway.shadow.money import dollars
 from understudy.gateway.shadow.settings import ShadowSettings
-from understudy.report.parts.numbers import count, dollars
+from understudy.report.parts.numbers import count
 from understudy.report.parts.tables import Cell, Table
 from understudy.routing.router import FARTHEST
 
