@@ -7,6 +7,7 @@ several. Rows are of one recipe, and paired by seed and question where recipes a
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -31,8 +32,8 @@ OURS = "understudy"
 def runs_by_name(folder: Path = FOLDER, config: str = "smollm2.yaml") -> dict[str, list[Run]]:
     """The runs of each variant, one per seed."""
     found: dict[str, list[Run]] = defaultdict(list)
-    for path in sorted(folder.glob("*.json")):
-        run = json.loads(path.read_text())
+    for path in sorted(folder.glob("*.json.gz")):
+        run = json.loads(gzip.decompress(path.read_bytes()))
         if run["cell"]["config"] == config:
             found[run["cell"]["name"]].append(run)
     ours_first = sorted(found, key=lambda name: (not name.startswith(OURS), name))

@@ -14,6 +14,7 @@ be stopped at any moment. `--workers 2` makes two runs side by side, of one thre
 from __future__ import annotations
 
 import argparse
+import gzip
 import json
 import shutil
 import subprocess
@@ -27,7 +28,6 @@ from typing import Any
 import yaml
 
 from understudy.environment import environment
-from understudy.files import write_json
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -50,7 +50,7 @@ class Cell:
 
     @property
     def file(self) -> Path:
-        return RESULTS / f"{self.name}-{self.seed}.json"
+        return RESULTS / f"{self.name}-{self.seed}.json.gz"
 
 
 def cells() -> Iterator[Cell]:
@@ -59,6 +59,7 @@ def cells() -> Iterator[Cell]:
         yield Cell("dagrpo-taught", "dagrpo", seed, (*WARM, "distill=0.5"))
         yield Cell("grpo-taught", "grpo", seed, WARM)
     yield Cell("dagrpo", "dagrpo", 0)
+    yield Cell("no-trend", "understudy", 0, ("price.trend=false",))
     yield Cell("no-rehearsal", "understudy", 0, ("retention=none",))
     yield Cell("random-rehearsal", "understudy", 0, ("retention.choose=random",))
     for recipe in ("understudy", "grpo"):
@@ -81,8 +82,15 @@ def run(cell: Cell, out: Path, model: str | None) -> None:
         with (out / f"{folder.name}.log").open("ab") as log:
             subprocess.run(command, check=True, stdout=log, stderr=log, cwd=ROOT)
     RESULTS.mkdir(exist_ok=True, parents=True)
-    write_json(cell.file, record(cell, folder))
+    write_record(cell.file, record(cell, folder))
     print(f"done {folder.name}", flush=True)
+
+
+def write_record(path: Path, content: dict[str, Any]) -> None:
+    """Compressed: every examined question is in it."""
+    part = path.with_suffix(".part")
+    part.write_bytes(gzip.compress(json.dumps(content).encode(), mtime=0))
+    part.replace(path)
 
 
 def record(cell: Cell, folder: Path) -> dict[str, Any]:
