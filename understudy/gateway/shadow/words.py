@@ -71,7 +71,10 @@ def rule(found: Findings) -> str:
             f"The local model asks where {_SIGNALS[found.signal]} is {side} {value:.3g} "
             f"(dial {found.dial:.2f})"
         )
-    return f"{what}: {share} go to the cloud."
+    said = f"{what}: {share} go to the cloud."
+    if found.cloud_wrong is not None:
+        said += f" The cloud alone is wrong on {percent(found.cloud_wrong.share)}."
+    return said
 
 
 def goal(found: Findings, settings: ShadowSettings) -> str:
