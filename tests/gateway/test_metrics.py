@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 from typing import Any
 
@@ -210,3 +211,16 @@ def test_a_model_that_a_caller_makes_up_is_no_attribute() -> None:
     trace.refuse(Refused(404, "invalid_request_error", "there is no such model"))
     assert "made-up" not in attributes_of(trace).values()
     assert attributes_of(trace)["error.type"] == "404"
+
+
+def test_the_page_of_metrics_names_each_of_them() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "dashboard.md").read_text(encoding="utf-8")
+    names = set(re.findall(r"`(understudy_\w+)`", page))
+    kinds = {"counter": "_total"}
+    families = text_string_to_metric_families(asyncio.run(Metrics().page())[0].decode())
+    found = {
+        family.name + kinds.get(family.type, "")
+        for family in families
+        if family.name.startswith("understudy_")
+    }
+    assert found == names

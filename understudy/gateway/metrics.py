@@ -19,6 +19,7 @@ from prometheus_client import (
     Histogram,
     PlatformCollector,
     ProcessCollector,
+    disable_created_metrics,
     generate_latest,
 )
 
@@ -59,6 +60,7 @@ class Metrics:
     """Told of every answer and every HTTP request that ended. In the event loop."""
 
     def __init__(self) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each
         self.registry = CollectorRegistry()
         self.engine: Engine | None = None
         self.ledger: AsyncLedger | None = None

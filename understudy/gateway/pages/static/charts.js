@@ -21,7 +21,7 @@
   const trimmed = (value, digits) => String(Number(value.toPrecision(digits)));
   const short = (value) => (value >= 1e6 ? `${trimmed(value / 1e6, 3)} M` : value >= 1e4 ? `${trimmed(value / 1e3, 3)} k` : trimmed(value, 4));
   const seconds = (value) => (value < 1 ? `${trimmed(value * 1000, 3)} ms` : `${trimmed(value, 3)} s`);
-  const money = (value) => (value === 0 ? "$0" : value >= 1 ? `$${value.toFixed(2)}` : `$${value.toFixed(Math.min(8, 2 - Math.floor(Math.log10(value))))}`);
+  const money = (value) => (value === 0 ? "$0" : value >= 1 ? `$${value.toFixed(2)}` : `$${value.toFixed(Math.min(8, 2 - Math.floor(Math.log10(value)))).replace(/0+$/, "")}`);
   const inUnit = (unit) => (unit === "dollars" ? money : short);
   const known = (format) => (value) => (value == null ? NONE : format(value));
   const moment = new Intl.DateTimeFormat(undefined, { weekday: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
@@ -172,6 +172,7 @@
   function offer() {
     const labels = data.spend.map((cap) => cap.label);
     label.hidden = labels.length < 2;
+    document.getElementById("only-cap").textContent = labels.length === 1 ? labels[0] : "";
     if (labels.join("\n") === [...choice.options].map((each) => each.text).join("\n")) return;
     choice.replaceChildren(...labels.map((text) => new Option(text)));
     choice.selectedIndex = pick = 0;
