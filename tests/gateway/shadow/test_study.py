@@ -8,6 +8,7 @@ import random
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,13 @@ from understudy.gateway.shadow.study import (
     verdicts_of,
     write_report,
 )
-from understudy.gateway.shadow.words import assumptions, headline, kind_table, next_commands
+from understudy.gateway.shadow.words import (
+    assumptions,
+    headline,
+    kind_table,
+    next_commands,
+    repeated,
+)
 from understudy.settings import check_settings, gathered_settings
 from understudy.tasks import FAMILIES
 from understudy.tasks.family import draw_problem
@@ -100,6 +107,16 @@ def test_the_recommended_setting_is_one_that_serve_takes(done: Study) -> None:
     assert setting is not None
     given = gathered_settings({}, None, [setting[1]])["policy"]
     assert set(check_settings(PolicySettings, given).cascade) == {done.found.signal}
+
+
+def test_a_report_names_the_command_that_makes_it_again(done: Study, log: Path) -> None:
+    assert repeated(done.source) == f"understudy shadow {log}"
+    given = settings_of(prices="1/2", local__path="a b", max_wrong=0.1, local__threads=2)
+    source = replace(done.source, settings=given, logs=("log.jsonl",))
+    assert repeated(source, max_wrong=0.02) == (
+        "understudy shadow log.jsonl --local 'a b' --set local.threads=2 --cloud-prices 1/2 "
+        "--max-wrong 0.02"
+    )
 
 
 def test_a_checker_measures_the_cloud_too(log: Path) -> None:

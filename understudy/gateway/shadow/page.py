@@ -17,6 +17,7 @@ from understudy.gateway.shadow.words import (
     kind_table,
     next_commands,
     percent,
+    repeated,
     rule,
 )
 from understudy.report.parts.numbers import count
@@ -39,7 +40,7 @@ def page(found: Findings, source: Source) -> str:
         kind_table=kind_table(found),
         examples=found.examples,
         commands=list(next_commands(found, source)),
-        command=f"understudy shadow {' '.join(source.logs)}",
+        command=repeated(source),
         assumptions=assumptions(found, source),
         left_out=source.left_out,
         rows=count(source.rows),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from understudy.gateway.settings import DEMO
 from understudy.gateway.shadow.correction import Estimate
@@ -185,14 +186,52 @@ def next_commands(found: Findings, source: Source) -> Iterator[tuple[str, str]]:
         )
     elif found.meets and found.dial <= 0:
         yield "everything that it can answer is local", f"understudy serve{shown}{cloud} --dial 0"
-    logs = " ".join(map(shlex.quote, source.logs))
-    other = settings.max_wrong / 2
     yield (
         "another threshold, from the answers that are kept",
-        f"understudy shadow {logs}{shown} --max-wrong {other:g}",
+        repeated(source, max_wrong=settings.max_wrong / 2, dial=None),
     )
-    if "taken for right" in source.right and not settings.judge.base_url:
+    if found.cloud_wrong is None and found.judge is None:
         yield (
             "answers to label, so that a judge can be measured",
-            f"understudy shadow {logs}{shown} --sheet labels.jsonl",
+            f"{repeated(source)} --sheet labels.jsonl",
         )
+
+
+def repeated(source: Source, **changed: float | None) -> str:
+    """The command that makes this report, or one with other settings."""
+    usual = _flat(ShadowSettings().model_dump(mode="json"))
+    given = _flat(source.settings.model_copy(update=changed).model_dump(mode="json"))
+    words = ["understudy", "shadow", *source.logs]
+    for name, value in given.items():
+        if value != usual[name] and value is not None:
+            option = _OPTIONS.get(name)
+            words += [option, str(value)] if option else ["--set", f"{name}={value}"]
+    return shlex.join(words)
+
+
+_OPTIONS = {
+    "local.path": "--local",
+    "local.model": "--local-model",
+    "prices": "--cloud-prices",
+    "agree": "--agree",
+    "checker": "--checker",
+    "judge.base_url": "--judge",
+    "judge.model": "--judge-model",
+    "judge.api_key_env": "--judge-key-env",
+    "judge.labelled": "--labelled",
+    "max_wrong": "--max-wrong",
+    "dial": "--dial",
+    "by": "--by",
+    "minutes": "--minutes",
+    "questions": "--questions",
+}
+
+
+def _flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            found |= _flat(value, f"{before}{name}.")
+        else:
+            found[f"{before}{name}"] = value
+    return found
