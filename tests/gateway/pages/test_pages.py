@@ -233,6 +233,23 @@ def test_feedback_is_kept_beside_its_answer(board: Board) -> None:
         assert f"42 {ESCAPED}" in page
 
 
+def test_a_key_reads_its_own_questions_and_answers_only(board: Board) -> None:
+    """Of another's it sees who answered and why."""
+    (ann, mine), (_, other) = board.key("ann", "dashboard"), board.key("bob", "dashboard")
+    _, root = board.key("root", "admin")
+    said = {"choices": [{"message": {"role": "assistant", "content": "the answer"}}]}
+    question = {"messages": [{"role": "user", "content": "the question"}]}
+    asked(board, 1, key=ann.id, request=question, answer=said, version="tiny@9")
+    with board.served(with_keys=True) as gateway:
+        for secret, reads in ((mine, True), (other, False), (root, True)):
+            response = sent(gateway.port, "/dashboard/sign-in", "POST", {"key": secret})
+            session = response.headers["set-cookie"].partition(";")[0]
+            page = read(gateway.port, "/dashboard/decision?id=e1", cookie=session)
+            assert "tiny@9" in page
+            assert ("the question" in page, "the answer" in page) == (reads, reads)
+            assert ("another key’s" in page) != reads
+
+
 def test_decisions_are_filtered_and_paged(board: Board) -> None:
     for number in range(60):
         asked(board, number, key="ann" if number % 2 else "bob")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -63,6 +63,11 @@ class Told:
     question: Sequence[Said] | None  # None: the text was not kept
     answer: Sequence[Said] | None
     feedback: Sequence[Judged]
+
+    def without_text(self) -> Told:
+        """For whoever may know who answered, and not what was said. Corrections and comments are
+        texts too."""
+        return replace(self, question=None, answer=None, feedback=())
 
 
 def anchor(event: str) -> str:

@@ -97,7 +97,11 @@ class Views:
         may_judge = may(key, "feedback") and mine and self._dashboard.door.events is not None
         return html(
             self._templates.render(
-                "decision.html", told=found, may_judge=may_judge, text=self._dashboard.text
+                "decision.html",
+                told=found if mine else found.without_text(),
+                is_mine=mine,
+                may_judge=may_judge,
+                text=self._dashboard.text,
             )
         )
 
