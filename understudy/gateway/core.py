@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from understudy.gateway.door.errors import internal_error
 from understudy.gateway.requests import Caller, ChatRequest, ModelCard, Outcome, Refused
 from understudy.gateway.trace import Trace
 from understudy.gateway.way import Parts, Way
@@ -26,6 +27,10 @@ class Gateway:
             raise
         except asyncio.CancelledError:
             trace.hung_up = True
+            way.ends.tell()
+            raise
+        except Exception:  # a fault of ours: its event says no more than its caller is told
+            trace.refuse(internal_error())
             way.ends.tell()
             raise
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.gateway.door.wire import JSON, ask, call, chat_body, connect, head
+from tests.gateway.door.wire import CHAT, JSON, ask, call, chat_body, connect, head
 from tests.gateway.kept import kept
 from tests.gateway.serving import Served, eventually, serving
 
@@ -145,6 +145,22 @@ def test_any_value_anywhere_is_answered(served: Served, data: st.DataObject) -> 
     body = with_value(VALID[path], where, data.draw(ODD))
     answer = call(served, "POST", path, json.dumps(body).encode(), JSON)
     assert answer.status < 500, (path, where, body, answer.content)
+
+
+@pytest.mark.parametrize("value", ["x", [1], {}, 0, 129, True])
+def test_a_count_of_answers_is_a_number(served: Served, value: Any) -> None:
+    for path in ("/v1/chat/completions", "/v1/completions"):
+        body = json.dumps({**VALID[path], "best_of": value}).encode()
+        answer = call(served, "POST", path, body, JSON)
+        assert (answer.status, answer.json["error"]["param"]) == (400, "best_of")
+
+
+@pytest.mark.parametrize("value", ["0" * 11 + "1" + "9" * 4400, "0" * 11 + "1" * 400, "0", "-1"])
+def test_a_deadline_is_a_number(served: Served, value: str) -> None:
+    answer = call(served, "POST", CHAT, chat_body(), JSON | {"x-deadline-ms": value})
+    assert (answer.status, answer.json["error"]["param"]) == (400, "x-deadline-ms")
+    answer = call(served, "GET", f"{CHAT}?limit=00001{'0' * 5000}")
+    assert (answer.status, answer.json["error"]["param"]) == (400, "limit")
 
 
 @settings(max_examples=60, suppress_health_check=list(HealthCheck))

@@ -108,6 +108,7 @@ class ChatBody(Body):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     n: int | None = Field(None, ge=1, le=MOST_ANSWERS)
+    best_of: int | None = Field(None, ge=1, le=MOST_ANSWERS)  # of some clouds
     max_tokens: int | None = Field(None, ge=1)
     max_completion_tokens: int | None = Field(None, ge=1)
     temperature: float | None = Field(None, ge=0, le=2)

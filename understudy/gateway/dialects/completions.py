@@ -40,7 +40,7 @@ class CompletionBody(Body):
     logprobs: int | None = Field(None, ge=0, le=5)
     echo: bool | None = None
     suffix: str | None = None
-    best_of: int | None = None
+    best_of: int | None = Field(None, ge=1, le=MOST_ANSWERS)
 
 
 class Completions(Dialect):
@@ -84,12 +84,13 @@ class Completions(Dialect):
     async def events(
         self, outcomes: Sequence[Outcome], streams: Sequence[AsyncIterator[bytes]]
     ) -> AsyncIterator[bytes]:
-        usages, last = [], {}
+        usages: dict[int, Mapping[str, Any]] = {}  # of a stream the last: some add up as they go
+        last: Mapping[str, Any] = {}
         for number, stream in enumerate(streams):
             async for chunk in stream:
                 found = orjson.loads(chunk)
                 if found.get("usage"):
-                    usages.append(found["usage"])
+                    usages[number] = found["usage"]
                     last = found
                 choices = [
                     _choice(choice, choice.get("delta") or {}, number * self._count)
@@ -98,7 +99,7 @@ class Completions(Dialect):
                 if any(choice["text"] or choice["finish_reason"] for choice in choices):
                     yield b"data: " + orjson.dumps(_shape(found, choices)) + b"\n\n"
         if usages:
-            final = _shape(last, []) | {"usage": summed_usage(usages)}
+            final = _shape(last, []) | {"usage": summed_usage([*usages.values()])}
             yield b"data: " + orjson.dumps(final) + b"\n\n"
         yield DONE
 

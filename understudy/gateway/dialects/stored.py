@@ -13,6 +13,7 @@ from understudy.gateway.door.errors import invalid
 
 MOST = 100  # on one page
 _PAGE = 20
+_NUMBER = re.compile(r"[0-9]{1,6}")
 _METADATA = re.compile(r"metadata\[([^\]]{1,64})\]")
 
 
@@ -63,7 +64,7 @@ def _pairs(query: bytes) -> list[tuple[str, str]]:
 
 def limit_of(given: Mapping[str, str]) -> int:
     text = given.get("limit", str(_PAGE))
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:6]) <= MOST:
+    if not _NUMBER.fullmatch(text) or not 1 <= int(text) <= MOST:
         raise invalid(f"limit: use a whole number from 1 to {MOST}", "limit")
     return int(text)
 

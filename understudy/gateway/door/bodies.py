@@ -73,7 +73,7 @@ def _check_kind(headers: Headers) -> None:
 async def _read(headers: Headers, receive: Receive, settings: DoorSettings) -> bytes:
     most = settings.max_body_bytes
     said = headers.text("content-length")
-    if said.isdigit() and int(said[:20]) > most:
+    if said.isascii() and said.isdigit() and int(said[:20]) > most:
         raise _too_large(most)
     parts: list[bytes] = []
     size = 0
