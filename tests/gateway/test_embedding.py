@@ -118,3 +118,13 @@ def test_a_model_that_is_none_is_refused_by_name() -> None:
     with pytest.raises(Refused, match="there is small") as caught:
         embedded(well, PlainLedger(dollars=100), {"model": "large", "input": "x"})
     assert (caught.value.status, caught.value.param) == (404, "model")
+
+
+@pytest.mark.parametrize(("dial", "usual"), [(0.0, None), (None, 0.0), (0.0, 0.5)])
+def test_a_dial_of_0_embeds_nothing(dial: float | None, usual: float | None) -> None:
+    settings = {"base_url": "http://127.0.0.1:1/v1", "model": "embed-3", "price": 1.0}
+    endpoints = {"small": EmbeddingSettings.model_validate(settings)}
+    ledger: Any = PlainLedger(dollars=100)
+    with pytest.raises(Refused, match="the dial is at 0") as caught:
+        asyncio.run(Embeddings(endpoints, ledger, 0.0, usual).embed(BODY, Caller("k1", dial=dial)))
+    assert (caught.value.status, caught.value.code) == (403, "never_asks")

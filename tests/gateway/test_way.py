@@ -403,6 +403,53 @@ def test_an_unreachable_ledger_closes_the_cloud(tmp_path: Path) -> None:
     run(work, tmp_path, Behaviour(), spending={"wait_seconds": 0, "ledger_seconds": 0.05})
 
 
+@pytest.mark.parametrize("by_key", [True, False])
+def test_a_dial_of_0_never_asks_a_cloud(tmp_path: Path, by_key: bool) -> None:
+    """Neither for what the local model cannot do, nor by name, nor because it is busy."""
+    caller = replace(CALLER, dial=0.0 if by_key else None, conversation="c")
+    picture = {"type": "image_url", "image_url": {"url": "data:,"}}
+
+    async def work(built: Built, clouds: list[MockUpstream]) -> None:
+        built.gateway.parts.conversations.asked(caller.key, "c")
+        assert (await built.ask(HARD, caller)).decision.answered_by == "local"
+        messages = [{"role": "user", "content": [picture]}]
+        for body in (
+            {"frequency_penalty": 0.1},
+            {"messages": messages},
+            {"model": "cloud"},
+            {"model": "c0"},
+        ):
+            with pytest.raises(Refused, match="the dial is at 0") as caught:
+                await built.ask(EASY, caller, **body)
+            assert (caught.value.status, caught.value.code) == (403, "never_asks")
+        with pytest.raises(Refused) as caught:
+            await built.ask("busy", caller)
+        assert caught.value.code == "engine_busy"
+        assert clouds[0].bodies == []
+        await built.settled()
+        assert built.dollars() == 0
+
+    more = {} if by_key else {"dial": 0.0}
+    run(work, tmp_path, Behaviour(), sticky=True, when_busy="cloud", **more)
+
+
+def test_a_fault_of_ours_leaves_an_event(tmp_path: Path) -> None:
+    async def work(built: Built, clouds: list[MockUpstream]) -> None:
+        with pytest.raises(RuntimeError):
+            await built.ask(EASY)
+        (trace,) = built.traces
+        assert trace.decision is not None
+        assert (trace.status, trace.decision.answered_by) == (500, "refused")
+        assert "secret words" not in trace.error
+
+    run(work, tmp_path, Behaviour(), engine=Faulty())
+
+
+class Faulty(ScriptedEngine):
+    def versions(self) -> list[str]:
+        raise RuntimeError("secret words")
+
+
 class Unreachable:
     def see(self, *_: Any) -> None: ...
 

@@ -29,7 +29,11 @@ def create(
         ),
     ] = None,
     dial: Annotated[
-        float | None, typer.Option(help="0 never asks the cloud, 1 always; else as the policy")
+        float | None,
+        typer.Option(
+            help="0 never asks a cloud, not by name either, nor for embeddings; "
+            "1 always asks; else as the policy",
+        ),
     ] = None,
     expires: Annotated[
         str | None, typer.Option(help="after how long, such as 90d or 12h; else never")

@@ -143,7 +143,7 @@ class Assembly:
             asking = Asking(self.choice, books, settings.spending)
             await stack.enter_async_context(books)
             if settings.embeddings:
-                embedder = Embeddings(settings.embeddings, books, patience)
+                embedder = Embeddings(settings.embeddings, books, patience, settings.policy.dial)
                 stack.push_async_callback(embedder.close)
                 self.door.embedder = embedder
             local = await open_local(settings.local, settings.policy, self.warn)

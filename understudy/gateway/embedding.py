@@ -15,7 +15,7 @@ from understudy.clouds.http import proxy_for
 from understudy.clouds.prices import Prices
 from understudy.errors import LedgerUnavailable
 from understudy.gateway.asking import Ledger, of_upstream, over_budget, scopes_of
-from understudy.gateway.requests import Caller, Refused
+from understudy.gateway.requests import Caller, Refused, never_asks
 from understudy.gateway.upstreams.bounds import cost_of
 from understudy.gateway.upstreams.calls import UpstreamError
 from understudy.gateway.upstreams.embedding import EmbeddingSettings
@@ -30,13 +30,21 @@ class Embeddings:
     """The endpoints by name. See `dialects.embeddings.Embedder`."""
 
     def __init__(
-        self, endpoints: Mapping[str, EmbeddingSettings], ledger: Ledger, wait_seconds: float
+        self,
+        endpoints: Mapping[str, EmbeddingSettings],
+        ledger: Ledger,
+        wait_seconds: float,
+        dial: float | None = None,
     ) -> None:
+        """dial: the policy's, for keys without one; at 0 nothing is embedded."""
+        self._dial = dial
         self._endpoints = {name: _Endpoint(name, settings) for name, settings in endpoints.items()}
         self._ledger, self._wait_seconds = ledger, wait_seconds
 
     async def embed(self, body: Mapping[str, Any], caller: Caller) -> Mapping[str, Any]:
         """OpenAI's list of embeddings. Raises Refused."""
+        if not caller.may_ask(self._dial):
+            raise never_asks("a cloud makes the embeddings")
         endpoint = self._named(body["model"])
         # No token is shorter than a byte, and a token's number is none either.
         most = cost_of(endpoint.prices, len(orjson.dumps(body["input"])), 0)

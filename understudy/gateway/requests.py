@@ -27,6 +27,11 @@ class Caller:
     task: str = ""  # x-understudy-task or metadata.task: which of the run's tasks
     request_id: str = ""  # x-request-id, in and out
 
+    def may_ask(self, usual: float | None = None) -> bool:
+        """Whether a cloud may be asked for them at all. usual: the dial of those who have none."""
+        dial = usual if self.dial is None else self.dial
+        return dial is None or dial > 0
+
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
@@ -119,6 +124,14 @@ class Refused(Exception):  # noqa: N818 - an answer of a kind, not a fault
         self.code = code
         self.param = param
         self.retry_after = retry_after
+
+
+def never_asks(reason: str = "") -> Refused:
+    """What whoever's dial is at 0 is told of what only a cloud can do."""
+    message = "the dial is at 0, which never asks a cloud"
+    return Refused(
+        403, "permission_error", f"{message}; {reason}" if reason else message, code="never_asks"
+    )
 
 
 @dataclass(frozen=True, slots=True)

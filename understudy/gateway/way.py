@@ -18,7 +18,7 @@ from understudy.gateway.latencies import Usual
 from understudy.gateway.local import LocalSide
 from understudy.gateway.names import Names, Target
 from understudy.gateway.policy import Policy, Verdict
-from understudy.gateway.requests import Decision, Outcome, Refused
+from understudy.gateway.requests import Decision, Outcome, Refused, never_asks
 from understudy.gateway.settings import PolicySettings
 from understudy.gateway.telling import (
     cloud_chunks,
@@ -65,6 +65,11 @@ class Way:
         self._target = parts.names.target(self.request.model, local.versions() if local else ())
         parts.asking.see(self.caller)
         self._prepare()
+        may_ask = self.caller.may_ask(parts.settings.dial)
+        if self._target.way == "cloud" and not may_ask:
+            raise never_asks(f"{self.request.model} is a cloud")
+        if self._target.way == "auto" and self._unable and not may_ask:
+            raise never_asks(f"the local model {self._unable}")
         alone = not parts.asking.choice.candidates
         if self._unable and local is not None and (self._target.way == "local" or alone):
             raise Refused(
@@ -102,10 +107,10 @@ class Way:
         assert parts.local is not None and self._prepared is not None  # noqa: PT018
         if not clouds:
             return await self._locally("there is no cloud")
-        if parts.settings.sticky and parts.conversations.stays(caller.key, caller.conversation):
-            return await self._from_cloud(Verdict(True, "this conversation asked before"))
         if dial is not None and dial <= 0:
             return await self._locally("the dial is at 0, which never asks")
+        if parts.settings.sticky and parts.conversations.stays(caller.key, caller.conversation):
+            return await self._from_cloud(Verdict(True, "this conversation asked before"))
         if dial is not None and dial >= 1:
             return await self._from_cloud(Verdict(True, "the dial is at 1, which always asks"))
         self.trace.task, policy = parts.local.policy_for(self._prepared)
@@ -267,7 +272,8 @@ class Way:
             self.ends.drop(None, race)
             raise refused_by(error)
         spills = not busy or parts.settings.when_busy == "cloud"
-        clouds = bool(parts.asking.choice.candidates)
+        may_ask = self.caller.may_ask(parts.settings.dial)
+        clouds = may_ask and bool(parts.asking.choice.candidates)
         asked_before = self.trace.verdict is not None and self.trace.verdict.asks
         if self._target.way == "auto" and clouds and spills and not asked_before:
             why = "the local engine is busy" if busy else f"the local engine failed: {error}"
