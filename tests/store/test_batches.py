@@ -236,3 +236,40 @@ async def test_closing_writes_what_is_on_its_way(tmp_path: Path) -> None:
         assert isinstance(hold, Hold)
         ledger.settle(hold, ONE)
     assert Ledger(open_database(tmp_path / "l.db"), [cap]).standing(SCOPES)[0].spent == 1
+
+
+async def test_what_cannot_be_counted_is_refused_or_cut(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with face(tmp_path / "l.db", Cap.of("total", "tokens", 1e15)) as ledger:
+        with pytest.raises(ValueError, match="more than can be counted"):
+            await ledger.reserve(SCOPES, Cost(1, 0, 10**30))
+        hold = await ledger.reserve(SCOPES, ONE)
+        assert isinstance(hold, Hold)
+        await ledger.settle(hold, Cost(1, 5, 10**30, dollars=float("inf")))
+        assert "cannot be right" in caplog.text
+        spent = ledger.ledger.spent("total")
+        assert spent == Cost(1, 5 + 2**52, dollars=9007)
+
+
+@pytest.mark.parametrize("durable", [False, True])
+async def test_an_operation_that_fails_does_not_take_its_batch_with_it(
+    tmp_path: Path, durable: bool
+) -> None:
+    database = open_database(tmp_path / "l.db", durable=durable)
+    async with AsyncLedger(Ledger(database, [Cap.of("total", "calls", 10)])) as ledger:
+        first, second = [await ledger.reserve(SCOPES, ONE) for _ in range(2)]
+        assert isinstance(first, Hold)
+        assert isinstance(second, Hold)
+        wrong = Hold(ONE, second.id, ("total", 7), second.minute)  # type: ignore[arg-type]
+        done = await asyncio.gather(
+            ledger.settle(first, ONE),
+            ledger.settle(wrong, Cost(1)),
+            ledger.reserve(SCOPES, ONE),
+            return_exceptions=True,
+        )
+        assert done[0] is None
+        assert isinstance(done[1], Exception)
+        assert isinstance(done[2], Hold)
+        assert ledger.ledger.spent("total") == ONE
+        assert not ledger.is_down

@@ -20,7 +20,7 @@ from understudy.store.export import exported
 from understudy.store.feedback import EventStore, Feedback
 from understudy.store.keys import Keys
 from understudy.store.ledger import Ledger
-from understudy.store.operations import Hold
+from understudy.store.operations import Hold, Settle
 from understudy.store.settings import EventSettings
 from understudy.store.versions import Versions
 from understudy.types import Cost
@@ -171,3 +171,20 @@ async def test_keys_versions_and_events(database: Database, cluster: postgres.Cl
     assert rows[0]["signals"] == {"margin": 0.5}
     assert await asyncio.to_thread(delete_of_key, events, "ann") == 3
     writer.close()
+
+
+async def test_a_value_that_is_refused_is_not_an_outage(database: Database) -> None:
+    async with AsyncLedger(Ledger(database, [Cap.of("total", "calls", 10)])) as ledger:
+        holds = [await ledger.reserve(SCOPES, Cost(1)) for _ in range(2)]
+        first, second = (each for each in holds if isinstance(each, Hold))
+        done = await asyncio.gather(
+            ledger.settle(first, Cost(1)),
+            ledger.end(Settle(second, Cost(1, 2**70))),
+            ledger.reserve(SCOPES, Cost(1)),
+            return_exceptions=True,
+        )
+        assert done[0] is None
+        assert isinstance(done[1], ValueError)
+        assert isinstance(done[2], Hold)
+        assert not ledger.is_down
+        assert ledger.ledger.spent("total") == Cost(1)

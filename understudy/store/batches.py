@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -22,7 +23,7 @@ from typing import Any, TypeVar
 
 from understudy.errors import LedgerUnavailable
 from understudy.store import recovery
-from understudy.store.caps import Amounts, Refusal
+from understudy.store.caps import Refusal, check_call, cut_to_count
 from understudy.store.checkpoints import Checkpoints
 from understudy.store.ledger import Ledger
 from understudy.store.operations import (
@@ -50,12 +51,15 @@ _SEE_SECONDS = 0.05  # what came is written with the next operation, or after so
 _POLL_SECONDS, _LONGEST_POLL_SECONDS = 0.02, 0.32
 _DOWN_SECONDS = 0.5  # while the database is unreachable, it is tried once in so long
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(slots=True, eq=False)
 class _Entry:
     operation: Operation
     future: asyncio.Future[Any] | None = None
     until: float = 0.0  # how long a reservation waits, in the loop's time
+    alone: bool = False  # in a transaction of its own, as its batch failed
 
 
 class AsyncLedger:
@@ -134,7 +138,8 @@ class AsyncLedger:
         Whoever is cancelled while waiting holds nothing.
         """
         least = most if least is None else least
-        _check(most, least)
+        for each in (most, least):  # here, so that a wrong one does not take its batch with it
+            check_call(each)
         self._refuse_while_down()
         loop = asyncio.get_running_loop()
         until = loop.time() + (self.patience if patience is None else patience)
@@ -152,10 +157,13 @@ class AsyncLedger:
         """The call was made and cost this.
 
         It is on its way when this returns; waiting for it is waiting until it is written, or, while
-        the database is unreachable, kept to be written.
+        the database is unreachable, kept to be written. What no call can cost is cut.
         """
-        _check(cost)
-        return self.end(Settle(hold, cost))
+        counted = cut_to_count(cost)
+        check_call(counted)
+        if counted is not cost:
+            log.error("hold %s: %s cannot be right; counted as %s", hold.id, cost, counted)
+        return self.end(Settle(hold, counted))
 
     def release(self, hold: Hold) -> asyncio.Future[None]:
         """The call was not made."""
@@ -163,6 +171,7 @@ class AsyncLedger:
 
     async def resolve(self, hold: Hold, cost: Cost | None) -> Resolved | None:
         """Charge for a hold that nobody settled; None: somebody did meanwhile."""
+        cost = None if cost is None else cut_to_count(cost)
         found: Resolved | None = await self._added(Resolve(hold, cost))
         return found
 
@@ -235,6 +244,8 @@ class AsyncLedger:
 
     def _begin(self) -> None:
         most = _MOST_IN_LOOP if self.ledger.database.is_quick else _MOST_AT_ONCE
+        first_alone = (n for n, entry in enumerate(self._queue[:most]) if entry.alone)
+        most = max(next(first_alone, most), 1)
         batch, self._queue = self._queue[:most], self._queue[most:]
         operations = [entry.operation for entry in batch]
         if self.ledger.database.is_quick:
@@ -263,9 +274,8 @@ class AsyncLedger:
         self._running = False
         if isinstance(error, LedgerUnavailable):
             self._fail(batch, error)
-        elif error is not None:  # a defect of ours: whoever asked must hear of it
-            for entry in batch:
-                _deliver(entry, error)
+        elif error is not None:
+            self._part(batch, error)
         else:
             self._down = None
             for entry, result in zip(batch, results, strict=True):
@@ -277,6 +287,17 @@ class AsyncLedger:
         self._kick()
         if not (self._queue or self._running or self._waiting):
             self._idle.set()
+
+    def _part(self, batch: list[_Entry], error: BaseException) -> None:
+        """A defect, or a value that the database refused: whoever asked for it must hear of it,
+        and the others of its batch must not lose what they asked for."""
+        if len(batch) > 1:
+            for entry in batch:
+                entry.alone = True
+            self._queue[:0] = batch
+            return
+        log.error("the ledger cannot do %s: %s", batch[0].operation, error)
+        _deliver(batch[0], error)
 
     def _take(self, entry: _Entry, result: Result) -> None:
         if isinstance(entry.operation, Settle | Release | Resolve):
@@ -290,6 +311,7 @@ class AsyncLedger:
         if isinstance(result, Refusal) and not result.final and not self._closing:
             assert entry.future is not None
             if not entry.future.done() and asyncio.get_running_loop().time() < entry.until:
+                entry.alone = False
                 self._waiting.append(entry)
                 return
         _deliver(entry, result)
@@ -346,9 +368,3 @@ def _deliver(entry: _Entry, result: Result | BaseException) -> None:
         entry.future.set_exception(result)
     else:
         entry.future.set_result(result)
-
-
-def _check(*costs: Cost) -> None:
-    """Here, so that a wrong one does not take its batch with it."""
-    for cost in costs:
-        Amounts.of(cost)

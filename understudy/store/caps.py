@@ -18,6 +18,7 @@ UNITS: tuple[Unit, ...] = ("dollars", "tokens", "calls", "share")
 
 PICODOLLARS = 10**12  # of a dollar: sums of whole units do not drift
 _LARGEST = 9 * 10**6 * PICODOLLARS  # the databases' whole numbers have 64 bits
+MOST_OF_A_CALL = 2**53  # of anything (so $9007): a thousand such calls can be added up
 
 
 class Amounts(NamedTuple):
@@ -49,6 +50,33 @@ def picodollars(dollars: float) -> int:
     if dollars < 1000:  # exact in a float, and quick
         return round(dollars * PICODOLLARS)
     return round(Fraction(dollars) * PICODOLLARS)
+
+
+def check_call(cost: Cost) -> None:
+    """Whether the ledger can count a call of this cost."""
+    amounts = Amounts.of(cost)
+    if max(amounts) > MOST_OF_A_CALL:
+        raise ValueError(
+            f"a call of {amounts.tokens} tokens and ${cost.dollars:g}: is more than can be counted"
+        )
+
+
+def cut_to_count(cost: Cost) -> Cost:
+    """The cost of a call that was made, cut to what the ledger can count of one call."""
+    most_tokens, most_dollars = MOST_OF_A_CALL // 2, float(MOST_OF_A_CALL // PICODOLLARS)
+    if (
+        cost.calls <= MOST_OF_A_CALL
+        and cost.prompt_tokens <= most_tokens
+        and cost.completion_tokens <= most_tokens
+        and cost.dollars <= most_dollars
+    ):
+        return cost
+    return Cost(
+        min(cost.calls, MOST_OF_A_CALL),
+        min(cost.prompt_tokens, most_tokens),
+        min(cost.completion_tokens, most_tokens),
+        dollars=min(cost.dollars, most_dollars),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,7 @@ class Database:
         # A commit is a few writes to the system's cache: quicker than to hand it to a thread.
         self.is_quick = self.is_sqlite and not durable
         self.driver_error: type[Exception] = engine.dialect.loaded_dbapi.Error
+        self.value_error: type[Exception] = engine.dialect.loaded_dbapi.DataError
         self._reading = engine.execution_options(reads_only=True)
 
     def __repr__(self) -> str:

@@ -105,6 +105,8 @@ class SteadyDriver:
                     time.sleep(random.uniform(0, 0.005 * 2**attempt))
                     continue
                 self.drop()
+                if isinstance(error, self._database.value_error):  # trying again will not help
+                    raise ValueError(f"the ledger's database refused a value ({error})") from error
                 raise self._database.unavailable(error) from error
             except BusyError:
                 raise
