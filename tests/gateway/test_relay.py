@@ -8,10 +8,14 @@ from typing import Any
 
 import orjson
 import pytest
+from aiohttp import web
 
 from tests.gateway.upstream import Behaviour, MockUpstream
+from understudy.clouds.events import LONGEST_EVENT
+from understudy.clouds.prices import Prices
 from understudy.gateway.upstreams.calls import Call, Incoming, UpstreamError
 from understudy.gateway.upstreams.openai import OpenAIUpstream
+from understudy.gateway.upstreams.relay import served_cost
 from understudy.types import Cost
 
 KEY = "sk-very-secret-key-of-the-test"
@@ -245,5 +249,126 @@ def test_what_was_served_is_asked_for() -> None:
             assert await upstream.served("request-1") == Cost(1, 3, 2, dollars=23e-6)
             assert await upstream.served("another") == Cost()
             await upstream.close()
+
+    asyncio.run(run())
+
+
+def of_payload(work: Callable[[Incoming], None], payload: Any, *, stream: bool = False) -> None:
+    """What `work` makes of an endpoint that sends just this: a completion, or a stream's bytes."""
+
+    async def answer(request: web.Request) -> web.Response:
+        if stream:
+            return web.Response(body=payload, content_type="text/event-stream")
+        return web.json_response(payload)
+
+    async def run() -> None:
+        app = web.Application()
+        app.router.add_post("/v1/chat/completions", answer)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+        given = {"base_url": url, "model": "big", "prices": {"prompt": 1, "completion": 10}}
+        upstream = OpenAIUpstream("main", OpenAIUpstream.Settings.model_validate(given), KEY)
+        try:
+            incoming = await upstream.send(call(stream))
+            if stream:
+                await read(incoming)
+            work(incoming)
+        finally:
+            await upstream.close()
+            await runner.cleanup()
+
+    asyncio.run(run())
+
+
+def test_tokens_of_reasoning_that_only_the_total_has_are_paid() -> None:
+    usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 500}
+
+    def look(incoming: Incoming) -> None:
+        assert incoming.counted
+        assert incoming.cost().completion_tokens == 490
+
+    of_payload(look, {"choices": [{"message": {"content": "a"}}], "usage": usage})
+    served = served_cost({"usage": usage}, Prices(1.0, 1.0, 10.0))
+    assert served is not None
+    assert served.completion_tokens == 490
+
+
+def test_what_nobody_counted_is_reckoned_from_all_that_came() -> None:
+    """Two choices: 40 letters, and a tool's name of 4 with arguments of 36: 80 bytes."""
+    tool = {"type": "function", "function": {"name": "find", "arguments": "b" * 36}}
+    choices = [{"message": {"content": "a" * 40}}, {"message": {"tool_calls": [tool]}}]
+
+    def look(incoming: Incoming) -> None:
+        assert not incoming.counted
+        assert incoming.cost().completion_tokens == 20
+        whole = orjson.dumps(call(False).body)
+        assert incoming.cost().prompt_tokens == -(-len(whole) // 4)
+
+    of_payload(look, {"choices": choices})
+
+
+def test_a_key_in_the_error_of_an_answer_is_not_repeated() -> None:
+    with pytest.raises(UpstreamError, match=r"wrong \[key\]"):
+        of_payload(lambda _: None, {"error": {"message": f"wrong {KEY}"}})
+
+    def look(incoming: Incoming) -> None:
+        assert incoming.error == "wrong [key]"
+
+    error = orjson.dumps({"error": {"message": f"wrong {KEY}"}})
+    said = orjson.dumps({"choices": [{"delta": {"content": "a"}}]})
+    of_payload(look, b"data: " + said + b"\n\ndata: " + error + b"\n\n", stream=True)
+
+
+def test_an_event_without_end_is_cut() -> None:
+    said = b"data: " + orjson.dumps({"choices": [{"delta": {"content": "a"}}]}) + b"\n\n"
+
+    def look(incoming: Incoming) -> None:
+        assert incoming.error is not None
+        assert "an event is longer than" in incoming.error
+
+    of_payload(look, said + b"data: " + b"x" * (LONGEST_EVENT + 1), stream=True)
+
+
+def test_a_stream_that_passes_its_bound_is_cut() -> None:
+    async def work(upstream: OpenAIUpstream, mock: MockUpstream) -> None:
+        body = {"messages": MESSAGES, "stream": True}
+        incoming = await upstream.send(Call(body, "request-1", tokens=10))
+        chunks = await read(incoming)
+        assert "past the 10 tokens" in chunks[-1]["error"]["message"]
+        assert len(chunks) < 120
+
+    relayed(work, Behaviour(words=1000))
+
+
+def test_a_redirect_does_not_get_the_key() -> None:
+    async def run() -> None:
+        seen: list[str] = []
+
+        async def moved(request: web.Request) -> web.Response:
+            raise web.HTTPFound("/elsewhere")
+
+        async def elsewhere(request: web.Request) -> web.Response:
+            seen.append(request.headers.get("authorization", ""))
+            return web.json_response({"prompt_tokens": 0, "completion_tokens": 0})
+
+        app = web.Application()
+        app.router.add_get("/usage/{id}", moved)
+        app.router.add_get("/elsewhere", elsewhere)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        base = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        given = {"base_url": f"{base}/v1", "usage_url": f"{base}/usage/{{request_id}}"}
+        given |= {"model": "big", "prices": {"prompt": 1, "completion": 10}}
+        upstream = OpenAIUpstream("main", OpenAIUpstream.Settings.model_validate(given), KEY)
+        try:
+            with pytest.raises(UpstreamError, match="HTTP 302"):
+                await upstream.served("request-1")
+        finally:
+            await upstream.close()
+            await runner.cleanup()
+        assert not seen
 
     asyncio.run(run())

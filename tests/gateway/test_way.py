@@ -291,6 +291,32 @@ def test_what_the_local_model_cannot_do_goes_to_the_cloud(tmp_path: Path) -> Non
             await built.ask(messages=messages, model="local")
         assert caught.value.status == 400
 
+    run(work, tmp_path, Behaviour(), cloud={"part_tokens": 1000})
+
+
+@pytest.mark.parametrize("model", ["auto", "cloud"])
+def test_what_nothing_bounds_is_a_clear_400(tmp_path: Path, model: str) -> None:
+    picture = [{"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}]
+
+    async def work(built: Built, clouds: list[MockUpstream]) -> None:
+        with pytest.raises(Refused, match="give the cloud part_tokens") as caught:
+            await built.ask(messages=[{"role": "user", "content": picture}], model=model)
+        assert (caught.value.status, caught.value.code) == (400, "unbounded_cost")
+        if model == "cloud":
+            with pytest.raises(Refused, match="n_predict") as caught:
+                await built.ask(EASY, model=model, n_predict=10**6)
+            assert caught.value.param == "n_predict"
+        assert not clouds[0].bodies
+
+    run(work, tmp_path, Behaviour())
+
+
+def test_an_endpoint_gets_the_bound_by_its_own_name(tmp_path: Path) -> None:
+    async def work(built: Built, clouds: list[MockUpstream]) -> None:
+        await built.ask(EASY, model="cloud", max_completion_tokens=3)
+        assert clouds[0].bodies[0]["max_tokens"] == 3
+        assert "max_completion_tokens" not in clouds[0].bodies[0]
+
     run(work, tmp_path, Behaviour())
 
 

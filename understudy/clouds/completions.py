@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from understudy.clouds.endpoint import Endpoint
-from understudy.clouds.events import DONE, EventData
+from understudy.clouds.events import DONE, EventData, OverlongEventError
 from understudy.types import Question
 
 
@@ -21,7 +21,7 @@ class Answer:
     prompt_tokens: int | None = None
     cached_tokens: int = 0
     completion_tokens: int | None = None
-    characters: int = 0  # received, reasoning included
+    characters: int = 0  # received: of all choices, with reasoning and tool calls
     served: bool = False  # the model ran: what came back is a completion, of whatever use
 
 
@@ -66,7 +66,7 @@ class StreamedAnswer:
     """A completion that comes as server-sent events, in pieces that end anywhere."""
 
     def __init__(self) -> None:
-        self.done = False
+        self.done = False  # nothing more is read
         self._assembly = Assembly()
         self._events = EventData()
         self._malformed = False
@@ -74,8 +74,11 @@ class StreamedAnswer:
     def feed(self, piece: bytes) -> str:
         """Take the next bytes; returns the part of the answer that they complete."""
         known = len(self._assembly.texts)
-        for data in self._events.feed(piece):
-            self._read(data)
+        try:
+            for data in self._events.feed(piece):
+                self._read(data)
+        except OverlongEventError:
+            self.done = self._malformed = True
         return _printable(self._assembly.texts[known:])
 
     def answer(self) -> Answer:
@@ -108,13 +111,16 @@ class StreamedAnswer:
 
 
 class Assembly:
-    """The parts of one completion; only its first choice is read."""
+    """The parts of one completion. Its first choice is read; the others are measured, as they are
+    paid for too."""
 
     def __init__(self) -> None:
         self.finish_reason: str | None = None
         self.texts: list[str] = []
-        self._refusal: list[str] = []
-        self._reasoning = 0
+        self.size = 0  # bytes of all choices, with reasoning and tool calls
+        self.pieces = 0  # parts of choices that said something
+        self._characters = 0
+        self._refused = False
         self._calls_tools = False
         self._choices = False
         self._error: str | None = None
@@ -128,7 +134,11 @@ class Assembly:
         if isinstance(usage, Mapping):
             self._usage = usage
         choices = chunk.get("choices")
-        first = choices[0] if isinstance(choices, list) and choices else None
+        if not isinstance(choices, list):
+            return
+        for choice in choices:
+            self._measure(choice)
+        first = choices[0] if choices else None
         if not isinstance(first, Mapping):
             return  # the chunk of usage has no choices
         self._choices = True
@@ -137,10 +147,15 @@ class Assembly:
         message = first.get("message") or first.get("delta")
         if isinstance(message, Mapping):
             self.texts += _texts(message.get("content"))
-            self._refusal += _texts(message.get("refusal"))
-            reasoning = message.get("reasoning_content") or message.get("reasoning")
-            self._reasoning += sum(map(len, _texts(reasoning)))
+            self._refused |= bool(message.get("refusal"))
             self._calls_tools |= bool(message.get("tool_calls") or message.get("function_call"))
+
+    def _measure(self, choice: Any) -> None:
+        written = "".join(_written(choice))
+        if written:
+            self.pieces += 1
+            self._characters += len(written)
+            self.size += len(written.encode("utf-8", "replace"))
 
     def answer(self) -> Answer:
         text = _printable(self.texts)
@@ -153,8 +168,8 @@ class Assembly:
             error=error,
             prompt_tokens=prompt_tokens,
             cached_tokens=min(cached or 0, prompt_tokens or 0),
-            completion_tokens=_count(self._usage.get("completion_tokens")),
-            characters=len(text) + sum(map(len, self._refusal)) + self._reasoning,
+            completion_tokens=completion_tokens_of(self._usage),
+            characters=self._characters,
             served=self._choices,
         )
 
@@ -168,7 +183,7 @@ class Assembly:
             return "truncated"
         if self.finish_reason == "content_filter":
             return "stopped by the endpoint's content filter"
-        if self._refusal:
+        if self._refused:
             return "refusal"
         if self._calls_tools and not text.strip():
             return "tool calls instead of an answer"
@@ -197,6 +212,35 @@ def _texts(content: Any) -> Iterator[str]:
         for part in content:
             if isinstance(part, Mapping):
                 yield from _texts(part.get("text"))
+
+
+def _written(choice: Any) -> Iterator[str]:
+    """Everything in a choice, or in a part of one, that the model wrote."""
+    message = choice.get("message") or choice.get("delta") if isinstance(choice, Mapping) else None
+    if not isinstance(message, Mapping):
+        return
+    yield from _texts(message.get("content"))
+    yield from _texts(message.get("refusal"))
+    yield from _texts(message.get("reasoning_content") or message.get("reasoning"))
+    calls = message.get("tool_calls")
+    for call in (*(calls if isinstance(calls, list) else ()), {"function": message.get(_LEGACY)}):
+        function = call.get("function") if isinstance(call, Mapping) else None
+        if isinstance(function, Mapping):
+            yield from _texts(function.get("name"))
+            yield from _texts(function.get("arguments"))
+
+
+_LEGACY = "function_call"
+
+
+def completion_tokens_of(usage: Mapping[str, Any]) -> int | None:
+    """As an endpoint counted. Some leave the tokens of reasoning out of the answer's, and only the
+    total has them; they are paid for all the same."""
+    found = _count(usage.get("completion_tokens"))
+    prompt, total = _count(usage.get("prompt_tokens")), _count(usage.get("total_tokens"))
+    if found is None or prompt is None or total is None:
+        return found
+    return max(found, total - prompt)
 
 
 def _count(value: Any) -> int | None:

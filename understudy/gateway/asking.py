@@ -109,8 +109,8 @@ class Asking:
         """
         request = trace.request
         size = len(request.raw) if request.raw else len(orjson.dumps(request.body))
-        offers, reason = self.choice.offers(request.body, size, self.settings.least_tokens, among)
-        failure = NotAskedError(reason, _unavailable(f"no cloud can be asked: {reason}"))
+        offers, why = self.choice.offers(request.body, size, self.settings.least_tokens, among)
+        failure = _not_offered(why)
         for offer in offers:
             if trace.unwanted:
                 break
@@ -131,7 +131,8 @@ class Asking:
         body = upstream.within(trace.request.body, hold.cost)
         started, works, trace.asked = loop.time(), None, True
         try:
-            incoming = await upstream.send(Call(body, call_id, trace.request.include_usage))
+            tokens, usage = hold.cost.completion_tokens, trace.request.include_usage
+            incoming = await upstream.send(Call(body, call_id, usage, tokens))
             works = True
         except UpstreamError as error:
             works = not error.at_fault
@@ -275,6 +276,12 @@ def too_late(usual: float, left: float) -> NotAskedError:
 def not_in_time(deadline_ms: int) -> NotAskedError:
     reason = f"the cloud did not answer within {deadline_ms} ms"
     return NotAskedError(reason, Refused(504, "timeout_error", reason, code="deadline_exceeded"))
+
+
+def _not_offered(why: UpstreamError) -> NotAskedError:
+    if not why.at_fault and why.status is not None:
+        return NotAskedError(str(why), of_upstream(why.status, str(why), why.body), at_fault=False)
+    return NotAskedError(str(why), _unavailable(f"no cloud can be asked: {why}"))
 
 
 def _not_asked(candidate: Candidate, error: UpstreamError) -> NotAskedError:

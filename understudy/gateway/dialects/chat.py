@@ -12,6 +12,7 @@ from understudy.gateway.dialects.checking import Body, Metadata, ModelName, Stop
 from understudy.gateway.dialects.dialect import Dialect
 from understudy.gateway.door.errors import openai_error
 from understudy.gateway.requests import ChatRequest, Outcome, Refused
+from understudy.gateway.upstreams.bounds import MOST_TOKENS
 
 MOST_ANSWERS = 128
 DONE = b"data: [DONE]\n\n"
@@ -109,8 +110,8 @@ class ChatBody(Body):
     stream_options: StreamOptions | None = None
     n: int | None = Field(None, ge=1, le=MOST_ANSWERS)
     best_of: int | None = Field(None, ge=1, le=MOST_ANSWERS)  # of some clouds
-    max_tokens: int | None = Field(None, ge=1)
-    max_completion_tokens: int | None = Field(None, ge=1)
+    max_tokens: int | None = Field(None, ge=1, le=MOST_TOKENS)
+    max_completion_tokens: int | None = Field(None, ge=1, le=MOST_TOKENS)
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, ge=0, le=1)
     seed: int | None = None

@@ -16,6 +16,7 @@ class Call:
     body: Mapping[str, Any]  # OpenAI's chat completion; the upstream puts its model's name in
     request_id: str  # goes along as x-client-request-id, so that each side can look it up
     include_usage: bool = False  # whether the client wants a stream's usage chunk
+    tokens: int | None = None  # of all its answers together, at most; None: nobody bounds them
 
     @property
     def streams(self) -> bool:

@@ -66,25 +66,25 @@ class Choice:
         size: int,
         least_tokens: int,
         among: Sequence[Candidate] = (),
-    ) -> tuple[list[Offer], str]:
+    ) -> tuple[list[Offer], UpstreamError]:
         """Who is asked, in order; and why nobody can be, where nobody is."""
-        found, reason = [], "there is no cloud"
+        found, why = [], UpstreamError("there is no cloud")
         for candidate in among or self.candidates:
             if candidate.rests_until > self.clock():
-                reason = f"{candidate.name} asked to be left alone for a while"
+                why = UpstreamError(f"{candidate.name} asked to be left alone for a while")
                 continue
             if candidate.circuit.pauses():
-                reason = f"{candidate.name} failed too often, and rests"
+                why = UpstreamError(f"{candidate.name} failed too often, and rests")
                 continue
             try:
                 bound = candidate.upstream.bound(body, size, least_tokens)
             except UpstreamError as error:
-                reason = str(error)
+                why = error
                 continue
             found.append(Offer(candidate, bound))
         if self.order == "cheapest":
             found.sort(key=lambda offer: offer.bound.most.dollars)
-        return found, reason
+        return found, why
 
     def usual(self, among: Sequence[Candidate] = ()) -> Usual | None:
         """Of the one that would be asked first."""

@@ -5,25 +5,35 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from understudy.clouds.endpoint import chat_url, read_key
 from understudy.clouds.prices import Prices, load_prices
 from understudy.errors import ConfigError
 from understudy.gateway.upstreams import UpstreamSettings
 from understudy.gateway.upstreams.bounds import (
+    MOST_TOKENS,
     bounded,
+    completion_tokens_least,
     completion_tokens_wanted,
     cost_at_most,
     prompt_tokens_at_most,
 )
 from understudy.gateway.upstreams.calls import Bound, Call, Incoming
+from understudy.gateway.upstreams.unbounded import SPENDING, refuse_unbounded
 from understudy.settings import Section
 from understudy.types import Cost
 
 if TYPE_CHECKING:
     from understudy.gateway.upstreams.relay import Relay
+
+
+_FREE = Prices(0.0, 0.0, 0.0)
+_PART_TOKENS = 4096  # of an image, a sound or a file, where tokens cost nothing
+# Their newer models know no other name; many other endpoints do not know that one.
+_NEWER_NAME = ("api.openai.com", ".openai.azure.com")
 
 
 class PriceSettings(Section):
@@ -58,9 +68,25 @@ class OpenAIUpstream:
             description="dollars per million tokens, {prompt: 1, completion: 4}; or your price "
             "table, YAML or JSON, that has the model; without a price it is never asked",
         )
-        max_tokens: int = Field(1024, ge=1, description="longest answer where a client bounds none")
+        max_tokens: int = Field(
+            1024, ge=1, le=MOST_TOKENS, description="longest answer where a client bounds none"
+        )
         max_tokens_field: str = Field(
-            "max_tokens", description="what the endpoint calls it: or max_completion_tokens"
+            "",
+            description="what the endpoint calls it: max_tokens or max_completion_tokens; '': the "
+            "second at OpenAI itself, else the first",
+        )
+        part_tokens: int | None = Field(
+            None,
+            ge=0,
+            le=MOST_TOKENS,
+            description="most tokens of an image, a sound or a file, as the model's maker says; "
+            "null: a cloud with a price is asked with text only",
+        )
+        allow: list[str] = Field(
+            [],
+            description="fields that are refused else, as no number of tokens bounds what they "
+            f"cost: {', '.join(SPENDING)}",
         )
         timeout_seconds: float = Field(
             120.0, gt=0, description="of waiting for an answer's first byte, and for each after it"
@@ -76,6 +102,13 @@ class OpenAIUpstream:
             "asked where a call broke before its usage came",
         )
 
+        @field_validator("allow")
+        @classmethod
+        def _known(cls, allow: list[str]) -> list[str]:
+            if unknown := sorted(set(allow) - set(SPENDING)):
+                raise ValueError(f"{', '.join(unknown)}: refused nowhere; leave it out")
+            return allow
+
     def __init__(self, name: str, settings: Settings, key: str | None = None) -> None:
         """key: in place of the one that the settings name, as where another file holds it."""
         section = f"clouds.{name}"
@@ -89,18 +122,25 @@ class OpenAIUpstream:
         self.tells_usage = bool(settings.usage_url)
         self.url = chat_url(settings.base_url, section)
         self.prices = _prices(section, settings)
+        self._field = settings.max_tokens_field or _length_field(self.url)
         file = Path(settings.api_key_file) if settings.api_key_file is not None else None
         self._key = key or read_key(settings.api_key_env, file, section)
         self._relay: Relay | None = None
 
     def bound(self, body: Mapping[str, Any], size: int, least_tokens: int) -> Bound:
-        prompt = prompt_tokens_at_most(body, size)
-        wanted = completion_tokens_wanted(body, self.settings.max_tokens)
-        most = cost_at_most(self.prices, prompt, wanted)
-        return Bound(most, cost_at_most(self.prices, prompt, min(wanted, least_tokens)))
+        settings, free = self.settings, self.prices == _FREE
+        part_tokens = _PART_TOKENS if settings.part_tokens is None else settings.part_tokens
+        known = part_tokens if free else settings.part_tokens
+        refuse_unbounded(self.model, body, settings.allow, known)
+        prompt = prompt_tokens_at_most(body, size, part_tokens)
+        wanted = completion_tokens_wanted(body, settings.max_tokens)
+        least = completion_tokens_least(body, settings.max_tokens, least_tokens)
+        return Bound(
+            cost_at_most(self.prices, prompt, wanted), cost_at_most(self.prices, prompt, least)
+        )
 
     def within(self, body: Mapping[str, Any], room: Cost) -> Mapping[str, Any]:
-        return bounded(body, room.completion_tokens, self.settings.max_tokens_field)
+        return bounded(body, room.completion_tokens, self._field)
 
     async def send(self, call: Call) -> Incoming:
         return await self._opened().send(call)
@@ -127,6 +167,11 @@ class OpenAIUpstream:
                 usage_url=self.settings.usage_url,
             )
         return self._relay
+
+
+def _length_field(url: str) -> str:
+    host = urlsplit(url).hostname or ""
+    return "max_completion_tokens" if host.endswith(_NEWER_NAME) else "max_tokens"
 
 
 def _prices(section: str, settings: OpenAIUpstream.Settings) -> Prices:

@@ -14,12 +14,17 @@ from urllib.parse import quote
 import aiohttp
 import orjson
 
-from understudy.clouds.completions import Answer, Assembly, error_message
-from understudy.clouds.events import DONE, EventData
+from understudy.clouds.completions import (
+    Answer,
+    Assembly,
+    completion_tokens_of,
+    error_message,
+)
+from understudy.clouds.events import DONE, EventData, OverlongEventError
 from understudy.clouds.http import proxy_for
 from understudy.clouds.prices import Prices
 from understudy.clouds.retries import REFUSED_QUESTION, retry_after
-from understudy.gateway.upstreams.bounds import cost_of
+from understudy.gateway.upstreams.bounds import cost_of, passes
 from understudy.gateway.upstreams.calls import Call, UpstreamError
 from understudy.gateway.writing import error_payload
 from understudy.types import Cost
@@ -34,7 +39,7 @@ _LARGEST_ANSWER = 64 * 2**20  # bytes of an answer that does not stream
 _LARGEST_ERROR = 64 * 2**10
 _LONGEST_MESSAGE = 240  # characters of an upstream's error that are told
 
-_CHARACTERS_PER_TOKEN = 4  # where an upstream does not count
+_BYTES_PER_TOKEN = 4  # where an upstream does not count
 
 # A refusal of the question itself, and of a question that another upstream may still take.
 _QUESTION = REFUSED_QUESTION | {404, 405, 415, 451}
@@ -94,7 +99,7 @@ class Relay:
         elif call.streams:
             body.pop("stream_options", None)
         response = await self._response(orjson.dumps(body), self._headers(call))
-        passing = Passing(response, self.prices, call)
+        passing = Passing(response, self.prices, call, self._key)
         try:
             if response.status != 200:
                 raise await refusal_of(response, self._key)
@@ -143,14 +148,16 @@ class Relay:
         url = self.usage_url.replace("{request_id}", quote(request_id, safe=""))
         headers = {} if self._key is None else {"Authorization": f"Bearer {self._key}"}
         try:
-            async with self._session.get(url, headers=headers, proxy=self._proxy) as response:
+            async with self._session.get(
+                url, headers=headers, proxy=self._proxy, allow_redirects=False
+            ) as response:
                 if response.status == 404:  # it knows of no such request
                     return Cost()
+                if (status := response.status) != 200:
+                    raise UpstreamError(f"its usage_url: HTTP {status}", status=status)
                 content = orjson.loads(await response.content.read(_LARGEST_ERROR))
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             raise UpstreamError(f"its usage_url: {reason_of(error)}") from None
-        if response.status != 200:
-            raise UpstreamError(f"its usage_url: HTTP {response.status}", status=response.status)
         return served_cost(content, self.prices)
 
 
@@ -158,7 +165,7 @@ def served_cost(content: Any, prices: Prices) -> Cost | None:
     """What a usage address says: {"prompt_tokens", "completion_tokens"}, with "calls" where the
     id was served more often than once."""
     content = content.get("usage", content) if isinstance(content, Mapping) else {}
-    prompt, completion = content.get("prompt_tokens"), content.get("completion_tokens")
+    prompt, completion = content.get("prompt_tokens"), completion_tokens_of(content)
     if not (isinstance(prompt, int) and isinstance(completion, int)):
         return None
     cost = cost_of(prices, prompt, completion)
@@ -169,12 +176,15 @@ def served_cost(content: Any, prices: Prices) -> Cost | None:
 class Passing:
     """An answer of an endpoint while it passes; see `calls.Incoming`."""
 
-    def __init__(self, response: aiohttp.ClientResponse, prices: Prices, call: Call) -> None:
+    def __init__(
+        self, response: aiohttp.ClientResponse, prices: Prices, call: Call, key: str | None = None
+    ) -> None:
+        """key: that an error may repeat."""
         self.completion: Mapping[str, Any] | None = None
         self.raw: bytes | None = None
         self.error: str | None = None
         self.id = self.model = ""
-        self._response, self._prices, self._call = response, prices, call
+        self._response, self._prices, self._call, self._key = response, prices, call, key
         self._events, self._assembly = EventData(), Assembly()
         self._ready: deque[bytes] = deque()
         self._chunks = 0
@@ -222,14 +232,14 @@ class Passing:
         return answer.prompt_tokens is not None and answer.completion_tokens is not None
 
     def cost(self) -> Cost:
-        """As the endpoint counted; else a token for every chunk, or for four characters, whichever
-        is more."""
+        """As the endpoint counted; else a token for four bytes of the question and for four of all
+        its answers, or for every part of them that came in a chunk of its own."""
         answer = self._answer()
         prompt, completion = answer.prompt_tokens, answer.completion_tokens
         if prompt is None:
-            prompt = -(-len(orjson.dumps(self._call.body["messages"])) // _CHARACTERS_PER_TOKEN)
+            prompt = -(-len(orjson.dumps(self._call.body)) // _BYTES_PER_TOKEN)
         if completion is None:
-            completion = max(self._chunks, -(-answer.characters // _CHARACTERS_PER_TOKEN))
+            completion = max(self._assembly.pieces, -(-self._assembly.size // _BYTES_PER_TOKEN))
         return cost_of(self._prices, prompt, completion, answer.cached_tokens)
 
     def _answer(self) -> Answer:
@@ -258,7 +268,12 @@ class Passing:
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             self._fail(f"the stream broke: {reason_of(error)}")
             return
-        for data in self._events.feed(piece) if piece else self._events.end():
+        try:
+            found = self._events.feed(piece) if piece else self._events.end()
+        except OverlongEventError as error:
+            self._fail(str(error))
+            return
+        for data in found:
             self._take(data)
         if not piece and not self._over:
             if self._assembly.finish_reason is None:
@@ -290,6 +305,9 @@ class Passing:
             # In a text these quotes would be escaped, so this is a field.
             data = data.replace(b',"usage":null', b"").replace(b', "usage": null', b"")
         self._ready.append(data)
+        most, answers = self._call.tokens, self._assembly
+        if most is not None and passes(most, answers.pieces, answers.size):
+            self._fail(f"it wrote on past the {most} tokens that it was allowed, and was cut")
 
     def _note(self, content: Mapping[str, Any]) -> None:
         """Of a whole completion, or of one chunk."""
@@ -299,7 +317,7 @@ class Passing:
 
     def _fail(self, error: str) -> None:
         """Who reads has had a part of the answer, so the error is told in the stream."""
-        self.error, self._over = _cut(error), True
+        self.error, self._over = _cut(_without(self._key, error)), True
         if self._chunks:
             self._ready.append(error_payload(f"the cloud failed: {self.error}"))
         self._response.close()
@@ -318,7 +336,8 @@ class Passing:
             raise UpstreamError("the answer is no JSON", billed=None) from None
         if not isinstance(completion, dict) or not completion.get("choices"):
             told = error_message(completion) if isinstance(completion, dict) else None
-            raise UpstreamError(_cut(told or "an answer without choices"), billed=None)
+            reason = _without(self._key, told or "an answer without choices")
+            raise UpstreamError(_cut(reason), billed=None)
         self._note(completion)
         self.completion, self.raw, self._over = completion, bytes(content), True
 
@@ -348,6 +367,10 @@ def reason_of(error: BaseException) -> str:
     if isinstance(number, int) and number > 0:
         return os.strerror(number).lower()
     return type(error).__name__
+
+
+def _without(key: str | None, message: str) -> str:
+    return message.replace(key, "[key]") if key else message
 
 
 def _cut(message: str) -> str:
