@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from understudy.errors import ConfigError, LedgerUnavailable
 from understudy.store import checkpoints
@@ -16,6 +17,7 @@ from understudy.store.compaction import compact
 from understudy.store.database import open_database
 from understudy.store.ledger import Ledger
 from understudy.store.operations import Hold
+from understudy.store.tables import accounts
 from understudy.types import Cost
 
 SCOPES = ("total", "team:blue", "key:ann")
@@ -275,3 +277,38 @@ def test_opening_a_file_again_does_not_give_up_its_locks(tmp_path: Path) -> None
 def test_nobody_else_may_read_the_file(tmp_path: Path) -> None:
     open_database(tmp_path / "l.db")
     assert (tmp_path / "l.db").stat().st_mode & 0o077 == 0
+
+
+def test_a_process_that_does_not_know_a_cap_keeps_its_account_right(tmp_path: Path) -> None:
+    now = 20_000 * 86_400.0
+    cap = Cap.of("key:ann", "dollars", 1, "1h")
+    file = tmp_path / "l.db"
+    knows = Ledger(open_database(file), [cap], clock=lambda: now)
+    knows_not = Ledger(open_database(file), clock=lambda: now)
+    scopes = ("total", "key:ann")
+    for ledger in (knows, knows_not):
+        hold = knows.reserve(scopes, Cost(1, dollars=0.4))
+        assert isinstance(hold, Hold)
+        ledger.resolve(hold, Cost(1, dollars=0.4))
+    (standing,) = knows.standing(scopes)
+    assert (standing.spent, standing.held) == (0.8, 0)
+    assert isinstance(knows_not.reserve(scopes, Cost(1, dollars=0.1)), Hold)
+    assert knows.standing(scopes)[0].held == 0.1
+    assert isinstance(knows.reserve(scopes, Cost(1, dollars=0.2)), Refusal)
+    now += 3700
+    (standing,) = knows.standing(scopes)
+    assert (standing.spent, standing.held) == (0, 0)
+
+
+def test_an_account_that_would_go_below_nothing_is_summed_up_afresh(tmp_path: Path) -> None:
+    cap = Cap.of("total", "dollars", 1, "1h")
+    database = open_database(tmp_path / "l.db")
+    ledger = Ledger(database, [cap])
+    first, second = [ledger.reserve(("total",), Cost(1, dollars=0.3)) for _ in range(2)]
+    assert isinstance(first, Hold)
+    assert isinstance(second, Hold)
+    with database.writing() as connection:
+        connection.execute(update(accounts).values(held_dollars=0, held_calls=0))
+    ledger.settle(first, Cost(1, dollars=0.3))
+    (standing,) = ledger.standing(("total",))
+    assert (standing.spent, standing.held) == (0.3, 0.3)

@@ -1,14 +1,17 @@
 """The accounts that a transaction works on: locked, moved on to the present, written back.
 
 An account is a sum of `minutes` and of open holds, from its first minute on. When its window moves
-on, what falls out is subtracted. The first time that a process touches an account it sums it up
-afresh, so that a cap that was added or changed counts what was spent before; and so after a long
-rest, in which compaction.py may have put its minutes together.
+on, what falls out is subtracted. A scope's accounts change together, those too whose cap only
+another process knows, such as one of a key that was just made. The first time that a process
+touches an account it sums it up afresh, so that a cap that was added or changed counts what was
+spent before; and so after a long rest, in which compaction.py may have put its minutes together,
+and where it finds less than nothing.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -25,6 +28,8 @@ from understudy.store.windows import MINUTES
 _FIELDS = [column.name for column in accounts.columns]
 _AMOUNTS = ("calls", "tokens", "dollars")
 _FOREVER = 2**62
+
+log = logging.getLogger(__name__)
 
 # A cap on a scope, with the name of the account that it reads.
 NamedCap = tuple[Cap, str]
@@ -49,9 +54,9 @@ def _add_up(dialect: str, _: object) -> Any:
 _ADD_UP = Statement(_add_up)
 _OPENED = Statement(lambda dialect, _: _insert_of(accounts, dialect).on_conflict_do_nothing())
 _LOCKED = Statement(
-    lambda _, names: (
+    lambda _, scopes: (
         select(accounts)
-        .where(accounts.c.name.in_(names))
+        .where(accounts.c.scope.in_(scopes))
         .order_by(accounts.c.name)  # every transaction locks in this order
         .with_for_update()
     )
@@ -105,20 +110,17 @@ class Accounts:
         self._minutes: dict[tuple[str, int], Amounts] = {}
         self._changed: set[str] = set()
         by_name = {name: (scope, cap) for scope in caps for cap, name in caps[scope]}
+        self.names: Collection[str] = by_name.keys()  # those that are summed up and present
         self._accounts = self._lock(by_name, minute)
+        self._by_scope: dict[str, list[Account]] = {}
+        for account in self._accounts.values():
+            self._by_scope.setdefault(account.scope, []).append(account)
         for name, (_, cap) in by_name.items():
             self._move(self._accounts[name], cap, minute, afresh=name not in summed_up)
 
-    @property
-    def names(self) -> Collection[str]:
-        return self._accounts.keys()
-
-    def of(self, scopes: Scopes) -> dict[str, Account]:
-        return {name: account for _, name, account in self._each(scopes)}
-
     def capped(self, scopes: Scopes) -> list[tuple[Cap, Account]]:
         """The caps on these scopes, each with the account that it reads."""
-        return [(cap, account) for cap, _, account in self._each(scopes)]
+        return [(cap, self._accounts[name]) for scope in scopes for cap, name in self._caps[scope]]
 
     def mark(self, account: Account) -> None:
         """It was changed, and will be written."""
@@ -126,10 +128,11 @@ class Accounts:
 
     def change(self, scopes: Scopes, minute: int) -> Iterable[Account]:
         """The scopes' accounts in whose window that minute is; they will be written."""
-        for name, account in self.of(scopes).items():
-            if minute >= account.start:
-                self._changed.add(name)
-                yield account
+        for scope in scopes:
+            for account in self._by_scope.get(scope, ()):
+                if minute >= account.start:
+                    self._changed.add(account.name)
+                    yield account
 
     def end(self, scopes: Scopes, minute: int, held: Amounts, spent: Amounts) -> None:
         """A hold is over, and this was spent."""
@@ -140,6 +143,27 @@ class Accounts:
             for scope in scopes:
                 before = self._minutes.get((scope, minute), Amounts())
                 self._minutes[scope, minute] = before.plus(spent)
+
+    def mend(self) -> None:
+        """Sum up afresh what cannot be: nobody spent or holds less than nothing.
+
+        After the ends of holds, and before room is given.
+        """
+        wrong = [self._accounts[name] for name in sorted(self._changed)]
+        wrong = [account for account in wrong if min(_amounts_of(account)) < 0]
+        if wrong:
+            log.error("accounts were wrong: %s", ", ".join(account.name for account in wrong))
+            self._open = None
+        for account in wrong:
+            if _is_share(account):
+                account.calls = max(account.calls, 0)
+            else:
+                spent = self._spent(account.scope, account.start, _FOREVER)
+                for (scope, minute), amounts in self._minutes.items():
+                    if scope == account.scope and minute >= account.start:
+                        spent = spent.plus(amounts)
+                account.calls, account.tokens, account.dollars = spent
+            self._hold_afresh(account)
 
     def write(self) -> None:
         if self._changed:
@@ -160,23 +184,19 @@ class Accounts:
                 ],
             )
 
-    def _each(self, scopes: Scopes) -> Iterable[tuple[Cap, str, Account]]:
-        for scope in scopes:
-            for cap, name in self._caps[scope]:
-                yield cap, name, self._accounts[name]
-
     def _lock(self, wanted: Mapping[str, tuple[str, Cap]], minute: int) -> dict[str, Account]:
-        if not wanted:
-            return {}
-        found = self._read(wanted)
+        found = self._read(self._caps)
         missing = sorted(wanted.keys() - found.keys())
         if missing:
             self._driver.write(_OPENED, [_opened(name, *wanted[name], minute) for name in missing])
-            found |= self._read(missing)
+            found = self._read(self._caps)
         return found
 
-    def _read(self, names: Iterable[str]) -> dict[str, Account]:
-        return {row[0]: Account(*row) for row in self._driver.rows(_LOCKED, among=list(names))}
+    def _read(self, scopes: Iterable[str]) -> dict[str, Account]:
+        among = list(scopes)
+        if not among:
+            return {}
+        return {row[0]: Account(*row) for row in self._driver.rows(_LOCKED, among=among)}
 
     def _move(self, account: Account, cap: Cap, minute: int, afresh: bool) -> None:
         start = max(cap.window.start(minute), account.start)  # clocks differ: never backwards
@@ -192,10 +212,17 @@ class Accounts:
         else:
             gone = self._spent(account.scope, account.start, start)
             account.spend(Amounts().minus(gone))
+            if min(account.calls, account.tokens, account.dollars) < 0:
+                log.error("account %s was wrong, and is summed up afresh", account.name)
+                spent = self._spent(account.scope, start, _FOREVER)
+                account.calls, account.tokens, account.dollars = spent
         account.start = start
+        self._hold_afresh(account)
+
+    def _hold_afresh(self, account: Account) -> None:
         account.held_calls = account.held_tokens = account.held_dollars = 0
         for scopes, reserved, *amounts in self._open_holds():
-            if reserved >= start and account.scope in scopes:
+            if reserved >= account.start and account.scope in scopes:
                 account.hold(Amounts(*amounts))
 
     def first_minute(self, account: Account) -> int | None:
@@ -212,6 +239,15 @@ class Accounts:
             rows = self._driver.rows(_OPEN)
             self._open = [(json.loads(scopes), *rest) for scopes, *rest in rows]
         return self._open
+
+
+def _amounts_of(account: Account) -> tuple[int, ...]:
+    held = (account.held_calls, account.held_tokens, account.held_dollars)
+    return account.calls, account.tokens, account.dollars, *held
+
+
+def _is_share(account: Account) -> bool:
+    return account.name.startswith(f"{account.scope} share ")
 
 
 def _opened(name: str, scope: str, cap: Cap, minute: int) -> dict[str, Any]:

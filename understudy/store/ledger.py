@@ -68,6 +68,7 @@ class Ledger:
     """Caps over a database. From any number of threads and processes.
 
     caps: the configuration's. caps_of: further caps of a scope, such as those of one key.
+    read_caps: brings what `caps_of` knows up to date.
     """
 
     def __init__(
@@ -76,11 +77,12 @@ class Ledger:
         caps: Iterable[Cap] = (),
         *,
         caps_of: Callable[[str], Collection[Cap]] | None = None,
+        read_caps: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.time,
         hold_seconds: float = HOLD_SECONDS,
     ) -> None:
         self.database, self.caps, self.clock = database, tuple(caps), clock
-        self.hold_seconds = hold_seconds
+        self.hold_seconds, self.read_caps = hold_seconds, read_caps
         self.owner = Owner.mine()
         self.transactions = 0  # so far, of this process
         self.overruns = 0  # calls that cost more than was held for them
@@ -187,6 +189,7 @@ class Ledger:
             if isinstance(each, See):
                 batch.see(each)
         batch.end([(place, each) for place, each in numbered if isinstance(each, Ending)])
+        books.mend()
         refused: dict[tuple[Scopes, Cost], Refusal] = {}  # holds only take room: still refused
         for place, each in numbered:
             if isinstance(each, Reserve):

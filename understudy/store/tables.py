@@ -60,6 +60,7 @@ accounts = Table(
     _count("held_calls"),
     _count("held_tokens"),
     _count("held_dollars"),
+    Index("accounts_scope", "scope"),
     sqlite_with_rowid=False,
 )
 
