@@ -273,3 +273,52 @@ async def test_an_operation_that_fails_does_not_take_its_batch_with_it(
         assert isinstance(done[2], Hold)
         assert ledger.ledger.spent("total") == ONE
         assert not ledger.is_down
+
+
+async def test_holds_are_kept_alive_while_a_cloud_is_slow_about_orphans(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "l.db"
+    now = 1_000_000.0
+    left = Ledger(open_database(file), clock=lambda: now, hold_seconds=1)
+    for _ in range(3):
+        left.reserve(SCOPES, ONE)
+    left.close()
+    now += 100
+    asked = 0
+    renewed = asyncio.Event()
+    renew = recovery.renew
+
+    async def usage(hold: Hold) -> Cost:
+        nonlocal asked
+        asked += 1
+        return await asyncio.get_running_loop().create_future()
+
+    def counted(ledger: Ledger) -> None:
+        renew(ledger)
+        if asked == 3:  # all at once, and none was answered
+            loop.call_soon_threadsafe(renewed.set)
+
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(recovery, "renew", counted)
+    ledger = Ledger(open_database(file), clock=lambda: now, hold_seconds=0.3)
+    async with AsyncLedger(ledger, usage=usage):
+        await asyncio.wait_for(renewed.wait(), 60)
+
+
+async def test_a_cloud_that_never_says_what_it_served_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recovery, "_ASK_SECONDS", 0.01)
+    now = 1_000_000.0
+    ledger = face(tmp_path / "l.db")  # without upkeep
+    ledger.ledger.clock = lambda: now
+    await ledger.reserve(SCOPES, ONE)
+    now += 10_000
+
+    async def usage(hold: Hold) -> Cost:
+        return await asyncio.get_running_loop().create_future()
+
+    (found,) = await recovery.resolve_orphans(ledger, usage)
+    assert found.how == "upper bound"
+    await ledger.close()

@@ -130,6 +130,7 @@ class Assembly:
                 self.database,
                 [cap.cap() for cap in store.caps],
                 caps_of=self.keys.caps_of,
+                read_caps=self.keys.read,
                 hold_seconds=store.hold_seconds,
             )
             # A hold that an earlier process left is asked for at its cloud.

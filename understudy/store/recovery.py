@@ -32,6 +32,7 @@ OnResolved = Callable[[Resolved], None]
 
 _PATIENCE_SECONDS = 600.0
 _LONGEST_SECONDS = 3600.0  # no hold is kept alive for longer: its owner has forgotten it
+_ASK_SECONDS, _ASKED_AT_ONCE = 5.0, 8  # clouds, about what they served
 _COMPACT_SECONDS = 6 * 3600.0
 _REMEMBERED_SECONDS = 7 * 86_400.0  # how long a late settlement can still correct the charge
 
@@ -92,44 +93,70 @@ def forget(ledger: Ledger) -> None:
 
 async def resolve_orphans(ledger: Kept, usage: Usage | None = None) -> list[Resolved]:
     """Charge for holds that nobody will settle."""
-    done = []
-    for hold, overdue in await ledger.in_thread(lambda: orphans(ledger.ledger)):
-        cost = None
-        if usage is not None:
-            try:
-                cost = await usage(hold)
-            except Exception as error:
-                if overdue < _PATIENCE_SECONDS:
-                    log.warning("hold %s: its usage cannot be asked for now (%s)", hold.id, error)
-                    continue
-        if cost is not None and not cost.calls and overdue < 0:
-            continue  # the cloud has not heard of it; it may be on its way still
-        found = await ledger.resolve(hold, cost)
-        if found is not None:
-            done.append(found)
-    return done
+    found = await ledger.in_thread(lambda: orphans(ledger.ledger))
+    places = asyncio.Semaphore(_ASKED_AT_ONCE)
+
+    async def resolved(hold: Hold, overdue: float) -> Resolved | None:
+        async with places:
+            cost = None
+            if usage is not None:
+                try:
+                    cost = await asyncio.wait_for(usage(hold), _ASK_SECONDS)
+                except Exception as error:
+                    if overdue < _PATIENCE_SECONDS:
+                        why = str(error) or type(error).__name__
+                        log.warning("hold %s: its usage cannot be asked for now (%s)", hold.id, why)
+                        return None
+            if cost is not None and not cost.calls and overdue < 0:
+                return None  # the cloud has not heard of it; it may be on its way still
+            return await ledger.resolve(hold, cost)
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(resolved(*each)) for each in found]
+    return [done for task in tasks if (done := task.result()) is not None]
 
 
 async def keep(ledger: Kept, usage: Usage | None = None, tell: OnResolved | None = None) -> None:
-    """The upkeep of a process's holds, for as long as it lives."""
+    """The upkeep of a process's holds, for as long as it lives.
+
+    That they are alive is said by a task of its own: clouds that answer late about orphans must not
+    make its holds look like orphans to another process.
+    """
     compacted_at = float("-inf")
+
+    async def renewed() -> None:
+        await ledger.in_thread(lambda: renew(ledger.ledger))
+
+    async def looked_after() -> None:
+        nonlocal compacted_at
+        if ledger.failed_at is not None:
+            await _release_lost(ledger, ledger.failed_at)
+            ledger.failed_at = None
+        await ledger.in_thread(ledger.ledger.read_caps)
+        for found in await resolve_orphans(ledger, usage):
+            _warn(found)
+            if tell is not None:
+                tell(found)
+        await ledger.in_thread(lambda: forget(ledger.ledger))
+        if (now := ledger.ledger.clock()) - compacted_at > _COMPACT_SECONDS:
+            compacted_at = now
+            await asyncio.to_thread(compact, ledger.ledger.database, now)
+
+    seconds = ledger.ledger.hold_seconds / 6
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_again_and_again(renewed, seconds))
+        group.create_task(_again_and_again(looked_after, seconds))
+
+
+async def _again_and_again(work: Callable[[], Awaitable[None]], seconds: float) -> None:
     while True:
         try:
-            if ledger.failed_at is not None:
-                await _release_lost(ledger, ledger.failed_at)
-                ledger.failed_at = None
-            await ledger.in_thread(lambda: renew(ledger.ledger))
-            for found in await resolve_orphans(ledger, usage):
-                _warn(found)
-                if tell is not None:
-                    tell(found)
-            await ledger.in_thread(lambda: forget(ledger.ledger))
-            if (now := ledger.ledger.clock()) - compacted_at > _COMPACT_SECONDS:
-                compacted_at = now
-                await asyncio.to_thread(compact, ledger.ledger.database, now)
+            await work()
         except LedgerUnavailable as error:
             log.warning("%s", error)
-        await asyncio.sleep(ledger.ledger.hold_seconds / 6)
+        except Exception:  # the next time may go better, and nobody else does it
+            log.exception("the ledger's upkeep failed")
+        await asyncio.sleep(seconds)
 
 
 def _warn(found: Resolved) -> None:
