@@ -23,8 +23,9 @@ from understudy.store.events import (
 from understudy.store.export import exported
 from understudy.store.feedback import EventStore, Feedback
 from understudy.store.operations import Hold, Resolved
+from understudy.store.rollups import Sums
 from understudy.store.settings import EventSettings
-from understudy.store.tables import events
+from understudy.store.tables import events, rollups
 from understudy.types import Cost
 
 pytestmark = pytest.mark.anyio
@@ -117,11 +118,44 @@ def test_text_that_no_database_takes_is_written_without_it(
     database: Database, writer: EventWriter
 ) -> None:
     writer.add(event(1, why="a\0b\ud800", metadata={"k": "\0"}, request={"messages": ["\ud800"]}))
-    writer.add(event(2, prompt_tokens=2**80))  # cannot be written: the others are
+    writer.add(event(2, status=2**80))  # cannot be written: the others are
     writer.add(event(3))
     writer.flush()
     assert [row["id"] for row in read(database)] == ["chatcmpl-1", "chatcmpl-3"]
     assert writer.lost == 1
+
+
+def test_no_event_ends_the_thread_that_writes(
+    database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    writer = EventWriter(database, EventSettings(text="all", days=None))
+    writer.add(event(1, cost=Cost(1, 2**70, dollars=5e6), prompt_tokens=2**80))
+    writer.add(event(2, cost=Cost(1, dollars=5e6)))  # in the same minute
+    writer.add(event(3, cost=Cost(1, dollars=float("nan"))))
+    writer.flush()
+    assert [row["id"] for row in read(database)] == ["chatcmpl-1", "chatcmpl-2"]
+    with database.reading() as connection:
+        sums = connection.execute(select(rollups.c.dollars).where(rollups.c.span == 1)).scalar()
+    assert sums == 2 * 9007 * 10**12
+
+    def fail(*_: object) -> None:
+        raise OverflowError("too large")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Sums, "write", fail)
+        writer.add(event(4))
+        writer._summed_at = float("-inf")
+        writer.flush()
+        assert "sums of events cannot be written" in caplog.text
+        patched.setattr(EventWriter, "_clean", fail)
+        writer.add(event(5))
+        deadline = time.monotonic() + 60
+        while "events could not be written" not in caplog.text and time.monotonic() < deadline:
+            time.sleep(0.01)
+    writer.add(event(6))
+    assert writer._thread.is_alive()
+    writer.close()
+    assert len(read(database)) == 5
 
 
 def test_while_the_database_is_gone_events_wait(database: Database, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +21,7 @@ from sqlalchemy import Connection, delete, insert, select
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, StatementError
 
 from understudy.errors import LedgerUnavailable
-from understudy.store.caps import PICODOLLARS, picodollars
+from understudy.store.caps import MOST_OF_A_CALL, PICODOLLARS, cut_to_count, picodollars
 from understudy.store.database import Database, SteadyConnection
 from understudy.store.operations import Resolved
 from understudy.store.rollups import Sums, delete_old
@@ -128,13 +128,36 @@ class EventWriter:
         """since_sums: seconds since the sums were written; where they are many, so are these."""
         with self._writing:
             while batch := self._waiting[:_AT_ONCE]:
-                self._write([self._row(event) for event in batch])
+                self._write(self._rows(batch))
                 del self._waiting[: len(batch)]
             if self._sums and since_sums >= _SUMS_SECONDS:
-                self._steady.run(self._sums.write)
-                self._sums, self._summed_at = Sums(), time.monotonic()
+                self._write_sums()
+
+    def _rows(self, batch: Sequence[Event]) -> list[dict[str, Any]]:
+        rows = []
+        for event in batch:
+            try:
+                rows.append(self._row(event))
+            except Exception as error:  # such as a cost that is no number
+                self._lose(event.id, error)
+        return rows
+
+    def _lose(self, event_id: str, problem: Exception) -> None:
+        self.lost += 1
+        log.error("event %s cannot be written: %s", event_id, problem)
+
+    def _write_sums(self) -> None:
+        try:
+            self._steady.run(self._sums.write)
+        except Exception as error:
+            if isinstance(error, LedgerUnavailable) and not _is_value(error.__cause__):
+                raise
+            log.error("sums of events cannot be written, and are dropped: %s", error)
+        self._sums, self._summed_at = Sums(), time.monotonic()
 
     def _write(self, rows: list[dict[str, Any]]) -> None:
+        if not rows:
+            return
         try:
             new = self._steady.run(lambda connection: _insert(connection, rows))
             self._sums.count(new)
@@ -149,8 +172,7 @@ class EventWriter:
             for row in rows:
                 self._write([row])
             return
-        self.lost += 1
-        log.error("event %s cannot be written: %s", rows[0]["id"], problem)
+        self._lose(rows[0]["id"], problem)
 
     def close(self) -> None:
         """Write what is there, and end the thread."""
@@ -171,9 +193,13 @@ class EventWriter:
                 log.warning("%d events wait to be written: %s", len(self._waiting), error)
                 self._some.set()
                 self._closed.wait(_RETRY_SECONDS)
+            except Exception:  # this thread is the only one that writes: it must not end
+                log.exception("events could not be written; trying again")
+                self._some.set()
+                self._closed.wait(_RETRY_SECONDS)
         try:
             self.flush()
-        except LedgerUnavailable as error:
+        except Exception as error:
             log.error("%d events are lost: %s", len(self._waiting), error)
         self._steady.close()
 
@@ -189,9 +215,12 @@ class EventWriter:
 
     def _row(self, event: Event) -> dict[str, Any]:
         keeps = self.settings.text == "all" or (self.settings.text == "asked" and event.stored)
-        cost = event.cost
+        cost = cut_to_count(event.cost)
+        most = MOST_OF_A_CALL // 2
         return {
             **{name: _clean_text(getattr(event, name)) for name in _SAME},
+            "prompt_tokens": min(event.prompt_tokens, most),
+            "completion_tokens": min(event.completion_tokens, most),
             "signals": dict(event.signals),
             "metadata": {_clean_text(k): _clean_text(v) for k, v in event.metadata.items()},
             "stored": event.stored and keeps and event.answer is not None,

@@ -18,6 +18,7 @@ from understudy.store.tables import rollup_times, rollups
 
 SPANS = (1, 10, 60)  # minutes
 _KEPT_MINUTES = {1: 2 * 1440, 10: 14 * 1440, 60: 400 * 1440}
+_MOST = 2**62  # the databases' whole numbers have 64 bits
 
 FIRST, WHOLE = "first", "whole"  # until the first token; until the answer was whole
 
@@ -79,7 +80,8 @@ def _count(
     sums: dict[tuple[Any, ...], list[int]], key: tuple[Any, ...], amounts: list[int]
 ) -> None:
     before = sums.get(key)
-    sums[key] = amounts if before is None else [a + b for a, b in zip(before, amounts, strict=True)]
+    added = amounts if before is None else [a + b for a, b in zip(before, amounts, strict=True)]
+    sums[key] = [min(each, _MOST) for each in added]
 
 
 def _write(
