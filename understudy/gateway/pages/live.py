@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
 
 import orjson
@@ -53,7 +53,7 @@ class Live:
 
     async def watch(
         self, span: Span, may_go_on: Callable[[], Awaitable[bool]]
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         """Until the client goes away, the gateway stops, or whoever watches may no longer."""
         self.watching += 1
         sent, sent_at = b"", 0.0

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, cast
 
 import orjson
 
 from understudy.gateway.door.auth import may
 from understudy.gateway.door.door import Door
-from understudy.gateway.door.limits import expected_tokens
+from understudy.gateway.door.errors import too_slow
+from understudy.gateway.door.limits import Count, expected_tokens
 from understudy.gateway.pages.live import message
 from understudy.gateway.pages.templates import Templates
 from understudy.gateway.requests import AUTO, Caller, ChatRequest, Decision, Refused
@@ -106,15 +109,16 @@ class Playground:
     def __init__(self, door: Door, templates: Templates) -> None:
         self._door, self._templates = door, templates
 
-    async def ask(self, asked: Asked, key: Key) -> AsyncIterator[bytes]:
+    async def ask(self, asked: Asked, key: Key) -> AsyncGenerator[bytes, None]:
         """The answer as server-sent events, whose fragments find their own places on the page."""
         answer = Answer(f"play_{secrets.token_hex(16)}")
         started = time.perf_counter()
         yield self._event("play_begun.html", answer=answer)
         try:
             with self._door.flight.place():
-                async for content in self._pieces(asked, key, answer, started):
-                    yield content
+                async with aclosing(self._pieces(asked, key, answer, started)) as pieces:
+                    async for content in pieces:
+                        yield content
         except Refused as refused:
             answer.error = refused.message
             answer.decision = answer.decision or Decision("refused", refused.message, asked.model)
@@ -126,28 +130,41 @@ class Playground:
 
     async def _pieces(
         self, asked: Asked, key: Key, answer: Answer, started: float
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         limits = self._door.limits
         grant = limits.admit(key)
-        limits.expect(grant, expected_tokens(len(asked.question), asked.max_tokens, 1))
-        dial = key.dial if asked.dial is None else asked.dial
+        size = len(asked.system.encode()) + len(asked.question.encode())
+        limits.expect(grant, expected_tokens(size, asked.max_tokens, 1))
+        count = Count(limits, grant, [expected_tokens(size, None, 1)])
+        # A key whose dial is at 0 never asks, whatever is typed.
+        dial = key.dial if asked.dial is None or key.dial == 0 else asked.dial
         caller = Caller(
             key=key.id,
             team=key.team,
             dial=dial,
             deadline_ms=asked.deadline_ms,
             request_id=answer.request_id,
+            told=partial(count.told, 0),
         )
-        outcome = await self._door.core.answer(ChatRequest(asked.body), caller)
-        answer.decision = outcome.decision
-        yield self._event("play_decided.html", answer=answer)
+        seconds = self._door.settings.request_seconds
+        until = asyncio.get_running_loop().time() + seconds
+        try:
+            async with asyncio.timeout_at(until):
+                outcome = await self._door.core.answer(ChatRequest(asked.body), caller)
+        except TimeoutError:
+            raise too_slow(seconds) from None
+        except Exception:
+            count.refund()
+            raise
         assert outcome.chunks is not None, "a stream was asked for"
         async with aclosing(cast("Any", outcome.chunks)) as chunks:
-            async for chunk in chunks:
+            answer.decision = outcome.decision
+            yield self._event("play_decided.html", answer=answer)
+            while (chunk := await _next(chunks, until, seconds)) is not None:
                 for content in self._shown(orjson.loads(chunk), answer, started):
                     yield content
         if answer.tokens is not None:
-            limits.settle(grant, answer.tokens)
+            count.note(0, answer.tokens)
 
     def _shown(self, chunk: Mapping[str, Any], answer: Answer, started: float) -> list[bytes]:
         """What a chunk changes on the page."""
@@ -175,3 +192,12 @@ class Playground:
 
     def _event(self, template: str, **values: Any) -> bytes:
         return message(self._templates.render(template, **values).encode())
+
+
+async def _next(chunks: AsyncIterator[bytes], until: float, seconds: float) -> bytes | None:
+    """The next chunk; None: there is no more. No time runs out while the page is written to."""
+    try:
+        async with asyncio.timeout_at(until):
+            return await anext(chunks, None)
+    except TimeoutError:
+        raise too_slow(seconds) from None

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import cast
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Send
 
 from understudy.gateway.door.auth import ADMIN, may
 from understudy.gateway.pages import decisions
@@ -186,5 +189,13 @@ def _number(text: str) -> float | None:
         return None
 
 
-def _streamed(events: AsyncIterator[bytes]) -> Response:
-    return StreamingResponse(events, headers=_STREAM)
+def _streamed(events: AsyncGenerator[bytes, None]) -> Response:
+    return _Streamed(events, headers=_STREAM)
+
+
+class _Streamed(StreamingResponse):
+    """Lets go of what still runs for a client as soon as that has gone."""
+
+    async def stream_response(self, send: Send) -> None:
+        async with aclosing(cast("AsyncGenerator[bytes, None]", self.body_iterator)):
+            await super().stream_response(send)
