@@ -11,6 +11,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,6 +85,8 @@ class Keys:
         self._read_at = float("-inf")  # by the monotonic clock
         self._lock = threading.Lock()
         self._reading: asyncio.Future[None] | None = None
+        # Of its own: whoever keeps the loop's other threads busy keeps nobody from signing in.
+        self._thread = ThreadPoolExecutor(1, "keys")
 
     def create(
         self,
@@ -191,7 +194,7 @@ class Keys:
 
     async def _read(self) -> None:
         try:
-            await asyncio.to_thread(self.read)
+            await asyncio.get_running_loop().run_in_executor(self._thread, self.read)
         except LedgerUnavailable as error:
             if self._state is None:
                 raise

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from understudy.gateway.dialects.embeddings import Embedder
 from understudy.gateway.door.auth import identify
 from understudy.gateway.door.exchange import Exchange
 from understudy.gateway.door.flight import Flight
-from understudy.gateway.door.limits import RateLimits
+from understudy.gateway.door.limits import Grant, RateLimits
 from understudy.gateway.door.settings import DoorSettings
 from understudy.gateway.requests import Core
 from understudy.store.feedback import EventStore
@@ -39,3 +40,10 @@ class Door:
         """Who asks, if they may do that; the exchange keeps it."""
         exchange.key = await identify(self.keys, exchange.headers, scope)
         return exchange.key
+
+    @asynccontextmanager
+    async def let_in(self, exchange: Exchange, scope: str) -> AsyncIterator[Grant]:
+        """A place among those in flight, for a key that may do that and has requests left."""
+        key = await self.identify(exchange, scope)
+        with self.flight.place():
+            yield self.limits.admit(key)

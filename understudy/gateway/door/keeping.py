@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -29,59 +32,61 @@ class Keeping:
         self.door, self.events = door, events
 
     async def list(self, request: Request) -> Response:
-        key = await self._key(request)
-        wanted = wanted_of(request.scope.get("query_string", b""))
-        found = await self.events.stored(
-            key,
-            model=wanted.model,
-            metadata=wanted.metadata,
-            after=wanted.after,
-            limit=wanted.limit + 1,  # whether there is another page
-            newest_first=wanted.newest_first,
-        )
-        return Json(page_of(found[: wanted.limit], len(found) > wanted.limit))
+        async with self._let_in(request) as key:
+            wanted = wanted_of(request.scope.get("query_string", b""))
+            found = await self.events.stored(
+                key,
+                model=wanted.model,
+                metadata=wanted.metadata,
+                after=wanted.after,
+                limit=wanted.limit + 1,  # whether there is another page
+                newest_first=wanted.newest_first,
+            )
+            return Json(page_of(found[: wanted.limit], len(found) > wanted.limit))
 
     async def get(self, request: Request) -> Response:
-        key = await self._key(request)
-        completion = await self.events.completion(_id(request), key)
-        if completion is None:
-            raise _missing(request)
-        return Json(completion)
+        async with self._let_in(request) as key:
+            completion = await self.events.completion(_id(request), key)
+            if completion is None:
+                raise _missing(request)
+            return Json(completion)
 
     async def messages(self, request: Request) -> Response:
-        key = await self._key(request)
-        query = request.query_params
-        limit, after = limit_of(query), query.get("after", "")
-        messages = await self.events.messages(_id(request), key)
-        if messages is None:
-            raise _missing(request)
-        found = [
-            {"id": f"{_id(request)}-{number}", **message} for number, message in enumerate(messages)
-        ]
-        start = next((n + 1 for n, each in enumerate(found) if each["id"] == after), 0)
-        page = found[start : start + limit]
-        return Json(page_of(page, len(found) > start + limit))
+        async with self._let_in(request) as key:
+            query = request.query_params
+            limit, after = limit_of(query), query.get("after", "")
+            messages = await self.events.messages(_id(request), key)
+            if messages is None:
+                raise _missing(request)
+            found = [
+                {"id": f"{_id(request)}-{number}", **message}
+                for number, message in enumerate(messages)
+            ]
+            start = next((n + 1 for n, each in enumerate(found) if each["id"] == after), 0)
+            page = found[start : start + limit]
+            return Json(page_of(page, len(found) > start + limit))
 
     async def update(self, request: Request) -> Response:
-        key = await self._key(request)
-        headers = exchange_of(request.scope).headers
-        body, _ = await read_json(headers, request.receive, self.door.settings)
-        check(MetadataBody, body)
-        completion = await self.events.describe(_id(request), key, body["metadata"])
-        if completion is None:
-            raise _missing(request)
-        return Json(completion)
+        async with self._let_in(request) as key:
+            headers = exchange_of(request.scope).headers
+            body, _ = await read_json(headers, request.receive, self.door.settings)
+            check(MetadataBody, body)
+            completion = await self.events.describe(_id(request), key, body["metadata"])
+            if completion is None:
+                raise _missing(request)
+            return Json(completion)
 
     async def delete(self, request: Request) -> Response:
-        key = await self._key(request)
-        if not await self.events.forget(_id(request), key):
-            raise _missing(request)
-        return Json({"object": "chat.completion.deleted", "id": _id(request), "deleted": True})
+        async with self._let_in(request) as key:
+            if not await self.events.forget(_id(request), key):
+                raise _missing(request)
+            return Json({"object": "chat.completion.deleted", "id": _id(request), "deleted": True})
 
-    async def _key(self, request: Request) -> str | None:
+    @asynccontextmanager
+    async def _let_in(self, request: Request) -> AsyncIterator[str | None]:
         """Whose completions the caller may see; None: everybody's."""
-        key = await self.door.identify(exchange_of(request.scope), "stored")
-        return None if may(key, ADMIN) else key.id
+        async with self.door.let_in(exchange_of(request.scope), "stored") as grant:
+            yield None if may(grant.key, ADMIN) else grant.key.id
 
 
 def _id(request: Request) -> str:

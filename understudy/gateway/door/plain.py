@@ -23,7 +23,7 @@ from understudy.gateway.door.errors import not_found, too_slow
 from understudy.gateway.door.exchange import exchange_of
 from understudy.gateway.door.limits import expected_tokens
 from understudy.gateway.door.waiting import WhileConnected
-from understudy.gateway.requests import ModelCard
+from understudy.gateway.requests import ModelCard, Refused
 
 _BYTES_PER_TOKEN = 4  # of English; what a count of tokens says is an estimate
 
@@ -63,8 +63,8 @@ class Plain:
 
     async def models(self, request: Request) -> Response:
         """What a request may name as its model, as OpenAI's and Anthropic's clients list it."""
-        await self.door.identify(exchange_of(request.scope), "inference")
-        cards = [_card(each) for each in await self.door.core.models()]
+        async with self.door.let_in(exchange_of(request.scope), "inference"):
+            cards = [_card(each) for each in await self.door.core.models()]
         return Json(
             {
                 "object": "list",
@@ -76,32 +76,33 @@ class Plain:
         )
 
     async def model(self, request: Request) -> Response:
-        await self.door.identify(exchange_of(request.scope), "inference")
         name = request.path_params["model"]
-        for card in await self.door.core.models():
-            if card.id == name:
-                return Json(_card(card))
+        async with self.door.let_in(exchange_of(request.scope), "inference"):
+            for card in await self.door.core.models():
+                if card.id == name:
+                    return Json(_card(card))
         raise not_found(f"there is no model {name[:200]!r}", "model_not_found", "model")
 
     async def embeddings(self, request: Request) -> Response:
         exchange, door = exchange_of(request.scope), self.door
-        key = await door.identify(exchange, "inference")
         seconds = door.settings.request_seconds
-        with door.flight.place():
-            grant = door.limits.admit(key)
+        async with door.let_in(exchange, "inference") as grant:
             body, raw = await self._body(request)
             check(EmbeddingBody, body)
             exchange.model = body["model"]
             if door.embedder is None:
                 raise not_found("no cloud here makes embeddings", "model_not_found", "model")
             door.limits.expect(grant, expected_tokens(len(raw), None, 1))
-            caller = caller_of(key, exchange.headers, exchange.request_id)
+            caller = caller_of(grant.key, exchange.headers, exchange.request_id)
             try:
                 async with asyncio.timeout(seconds), WhileConnected(request.receive) as client:
                     found = await door.embedder.embed(body, caller)
                     client.release()
             except TimeoutError:
                 raise too_slow(seconds) from None
+            except Refused:
+                door.limits.settle(grant, 0)
+                raise
             usage = found.get("usage")
             exchange.usage = usage if isinstance(usage, Mapping) else None
             if exchange.tokens is not None:
@@ -111,11 +112,10 @@ class Plain:
     async def feedback(self, request: Request) -> Response:
         """How good an answer was."""
         exchange, door = exchange_of(request.scope), self.door
-        key = await door.identify(exchange, "feedback")
-        if door.events is None:
-            raise not_found("this gateway keeps no events, so no feedback either", "no_events")
-        with door.flight.place():
-            door.limits.admit(key)
+        async with door.let_in(exchange, "feedback") as grant:
+            key = grant.key
+            if door.events is None:
+                raise not_found("this gateway keeps no events, so no feedback either", "no_events")
             body, _ = await self._body(request)
             given, dry = feedback_of(body, key.id)
             if not dry and not await door.events.judge(given, may(key, ADMIN)):
@@ -125,8 +125,7 @@ class Plain:
 
     async def count_tokens(self, request: Request) -> Response:
         """An estimate: nobody is asked."""
-        await self.door.identify(exchange_of(request.scope), "inference")
-        with self.door.flight.place():
+        async with self.door.let_in(exchange_of(request.scope), "inference"):
             body, _ = await self._body(request)
             check(CountBody, body)
             chat = chat_body(body)
