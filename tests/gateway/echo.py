@@ -16,8 +16,8 @@ MODEL = "echo@7"
 
 class EchoCore:
     """What it does beside repeating is the first word of the question: wait, refuse, fail, and
-    in the midst of a stream break, crash and spoil; doubt, which
-    thinks aloud before it is known who answers; and raw, as a cloud's bytes."""
+    in the midst of a stream break, crash and spoil; sum, which adds its usage up in every chunk;
+    doubt, which thinks aloud before it is known who answers; and raw, as a cloud's bytes."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[ChatRequest, Caller]] = []
@@ -50,7 +50,7 @@ class EchoCore:
             first = (
                 replace(decision, answered_by="undecided") if prompt[:5] == "doubt" else decision
             )
-            return Outcome(first, chunks=self._chunks(request, prompt, decision))
+            return Outcome(first, chunks=self._chunks(request, prompt, decision, caller))
         choices = [self._choice(request, number) for number in range(request.n)]
         completion = {**_head("chat.completion"), "choices": choices, "usage": USAGE}
         raw = json.dumps(completion, indent=3).encode() if prompt.startswith("raw") else None
@@ -78,10 +78,10 @@ class EchoCore:
         return found
 
     async def _chunks(
-        self, request: ChatRequest, prompt: str, decision: Decision
+        self, request: ChatRequest, prompt: str, decision: Decision, caller: Caller
     ) -> AsyncIterator[bytes]:
         words, reason = written(request)
-        whole = False
+        whole, count = False, 0
         try:
             for number in range(request.n):
                 yield _chunk(number, {"role": "assistant", "content": ""})
@@ -94,7 +94,9 @@ class EchoCore:
                     continue
                 for word in words:
                     logprobs = _logprob(word) if request.body.get("logprobs") else None
-                    yield _chunk(number, {"content": word}, logprobs=logprobs)
+                    count += 1
+                    more = {"usage": _usage(count)} if prompt.startswith("sum") else {}
+                    yield _chunk(number, {"content": word}, logprobs=logprobs, **more)
                     if prompt.startswith("spoil"):
                         yield error_payload("the cloud failed: no reason given")
                         return
@@ -108,6 +110,8 @@ class EchoCore:
             whole = True
         finally:
             self.cancelled += not whole
+            if caller.told is not None:
+                caller.told(12, count)
 
     async def _between(self, prompt: str) -> None:
         if prompt.startswith("hold"):
@@ -125,6 +129,10 @@ USAGE = {
     "total_tokens": 17,
     "prompt_tokens_details": {"cached_tokens": 8},
 }
+
+
+def _usage(count: int) -> dict[str, int]:
+    return {"prompt_tokens": 12, "completion_tokens": count, "total_tokens": 12 + count}
 
 
 def text_of(request: ChatRequest) -> str:

@@ -429,6 +429,31 @@ def test_an_unreachable_ledger_closes_the_cloud(tmp_path: Path) -> None:
     run(work, tmp_path, Behaviour(), spending={"wait_seconds": 0, "ledger_seconds": 0.05})
 
 
+@pytest.mark.parametrize(
+    ("question", "model", "least"),
+    [("slow a b c d e slow slow slow slow", "local", 1), (HARD, "auto", 5)],
+)
+def test_tokens_are_told_of_whoever_hung_up(
+    tmp_path: Path, question: str, model: str, least: int
+) -> None:
+    told: list[tuple[int, int]] = []
+    caller = replace(CALLER, told=lambda *tokens: told.append(tokens))
+
+    async def work(built: Built, clouds: list[MockUpstream]) -> None:
+        outcome = await built.ask(question, caller, stream=True, model=model)
+        assert outcome.chunks is not None
+        await anext(outcome.chunks)
+        await outcome.chunks.aclose()  # type: ignore[attr-defined]
+        await built.settled()
+        ((_, written),) = told
+        assert least <= written <= 7
+        with pytest.raises(Refused):
+            await built.ask(HARD, replace(caller, insist=True), model="nobody")
+        assert len(told) == 1
+
+    run(work, tmp_path, Behaviour(), engine=ScriptedEngine(0.05))
+
+
 @pytest.mark.parametrize("by_key", [True, False])
 def test_a_dial_of_0_never_asks_a_cloud(tmp_path: Path, by_key: bool) -> None:
     """Neither for what the local model cannot do, nor by name, nor because it is busy."""

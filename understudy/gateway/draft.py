@@ -10,6 +10,8 @@ from understudy.gateway.engine import Engine, Job, Piece, TokenLogprob, Written
 
 Item = tuple[int, Piece | Written]  # with the number of its answer
 
+_CHARACTERS_PER_TOKEN = 4
+
 
 class Draft:
     """Is written whether or not somebody reads. Closing it frees its place in the engine."""
@@ -20,6 +22,7 @@ class Draft:
         self.logprobs: dict[int, list[TokenLogprob]] = {n: [] for n in range(len(jobs))}
         self.margin: float | None = None  # of the first answer, so far
         self.seen: list[Item] = []  # everything that was read, in its order
+        self._tokens = [0] * len(jobs)
         self._items: asyncio.Queue[Item | Exception] = asyncio.Queue()
         self._tasks = [
             asyncio.create_task(self._write(engine, number, job)) for number, job in enumerate(jobs)
@@ -28,6 +31,12 @@ class Draft:
     @property
     def ended(self) -> bool:
         return len(self.written) == len(self.jobs)
+
+    @property
+    def tokens(self) -> int:
+        """Written so far; of an answer that is not whole a token for every piece, or for four
+        characters, whichever is more."""
+        return sum(self._tokens)
 
     async def next(self) -> Item | None:
         """None: there is no more. Raises what the engine raises."""
@@ -64,8 +73,14 @@ class Draft:
 
     async def _write(self, engine: Engine, number: int, job: Job) -> None:
         items = engine.write(job)
+        pieces = characters = 0
         try:
             async for part in items:
+                if isinstance(part, Written):
+                    self._tokens[number] = part.completion_tokens
+                else:
+                    pieces, characters = pieces + 1, characters + len(part.text)
+                    self._tokens[number] = max(pieces, -(-characters // _CHARACTERS_PER_TOKEN))
                 self._items.put_nowait((number, part))
         except Exception as error:
             self._items.put_nowait(error)

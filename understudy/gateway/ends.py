@@ -32,6 +32,7 @@ class Ends:
     def drop(self, draft: Draft | None, race: asyncio.Task[Asked] | None = None) -> None:
         """Of a draft or a call nobody wants any more."""
         if draft is not None:
+            self.trace.drafted = max(self.trace.drafted, draft.tokens)
             self.asking.spawn(draft.close())
         if race is not None:
             self.asking.abandon(race, self.trace)
@@ -59,11 +60,18 @@ class Ends:
             return
         trace.seconds = trace.seconds or trace.elapsed
         if not trace.pending:
-            self._on_done(trace)
+            self._done()
             return
 
         async def tell() -> None:
             await asyncio.gather(*trace.pending, return_exceptions=True)
-            self._on_done(trace)
+            self._done()
 
         self.asking.spawn(tell())
+
+    def _done(self) -> None:
+        trace = self.trace
+        self._on_done(trace)
+        refused = trace.decision is not None and trace.decision.answered_by == "refused"
+        if trace.caller.told is not None and not refused:
+            trace.caller.told(trace.prompt_tokens, trace.written)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -26,6 +26,9 @@ class Caller:
     insist: bool = False  # an error, not a local answer, where the cloud is wanted and unavailable
     task: str = ""  # x-understudy-task or metadata.task: which of the run's tasks
     request_id: str = ""  # x-request-id, in and out
+    # Told once the tokens of the answer are known, where it was hung up on about how many: those
+    # of the question (0: nobody counted them), and those that were written.
+    told: Callable[[int, int], None] | None = field(default=None, compare=False, repr=False)
 
     def may_ask(self, usual: float | None = None) -> bool:
         """Whether a cloud may be asked for them at all. usual: the dial of those who have none."""

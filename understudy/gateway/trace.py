@@ -43,6 +43,7 @@ class Trace:
     finish_reason: str = ""
     prompt_tokens: int = 0  # of the answer that was given
     completion_tokens: int = 0
+    drafted: int = 0  # tokens that the local model had written when nobody wanted more
     asked: bool = False  # a cloud was called
     cloud: str = ""  # which one answered
     call_id: str = ""  # of the call, as the cloud knows it
@@ -68,6 +69,11 @@ class Trace:
         if self.caller.deadline_ms is None:
             return None
         return self.caller.deadline_ms / 1000 - self.elapsed
+
+    @property
+    def written(self) -> int:
+        """Tokens of the answer, or about so many of one that was hung up on."""
+        return self.completion_tokens or max(self.drafted, self.cloud_cost.completion_tokens)
 
     def decide(self, decision: Decision) -> Decision:
         self.decision = decision

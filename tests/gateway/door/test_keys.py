@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.gateway.door.wire import CHAT, JSON, Answer, ask, call, chat_body
-from tests.gateway.serving import Served, serving
+from tests.gateway.door.wire import CHAT, JSON, Answer, ask, call, chat_body, connect, head, until
+from tests.gateway.kept import kept
+from tests.gateway.serving import WAIT, Served, eventually, serving
 from understudy.errors import ConfigError
 from understudy.gateway.door.auth import keys_asked_for
 from understudy.gateway.door.limits import Bucket, expected_tokens, level_at, seconds_until
@@ -110,6 +116,87 @@ def test_tokens_of_a_stream_are_counted_unasked(served: Served, secrets: Secrets
     assert b"usage" not in answer.content
     assert served.core.calls[-1][0].include_usage
     assert 80 <= left(ask(served, key=secrets.few, max_tokens=1000)) <= 84
+
+
+def test_a_stream_that_is_left_took_its_tokens(served: Served, secrets: Secrets) -> None:
+    """Three times twelve tokens of the question, and a word; what else was expected comes back."""
+    words = f"break {'x ' * 30}"
+    for _ in range(2):
+        assert ask(served, words, key=secrets.few, stream=True).status == 200
+    body = chat_body(f"hold {'x ' * 8}", stream=True)
+    with connect(served) as stream:
+        stream.sendall(head(length=len(body), authorization=f"Bearer {secrets.few}") + body)
+        until(stream, b"hold")
+    eventually(lambda: served.door.flight.running == 0)
+    assert 58 <= left(ask(served, key=secrets.few, max_tokens=1000)) <= 63
+
+
+def test_of_usage_that_is_added_up_the_last_counts(served: Served, secrets: Secrets) -> None:
+    answer = ask(served, "sum b c d", key=secrets.few, stream=True)
+    assert answer.content.count(b'"usage"') == 4
+    assert 82 <= left(ask(served, key=secrets.few, max_tokens=1000)) <= 85  # 16 were taken
+    body = {"prompt": "sum b c d", "stream": True, "stream_options": {"include_usage": True}}
+    headers = JSON | {"authorization": f"Bearer {secrets.plain}"}
+    old = call(served, "POST", "/v1/completions", json.dumps(body).encode(), headers)
+    assert b'"total_tokens":17' in old.content
+
+
+def test_a_refused_request_takes_no_tokens(served: Served, secrets: Secrets) -> None:
+    for _ in range(3):
+        assert ask(served, "refuse", key=secrets.few, max_tokens=50).code == "budget_exceeded"
+    assert ask(served, "fail", key=secrets.few, max_tokens=50).status == 500
+    assert ask(served, key=secrets.few, max_tokens=50).status == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", "/v1/models", None),
+        ("GET", "/v1/models/auto", None),
+        ("GET", CHAT, None),
+        ("GET", f"{CHAT}/chatcmpl-0", None),
+        ("GET", f"{CHAT}/chatcmpl-0/messages", None),
+        ("POST", f"{CHAT}/chatcmpl-0", {"metadata": {}}),
+        ("DELETE", f"{CHAT}/chatcmpl-0", None),
+        ("POST", "/v1/messages/count_tokens", {"model": "auto", "messages": []}),
+    ],
+)
+def test_every_route_of_a_key_counts(tmp_path: Path, method: str, path: str, body: Any) -> None:
+    with kept(tmp_path) as store:
+        _, secret = store.keys.create("slow", requests_per_minute=1)
+        headers = JSON | {"authorization": f"Bearer {secret}"}
+        with serving({"max_in_flight": 1}, **store.parts) as gateway:
+            content = None if body is None else json.dumps(body).encode()
+            assert call(gateway, method, path, content, headers).status in (200, 400, 404)
+            answer = call(gateway, method, path, content, headers)
+            assert answer.status == 429
+            assert b"rate_limit" in answer.content
+            with connect(gateway) as stream:
+                asked = chat_body("wait")
+                bearer = f"Bearer {store.secrets['root']}"
+                stream.sendall(head(length=len(asked), authorization=bearer) + asked)
+                eventually(lambda: gateway.door.flight.running == 1)
+                headers = JSON | {"authorization": bearer}
+                full = call(gateway, method, path, content, headers)
+                assert full.status == 429
+                assert b"as many as it may" in full.content
+
+
+def test_keys_are_read_while_every_other_thread_is_busy(secrets: Secrets) -> None:
+    go_on = threading.Event()
+
+    async def find() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(1))
+        busy = loop.run_in_executor(None, go_on.wait)
+        try:
+            async with asyncio.timeout(WAIT):
+                assert await secrets.keys.find(secrets.plain) is not None
+        finally:
+            go_on.set()
+            await busy
+
+    asyncio.run(find())
 
 
 def test_a_bucket_by_hand() -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import orjson
 
 from understudy.errors import LedgerUnavailable
+from understudy.gateway.dialects.completions import summed_usage
 from understudy.gateway.dialects.dialect import Dialect
 from understudy.gateway.door import log
 from understudy.gateway.door.auth import caller_of
@@ -27,7 +29,7 @@ from understudy.gateway.door.exchange import (
 )
 from understudy.gateway.door.flight import cut_off
 from understudy.gateway.door.headers import Pairs
-from understudy.gateway.door.limits import Grant, expected_tokens
+from understudy.gateway.door.limits import Count, Grant, expected_tokens
 from understudy.gateway.door.waiting import WhileConnected
 from understudy.gateway.requests import Caller, ChatRequest, Decision, Outcome, Refused
 
@@ -37,6 +39,7 @@ _STREAM: Pairs = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"x-accel-buffering", b"no"),  # nginx would collect it otherwise
 ]
+Usages = dict[int, Mapping[str, Any] | None]  # by the number of the question
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +58,8 @@ class Answering:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange, door = exchange_of(scope), self.door
-        key = await door.identify(exchange, "inference")
         seconds = door.settings.request_seconds
-        with door.flight.place():
-            grant = door.limits.admit(key)
+        async with door.let_in(exchange, "inference") as grant:
             body, raw = await read_json(exchange.headers, receive, door.settings)
             try:
                 async with asyncio.timeout(seconds), WhileConnected(receive) as client:
@@ -94,35 +95,48 @@ class Answering:
         expected = [expected_tokens(0, each.max_tokens, each.n) for each in said.requests]
         self.door.limits.expect(grant, expected_tokens(size, None, 1) + sum(expected))
         caller = caller_of(grant.key, exchange.headers, exchange.request_id)
-        counted = grant.key.tokens_per_minute is not None
-        outcomes = await self._outcomes(said.requests, caller, counted)
+        prompt = expected_tokens(size // len(expected), None, 1)
+        count = Count(self.door.limits, grant, [prompt] * len(expected))
+        counted = count if grant.key.tokens_per_minute is not None else None
+        try:
+            outcomes = await self._outcomes(said.requests, caller, counted)
+        except Exception:
+            count.refund()
+            raise
         exchange.decision = outcomes[0].decision
         try:
             if first.stream:
-                await self._stream(exchange, said, outcomes, way)
+                usages = await self._stream(exchange, said, outcomes, way)
             else:
                 whole = said.whole(outcomes)
-                exchange.usage = _usage_of(outcomes)
+                usages = {
+                    n: (each.completion or {}).get("usage") for n, each in enumerate(outcomes)
+                }
+                exchange.usage = _summed(usages)
                 way.client.release()
                 content = whole if isinstance(whole, bytes) else orjson.dumps(whole)
                 await send_bytes(way.send, content, b"application/json")
+            for number, usage in usages.items():
+                if usage and isinstance(usage.get("total_tokens"), int):
+                    count.note(number, usage["total_tokens"])
         finally:
             await _close(outcomes)
-            if exchange.tokens is not None:
-                self.door.limits.settle(grant, exchange.tokens)
 
     async def _outcomes(
-        self, requests: Sequence[ChatRequest], caller: Caller, counted: bool
+        self, requests: Sequence[ChatRequest], caller: Caller, count: Count | None
     ) -> list[Outcome]:
         """An answer per question, all asked together; one refusal refuses all."""
-        if counted:
+        callers = [_caller(caller, each, number) for number, each in enumerate(requests)]
+        if count is not None:
             requests = [_with_usage(each) for each in requests]
+            callers = [
+                replace(each, told=partial(count.told, number))
+                for number, each in enumerate(callers)
+            ]
+        answers = map(self.door.core.answer, requests, callers)
         if len(requests) == 1:
-            return [await self.door.core.answer(requests[0], _caller(caller, requests[0], 0))]
-        tasks = [
-            asyncio.create_task(self.door.core.answer(each, _caller(caller, each, number)))
-            for number, each in enumerate(requests)
-        ]
+            return [await next(answers)]
+        tasks = [asyncio.create_task(each) for each in answers]
         try:
             return list(await asyncio.gather(*tasks))
         except BaseException:
@@ -134,10 +148,12 @@ class Answering:
 
     async def _stream(
         self, exchange: Exchange, said: Dialect, outcomes: Sequence[Outcome], way: _Way
-    ) -> None:
+    ) -> Usages:
+        """The usage of each stream that told it."""
+        usages: Usages = {}
         streams = [
-            _counted(exchange, request, outcome)
-            for request, outcome in zip(said.requests, outcomes, strict=True)
+            _counted(exchange, request, outcome, partial(usages.__setitem__, number))
+            for number, (request, outcome) in enumerate(zip(said.requests, outcomes, strict=True))
         ]
         events = said.events(outcomes, streams)
         try:
@@ -149,8 +165,10 @@ class Answering:
         finally:
             for each in (events, *streams):
                 await _aclose(each)
+        exchange.usage = _summed(usages)
         way.client.release()
         await way.send({"type": "http.response.body", "body": b""})
+        return usages
 
     async def _break_off(self, exchange: Exchange, error: BaseException, send: Send) -> None:
         """End a stream that has begun with an error."""
@@ -168,10 +186,13 @@ class Answering:
 
 
 async def _counted(
-    exchange: Exchange, request: ChatRequest, outcome: Outcome
+    exchange: Exchange,
+    request: ChatRequest,
+    outcome: Outcome,
+    note: Callable[[Mapping[str, Any]], None],
 ) -> AsyncIterator[bytes]:
-    """The chunks, their usage noted. A chunk of usage that the caller did not ask for is kept
-    back."""
+    """The chunks, their usage noted: the last holds, where an upstream adds up as it goes. A chunk
+    of usage that the caller did not ask for is kept back."""
     assert outcome.chunks is not None
     undecided = outcome.decision.answered_by == "undecided"
     async for chunk in outcome.chunks:
@@ -182,7 +203,8 @@ async def _counted(
             undecided = False
         if b'"usage"' in chunk and not _NO_USAGE.search(chunk):
             found = orjson.loads(chunk)
-            exchange.usage = _added(exchange.usage, found.get("usage"))
+            if isinstance(usage := found.get("usage"), Mapping):
+                note(usage)
             if not request.include_usage and not found.get("choices"):
                 continue
         yield chunk
@@ -217,20 +239,10 @@ def _caller(caller: Caller, request: ChatRequest, number: int) -> Caller:
     return replace(caller, task=task, request_id=request_id)
 
 
-def _usage_of(outcomes: Sequence[Outcome]) -> Mapping[str, Any] | None:
-    total: Mapping[str, Any] | None = None
-    for outcome in outcomes:
-        total = _added(total, (outcome.completion or {}).get("usage"))
-    return total
-
-
-def _added(
-    one: Mapping[str, Any] | None, other: Mapping[str, Any] | None
-) -> Mapping[str, Any] | None:
-    if not one or not other:
-        return one or other
-    names = ("prompt_tokens", "completion_tokens", "total_tokens")
-    return {name: int(one.get(name) or 0) + int(other.get(name) or 0) for name in names}
+def _summed(usages: Usages) -> Mapping[str, Any] | None:
+    """Of all answers of a request."""
+    found = [usage for usage in usages.values() if usage]
+    return found[0] if len(found) == 1 else (summed_usage(found) if found else None)
 
 
 async def _close(outcomes: Sequence[Outcome]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from understudy.gateway.door.headers import Pairs
@@ -111,3 +111,32 @@ class RateLimits:
                 retry_after=seconds_until(amount, level, limit),
             )
         self._buckets[key.id, part] = Bucket(level - amount, now)
+
+
+class Count:
+    """The tokens of the answers to one request, settled once each of them is known.
+
+    Whoever asks for a stream and leaves it has taken tokens too: the core tells how many, when the
+    answer is paid.
+    """
+
+    def __init__(self, limits: RateLimits, grant: Grant, prompts: Sequence[int]) -> None:
+        """prompts: about how many tokens each question has."""
+        self._limits, self._grant, self._prompts = limits, grant, prompts
+        self._taken: list[int | None] = [None] * len(prompts)
+
+    def note(self, number: int, tokens: int) -> None:
+        """So many one answer took, and its question."""
+        self._taken[number] = tokens
+        known = [each for each in self._taken if each is not None]
+        if len(known) == len(self._taken):
+            self._limits.settle(self._grant, sum(known))
+
+    def told(self, number: int, prompt: int, completion: int) -> None:
+        """What the core knows of one answer, where its usage did not come through the door."""
+        if self._taken[number] is None:
+            self.note(number, (prompt or self._prompts[number]) + completion)
+
+    def refund(self) -> None:
+        """The request was refused."""
+        self._limits.settle(self._grant, 0)
