@@ -9,6 +9,7 @@ import time
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
+from weakref import WeakSet
 
 import orjson
 
@@ -24,7 +25,9 @@ from understudy.types import Cost
 
 log = logging.getLogger(__name__)
 
-_LOOK_AGAIN_SECONDS = (1.0, 3.0, 0.0)  # where a usage address cannot be reached
+# Where a usage address cannot be reached, or does not know yet of a call that may have been served.
+_LOOK_AGAIN_SECONDS = (1.0, 3.0, 0.0)
+_LONGEST_REST_SECONDS = 60.0  # of a cloud that asks to be left alone
 
 
 class Ledger(Protocol):
@@ -88,12 +91,14 @@ class Asking:
     def __init__(self, choice: Choice, ledger: Ledger, settings: SpendingSettings) -> None:
         self.choice, self.ledger, self.settings = choice, ledger, settings
         self._running: set[asyncio.Task[Any]] = set()
+        self._unwanted: WeakSet[asyncio.Task[Any]] = WeakSet()  # nobody waits for what they ask
 
     async def usage(self, hold: Hold) -> Cost | None:
         """What a cloud says that it served for a hold that nobody settled; None: it cannot say.
         Raises UpstreamError where it cannot be asked now."""
-        for candidate in self.choice.named(hold.cloud):
-            return await candidate.upstream.served(hold.request_id)
+        for candidate in self.choice.candidates:
+            if candidate.name == hold.cloud:
+                return await candidate.upstream.served(hold.request_id)
         return None
 
     def see(self, caller: Caller) -> None:
@@ -112,7 +117,7 @@ class Asking:
         offers, why = self.choice.offers(request.body, size, self.settings.least_tokens, among)
         failure = _not_offered(why)
         for offer in offers:
-            if trace.unwanted:
+            if self._is_unwanted():
                 break
             try:
                 return await self._asked(trace, offer, patience)
@@ -124,7 +129,7 @@ class Asking:
         loop, candidate = asyncio.get_running_loop(), offer.candidate
         upstream, call_id = candidate.upstream, f"call-{secrets.token_hex(12)}"
         hold = await self._hold(trace, offer, call_id, patience)
-        if trace.unwanted or not candidate.circuit.admits():
+        if self._is_unwanted() or not candidate.circuit.admits():
             self.ledger.release(hold)
             reason = f"{candidate.name} failed too often, and rests"
             raise NotAskedError(reason, _unavailable(reason))
@@ -137,7 +142,8 @@ class Asking:
         except UpstreamError as error:
             works = not error.at_fault
             if error.retry_after is not None and error.status in (429, 503):
-                candidate.rests_until = self.choice.clock() + error.retry_after
+                rest = min(error.retry_after, _LONGEST_REST_SECONDS)
+                candidate.rests_until = self.choice.clock() + rest
             trace.pending.append(self.spawn(self._pay(trace, candidate, hold, error)))
             raise _not_asked(candidate, error) from None
         except BaseException:  # this process ends: whether an answer was begun is not known
@@ -183,12 +189,14 @@ class Asking:
         self, trace: Trace, candidate: Candidate, hold: Hold, error: UpstreamError
     ) -> None:
         """What the cloud says that it served; where it does not say, nothing if it refused, and all
-        that was held if nobody knows whether it began an answer."""
-        served = None
-        if error.billed is not False or candidate.upstream.tells_usage:
-            served = await _served(candidate.upstream, hold.request_id)
-        unknown = served is None and error.billed is not False
-        cost = served or (hold.cost if unknown else Cost())
+        that was held if nobody knows whether it began an answer.
+
+        "No such call" is no proof then: its books may be late."""
+        served, begun = None, error.billed is not False
+        if begun or candidate.upstream.tells_usage:
+            served = await _served(candidate.upstream, hold.request_id, begun)
+        unknown = served is None and begun
+        cost = (hold.cost if begun else Cost()) if served is None else served
         trace.failed.append(FailedCall(candidate.name, str(error), hold.request_id, cost))
         trace.cloud_cost += cost
         trace.estimated |= unknown
@@ -197,8 +205,8 @@ class Asking:
         else:
             self.ledger.settle(hold, cost)
 
-    async def finish(self, asked: Asked, trace: Trace, *, read_on: bool = True) -> None:
-        """Read what is still on its way, and settle for what was used.
+    async def finish(self, asked: Asked, trace: Trace, *, read_on: bool = True) -> Cost:
+        """Read what is still on its way, and settle for what was used, which is returned.
 
         A client that hangs up does not stop what the cloud writes and bills, and only the last
         chunk says how much that was. So the rest is read, for a while; then what came is counted.
@@ -209,32 +217,38 @@ class Asking:
             async with asyncio.timeout(seconds):
                 while not incoming.ended:
                     await anext(incoming)
-        except (TimeoutError, StopAsyncIteration):
-            pass
+        except (TimeoutError, StopAsyncIteration, UpstreamError):
+            pass  # what came is counted
         whole = incoming.ended and incoming.error is None
         await incoming.close()
         cost, estimated = incoming.cost(), not incoming.counted
         if estimated:
-            served = await _served(upstream, asked.hold.request_id)
-            cost, estimated = served or cost, served is None
+            served = await _served(upstream, asked.hold.request_id, begun=True)
+            cost, estimated = (cost, True) if served is None else (served, False)
         if whole:
             asked.candidate.usual.note(asyncio.get_running_loop().time() - asked.started)
         trace.cloud_cost += cost
         trace.estimated |= estimated
         await self.ledger.settle(asked.hold, cost)
+        return cost
 
     def abandon(self, asking: asyncio.Task[Asked], trace: Trace) -> None:
         """Nobody waits for this answer any more. What was begun is paid for all the same."""
-        trace.unwanted = True
+        self._unwanted.add(asking)
 
         async def paid() -> None:
             try:
                 asked = await asking
             except (NotAskedError, asyncio.CancelledError):
                 return
-            await self.finish(asked, trace)
+            cost = await self.finish(asked, trace)
+            name, reason = asked.candidate.name, "nobody waited for its answer any more"
+            trace.failed.append(FailedCall(name, reason, asked.hold.request_id, cost))
 
         trace.pending.append(self.spawn(paid()))
+
+    def _is_unwanted(self) -> bool:
+        return asyncio.current_task() in self._unwanted
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Work that outlives its request, and that `close` waits for."""
@@ -257,14 +271,18 @@ class Asking:
         await self.choice.close()
 
 
-async def _served(upstream: Upstream, call_id: str) -> Cost | None:
-    """What it says that it served; None: it does not say."""
+async def _served(upstream: Upstream, call_id: str, begun: bool) -> Cost | None:
+    """What it says that it served; None: it does not say, or knows of no call that may have begun
+    an answer."""
     for wait in _LOOK_AGAIN_SECONDS:
         try:
-            return await upstream.served(call_id)
+            served = await upstream.served(call_id)
         except UpstreamError as error:
             log.warning("%s does not say what it served: %s", upstream.name, error)
-            await asyncio.sleep(wait)
+        else:
+            if served is None or served.calls or not begun:
+                return served
+        await asyncio.sleep(wait)
     return None
 
 

@@ -64,7 +64,10 @@ class Ends:
             return
 
         async def tell() -> None:
-            await asyncio.gather(*trace.pending, return_exceptions=True)
+            done = 0
+            while done < len(trace.pending):  # one that ends may leave another
+                done = len(trace.pending)
+                await asyncio.gather(*trace.pending, return_exceptions=True)
             self._done()
 
         self.asking.spawn(tell())

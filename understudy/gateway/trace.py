@@ -56,7 +56,6 @@ class Trace:
     hung_up: bool = False
     error: str = ""
     status: int = 200
-    unwanted: bool = False  # nobody waits for the cloud any more
     pending: list[asyncio.Task[None]] = field(default_factory=list)  # calls not yet settled
 
     @property
