@@ -61,6 +61,29 @@ def test_an_answer_takes_so_long_and_no_longer() -> None:
         assert served.core.cancelled == 2
 
 
+def test_a_silent_stream_shows_that_it_lives() -> None:
+    """Before anything is known of its answer, and between two of its words."""
+    for words, told in (("wait", True), ("hold on", False)):
+        with serving({"quiet_seconds": 0.05}) as served, connect(served) as stream:
+            send(stream, words, stream=True)
+            begun = until(stream, b": still here\n\n") + until(stream, b": still here\n\n")
+            assert begun.count(b"HTTP/1.1 200 OK") == 1
+            assert (b"x-understudy-answered-by: undecided" in begun) == told
+            assert (b"data: " in begun) != told
+            served.call(served.core.go_on.set)
+            rest = until(stream, b"data: [DONE]")
+            assert (b"\n: x-understudy-answered-by: local\n" in rest) == told
+
+
+def test_a_refusal_after_long_silence_is_an_event_of_the_stream() -> None:
+    with serving({"quiet_seconds": 0.05, "request_seconds": 0.5}) as served:
+        answer = ask(served, "wait", stream=True)
+        assert answer.status == 200
+        assert b'"code":"timeout"' in answer.content
+        assert answer.content.endswith(b"data: [DONE]\n\n")
+        assert ask(served, "refuse", stream=True).status == 429
+
+
 def test_a_gateway_that_stops_finishes_what_runs_and_refuses_what_is_new() -> None:
     with serving() as served, connect(served) as stream:
         send(stream, "hold on", stream=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -28,17 +29,13 @@ from understudy.gateway.door.exchange import (
     send_bytes,
 )
 from understudy.gateway.door.flight import cut_off
-from understudy.gateway.door.headers import Pairs
 from understudy.gateway.door.limits import Count, Grant, expected_tokens
+from understudy.gateway.door.pulse import Pulse
 from understudy.gateway.door.waiting import WhileConnected
 from understudy.gateway.requests import Caller, ChatRequest, Decision, Outcome, Refused
 
 _LOGGED = 2000  # characters of a question
 _NO_USAGE = re.compile(rb'"usage": ?null')
-_STREAM: Pairs = [
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"x-accel-buffering", b"no"),  # nginx would collect it otherwise
-]
 Usages = dict[int, Mapping[str, Any] | None]  # by the number of the question
 
 
@@ -48,6 +45,7 @@ class _Way:
 
     client: WhileConnected
     send: Send
+    pulse: Pulse  # for a stream
 
 
 class Answering:
@@ -64,7 +62,10 @@ class Answering:
             try:
                 async with asyncio.timeout(seconds), WhileConnected(receive) as client:
                     said = self.kind(body, raw)
-                    await self._answer(exchange, said, grant, len(raw), _Way(client, send))
+                    pulse = Pulse(exchange, send, door.settings.quiet_seconds)
+                    way = _Way(client, send, pulse)
+                    with pulse.beating() if said.requests[0].stream else nullcontext():
+                        await self._answer(exchange, said, grant, len(raw), way)
             except HungUpError:
                 raise
             except (Exception, asyncio.CancelledError) as error:
@@ -103,8 +104,8 @@ class Answering:
         except Exception:
             count.refund()
             raise
-        exchange.decision = outcomes[0].decision
         try:
+            await way.pulse.decided(outcomes[0].decision)
             if first.stream:
                 usages = await self._stream(exchange, said, outcomes, way)
             else:
@@ -158,10 +159,7 @@ class Answering:
         events = said.events(outcomes, streams)
         try:
             async for event in events:
-                if not exchange.status:  # the head goes out with the first event
-                    head = {"type": "http.response.start", "status": 200, "headers": [*_STREAM]}
-                    await way.send(head)
-                await way.send({"type": "http.response.body", "body": event, "more_body": True})
+                await way.pulse.send(event)
         finally:
             for each in (events, *streams):
                 await _aclose(each)

@@ -46,6 +46,12 @@ class DoorSettings(Section):
     head_seconds: float = Field(10.0, gt=0, description="seconds in which the headers must arrive")
     body_seconds: float = Field(30.0, gt=0, description="seconds in which the body must arrive")
     request_seconds: float = Field(600.0, gt=0, description="most seconds that an answer may take")
+    quiet_seconds: float = Field(
+        15.0,
+        gt=0,
+        description="a stream that is silent for so long gets a comment, so that no proxy cuts it; "
+        "its head goes with the first, though nobody knows yet who answers",
+    )
     drain_seconds: float = Field(
         30.0, ge=0, description="seconds that running answers have to end after SIGTERM"
     )
