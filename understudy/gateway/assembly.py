@@ -15,7 +15,6 @@ from understudy.gateway.asking import Asking
 from understudy.gateway.clouds import open_clouds
 from understudy.gateway.conversations import Conversations
 from understudy.gateway.core import Gateway
-from understudy.gateway.door.auth import keys_asked_for
 from understudy.gateway.door.door import Door
 from understudy.gateway.embedding import Embeddings
 from understudy.gateway.latencies import Usual
@@ -97,7 +96,7 @@ class Assembly:
         self.door = Door(
             self.behind,
             self.settings.door,
-            keys=keys_asked_for(self.settings.door, self.keys),
+            keys=None if self.settings.door.keys == "off" else self.keys,
             events=EventStore(self.events_database, self.writer),
             metrics=self.metrics.page,
             ready=self._ready,

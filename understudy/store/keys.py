@@ -154,6 +154,18 @@ class Keys:
         digest, key = self._known.get(self._ids.get(key_id, ""), ("", None))
         return (key, digest) if key is not None and key.is_live(self._clock()) else None
 
+    @property
+    def none_known(self) -> bool:
+        """Whether there was no key at all when they were last read."""
+        return not self._known
+
+    async def exist(self) -> bool:
+        """Whether there is any key. One that expired or was revoked is one: what asked for keys
+        once does not stop to."""
+        if self.none_known:
+            await self._look_up(True)
+        return not self.none_known
+
     def caps_of(self, scope: str) -> Sequence[Cap]:
         """The caps of one key, by the ledger's scope: for `Ledger(caps_of=...)`."""
         return self._caps.get(scope, ())

@@ -17,7 +17,6 @@ from tests.gateway.door.wire import CHAT, JSON, Answer, ask, call, chat_body, co
 from tests.gateway.kept import kept
 from tests.gateway.serving import WAIT, Served, eventually, serving
 from understudy.errors import ConfigError
-from understudy.gateway.door.auth import keys_asked_for
 from understudy.gateway.door.limits import Bucket, expected_tokens, level_at, seconds_until
 from understudy.gateway.door.settings import DoorSettings
 from understudy.store.database import open_database
@@ -235,15 +234,24 @@ def test_a_network_needs_keys(secrets: Secrets) -> None:
     check_exposure(Door(EchoCore(), DoorSettings(host="::1")))
 
 
-def test_keys_are_needed_once_there_is_one_or_others_reach_the_address(tmp_path: Path) -> None:
-    database = open_database(tmp_path / "keys.db")
-    keys, here = Keys(database), DoorSettings()
-    assert keys_asked_for(here, keys) is None
-    assert keys_asked_for(DoorSettings(keys="required"), keys) is keys
-    assert keys_asked_for(DoorSettings(host="10.0.0.1"), keys) is keys
-    keys.create("one")
-    assert keys_asked_for(here, keys) is keys
-    keys.revoke("one")
-    assert keys_asked_for(here, keys) is None
-    assert keys_asked_for(DoorSettings(keys="off"), keys) is None
-    database.engine.dispose()
+def models_by(served: Served, host: str, key: str = "") -> int:
+    headers = {"host": host} | ({"authorization": f"Bearer {key}"} if key else {})
+    return call(served, "GET", "/v1/models", headers=headers).status
+
+
+def test_keys_are_needed_from_the_first_one_on_for_ever(tmp_path: Path) -> None:
+    file = tmp_path / "keys.db"
+    keys, elsewhere = Keys(open_database(file)), Keys(open_database(file))
+    with serving(keys=keys) as served:
+        assert ask(served).status == 200
+        assert models_by(served, "elsewhere.example") == 421
+        secret = elsewhere.create("one")[1]
+        eventually(lambda: ask(served).status == 401)
+        assert ask(served, key=secret).status == 200
+        assert models_by(served, "elsewhere.example", secret) == 200
+        elsewhere.revoke("one")
+        eventually(lambda: ask(served, key=secret).status == 401)
+    with serving(keys=Keys(open_database(file))) as served:
+        assert ask(served).status == 401
+    with serving({"keys": "required"}, keys=Keys(open_database(tmp_path / "none.db"))) as served:
+        assert ask(served).status == 401

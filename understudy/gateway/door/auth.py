@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection
 
 from understudy.gateway.door.headers import Headers
-from understudy.gateway.door.settings import DoorSettings
 from understudy.gateway.requests import Caller, Refused
 from understudy.store.keys import Key, Keys
 
@@ -59,11 +57,3 @@ def _listed(scopes: Collection[str]) -> str:
 
 def _unauthorised(message: str, code: str) -> Refused:
     return Refused(401, "authentication_error", message, code=code)
-
-
-def keys_asked_for(settings: DoorSettings, keys: Keys) -> Keys | None:
-    """The keys that requests are held against; None: none is needed."""
-    if settings.keys == "auto" and settings.is_loopback:
-        now = time.time()
-        return keys if any(key.is_live(now) for key in keys.all()) else None
-    return None if settings.keys == "off" else keys

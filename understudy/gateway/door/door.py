@@ -24,7 +24,7 @@ class Door:
 
     core: Core
     settings: DoorSettings = field(default_factory=DoorSettings)
-    keys: Keys | None = None  # None: no request needs a key
+    keys: Keys | None = None  # None: no request needs a key; else see asked_keys
     events: EventStore | None = None  # None: nothing is kept, so nothing can be judged
     embedder: Embedder | None = None
     metrics: Callable[[], Awaitable[tuple[bytes, str]]] | None = None  # a page, its content type
@@ -36,9 +36,25 @@ class Door:
     def __post_init__(self) -> None:
         self.flight = Flight(self.settings.max_in_flight)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether nobody needs a key, as far as is known without looking."""
+        return self.keys is None or (self._from_the_first and self.keys.none_known)
+
+    async def asked_keys(self) -> Keys | None:
+        """The keys that a request is held against now; None: it needs none."""
+        if self.keys is None or (self._from_the_first and not await self.keys.exist()):
+            return None
+        return self.keys
+
+    @property
+    def _from_the_first(self) -> bool:
+        """Whether keys are needed only from the first one on."""
+        return self.settings.keys == "auto" and self.settings.is_loopback
+
     async def identify(self, exchange: Exchange, scope: str) -> Key:
         """Who asks, if they may do that; the exchange keeps it."""
-        exchange.key = await identify(self.keys, exchange.headers, scope)
+        exchange.key = await identify(await self.asked_keys(), exchange.headers, scope)
         return exchange.key
 
     @asynccontextmanager

@@ -108,7 +108,8 @@ class Doorway:
                 f"the headers are larger than {settings.max_header_bytes} bytes",
                 code="headers_too_large",
             )
-        if self._hosts is not None and exchange.path not in _BY_ANY_NAME:
+        by_name = bool(settings.hosts) or self.door.is_open
+        if self._hosts is not None and by_name and exchange.path not in _BY_ANY_NAME:
             host = _without_port(exchange.headers.text("host").lower())
             if host not in self._hosts:
                 raise Refused(
@@ -184,7 +185,7 @@ def error_of(exchange: Exchange, refused: Refused) -> dict[str, Any]:
 
 
 def _hosts(door: Door) -> frozenset[str] | None:
-    """The names by which it may be called; None: any.
+    """The names by which it may be called while it asks for no key; None: any.
 
     A gateway that asks for no key is called by its machine's own names only: else a page in a
     browser here could make a name of its own point to this machine, and spend the budget.
@@ -192,7 +193,7 @@ def _hosts(door: Door) -> frozenset[str] | None:
     settings = door.settings
     if settings.hosts:
         return frozenset(name.lower() for name in settings.hosts)
-    if door.keys is None and settings.is_loopback:
+    if settings.keys != "required" and settings.is_loopback:
         return frozenset({"localhost", "127.0.0.1", "[::1]", settings.host.lower()})
     return None
 

@@ -26,7 +26,7 @@ class DoorSettings(Section):
     keys: Literal["auto", "required", "off"] = Field(
         "auto",
         description="whether a request needs an API key; auto: unless the address is loopback "
-        "and no key exists",
+        "and no key was ever made",
     )
     cors_origins: list[str] = Field(
         [], description="pages of these origins may call it; none: none"

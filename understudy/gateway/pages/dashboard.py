@@ -33,7 +33,7 @@ class Dashboard:
     @property
     def is_open(self) -> bool:
         """Nobody needs a key."""
-        return self.door.keys is None
+        return self.door.is_open
 
     @property
     def is_closing(self) -> bool:

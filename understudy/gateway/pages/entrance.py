@@ -64,7 +64,7 @@ class Entrance:
 
     async def enter(self, request: Request) -> Response:
         exchange_of(request.scope).route = "/dashboard/sign-in"
-        if self._dashboard.is_open:
+        if await self._dashboard.door.asked_keys() is None:
             return RedirectResponse("/", 303)
         if not guard.is_from_here(request, by_script=False):
             return self._shown("/", "This form was not sent from this page.", 403)

@@ -21,7 +21,7 @@ SCOPE = "dashboard"
 
 async def who_looks(dashboard: Dashboard, request: Request) -> Key | None:
     """None: they must sign in."""
-    keys = dashboard.door.keys
+    keys = await dashboard.door.asked_keys()
     if keys is None:
         return ANYBODY
     session = sessions.read(request.cookies.get(sessions.COOKIE, ""))
@@ -35,7 +35,7 @@ async def who_looks(dashboard: Dashboard, request: Request) -> Key | None:
 
 async def sign_in(dashboard: Dashboard, secret: str) -> tuple[Key, sessions.Session] | str:
     """A session for whoever has the key; else why not."""
-    keys = dashboard.door.keys
+    keys = await dashboard.door.asked_keys()
     assert keys is not None
     key = await keys.find(secret)
     found = await keys.by_id(key.id) if key else None
