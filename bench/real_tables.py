@@ -1,4 +1,4 @@
-"""The tables on real models in docs/results.md, built from the runs in bench/results/real.
+"""The tables on real models in docs/results-real.md, built from the runs in bench/results/real.
 
 A figure with an interval is `mean [low, high]`, 95 %. Questions are drawn again with replacement,
 each with its outcomes in all seeds, since seeds share questions; and so are seeds, where there are
