@@ -88,13 +88,13 @@ def test_the_depth_is_that_of_the_obvious_way(value: object, most: int) -> None:
         (b"{}", JSON | {"content-encoding": "br"}, 415, "unsupported_encoding"),
         (b"{}", JSON | {"content-encoding": "gzip"}, 400, "invalid_encoding"),
         (
-            gzip.compress(b"{}")[:-4],
+            gzip.compress(b"{}", mtime=0)[:-4],
             JSON | {"content-encoding": "gzip"},
             400,
             "invalid_encoding",
         ),
         (
-            gzip.compress(b" " * 10**7),
+            gzip.compress(b" " * 10**7, mtime=0),
             JSON | {"content-encoding": "gzip"},
             413,
             "request_too_large",
