@@ -143,7 +143,9 @@ class Assembly:
             asking = Asking(self.choice, books, settings.spending)
             await stack.enter_async_context(books)
             if settings.embeddings:
-                embedder = Embeddings(settings.embeddings, books, patience, settings.policy.dial)
+                embedder = Embeddings(
+                    settings.embeddings, books, patience, settings.policy.dial, self._done
+                )
                 stack.push_async_callback(embedder.close)
                 self.door.embedder = embedder
             local = await open_local(settings.local, settings.policy, self.warn)

@@ -34,6 +34,10 @@ def open_clouds(settings: ServeSettings, warn: Callable[[str], None]) -> Choice:
             found.append(candidate_of(each.name, each.settings, usual, each.key, each.alias))
     if not found and settings.local.path == DEMO:
         found.append(candidate_of(SIMULATED, _simulated(), usual))
+    for name in settings.embeddings:
+        if any(name == each.name for each in found):
+            # A call is looked up by the name of whoever served it.
+            raise ConfigError(f"embeddings.{name}: is the name of a cloud too; give it another one")
     return Choice(found, settings.order)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,12 +16,15 @@ from understudy.clouds.http import proxy_for
 from understudy.clouds.prices import Prices
 from understudy.errors import LedgerUnavailable
 from understudy.gateway.asking import Ledger, of_upstream, over_budget, scopes_of
-from understudy.gateway.requests import Caller, Refused, never_asks
+from understudy.gateway.dialects.embeddings import EmbeddingBody
+from understudy.gateway.requests import Caller, ChatRequest, Decision, Refused, never_asks
+from understudy.gateway.trace import FailedCall, OnDone, Trace
 from understudy.gateway.upstreams.bounds import cost_of
 from understudy.gateway.upstreams.calls import UpstreamError
 from understudy.gateway.upstreams.embedding import EmbeddingSettings
 from understudy.gateway.upstreams.relay import reason_of, refusal_of
 from understudy.link import Refusal
+from understudy.store.operations import Hold
 from understudy.types import Cost
 
 _LARGEST_ANSWER = 256 * 2**20  # bytes
@@ -35,26 +39,71 @@ class Embeddings:
         ledger: Ledger,
         wait_seconds: float,
         dial: float | None = None,
+        on_done: OnDone = lambda trace: None,
     ) -> None:
-        """dial: the policy's, for keys without one; at 0 nothing is embedded."""
-        self._dial = dial
+        """dial: the policy's, for keys without one; at 0 nothing is embedded. on_done: is told of
+        every request that has ended."""
+        self._dial, self._on_done = dial, on_done
         self._endpoints = {name: _Endpoint(name, settings) for name, settings in endpoints.items()}
         self._ledger, self._wait_seconds = ledger, wait_seconds
 
     async def embed(self, body: Mapping[str, Any], caller: Caller) -> Mapping[str, Any]:
         """OpenAI's list of embeddings. Raises Refused."""
-        if not caller.may_ask(self._dial):
+        known = {name: body[name] for name in EmbeddingBody.model_fields if name in body}
+        trace = Trace(ChatRequest(known), caller)
+        try:
+            return await self._embedded(body, trace)
+        except Refused as refused:
+            trace.refuse(refused)
+            raise
+        except asyncio.CancelledError:
+            trace.hung_up = True
+            raise
+        finally:
+            trace.seconds = trace.elapsed
+            self._on_done(trace)
+
+    async def _embedded(self, body: Mapping[str, Any], trace: Trace) -> Mapping[str, Any]:
+        if not trace.caller.may_ask(self._dial):
             raise never_asks("a cloud makes the embeddings")
         endpoint = self._named(body["model"])
-        # No token is shorter than a byte, and a token's number is none either.
-        most = cost_of(endpoint.prices, len(orjson.dumps(body["input"])), 0)
-        call_id = f"call-{secrets.token_hex(12)}"
+        self._ledger.see(scopes_of(trace.caller))
+        # No token is shorter than a byte, and a token's number is none either. All fields are
+        # passed on, so all of them count.
+        most = cost_of(endpoint.prices, len(orjson.dumps(body)), 0)
+        hold = await self._hold(endpoint, most, trace.caller)
+        trace.asked = True
+        cost, reason = most, "the call was given up"  # what nobody knows costs what was held for it
+        try:
+            found = await endpoint.answer(body, hold.request_id)
+            counted = endpoint.cost(found)
+            trace.estimated, cost, reason = counted is None, counted or most, ""
+        except UpstreamError as error:
+            cost, reason = Cost() if error.billed is False else most, str(error)
+            raise _refused(endpoint.name, error) from None
+        finally:
+            if reason:
+                trace.failed.append(FailedCall(endpoint.name, reason, hold.request_id, cost))
+                trace.estimated = cost == most
+            trace.cloud_cost = cost
+            if cost == Cost():
+                self._ledger.release(hold)
+            else:
+                self._ledger.settle(hold, cost)
+        trace.cloud, trace.call_id = endpoint.name, hold.request_id
+        trace.prompt_tokens = cost.prompt_tokens
+        why = f"{endpoint.name} makes embeddings"
+        trace.decide(Decision("cloud", why, endpoint.model, asked=True, dollars=cost.dollars))
+        trace.first()
+        return found
+
+    async def _hold(self, endpoint: _Endpoint, most: Cost, caller: Caller) -> Hold:
         try:
             hold = await self._ledger.reserve(
                 scopes_of(caller),
                 most,
                 most,
-                request_id=call_id,
+                request_id=f"call-{secrets.token_hex(12)}",
                 cloud=endpoint.name,
                 patience=self._wait_seconds,
             )
@@ -63,19 +112,7 @@ class Embeddings:
             raise Refused(503, "service_unavailable", reason, code="ledger_unavailable") from None
         if isinstance(hold, Refusal):
             raise over_budget(hold, {}).refused
-        cost: Cost | None = most  # what nobody knows costs what was held for it
-        try:
-            found = await endpoint.answer(body, call_id)
-            cost = endpoint.cost(found) or most
-        except UpstreamError as error:
-            cost = None if error.billed is False else most
-            raise _refused(endpoint.name, error) from None
-        finally:
-            if cost is None:
-                self._ledger.release(hold)
-            else:
-                self._ledger.settle(hold, cost)
-        return found
+        return hold
 
     def _named(self, name: str) -> _Endpoint:
         for endpoint in self._endpoints.values():
@@ -128,10 +165,10 @@ class _Endpoint:
             raise UpstreamError(f"no answer: {reason_of(error)}", billed=None) from None
 
     def cost(self, found: Mapping[str, Any]) -> Cost | None:
-        """As the endpoint counted."""
+        """As the endpoint counted; no text has no tokens, so 0 is no count."""
         usage = found.get("usage")
         tokens = usage.get("prompt_tokens") if isinstance(usage, Mapping) else None
-        return cost_of(self.prices, tokens, 0) if isinstance(tokens, int) else None
+        return cost_of(self.prices, tokens, 0) if isinstance(tokens, int) and tokens > 0 else None
 
     async def close(self) -> None:
         if self._session is not None:
