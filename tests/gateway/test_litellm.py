@@ -34,7 +34,9 @@ model_list:
       api_key: sk-literal
       max_tokens: 77
       timeout: 30
-    model_info: {input_cost_per_token: 0, output_cost_per_token: 0, id: local-copy}
+    model_info: {input_cost_per_token: 0, output_cost_per_token: 0, id: local-copy,
+      cache_creation_input_token_cost: 0.00001, input_cost_per_token_above_128k_tokens: 0.00002,
+      output_cost_per_reasoning_token: 0.00003, part_tokens: 25000}
   - model_name: "*"
     litellm_params: {model: "openai/*"}
 litellm_settings: {drop_params: true}
@@ -61,11 +63,14 @@ def test_its_models_become_clouds(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert second.model == "served-name"
     assert second.prices == Prices(0.0, 0.0, 0.0)
     assert second.settings.max_tokens == 77
+    assert (first.settings.part_tokens, second.settings.part_tokens) == (None, 25_000)
     assert (one.key, two.key) == (SECRET, "sk-literal")
     assert SECRET not in repr(one)
     said = " ".join(warnings)
     assert "litellm_settings, general_settings" in said
     assert "rpm: not read here" in said
+    dearer = "cache_creation_input_token_cost, input_cost_per_token_above_128k_tokens, "
+    assert f"{dearer}output_cost_per_reasoning_token: not read here" in said
     assert "a pattern of models has no price" in said
     assert SECRET not in said
 

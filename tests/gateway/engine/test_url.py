@@ -213,3 +213,20 @@ asyncio.run(main())
         [sys.executable, "-c", script], cwd=root, capture_output=True, text=True, timeout=120
     )
     assert done.stdout.strip() == "I am small é🙂", done.stderr
+
+
+def test_an_engine_that_has_gone_keeps_its_address_to_itself() -> None:
+    """Callers are told why they get no answer."""
+
+    async def ask() -> None:
+        async with Elsewhere().running() as url:
+            engine = await open_url(url)
+        try:
+            with pytest.raises(EngineError, match="the engine broke off: ") as caught:
+                await read(engine)
+            address = url.removeprefix("http://").removesuffix("/v1")
+            assert not any(part in str(caught.value) for part in address.split(":"))
+        finally:
+            await engine.close()
+
+    asyncio.run(ask())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
 from collections import Counter, deque
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
@@ -32,6 +33,7 @@ from understudy.gateway.engine.url_answers import UrlAnswer, body_of, events
 
 _CONNECT_SECONDS, _READ_SECONDS = 5.0, 300.0
 _PACE_SECONDS = 5.0
+_ENGINE = "the engine"  # callers are told of it, and its address is none of their business
 
 
 async def open_url(
@@ -118,14 +120,14 @@ class UrlEngine:
             async with await self._posted(path, body) as response:
                 async for event in events(response):
                     if event.get("error"):
-                        raise EngineError(f"{self.base}: {error_message(event)}")
+                        raise EngineError(f"{_ENGINE}: {error_message(event)}")
                     if (piece := answer.take(event)) is not None:
                         self._times.append(time.monotonic())
                         yield piece
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise EngineError(f"{self.base} broke off: {_reason(error)}") from error
+            raise EngineError(f"{_ENGINE} broke off: {_reason(error)}") from error
         if not answer.finish_reason:
-            raise EngineError(f"{self.base} broke off in mid-answer")
+            raise EngineError(f"{_ENGINE} broke off in mid-answer")
         yield answer.written()
 
     async def _posted(self, path: str, body: dict[str, Any]) -> aiohttp.ClientResponse:
@@ -146,10 +148,10 @@ class UrlEngine:
         async with response:
             message = await _refusal(response)
         if response.status in (429, 503):
-            raise EngineBusy(f"{self.base} is busy: {message}", _retry_after(response))
+            raise EngineBusy(f"{_ENGINE} is busy: {message}", _retry_after(response))
         if response.status in (400, 404, 413, 422):
-            raise JobRefused(f"{self.base} refuses this: {message}")
-        raise EngineError(f"{self.base} answers {response.status}: {message}")
+            raise JobRefused(f"{_ENGINE} refuses this: {message}")
+        raise EngineError(f"{_ENGINE} answers {response.status}: {message}")
 
     async def _post(self, path: str, body: dict[str, Any]) -> aiohttp.ClientResponse:
         return await self._session.post(self.base + path, json=body, allow_redirects=False)
@@ -265,4 +267,8 @@ def _retry_after(response: aiohttp.ClientResponse) -> float:
 
 
 def _reason(error: BaseException) -> str:
-    return getattr(error, "strerror", None) or type(error).__name__
+    """In words without an address, which asyncio's own have."""
+    number = getattr(error, "errno", None)
+    if isinstance(number, int) and number > 0:
+        return os.strerror(number).lower()
+    return type(error).__name__

@@ -99,12 +99,18 @@ class _Reader:
         base, model = self._place(where, params)
         if unread := sorted(set(params) - _READ - set(_PRICES)):
             self.warn(f"{where}: {', '.join(unread)}: not read here")
-        seconds = params.get("timeout")
+        if dearer := sorted(name for name in info if "cost" in str(name) and name not in _PRICES):
+            self.warn(
+                f"{where}: model_info: {', '.join(map(str, dearer))}: not read here, so calls that "
+                "they make dearer are charged too little"
+            )
+        seconds, part_tokens = params.get("timeout"), info.get("part_tokens")
         settings = OpenAIUpstream.Settings.model_validate(
             {
                 "base_url": base,
                 "model": model,
                 "prices": self._prices(where, str(alias), str(params["model"]), {**info, **params}),
+                **({} if part_tokens is None else {"part_tokens": part_tokens}),
                 **({"max_tokens": int(params["max_tokens"])} if params.get("max_tokens") else {}),
                 **({"timeout_seconds": float(self._value(where, seconds))} if seconds else {}),
             }
