@@ -38,6 +38,7 @@ from understudy.store.events import EventWriter, interrupted
 from understudy.store.feedback import EventStore
 from understudy.store.keys import Keys
 from understudy.store.ledger import Ledger
+from understudy.store.secret import server_secret
 from understudy.store.settings import store_url
 from understudy.store.versions import Versions
 
@@ -105,6 +106,13 @@ class Assembly:
         self.dashboard = Dashboard(
             self.door, self.events_database, versions=self.versions, text=store.events.text
         )
+        if (secret := server_secret(self.database, store.secret_env)) is not None:
+            self.dashboard.secret = secret
+        elif not self.database.is_sqlite and self.door.keys is not None:
+            self.warn(
+                f"{store.secret_env} is not set: sessions of the dashboard end with this process, "
+                "and other replicas do not know them"
+            )
 
     def app(self) -> Starlette:
         @asynccontextmanager

@@ -113,6 +113,11 @@ class StoreSettings(Section):
     hold_seconds: float = Field(
         120, ge=6, description="room that a process held is resolved so long after it fell silent"
     )
+    secret_env: str = Field(
+        "UNDERSTUDY_SECRET",
+        description="name of the environment variable with the secret that seals sessions of the "
+        "dashboard, alike for all replicas; where it is not set, SQLite has a file beside it",
+    )
     events: EventSettings = Field(EventSettings(), description="what is kept of every request")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 import threading
 import time
@@ -14,6 +15,7 @@ from urllib.parse import urlencode
 import pytest
 
 from tests.gateway.pages.board import HOSTILE, Board
+from understudy.gateway.pages import sessions
 from understudy.store.caps import Cap
 from understudy.store.events import Event
 from understudy.types import Cost
@@ -151,6 +153,20 @@ def test_whoever_has_no_session_signs_in_first(board: Board) -> None:
         assert sent(port, "/", cookie=f"{session[:-1]}0x").status == 303
         board.keys.revoke("ann")
         assert sent(port, "/", cookie=session).status == 303
+
+
+def test_whoever_reads_the_database_cannot_make_a_session(board: Board) -> None:
+    _, secret = board.key("ann", "admin")
+    with board.ledger_database.reading() as connection:
+        row = connection.exec_driver_sql("SELECT id, hash FROM keys").one()
+    with board.served(with_keys=True) as gateway:
+        form = {"key": secret}
+        response = sent(gateway.port, "/dashboard/sign-in", "POST", form)
+        session = response.headers["set-cookie"].partition(";")[0]
+        assert sent(gateway.port, "/", cookie=session).status == 200
+        for sealing in (row.hash.encode(), hmac.digest(b"", row.hash.encode(), "sha256")):
+            forged = sessions.opened(row.id, sealing, time.time())
+            assert sent(gateway.port, "/", cookie=f"{sessions.COOKIE}={forged}").status == 303
 
 
 @pytest.mark.parametrize("place", ["//evil.example", "/v1/models", "https://evil.example/", "/\\e"])

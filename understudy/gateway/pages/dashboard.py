@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ class Dashboard:
     engine: Callable[[], EngineLoad] | None = None
     text: str = "asked"  # whose questions and answers are kept: off, asked or all
     clock: Callable[[], float] = time.time
+    secret: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
     _keys: dict[str, Key] = field(default_factory=dict)
     _keys_at: float = float("-inf")
 

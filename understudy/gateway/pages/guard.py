@@ -6,6 +6,7 @@ pages: a header that only its scripts send, and an origin that is its own.
 
 from __future__ import annotations
 
+import hmac
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
@@ -28,9 +29,15 @@ async def who_looks(dashboard: Dashboard, request: Request) -> Key | None:
     found = await keys.by_id(session.key) if session else None
     if session is None or found is None:
         return None
-    key, sealing = found
-    good = session.is_good(sealing.encode(), dashboard.clock())
+    key, digest = found
+    good = session.is_good(_sealing(dashboard, digest), dashboard.clock())
     return key if good and may(key, SCOPE) else None
+
+
+def _sealing(dashboard: Dashboard, digest: str) -> bytes:
+    """Of a key, by its hash: a session ends with its key. Of the server's secret, since the hash
+    is in the database and in its backups."""
+    return hmac.digest(dashboard.secret, digest.encode(), "sha256")
 
 
 async def sign_in(dashboard: Dashboard, secret: str) -> tuple[Key, sessions.Session] | str:
@@ -41,10 +48,10 @@ async def sign_in(dashboard: Dashboard, secret: str) -> tuple[Key, sessions.Sess
     found = await keys.by_id(key.id) if key else None
     if found is None:
         return "This key is unknown, revoked or expired."
-    key, sealing = found
+    key, digest = found
     if not may(key, SCOPE):
         return f"This key may not look at the dashboard: it lacks the scope {SCOPE}."
-    return key, sessions.opened(key.id, sealing.encode(), dashboard.clock())
+    return key, sessions.opened(key.id, _sealing(dashboard, digest), dashboard.clock())
 
 
 def keep(response: Response, session: sessions.Session, request: Request) -> None:

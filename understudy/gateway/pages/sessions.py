@@ -1,7 +1,8 @@
 """The cookie of a session: which key opened it, until when, and a seal that only its server makes.
 
-The seal is an HMAC with the hash of the key, so that every replica can check it, nothing needs to
-be kept, and a key that is revoked ends its sessions. The key itself is not in the cookie.
+The seal is an HMAC with the key's hash and a secret of the server that is not in its database, so
+that every replica can check it, nothing needs to be kept for a session, a key that is revoked ends
+its sessions, and a copy of the database opens none. The key itself is not in the cookie.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class Session:
         return f"{self.key}.{self.expires}.{self.seal}"
 
     def is_good(self, sealing: bytes, now: float) -> bool:
-        """sealing: the key's. Compared in a time that says nothing."""
+        """sealing: the key's and the server's. Compared in a time that says nothing."""
         return hmac.compare_digest(_seal(self.key, self.expires, sealing), self.seal) and (
             now < self.expires <= now + SECONDS + 1
         )
