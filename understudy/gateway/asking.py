@@ -201,9 +201,9 @@ class Asking:
         trace.cloud_cost += cost
         trace.estimated |= unknown
         if cost == Cost():
-            self.ledger.release(hold)
+            await self.ledger.release(hold)
         else:
-            self.ledger.settle(hold, cost)
+            await self.ledger.settle(hold, cost)
 
     async def finish(self, asked: Asked, trace: Trace, *, read_on: bool = True) -> Cost:
         """Read what is still on its way, and settle for what was used, which is returned.
