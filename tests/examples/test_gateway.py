@@ -41,8 +41,8 @@ def run(url: str, *command: str) -> str:
 
 def shown(language: str) -> list[str]:
     """Blocks of README.md that speak to the gateway."""
-    blocks = re.findall(rf"^```{language}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
-    return [block for block in blocks if "localhost:8000" in block]
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+    return [text for name, text in blocks if name == language and "localhost:8000" in text]
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")

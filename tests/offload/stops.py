@@ -45,8 +45,11 @@ def run_until(
     left = list(moment)
 
     def watch(event: str, details: tuple[Any, ...]) -> None:
-        what = str(details[0]) if event == "open" else event
-        if not left or left[0] not in what or (event != "open" and event != left[0]):
+        if not left:
+            return
+        wanted = left[0]  # a part of a path that is opened, or an event of another name
+        opened = event == "open" and wanted.startswith("/") and wanted in str(details[0])
+        if not opened and event != wanted:
             return
         left.pop(0)
         if left:

@@ -326,5 +326,6 @@ def test_the_next_turn_of_a_conversation_reads_what_is_new(
         assert one.text == other.text
         assert one.margin == pytest.approx(other.margin, abs=1e-4)
         assert other.cached_tokens == 0
-    assert kept[1].cached_tokens == kept[2].cached_tokens > kept[0].prompt_tokens - 4
+    # Of two alike at once the second may find what the first has just read, too.
+    assert min(kept[1].cached_tokens, kept[2].cached_tokens) > kept[0].prompt_tokens - 4
     assert kept[3].cached_tokens > 20
