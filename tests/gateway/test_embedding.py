@@ -21,8 +21,9 @@ from understudy.gateway.requests import Caller, Refused
 from understudy.gateway.settings import ServeSettings
 from understudy.gateway.trace import Trace
 from understudy.gateway.upstreams.embedding import EmbeddingSettings
-from understudy.link import Budget, Hold, Refusal
+from understudy.link import Budget, Hold
 from understudy.settings import check_settings
+from understudy.store.caps import Refusal
 from understudy.types import Cost
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -51,7 +52,9 @@ class PlainLedger:
     ) -> Held | Refusal:
         assert self.seen  # a cap that is a share counts this question too
         found = self.budget.reserve(most)
-        return found if isinstance(found, Refusal) else Held(found, request_id)
+        if isinstance(found, Hold):
+            return Held(found, request_id)
+        return Refusal(found.what, found.reason, found.final)
 
     def settle(self, held: Held, cost: Cost) -> None:
         self.budget.settle(held.hold, cost)

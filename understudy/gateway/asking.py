@@ -19,7 +19,7 @@ from understudy.gateway.settings import SpendingSettings
 from understudy.gateway.trace import FailedCall, Trace
 from understudy.gateway.upstreams.calls import Call, Incoming, Upstream, UpstreamError
 from understudy.gateway.upstreams.choice import Candidate, Choice, Offer
-from understudy.link import Refusal
+from understudy.store.caps import Refusal
 from understudy.store.operations import Hold, Scopes, Standing
 from understudy.types import Cost
 
@@ -172,18 +172,8 @@ class Asking:
             reason = "the ledger cannot be reached, so the cloud is closed"
             raise NotAskedError(reason, _unavailable(reason, "ledger_unavailable")) from None
         if isinstance(found, Refusal):
-            raise over_budget(found, await self._left(trace.caller))
+            raise over_budget(found)
         return found
-
-    async def _left(self, caller: Caller) -> dict[str, float]:
-        """Of each cap."""
-        left: dict[str, float] = {}
-        try:
-            for each in await self.ledger.standing(scopes_of(caller)):
-                left[each.cap.name] = min(each.left, left.get(each.cap.name, each.left))
-        except LedgerUnavailable:
-            pass
-        return left
 
     async def _pay(
         self, trace: Trace, candidate: Candidate, hold: Hold, error: UpstreamError
@@ -328,12 +318,12 @@ def of_upstream(status: int, message: str, body: Mapping[str, Any] | None) -> Re
     )
 
 
-def over_budget(refusal: Refusal, left: Mapping[str, float]) -> NotAskedError:
-    resets = getattr(refusal, "resets_at", None)
+def over_budget(refusal: Refusal) -> NotAskedError:
+    resets = refusal.resets_at
     after = None if resets is None else max(resets - time.time(), 0.0)
     reason = f"the budget is spent ({refusal.reason})"
     refused = Refused(429, "budget_exceeded", reason, code="budget_exceeded", retry_after=after)
-    return NotAskedError(reason, refused, left=left)
+    return NotAskedError(reason, refused, left=refusal.left)
 
 
 def _unavailable(message: str, code: str = "cloud_unavailable") -> Refused:

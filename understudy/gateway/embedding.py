@@ -23,7 +23,7 @@ from understudy.gateway.upstreams.bounds import cost_of
 from understudy.gateway.upstreams.calls import UpstreamError
 from understudy.gateway.upstreams.embedding import EmbeddingSettings
 from understudy.gateway.upstreams.relay import reason_of, refusal_of
-from understudy.link import Refusal
+from understudy.store.caps import Refusal
 from understudy.store.operations import Hold
 from understudy.types import Cost
 
@@ -111,7 +111,7 @@ class Embeddings:
             reason = "the ledger cannot be reached, so the cloud is closed"
             raise Refused(503, "service_unavailable", reason, code="ledger_unavailable") from None
         if isinstance(hold, Refusal):
-            raise over_budget(hold, {}).refused
+            raise over_budget(hold).refused
         return hold
 
     def _named(self, name: str) -> _Endpoint:
