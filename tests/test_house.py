@@ -26,6 +26,7 @@ ROOMS = [
     "report",  # a run directory becomes tables, plots and a page
     "offload",  # the loop: who answers, who asks, what is learned
     "share",  # agents on a graph: what they send each other, and learn
+    "federate",  # clients around a server: a small model each steers a frozen large one
     "actors",  # the engine of what exchanges messages in rounds: one process, workers, Flower
     "retention",  # what holds old skill while new work is learnt
     "routing",  # who decides which question leaves
@@ -62,6 +63,9 @@ ONLY = {
 # Rooms of mathematics import nothing from outside but these and the standard library.
 PURE = {"objectives", "metrics"}
 NUMERIC = {"torch", "numpy"}
+
+# Rooms that may not import these, though they lie below: loops do not import each other.
+APART = {"share": {"federate"}}
 
 # Rooms that only these may import; everyone else is imported, never imports, from above.
 IMPORTERS = {
@@ -150,7 +154,7 @@ def may_import(room: str, other: str) -> bool:
         return True
     if room in ("", "__main__"):
         return room in IMPORTERS.get(other, set())
-    if other not in ROOMS:
+    if other not in ROOMS or other in APART.get(room, set()):
         return False
     return ROOMS.index(other) > ROOMS.index(room) and other in ONLY.get(room, ROOMS)
 

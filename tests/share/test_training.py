@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from understudy.share.generators import generator_of
+from understudy.actors.generators import generator_of
 from understudy.share.learner import (
     Learner,
     add_candidate,

@@ -20,12 +20,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from understudy.actors.generators import generator_of
 from understudy.actors.jobs import Job, Step
 from understudy.actors.records import registered
 from understudy.errors import ConfigError
 from understudy.link.carrier import Inbox, Message, Parcel
 from understudy.share.codec import Codec
-from understudy.share.generators import generator_of
 from understudy.share.jobs import Examine, Train
 from understudy.share.learner import (
     Learner,

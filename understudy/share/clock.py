@@ -51,7 +51,7 @@ def moments_of(config: ShareConfig) -> list[Moment]:
 
 
 def _pace(config: ShareConfig, seed: int) -> float:
-    from understudy.share.generators import generator_of  # numpy, which agents in step do without
+    from understudy.actors.generators import generator_of  # numpy, which agents in step do without
 
     return 1 + (config.slowest - 1) * float(generator_of(seed, _PACE).random())
 

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from understudy.actors.generators import generator_of
 from understudy.link.carrier import Inbox, Message, Outcome, Parcel
 from understudy.link.compression import (
     dequantised,
@@ -30,7 +31,6 @@ from understudy.link.compression import (
     replaced,
     unpacked_places,
 )
-from understudy.share.generators import generator_of
 from understudy.share.learner import Learner
 from understudy.share.privacy import guarded
 from understudy.share.settings import ShareConfig

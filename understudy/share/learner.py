@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from understudy.actors.generators import generator_of
 from understudy.actors.records import registered
-from understudy.share.generators import generator_of
 from understudy.share.nets.stacked import ABSENT, NetShape
 from understudy.share.tick import INITIAL_TASKS
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from understudy.share.generators import generator_of
+from understudy.actors.generators import generator_of
 from understudy.share.learner import Learner
 from understudy.share.nets.stacked import Group, Kept, NetShape, body, decoded, kept_shape, mixture
 

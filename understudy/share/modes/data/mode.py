@@ -13,10 +13,10 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor
 
+from understudy.actors.generators import generator_of
 from understudy.link.carrier import Message, Parcel
 from understudy.objectives import largest_remainder, nearest, query_scores
 from understudy.share.agent import Agent, Mode
-from understudy.share.generators import generator_of
 from understudy.share.leaving import Leaving
 from understudy.share.modes.data.leaving import leaving
 from understudy.share.modes.data.settings import Settings as DataSharing

@@ -1,0 +1,261 @@
+"""Fed-LSCL: a small network steers a large frozen one, sample by sample (arXiv:2508.09489).
+
+    h = projection(small(x))                  features of the small network
+    {(A_l, B_l)} = generator(h)               for the chosen blocks l, one pair per sample
+    logits = head(frozen(x; W_l + (alpha / r) B_l A_l))
+    loss = cross-entropy over the task's classes
+           + smcf.weight * drift of (h, A, B) on samples of earlier tasks        (SM-CF)
+
+Small network, projection, generator and head train end to end. What crosses is the generator and
+the features of the buffer; see servers/o2d.py for what comes back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field, model_validator
+
+from understudy.federate.generator_settings import GeneratorSettings
+from understudy.federate.methods.method import Arrays, Batch, Common, Method, Own, Shapes
+from understudy.federate.methods.settings import MethodSettings
+from understudy.settings import Section
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from understudy.federate.client_tasks import Examples, PreparedTask
+    from understudy.federate.generator import Generator
+    from understudy.federate.losses import Matrices
+
+GENERATOR, FEATURES = "generator", "features"  # kinds of messages
+_BUFFER, _NOISE = 30, 31  # what a draw is for
+_STEERING = ("small", "projection", "generator")  # what SM-CF holds
+
+
+class SmCf(Section):
+    """Small-model continual fine-tuning: old samples keep their features and matrices."""
+
+    weight: float = Field(1.0, ge=0, description="of the drift in the loss; 0: it is off")
+    batch: int = Field(32, ge=1, description="samples of the buffer in a step")
+
+
+class FeatureSet(Section):
+    """The features of the buffer, as they are sent."""
+
+    clip: float | None = Field(None, gt=0, description="most L2 norm of a sample's; null: any")
+    noise: float = Field(
+        0.0, ge=0, description="deviation of the noise on each number, as a multiple of clip"
+    )
+
+    @model_validator(mode="after")
+    def _compatible(self) -> FeatureSet:
+        if self.noise and self.clip is None:
+            raise ValueError(f"noise={self.noise} is a multiple of clip; set clip")
+        return self
+
+
+class FedLscl(Method):
+    class Settings(MethodSettings):
+        served_by: ClassVar[str] = "o2d"
+        servers: ClassVar[tuple[str, ...]] = ("o2d", "average", "none")
+        small: ClassVar[bool] = True
+
+        blocks: tuple[int, ...] = Field(
+            (2, 3), min_length=1, description="blocks of the foundation that are adapted, from 0"
+        )
+        rank: int = Field(4, ge=1, description="of the low-rank matrices")
+        alpha: float = Field(16.0, gt=0, description="their scale is alpha / rank")
+        generator: GeneratorSettings = Field(GeneratorSettings(), description="makes the matrices")
+        smcf: SmCf = Field(SmCf(), description="holds earlier tasks")
+        buffer: int = Field(100, ge=0, description="samples kept of each task, for both of these")
+        features: FeatureSet = Field(FeatureSet(), description="what is sent of the buffer")
+
+        @property
+        def tuned(self) -> tuple[int, ...]:
+            return self.blocks
+
+        @model_validator(mode="after")
+        def _compatible(self) -> FedLscl.Settings:
+            if len(set(self.blocks)) < len(self.blocks) or min(self.blocks) < 0:
+                raise ValueError(f"blocks={list(self.blocks)}: give different numbers from 0 on")
+            return self
+
+    settings: Settings
+    returned = (GENERATOR,)
+    remembered = ("buffer", "previous")
+
+    def __init__(self, settings: Any, common: Common, own: Own) -> None:
+        import torch
+        from torch import nn
+
+        super().__init__(settings, common, own)
+        config = common.config
+        assert own.small is not None
+        small = own.small()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(common.seed)
+            self.modules = nn.ModuleDict(
+                {
+                    "small": small,
+                    "projection": nn.Linear(small.width, config.feature_width),
+                    "generator": first_generator(common),
+                    "head": nn.Linear(common.foundation.width, common.classes),
+                }
+            )
+        self.modules.eval()
+        self.buffer: dict[int, Tensor] = {}  # by task: places among its training samples
+        self.previous: dict[str, Tensor] = {}  # what steered as the previous task ended
+        self._before: nn.ModuleDict | None = None  # the same, as modules
+
+    # The pipeline
+
+    def steering(self, examples: Examples, modules: Any = None) -> tuple[Tensor, Matrices]:
+        """(features, matrices) of samples. modules: others than its own."""
+        modules = self.modules if modules is None else modules
+        h = modules["projection"](modules["small"](examples.small))
+        return h, modules["generator"](h)
+
+    def logits(self, examples: Examples) -> Tensor:
+        from understudy.federate.generator import adapters_of
+
+        _, matrices = self.steering(examples)
+        adapters = adapters_of(matrices, self.settings.alpha)
+        features = self.common.foundation.features(examples.inputs, adapters)
+        found: Tensor = self.modules["head"](features)
+        return found
+
+    def terms(self, batch: Batch) -> Mapping[str, Tensor]:
+        terms = dict(super().terms(batch))
+        if self.settings.smcf.weight and self.previous and self._old():
+            terms["smcf"] = self.settings.smcf.weight * self._drift(batch)
+        return terms
+
+    def _drift(self, batch: Batch) -> Tensor:
+        import torch
+
+        from understudy.federate.losses import continual_drift
+
+        old = self._buffered(self._old())
+        drawn = batch.random.permutation(len(old))[: self.settings.smcf.batch]
+        some = old.rows(torch.from_numpy(drawn))
+        with torch.no_grad():
+            before = self.steering(some, self._as_before())
+        return continual_drift(self.steering(some), before)
+
+    def _as_before(self) -> Any:
+        """The modules that steered as the previous task ended."""
+        if self._before is None:
+            from torch import nn
+
+            self._before = deepcopy(nn.ModuleDict({name: self.modules[name] for name in _STEERING}))
+            self._before.load_state_dict(self.previous)
+            self._before.requires_grad_(False).eval()
+        return self._before
+
+    # Tasks and the buffer
+
+    def begin(self, task: PreparedTask) -> None:
+        import torch
+
+        from understudy.actors.generators import generator_of
+
+        drawn = generator_of(self.own.seed, _BUFFER, task.number).permutation(len(task.train))
+        self.buffer[task.number] = torch.from_numpy(drawn[: self.settings.buffer])
+
+    def end(self, task: PreparedTask) -> None:
+        self.previous = {
+            name: tensor.clone()
+            for name, tensor in self.modules.state_dict().items()
+            if name.partition(".")[0] in _STEERING
+        }
+        self._before = None
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        super().restore(state)
+        self._before = None
+
+    def _old(self) -> dict[int, Tensor]:
+        """The buffer of earlier tasks."""
+        return {
+            number: places
+            for number, places in self.buffer.items()
+            if number < self.current and len(places)
+        }
+
+    def _buffered(self, buffer: Mapping[int, Tensor]) -> Examples:
+        """The samples of a buffer, in the order of its tasks."""
+        from understudy.federate.client_tasks import joined
+
+        return joined([self.own.tasks[n].train.rows(places) for n, places in buffer.items()])
+
+    # What crosses
+
+    def upload(self, round_: int) -> Mapping[str, Arrays]:
+        generator = self.modules["generator"].state_dict()
+        sent: dict[str, Arrays] = {
+            GENERATOR: {name: tensor.clone() for name, tensor in generator.items()}
+        }
+        return sent | {FEATURES: {FEATURES: self._feature_set(round_)}}
+
+    def _feature_set(self, round_: int) -> Tensor:
+        """(m, width): features of the buffer, the current task's included."""
+        import torch
+
+        if not any(map(len, self.buffer.values())):
+            return torch.zeros(0, self.common.config.feature_width)
+        with torch.no_grad():
+            parts = [
+                self.steering(self._buffered({number: places}))[0]
+                for number, places in self.buffer.items()
+                if len(places)
+            ]
+        return self._guarded(torch.cat(parts), round_)
+
+    def _guarded(self, features: Tensor, round_: int) -> Tensor:
+        """Features with a norm of `clip` at most, and noise."""
+        import torch
+
+        from understudy.actors.generators import generator_of
+
+        clip, noise = self.settings.features.clip, self.settings.features.noise
+        if clip is None:
+            return features
+        features = features * (clip / features.norm(dim=1, keepdim=True).clamp(min=clip))
+        drawn = generator_of(self.own.seed, _NOISE, round_).standard_normal(tuple(features.shape))
+        return features + noise * clip * torch.from_numpy(drawn).to(features.dtype)
+
+    def receive(self, kind: str, arrays: Arrays) -> None:
+        self.modules["generator"].load_state_dict(dict(arrays))
+
+    @classmethod
+    def uploads(cls, common: Common) -> Mapping[str, Shapes]:
+        generator = first_generator(common).state_dict()
+        return {
+            GENERATOR: {name: tuple(tensor.shape) for name, tensor in generator.items()},
+            FEATURES: {FEATURES: (None, common.config.feature_width)},
+        }
+
+    @classmethod
+    def leaving(cls, settings: Any) -> Sequence[str]:
+        clip, noise = settings.features.clip, settings.features.noise
+        guarded = "" if clip is None else f", scaled to a norm of {clip:g} at most"
+        guarded += f" and with noise of {noise:g} times that" if noise else ""
+        return [
+            "After each round, a client sends the weights of its generator.",
+            f"With it go the small network's features of up to {settings.buffer} samples of each "
+            f"task so far{guarded}; no sample, no label and no weight of the small network.",
+        ]
+
+
+def first_generator(common: Common) -> Generator:
+    """A generator as all of a federation begin with it."""
+    from understudy.federate.generator import new_generator
+
+    settings: Any = common.config.method
+    targets = [common.foundation.target(block) for block in settings.blocks]
+    return new_generator(
+        common.config.feature_width, targets, settings.rank, settings.generator, common.seed
+    )

@@ -1,0 +1,70 @@
+"""A run of one federation, or of several variants of it side by side."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from understudy.errors import ConfigError
+from understudy.federate.settings import FederateConfig
+from understudy.run import RunDirectory
+from understudy.settings import check_complete, check_settings, merged
+
+
+class FederateRun(FederateConfig):
+    """`understudy federate`, complete."""
+
+    recipe: Literal["federate"] = Field("federate", description="what made this run")
+    variants: dict[str, dict[str, Any]] = Field(
+        {}, description="settings by name, each over all others here; run one after the other"
+    )
+    workers: int = Field(1, ge=1, description="processes that the clients are divided among")
+    checkpoint_seconds: float = Field(60.0, ge=0, description="between checkpoints, at least")
+
+    @model_validator(mode="after")
+    def _has_effect(self) -> FederateRun:
+        """Refuse settings that nothing reads. Of a run with variants they are a common start, of
+        which each variant reads its own."""
+        if self.variants:
+            return self
+        unread = [] if self.method.small else ["small", "small_options", "feature_width"]
+        unread += [] if self.method.tuned else ["cache"]
+        for name in unread:
+            value = getattr(self, name)
+            if value != type(self).model_fields[name].default:
+                raise ValueError(
+                    f"{name}={value} has no effect with method.kind={self.method.kind}; "
+                    "leave it out"
+                )
+        return self
+
+
+FREE = {"workers", "checkpoint_seconds"}  # what may change when a run is resumed
+
+
+def saved_settings(run: RunDirectory) -> FederateRun:
+    """The settings that a run was made with, all of them."""
+    kept = run.settings()
+    config = check_settings(FederateRun, kept)
+    check_complete(kept, config, run.config)
+    return config
+
+
+def variants_of(run: FederateRun) -> dict[str, FederateConfig]:
+    """The federations of a run by name. One without variants has one, named by its method."""
+    shared = run.model_dump(include=set(FederateConfig.model_fields))
+    if not run.variants:
+        config = FederateConfig.model_validate(shared)
+        return {described(config): config}
+    found = {}
+    for name, own in run.variants.items():
+        try:
+            found[name] = check_settings(FederateConfig, merged(shared, own))
+        except ConfigError as error:
+            raise ConfigError(f"variants.{name}: {error}") from None
+    return found
+
+
+def described(config: FederateConfig) -> str:
+    return f"{config.method.kind}, {config.serving.kind}"
