@@ -6,13 +6,21 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
 import orjson
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from understudy.gateway.dialects.checking import Body, Metadata, ModelName, Stop, Stops, check
+from understudy.gateway.dialects.checking import (
+    Body,
+    FunctionName,
+    Metadata,
+    ModelName,
+    Stop,
+    Stops,
+    TokenCount,
+    check,
+)
 from understudy.gateway.dialects.dialect import Dialect
 from understudy.gateway.door.errors import openai_error
 from understudy.gateway.requests import ChatRequest, Outcome, Refused
-from understudy.gateway.upstreams.bounds import MOST_TOKENS
 
 MOST_ANSWERS = 128
 DONE = b"data: [DONE]\n\n"
@@ -61,7 +69,7 @@ class Message(Body):
 
 
 class Function(Body):
-    name: Annotated[str, Field(min_length=1, max_length=128)]
+    name: FunctionName
     description: str | None = None
     parameters: dict[str, Any] | None = None
     strict: bool | None = None
@@ -93,7 +101,7 @@ class ResponseFormat(Body):
     @model_validator(mode="after")
     def _whole(self) -> Self:
         if self.type == "json_schema" and self.json_schema is None:
-            raise ValueError("response_format of type json_schema needs json_schema")
+            raise ValueError("type json_schema needs json_schema")
         return self
 
 
@@ -110,8 +118,8 @@ class ChatBody(Body):
     stream_options: StreamOptions | None = None
     n: int | None = Field(None, ge=1, le=MOST_ANSWERS)
     best_of: int | None = Field(None, ge=1, le=MOST_ANSWERS)  # of some clouds
-    max_tokens: int | None = Field(None, ge=1, le=MOST_TOKENS)
-    max_completion_tokens: int | None = Field(None, ge=1, le=MOST_TOKENS)
+    max_tokens: TokenCount | None = None
+    max_completion_tokens: TokenCount | None = None
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, ge=0, le=1)
     seed: int | None = None
@@ -125,13 +133,20 @@ class ChatBody(Body):
     metadata: Metadata | None = None
     user: str | None = None
 
-    @model_validator(mode="after")
-    def _agrees(self) -> Self:
-        if self.top_logprobs is not None and not self.logprobs:
-            raise ValueError("top_logprobs needs logprobs=true")
-        if self.stream_options is not None and not self.stream:
-            raise ValueError("stream_options needs stream=true")
-        return self
+    @field_validator("top_logprobs", "stream_options")
+    @classmethod
+    def _has_what_it_is_for(cls, value: Any, info: ValidationInfo) -> Any:
+        needed = "logprobs" if info.field_name == "top_logprobs" else "stream"
+        if value is not None and not info.data.get(needed):
+            raise ValueError(f"needs {needed}=true")
+        return value
+
+    @field_validator("tool_choice")
+    @classmethod
+    def _has_tools(cls, choice: Any, info: ValidationInfo) -> Any:
+        if choice not in (None, "auto", "none") and not info.data.get("tools"):
+            raise ValueError("needs tools to choose from")
+        return choice
 
 
 def chat_request(body: dict[str, Any], prompt: str | None = None) -> ChatRequest:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from understudy.gateway.door.errors import invalid
 from understudy.gateway.requests import Refused
+from understudy.gateway.upstreams.bounds import MOST_TOKENS
 
 
 class Body(BaseModel):
@@ -18,6 +19,8 @@ class Body(BaseModel):
 
 
 ModelName = Annotated[str, Field(min_length=1, max_length=512)]
+FunctionName = Annotated[str, Field(min_length=1, max_length=128)]
+TokenCount = Annotated[int, Field(ge=1, le=MOST_TOKENS)]  # of one answer
 Stop = Annotated[str, Field(min_length=1, max_length=256)]
 Stops = Annotated[list[Stop], Field(max_length=16)]
 Metadata = Annotated[

@@ -15,7 +15,14 @@ from understudy.gateway.dialects.chat import (
     StreamOptions,
     chat_request,
 )
-from understudy.gateway.dialects.checking import Body, ModelName, Stop, Stops, check
+from understudy.gateway.dialects.checking import (
+    Body,
+    ModelName,
+    Stop,
+    Stops,
+    TokenCount,
+    check,
+)
 from understudy.gateway.dialects.dialect import Dialect
 from understudy.gateway.door.errors import invalid, unsupported
 from understudy.gateway.requests import Outcome, Refused
@@ -32,7 +39,7 @@ class CompletionBody(Body):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     n: int | None = Field(None, ge=1, le=MOST_ANSWERS)
-    max_tokens: int | None = Field(None, ge=1)
+    max_tokens: TokenCount | None = None
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, ge=0, le=1)
     seed: int | None = None

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Protocol
 
 from understudy.gateway.dialects.checking import Body
 from understudy.gateway.requests import ChatRequest, Outcome, Refused
@@ -33,3 +33,20 @@ class Dialect(ABC):
     @abstractmethod
     def failure(refused: Refused, request_id: str) -> bytes:
         """The end of a stream that broke off."""
+
+
+class Writer(Protocol):
+    """A stream's chunks as the events of a dialect."""
+
+    def feed(self, chunk: bytes) -> Iterator[bytes]: ...
+
+    def end(self) -> Iterator[bytes]: ...
+
+
+async def written(writer: Writer, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Every event of a stream."""
+    async for chunk in chunks:
+        for event in writer.feed(chunk):
+            yield event
+    for event in writer.end():
+        yield event

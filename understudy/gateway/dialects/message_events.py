@@ -23,8 +23,10 @@ def _event(name: str, **fields: Any) -> bytes:
 class MessageWriter:
     """Chunks in, events out: one block is open at a time, in the order in which they came."""
 
-    def __init__(self, model: str) -> None:
-        self._model = model
+    def __init__(self, model: str, expected: int) -> None:
+        """expected: about how many tokens the question has, for the first event: only the last one
+        can have the count."""
+        self._model, self._expected = model, expected
         self._started = False
         self._open: tuple[str, int] | None = None  # the kind of the open block; of a tool, which
         self._count = 0  # blocks so far
@@ -71,7 +73,7 @@ class MessageWriter:
             "content": [],
             "stop_reason": None,
             "stop_sequence": None,
-            "usage": usage_of(delta.usage),
+            "usage": usage_of(delta.usage or {"prompt_tokens": self._expected}),
         }
         yield _event("message_start", message=message)
         yield _event("ping")

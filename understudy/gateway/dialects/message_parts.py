@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
+
+import orjson
+
+_BYTES_PER_TOKEN = 4  # of English; what a count of tokens says is an estimate
 
 _REASONS = {
     "stop": "end_turn",
@@ -32,3 +37,9 @@ def usage_of(usage: Mapping[str, Any] | None) -> dict[str, int]:
         "cache_read_input_tokens": cached,
         "output_tokens": int(usage.get("completion_tokens") or 0),
     }
+
+
+def estimated_tokens(chat: Mapping[str, Any]) -> int:
+    """About how many tokens a chat completion's messages and tools have."""
+    size = len(orjson.dumps([chat["messages"], chat.get("tools", [])]))
+    return math.ceil(size / _BYTES_PER_TOKEN)

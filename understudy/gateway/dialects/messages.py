@@ -9,11 +9,18 @@ import orjson
 from pydantic import Field
 
 from understudy.gateway.dialects.chat import chat_request
-from understudy.gateway.dialects.checking import Body, ModelName, Stops, check
+from understudy.gateway.dialects.checking import (
+    Body,
+    FunctionName,
+    ModelName,
+    Stops,
+    TokenCount,
+    check,
+)
 from understudy.gateway.dialects.deltas import reasoning_of, stop_of, text_of
-from understudy.gateway.dialects.dialect import Dialect
+from understudy.gateway.dialects.dialect import Dialect, written
 from understudy.gateway.dialects.message_events import MessageWriter, sse
-from understudy.gateway.dialects.message_parts import stop_reason, usage_of
+from understudy.gateway.dialects.message_parts import estimated_tokens, stop_reason, usage_of
 from understudy.gateway.door.errors import anthropic_error, invalid, unsupported
 from understudy.gateway.requests import Outcome, Refused
 
@@ -55,7 +62,7 @@ class Turn(Body):
 
 
 class MessageTool(Body):
-    name: Annotated[str, Field(min_length=1, max_length=128)]
+    name: FunctionName
     type: str | None = None
     description: str | None = None
     input_schema: dict[str, Any] | None = None
@@ -84,7 +91,7 @@ class CountBody(Body):
 class MessageBody(CountBody):
     """A message that is asked for."""
 
-    max_tokens: int = Field(ge=1)
+    max_tokens: TokenCount
     stream: bool | None = None
     stop_sequences: Stops | None = None
     temperature: float | None = Field(None, ge=0, le=1)
@@ -98,7 +105,8 @@ class Messages(Dialect):
 
     def __init__(self, body: dict[str, Any], raw: bytes) -> None:
         check(MessageBody, body)
-        self.requests = (chat_request(chat_body(body)),)
+        self._chat = chat_body(body)
+        self.requests = (chat_request(self._chat),)
 
     def whole(self, outcomes: Sequence[Outcome]) -> Mapping[str, Any]:
         completion = outcomes[0].completion or {}
@@ -116,15 +124,11 @@ class Messages(Dialect):
             "usage": usage_of(completion.get("usage")),
         }
 
-    async def events(
+    def events(
         self, outcomes: Sequence[Outcome], streams: Sequence[AsyncIterator[bytes]]
     ) -> AsyncIterator[bytes]:
-        writer = MessageWriter(outcomes[0].decision.model)
-        async for chunk in streams[0]:
-            for event in writer.feed(chunk):
-                yield event
-        for event in writer.end():
-            yield event
+        writer = MessageWriter(outcomes[0].decision.model, estimated_tokens(self._chat))
+        return written(writer, streams[0])
 
     @staticmethod
     def failure(refused: Refused, request_id: str) -> bytes:

@@ -9,8 +9,15 @@ import orjson
 from pydantic import Field
 
 from understudy.gateway.dialects.chat import chat_request
-from understudy.gateway.dialects.checking import Body, Metadata, ModelName, check
-from understudy.gateway.dialects.dialect import Dialect
+from understudy.gateway.dialects.checking import (
+    Body,
+    FunctionName,
+    Metadata,
+    ModelName,
+    TokenCount,
+    check,
+)
+from understudy.gateway.dialects.dialect import Dialect, written
 from understudy.gateway.dialects.response_events import ResponseWriter
 from understudy.gateway.dialects.response_parts import response_of
 from understudy.gateway.door.errors import invalid, unsupported
@@ -44,7 +51,7 @@ _LOGPROBS = "message.output_text.logprobs"
 
 class ResponseTool(Body):
     type: str
-    name: str | None = None
+    name: FunctionName | None = None
     description: str | None = None
     parameters: dict[str, Any] | None = None
     strict: bool | None = None
@@ -72,7 +79,7 @@ class ResponseBody(Body):
     input: str | Annotated[list[dict[str, Any]], Field(min_length=1)]
     instructions: str | None = None
     stream: bool | None = None
-    max_output_tokens: int | None = Field(None, ge=1)
+    max_output_tokens: TokenCount | None = None
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, ge=0, le=1)
     top_logprobs: int | None = Field(None, ge=0, le=20)
@@ -98,15 +105,10 @@ class Responses(Dialect):
     def whole(self, outcomes: Sequence[Outcome]) -> Mapping[str, Any]:
         return response_of(self._body, outcomes[0].completion or {})
 
-    async def events(
+    def events(
         self, outcomes: Sequence[Outcome], streams: Sequence[AsyncIterator[bytes]]
     ) -> AsyncIterator[bytes]:
-        writer = ResponseWriter(self._body, outcomes[0].decision.model)
-        async for chunk in streams[0]:
-            for event in writer.feed(chunk):
-                yield event
-        for event in writer.end():
-            yield event
+        return written(ResponseWriter(self._body, outcomes[0].decision.model), streams[0])
 
     @staticmethod
     def failure(refused: Refused, request_id: str) -> bytes:

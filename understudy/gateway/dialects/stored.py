@@ -40,6 +40,8 @@ def wanted_of(query: bytes) -> Wanted:
     given: dict[str, str] = {}
     for name, value in _pairs(query):
         if found := _METADATA.fullmatch(name):
+            if '"' in found[1]:  # no path into JSON can hold one
+                raise invalid(f"{name}: leave out the double quote", name)
             metadata[found[1]] = value
         else:
             given[name] = value

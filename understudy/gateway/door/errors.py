@@ -73,8 +73,8 @@ def openai_error(refused: Refused, request_id: str = "") -> dict[str, Any]:
 
 def anthropic_error(refused: Refused, request_id: str = "") -> dict[str, Any]:
     fallback = "invalid_request_error" if refused.status < 500 else "api_error"
-    found = {
-        "type": _ANTHROPIC_TYPES.get(refused.status, fallback),
-        "message": f"{refused.param}: {refused.message}" if refused.param else refused.message,
-    }
+    message, param = refused.message, refused.param
+    if param and not message.startswith(param):  # it has no field of its own for that
+        message = f"{param}: {message}"
+    found = {"type": _ANTHROPIC_TYPES.get(refused.status, fallback), "message": message}
     return {"type": "error", "error": found, "request_id": request_id or None}

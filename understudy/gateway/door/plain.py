@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -15,6 +14,7 @@ from starlette.responses import Response
 from understudy.gateway.dialects.checking import check
 from understudy.gateway.dialects.embeddings import EmbeddingBody
 from understudy.gateway.dialects.feedback import feedback_of
+from understudy.gateway.dialects.message_parts import estimated_tokens
 from understudy.gateway.dialects.messages import CountBody, chat_body
 from understudy.gateway.door.auth import ADMIN, caller_of, may
 from understudy.gateway.door.bodies import read_json
@@ -24,8 +24,6 @@ from understudy.gateway.door.exchange import exchange_of
 from understudy.gateway.door.limits import expected_tokens
 from understudy.gateway.door.waiting import WhileConnected
 from understudy.gateway.requests import ModelCard, Refused
-
-_BYTES_PER_TOKEN = 4  # of English; what a count of tokens says is an estimate
 
 
 class Json(Response):
@@ -55,7 +53,9 @@ class Plain:
 
     async def metrics(self, request: Request) -> Response:
         if not self.door.settings.open_metrics:
-            await self.door.identify(exchange_of(request.scope), "metrics")
+            # No place in flight is taken: a full house is when they are looked at.
+            key = await self.door.identify(exchange_of(request.scope), "metrics")
+            self.door.limits.admit(key)
         if self.door.metrics is None:
             raise not_found("this gateway has no metrics", "no_metrics")
         page, kind = await self.door.metrics()
@@ -85,6 +85,7 @@ class Plain:
 
     async def embeddings(self, request: Request) -> Response:
         exchange, door = exchange_of(request.scope), self.door
+        exchange.asks = True
         seconds = door.settings.request_seconds
         async with door.let_in(exchange, "inference") as grant:
             body, raw = await self._body(request)
@@ -94,6 +95,7 @@ class Plain:
                 raise not_found("no cloud here makes embeddings", "model_not_found", "model")
             door.limits.expect(grant, expected_tokens(len(raw), None, 1))
             caller = caller_of(grant.key, exchange.headers, exchange.request_id)
+            exchange.reached_core = True
             try:
                 async with asyncio.timeout(seconds), WhileConnected(request.receive) as client:
                     found = await door.embedder.embed(body, caller)
@@ -128,9 +130,7 @@ class Plain:
         async with self.door.let_in(exchange_of(request.scope), "inference"):
             body, _ = await self._body(request)
             check(CountBody, body)
-            chat = chat_body(body)
-            size = len(orjson.dumps([chat["messages"], chat.get("tools", [])]))
-            return Json({"input_tokens": math.ceil(size / _BYTES_PER_TOKEN)})
+            return Json({"input_tokens": estimated_tokens(chat_body(body))})
 
     async def _body(self, request: Request) -> tuple[dict[str, Any], bytes]:
         headers = exchange_of(request.scope).headers
