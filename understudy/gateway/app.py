@@ -104,9 +104,19 @@ async def _routing_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     code = {404: "unknown_url", 405: "method_not_allowed"}.get(error.status_code)
     detail = f"{request.method[:20]} on this path: {error.detail.lower()}"
+    if error.status_code == 404 and (meant := _meant(request)):
+        detail += f"; {meant} is here: a base URL of OpenAI's clients ends in /v1, one of "
+        detail += "Anthropic's before it"
     refused = Refused(error.status_code, "invalid_request_error", detail, code=code)
     content = error_of(exchange_of(request.scope), refused)
     return Json(content, error.status_code, error.headers)
+
+
+def _meant(request: Request) -> str:
+    """The path that was meant, where /v1 is left out or there twice; '': none."""
+    path = f"/v1{request.url.path.replace('/v1', '')}"
+    known = {route.path for route in request.app.routes if isinstance(route, Route)}
+    return path if path in known else ""
 
 
 def _answering(door: Door) -> list[Endpoint]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import urllib.error
+import urllib.request
 import zlib
 from collections.abc import Iterator
 
@@ -21,7 +23,7 @@ from tests.gateway.door.wire import (
     rest_of,
     until,
 )
-from tests.gateway.serving import Served, serving
+from tests.gateway.serving import WAIT, Served, serving
 from understudy.gateway.door.bodies import is_deeper
 
 LIMIT = 4096
@@ -111,6 +113,11 @@ def test_a_body_that_is_none_is_refused(
     assert answer.headers["x-request-id"]
 
 
+def test_utf_8_may_be_said_among_others(served: Served) -> None:
+    for said in ('application/json; charset="UTF-8"; profile=x', "application/x+json;charset=utf8"):
+        assert call(served, "POST", CHAT, chat_body(), {"content-type": said}).status == 200
+
+
 @pytest.mark.parametrize(("name", "pack"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
 def test_a_compressed_body_is_read(served: Served, name: str, pack: object) -> None:
     assert callable(pack)
@@ -147,6 +154,27 @@ def test_a_head_that_is_too_large_is_refused(served: Served) -> None:
         stream.sendall(b"GET /health HTTP/1.1\r\n")
         stream.sendall(b"x-a: b\r\n" * 20000)
         assert b"431" in stream.recv(100)
+
+
+@pytest.mark.parametrize("path", [CHAT, "/nowhere"])
+def test_a_client_that_sends_all_before_it_reads_sees_the_refusal(
+    served: Served, path: str
+) -> None:
+    """It wants the connection closed after the answer, as urllib does: closed before everything was
+    received, the refusal would be lost."""
+    url = f"{served.url}{path}"
+    large = urllib.request.Request(url, data=b"x" * (8 * 2**20), headers=JSON)
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        opener.open(large, timeout=WAIT)
+    assert caught.value.code == (413 if path == CHAT else 404)
+    assert b'"error"' in caught.value.read()
+
+
+def test_a_client_that_waits_to_be_told_to_go_on_is_told_not_to(served: Served) -> None:
+    with connect(served) as stream:
+        stream.sendall(head(length=2**40, expect="100-continue", connection="close"))
+        assert rest_of(stream).startswith(b"HTTP/1.1 413")
 
 
 def test_a_refused_body_leaves_the_connection_open(served: Served) -> None:

@@ -92,7 +92,7 @@ def test_who_watches_breaks_nothing(lines: list[str]) -> None:
         eventually(lambda: any("RuntimeError" in line for line in lines))
 
 
-def test_ids_that_a_log_cannot_hold_are_replaced(served: Served) -> None:
+def test_whoever_watches_is_heard_whatever_its_id(served: Served) -> None:
     for given in ("two words", "x" * 200, '"quoted"'):
         answer = call(served, "GET", "/health", headers={"x-request-id": given})
         assert answer.headers["x-request-id"].startswith("req_")
@@ -116,6 +116,31 @@ def test_what_there_is_not_is_told_in_the_shape_of_the_dialect(served: Served) -
     assert answer.headers["allow"] == "POST"
     answer = call(served, "GET", "/v1/messages")
     assert answer.json["type"] == "error"
+
+
+@pytest.mark.parametrize(
+    ("path", "meant"),
+    [
+        ("/chat/completions", CHAT),
+        ("/v1/v1/messages", "/v1/messages"),
+        ("/models", "/v1/models"),
+        ("/v1/nowhere", ""),
+        ("/v1", ""),
+    ],
+)
+def test_a_base_url_without_or_with_too_much_of_v1_is_told(
+    served: Served, path: str, meant: str
+) -> None:
+    answer = call(served, "POST", path, chat_body(), JSON)
+    assert answer.status == 404
+    error = answer.json["error"]
+    assert (f"; {meant} is here" in error["message"]) if meant else (" is here" not in str(error))
+
+
+def test_what_is_insisted_on_is_yes_or_no(served: Served) -> None:
+    for said, meant in {"true": True, "1": True, "YES": True, "false": False, "": False}.items():
+        call(served, "POST", CHAT, chat_body(), JSON | {"x-understudy-insist": said})
+        assert served.core.calls[-1][1].insist is meant
 
 
 def test_without_keys_only_this_machines_names_are_heard(served: Served) -> None:
@@ -162,6 +187,9 @@ def test_pages_of_other_origins_are_let_in_where_they_are_named(served: Served) 
         ("x-deadline-ms", "0"),
         ("x-deadline-ms", "9" * 5000),
         ("x-conversation-id", "x" * 300),
+        ("x-understudy-insist", "maybe"),
+        ("x-request-id", "two words"),
+        ("x-request-id", "x" * 200),
     ],
 )
 def test_a_header_that_says_nothing_is_refused_by_name(

@@ -98,6 +98,20 @@ def test_so_many_requests_a_minute(served: Served, secrets: Secrets) -> None:
     assert ask(served, key=secrets.plain).status == 200
 
 
+def test_whoever_reads_the_metrics_has_a_limit_too(secrets: Secrets) -> None:
+    async def metrics() -> tuple[bytes, str]:
+        return b"up 1\n", "text/plain"
+
+    chosen: Any = {"scopes": ("metrics",), "requests_per_minute": 1}
+    reading = {"authorization": f"Bearer {secrets.keys.create('reads', **chosen)[1]}"}
+    with serving({"max_in_flight": 1}, keys=secrets.keys, metrics=metrics) as served:
+        served.door.flight.running = 1  # a full house is when they are read
+        assert call(served, "GET", "/metrics", headers=reading).status == 200
+        answer = call(served, "GET", "/metrics", headers=reading)
+        assert (answer.status, answer.code) == (429, "rate_limit_exceeded")
+        served.door.flight.running = 0
+
+
 def left(answer: Answer) -> int:
     return int(answer.headers["x-ratelimit-remaining-tokens"])
 

@@ -194,3 +194,54 @@ def test_requests_in_a_row_without_waiting_are_answered_in_order(served: Served)
         while found.count(b'"total_tokens"') < 3:
             found += stream.recv(65536)
     assert found.index(b'"one"') < found.index(b'"two"') < found.index(b'"three"')
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"1e999",
+        b"-1e999",
+        b"NaN",
+        b"Infinity",
+        b"9" * 400,
+        b"-" + b"9" * 5000,
+        b"0." + b"1" * 5000,
+        b"1e-999",
+        b"18446744073709551615",
+        b"-9223372036854775809",
+        b"0x10",
+        b"01",
+        b"+1",
+        b'"\\u0000"',
+        b'"\\ud83d\\ude00"',
+        b'"\\ude00\\ud83d"',
+        b'"' + b"\xf0\x9f\x98" + b'"',
+        b'"' + b"\xed\xa0\x80" + b'"',
+        b'"' + b"\xc0\x80" + b'"',
+        b"[" * 60 + b"]" * 60,
+        b'{"a":' * 60 + b"1" + b"}" * 60,
+        b'{"__proto__":{"a":1},"":"","a":1,"a":2}',
+    ],
+)
+def test_odd_numbers_texts_and_depths_are_answered(served: Served, path: str, value: bytes) -> None:
+    """In place of every value of a valid body, and as a field that nobody knows."""
+    whole = VALID.get(path, {"metadata": {"a": "b"}})
+    marked = [with_value(whole, where, "@") for where in places(whole) if where]
+    for body in [*marked, {**whole, "unknown": "@"}]:
+        content = json.dumps(body).encode().replace(b'"@"', value)
+        answer = call(served, "POST", path, content, JSON)
+        assert answer.status < 500, (path, content[:300], answer.content)
+        if answer.headers["content-type"] == "application/json":
+            json.loads(answer.content, parse_constant=pytest.fail)
+
+
+@pytest.mark.parametrize(
+    "path", ["%00", "%ff", "..%2f..", "chatcmpl-1%00", "%ed%a0%80", "x" * 9000]
+)
+def test_odd_names_in_paths_and_queries_are_answered(served: Served, path: str) -> None:
+    for base in (CHAT, "/v1/models"):
+        assert 400 <= call(served, "GET", f"{base}/{path}").status < 500
+        assert call(served, "DELETE", f"{base}/{path}").status < 500
+    for name in ("after", "model", "metadata[x]", f"metadata[{path}]", 'metadata[a"b]', path):
+        assert call(served, "GET", f"{CHAT}?{name}={path}".replace('"', "%22")).status < 500

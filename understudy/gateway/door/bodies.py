@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import zlib
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -23,8 +24,38 @@ _OTHERS = bytes(set(range(256)) - set(b"[]{}"))
 _WINDOWS = {"gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
 
 
+_UTF8 = ("charset=utf-8", "charset=utf8")
+_REST_BYTES, _REST_SECONDS = 64 * 2**20, 10.0  # of a body that is refused
+
+
 class HungUpError(Exception):
     """The client went away."""
+
+
+class Arriving:
+    """A request as it arrives. whole: all of its body was received."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self.whole = self._begun = False
+
+    async def __call__(self) -> MutableMapping[str, Any]:
+        message = await self._receive()
+        self._begun = True
+        self.whole = not message.get("more_body", False)
+        return message
+
+    async def drop_rest(self, headers: Headers) -> None:
+        """Receive the rest of a body that nobody reads: a connection that is closed before its
+        client has sent everything loses the refusal. Clients that wait to be told to go on have
+        sent nothing yet."""
+        if self.whole or (headers.text("expect") and not self._begun):
+            return
+        size = 0
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_REST_SECONDS):
+                while not self.whole and size < _REST_BYTES:
+                    size += len((await self()).get("body", b""))
 
 
 async def read_json(
@@ -52,7 +83,7 @@ def _check_kind(headers: Headers) -> None:
     """JSON says that it is JSON. So a page of another origin cannot post here unasked: a browser
     sends that content type only after the gateway allowed it."""
     kind, _, parameters = headers.text("content-type").lower().partition(";")
-    kind, parameters = kind.strip(), parameters.replace('"', "").strip()
+    kind, given = kind.strip(), [each.strip() for each in parameters.replace('"', "").split(";")]
     if kind != "application/json" and not (kind.startswith("application/") and "+json" in kind):
         shown = plain(kind)[:80] or "none"
         raise Refused(
@@ -61,7 +92,7 @@ def _check_kind(headers: Headers) -> None:
             f"content-type is {shown}; send application/json",
             code="unsupported_media_type",
         )
-    if "charset" in parameters and parameters not in ("charset=utf-8", "charset=utf8"):
+    if any(each.startswith("charset") and each not in _UTF8 for each in given):
         raise Refused(
             415,
             "invalid_request_error",

@@ -8,7 +8,7 @@ from typing import Any
 
 from understudy.errors import LedgerUnavailable
 from understudy.gateway.door import log
-from understudy.gateway.door.bodies import HungUpError
+from understudy.gateway.door.bodies import Arriving, HungUpError
 from understudy.gateway.door.door import Door
 from understudy.gateway.door.errors import (
     anthropic_error,
@@ -64,9 +64,14 @@ class Doorway:
         headers = Headers(scope["headers"])
         exchange = Exchange(headers.request_id, scope["method"], scope["path"], headers)
         scope.setdefault("state", {})["exchange"] = exchange
+        arriving = Arriving(receive)
+        closes = _closes(scope, headers)
 
         async def send_out(message: Message) -> None:
             if message["type"] == "http.response.start":
+                refuses = message["status"] >= 400 and message["status"] not in _CLOSES
+                if refuses and (closes or self.door.flight.draining):
+                    await arriving.drop_rest(headers)
                 exchange.status = message["status"]
                 message["headers"] = [
                     *message.get("headers", []),
@@ -77,7 +82,7 @@ class Doorway:
             await send(message)
 
         try:
-            await self._answer(exchange, scope, receive, send_out)
+            await self._answer(exchange, scope, arriving, send_out)
         finally:
             self._finish(exchange)
 
@@ -108,8 +113,11 @@ class Doorway:
                 f"the headers are larger than {settings.max_header_bytes} bytes",
                 code="headers_too_large",
             )
+        if exchange.path in _BY_ANY_NAME:
+            return
+        exchange.headers.check_request_id()
         by_name = bool(settings.hosts) or self.door.is_open
-        if self._hosts is not None and by_name and exchange.path not in _BY_ANY_NAME:
+        if self._hosts is not None and by_name:
             host = _without_port(exchange.headers.text("host").lower())
             if host not in self._hosts:
                 raise Refused(
@@ -178,8 +186,8 @@ class Doorway:
 
 
 def error_of(exchange: Exchange, refused: Refused) -> dict[str, Any]:
-    """The refusal in the dialect of the path; the exchange keeps its code."""
-    exchange.error = refused.code or refused.type
+    """The refusal in the dialect of the path; the exchange keeps it."""
+    exchange.refused, exchange.error = refused, refused.code or refused.type
     write = anthropic_error if exchange.path.startswith(_ANTHROPIC) else openai_error
     return write(refused, exchange.request_id)
 
@@ -196,6 +204,11 @@ def _hosts(door: Door) -> frozenset[str] | None:
     if settings.keys != "required" and settings.is_loopback:
         return frozenset({"localhost", "127.0.0.1", "[::1]", settings.host.lower()})
     return None
+
+
+def _closes(scope: Scope, headers: Headers) -> bool:
+    """Whether the connection ends with the answer, as its client wants it."""
+    return scope.get("http_version") == "1.0" or "close" in headers.text("connection").lower()
 
 
 def _without_port(host: str) -> str:

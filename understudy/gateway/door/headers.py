@@ -16,6 +16,7 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _MILLISECONDS = re.compile(r"[0-9]{1,9}")
 _NOT_PLAIN = re.compile(r"[^\x20-\x7e]+")
 _LONGEST_NAME = 256  # of a conversation or a task
+_YES, _NO = {"1", "true", "yes"}, {"", "0", "false", "no"}
 
 # Nothing of the API is to be kept, framed, sniffed at or run by a browser.
 SECURITY: Pairs = [
@@ -46,6 +47,14 @@ class Headers:
         given = self._first.get(b"x-request-id", b"")
         return given.decode() if _REQUEST_ID.fullmatch(given) else f"req_{secrets.token_hex(16)}"
 
+    def check_request_id(self) -> None:
+        """Refuse one of the caller's that would be replaced: they could not find it again."""
+        given = self._first.get(b"x-request-id")
+        if given and not _REQUEST_ID.fullmatch(given):
+            raise invalid(
+                "x-request-id: use at most 128 letters, digits and . _ : -", "x-request-id"
+            )
+
     @property
     def secret(self) -> str:
         """The API key that came along, as OpenAI's or as Anthropic's clients send it; ''."""
@@ -68,7 +77,10 @@ class Headers:
 
     @property
     def insists(self) -> bool:
-        return self.text("x-understudy-insist").lower() in ("1", "true", "yes")
+        given = self.text("x-understudy-insist").lower()
+        if given not in _YES | _NO:
+            raise invalid("x-understudy-insist: use true or false", "x-understudy-insist")
+        return given in _YES
 
     def name(self, header: str) -> str:
         """A name of the caller's choice: short and printable."""
