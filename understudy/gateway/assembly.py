@@ -16,6 +16,7 @@ from understudy.gateway.clouds import open_clouds
 from understudy.gateway.conversations import Conversations
 from understudy.gateway.core import Gateway
 from understudy.gateway.door.door import Door
+from understudy.gateway.door.exchange import Exchange
 from understudy.gateway.embedding import Embeddings
 from understudy.gateway.latencies import Usual
 from understudy.gateway.local import LocalSide
@@ -29,7 +30,7 @@ from understudy.gateway.requests import Caller, ChatRequest, ModelCard, Outcome,
 from understudy.gateway.settings import ServeSettings
 from understudy.gateway.swapping import Swapping
 from understudy.gateway.telemetry import Telemetry
-from understudy.gateway.trace import OnDone, Trace
+from understudy.gateway.trace import OnDone, Trace, turned_away
 from understudy.gateway.upstreams.choice import Choice
 from understudy.gateway.way import Parts
 from understudy.store.batches import AsyncLedger
@@ -91,7 +92,7 @@ class Assembly:
         self.writer = EventWriter(self.events_database, store.events)
         self.metrics = Metrics()
         self.metrics.writer, self.metrics.keys = self.writer, self.keys.all
-        self.watchers += [lambda trace: self.writer.add(event_of(trace)), self.metrics.answered]
+        self.watchers += [self._keep, self.metrics.answered]
         if self.settings.opentelemetry:
             self.watchers.append(Telemetry().answered)
         self.door = Door(
@@ -101,7 +102,7 @@ class Assembly:
             events=EventStore(self.events_database, self.writer),
             metrics=self.metrics.page,
             ready=self._ready,
-            finished=self.metrics.finished,
+            finished=self._finished,
         )
         self.dashboard = Dashboard(
             self.door, self.events_database, versions=self.versions, text=store.events.text
@@ -193,6 +194,19 @@ class Assembly:
     def _done(self, trace: Trace) -> None:
         for watch in self.watchers:
             watch(trace)
+
+    def _keep(self, trace: Trace) -> None:
+        """Whoever has no key leaves no event: else anybody could fill the store."""
+        if trace.caller.key:
+            self.writer.add(event_of(trace))
+
+    def _finished(self, exchange: Exchange) -> None:
+        self.metrics.finished(exchange)
+        if (refused := exchange.turned_away) is not None:
+            key = exchange.key
+            key_id, team = (key.id, key.team) if key else ("", "")
+            caller = Caller(key_id, team, request_id=exchange.request_id)
+            self._done(turned_away(refused, caller, exchange.model, exchange.seconds))
 
     async def _ready(self) -> str:
         return "" if self.behind.gateway is not None else "it is starting"

@@ -88,4 +88,13 @@ class Trace:
         self.decide(Decision("refused", refused.message, self.request.model, asked=self.asked))
 
 
+def turned_away(refused: Refused, caller: Caller, model: str, seconds: float) -> Trace:
+    """Of a question that came no further than the door. caller: with the key '' where it had none
+    that is live."""
+    request = ChatRequest({"model": model, "messages": []})
+    trace = Trace(request, caller, at=time.time() - seconds, seconds=seconds)
+    trace.refuse(refused)
+    return trace
+
+
 OnDone = Callable[[Trace], None]

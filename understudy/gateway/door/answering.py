@@ -56,6 +56,7 @@ class Answering:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange, door = exchange_of(scope), self.door
+        exchange.asks = True
         seconds = door.settings.request_seconds
         async with door.let_in(exchange, "inference") as grant:
             body, raw = await read_json(exchange.headers, receive, door.settings)
@@ -99,6 +100,7 @@ class Answering:
         prompt = expected_tokens(size // len(expected), None, 1)
         count = Count(self.door.limits, grant, [prompt] * len(expected))
         counted = count if grant.key.tokens_per_minute is not None else None
+        exchange.reached_core = True
         try:
             outcomes = await self._outcomes(said.requests, caller, counted)
         except Exception:

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from understudy.gateway.door.headers import Headers, Pairs
-from understudy.gateway.requests import Decision
+from understudy.gateway.requests import Decision, Refused
 from understudy.store.keys import Key
 
 Message = MutableMapping[str, Any]
@@ -39,9 +39,17 @@ class Exchange:
     decision: Decision | None = None
     usage: Mapping[str, Any] | None = None  # OpenAI's, where it is known
     error: str = ""  # the code or the type of a refusal
+    refused: Refused | None = None
+    asks: bool = False  # it is a question, whoever answers it
+    reached_core: bool = False  # which tells of it from then on
     status: int = 0  # 0: no head was sent yet
     first_byte_seconds: float | None = None  # until the answer's first bytes
     seconds: float = 0.0  # until it was finished
+
+    @property
+    def turned_away(self) -> Refused | None:
+        """Why a question came no further than the door."""
+        return self.refused if self.asks and not self.reached_core else None
 
     @property
     def tokens(self) -> int | None:
