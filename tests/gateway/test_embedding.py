@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -21,51 +23,44 @@ from understudy.gateway.requests import Caller, Refused
 from understudy.gateway.settings import ServeSettings
 from understudy.gateway.trace import Trace
 from understudy.gateway.upstreams.embedding import EmbeddingSettings
-from understudy.link import Budget, Hold
 from understudy.settings import check_settings
-from understudy.store.caps import Refusal
-from understudy.types import Cost
+from understudy.store.batches import AsyncLedger
+from understudy.store.caps import Cap
+from understudy.store.database import open_database
+from understudy.store.ledger import Ledger
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 BODY = {"model": "small", "input": ["one two", "three"], "dimensions": 2}
 SIZE = len(orjson.dumps(BODY))
 
 
-@dataclass(frozen=True)
-class Held:
-    hold: Hold
-    request_id: str
+@dataclass
+class Books:
+    """A ledger in a file; a cap that is a share counts every question."""
+
+    folder: Path
+    dollars: float = 100
+    spent: float = 0.0
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[AsyncLedger]:
+        caps = [Cap.of("total", "dollars", self.dollars), Cap.of("total", "share", 1)]
+        ledger = Ledger(open_database(str(self.folder / "ledger.db")), caps)
+        try:
+            async with AsyncLedger(ledger) as books:
+                yield books
+        finally:
+            self.spent = ledger.spent("total").dollars
 
 
-class PlainLedger:
-    """A budget in memory, with the ledger's face."""
-
-    def __init__(self, dollars: float) -> None:
-        self.budget = Budget({"dollars": dollars})
-        self.seen = 0
-
-    def see(self, scopes: Any) -> None:
-        self.seen += 1
-
-    async def reserve(
-        self, scopes: Any, most: Cost, least: Cost, request_id: str, **_: Any
-    ) -> Held | Refusal:
-        assert self.seen  # a cap that is a share counts this question too
-        found = self.budget.reserve(most)
-        if isinstance(found, Hold):
-            return Held(found, request_id)
-        return Refusal(found.what, found.reason, found.final)
-
-    def settle(self, held: Held, cost: Cost) -> None:
-        self.budget.settle(held.hold, cost)
-
-    def release(self, held: Held) -> None:
-        self.budget.release(held.hold)
+@pytest.fixture
+def books(tmp_path: Path) -> Books:
+    return Books(tmp_path)
 
 
 def embedded(
     handler: Handler,
-    ledger: PlainLedger,
+    books: Books,
     body: Any = BODY,
     traces: list[Trace] | None = None,
     **settings: Any,
@@ -83,12 +78,13 @@ def embedded(
         port = runner.addresses[0][1]
         given = {"base_url": f"http://127.0.0.1:{port}/v1", "model": "embed-3", "price": 1e6}
         endpoint = EmbeddingSettings.model_validate(given | settings)
-        embeddings = Embeddings({"small": endpoint}, ledger, 0.0, None, told.append)  # type: ignore[arg-type]
-        try:
-            return await embeddings.embed(body, Caller("k1"))
-        finally:
-            await embeddings.close()
-            await runner.cleanup()
+        async with books.opened() as ledger:
+            embeddings = Embeddings({"small": endpoint}, ledger, 0.0, None, told.append)
+            try:
+                return await embeddings.embed(body, Caller("k1"))
+            finally:
+                await embeddings.close()
+                await runner.cleanup()
 
     return asyncio.run(run())
 
@@ -109,14 +105,14 @@ async def broken(request: web.Request) -> web.Response:
     return web.Response(text="<html>", content_type="text/html")
 
 
-def test_texts_are_embedded_and_cost_what_the_endpoint_counted() -> None:
+def test_texts_are_embedded_and_cost_what_the_endpoint_counted(books: Books) -> None:
     """A dollar a token, so three dollars."""
-    ledger, traces = PlainLedger(dollars=100), list[Trace]()
-    found = embedded(well, ledger, traces=traces)
+    traces = list[Trace]()
+    found = embedded(well, books, traces=traces)
     assert found["model"] == "embed-3"
     assert len(found["data"]) == 2
     assert found["odd"] == 1
-    assert ledger.budget.spent("dollars") == 3
+    assert books.spent == 3
     event = event_of(traces[0])
     assert (event.answered_by, event.cloud, event.model) == ("cloud", "small", "embed-3")
     assert (event.prompt_tokens, event.cost.dollars, event.asked) == (3, 3, True)
@@ -125,50 +121,53 @@ def test_texts_are_embedded_and_cost_what_the_endpoint_counted() -> None:
     assert b'understudy_spend_dollars_total{cloud="small"} 3.0' in generate_latest(metrics.registry)
 
 
-def test_a_refusal_of_the_question_is_passed_on_and_costs_nothing() -> None:
-    ledger = PlainLedger(dollars=100)
+def test_a_refusal_of_the_question_is_passed_on_and_costs_nothing(books: Books) -> None:
     with pytest.raises(Refused, match="no such size") as caught:
-        embedded(refusing, ledger)
+        embedded(refusing, books)
     assert (caught.value.status, caught.value.code) == (400, "size")
-    assert ledger.budget.spent("dollars") == 0
+    assert books.spent == 0
 
 
-def test_an_answer_that_is_none_costs_what_was_held() -> None:
+def test_an_answer_that_is_none_costs_what_was_held(books: Books) -> None:
     """Nobody knows what was served: as many tokens as the body has bytes at most."""
-    ledger, traces = PlainLedger(dollars=100), list[Trace]()
+    traces = list[Trace]()
     with pytest.raises(Refused, match="no JSON") as caught:
-        embedded(broken, ledger, traces=traces)
+        embedded(broken, books, traces=traces)
     assert caught.value.status == 502
-    assert ledger.budget.spent("dollars") == SIZE
+    assert books.spent == SIZE
     assert (traces[0].status, traces[0].failed[0].cost.dollars) == (502, SIZE)
 
 
-def test_what_does_not_fit_the_budget_is_not_asked() -> None:
+def test_what_does_not_fit_the_budget_is_not_asked(books: Books) -> None:
     with pytest.raises(Refused) as caught:
-        embedded(broken, PlainLedger(dollars=SIZE - 1))
+        embedded(broken, replace(books, dollars=SIZE - 1))
     assert (caught.value.status, caught.value.type) == (429, "budget_exceeded")
 
 
-def test_an_endpoint_that_is_not_there_costs_nothing() -> None:
-    ledger = PlainLedger(dollars=100)
+def test_an_endpoint_that_is_not_there_costs_nothing(books: Books) -> None:
     with pytest.raises(Refused, match="no connection"):
-        embedded(well, ledger, base_url="http://127.0.0.1:9/v1")
-    assert ledger.budget.spent("dollars") == 0
+        embedded(well, books, base_url="http://127.0.0.1:9/v1")
+    assert books.spent == 0
 
 
-def test_a_model_that_is_none_is_refused_by_name() -> None:
+def test_a_model_that_is_none_is_refused_by_name(books: Books) -> None:
     with pytest.raises(Refused, match="there is small") as caught:
-        embedded(well, PlainLedger(dollars=100), {"model": "large", "input": "x"})
+        embedded(well, books, {"model": "large", "input": "x"})
     assert (caught.value.status, caught.value.param) == (404, "model")
 
 
 @pytest.mark.parametrize(("dial", "usual"), [(0.0, None), (None, 0.0), (0.0, 0.5)])
-def test_a_dial_of_0_embeds_nothing(dial: float | None, usual: float | None) -> None:
+def test_a_dial_of_0_embeds_nothing(books: Books, dial: float | None, usual: float | None) -> None:
     settings = {"base_url": "http://127.0.0.1:1/v1", "model": "embed-3", "price": 1.0}
     endpoints = {"small": EmbeddingSettings.model_validate(settings)}
-    ledger: Any = PlainLedger(dollars=100)
+
+    async def ask() -> None:
+        async with books.opened() as ledger:
+            embeddings = Embeddings(endpoints, ledger, 0.0, usual)
+            await embeddings.embed(BODY, Caller("k1", dial=dial))
+
     with pytest.raises(Refused, match="the dial is at 0") as caught:
-        asyncio.run(Embeddings(endpoints, ledger, 0.0, usual).embed(BODY, Caller("k1", dial=dial)))
+        asyncio.run(ask())
     assert (caught.value.status, caught.value.code) == (403, "never_asks")
 
 

@@ -8,7 +8,7 @@ import secrets
 import time
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 from weakref import WeakSet
 
 import orjson
@@ -19,8 +19,9 @@ from understudy.gateway.settings import SpendingSettings
 from understudy.gateway.trace import FailedCall, Trace
 from understudy.gateway.upstreams.calls import Call, Incoming, Upstream, UpstreamError
 from understudy.gateway.upstreams.choice import Candidate, Choice, Offer
+from understudy.store.batches import AsyncLedger
 from understudy.store.caps import Refusal
-from understudy.store.operations import Hold, Scopes, Standing
+from understudy.store.operations import Hold, Scopes
 from understudy.types import Cost
 
 log = logging.getLogger(__name__)
@@ -28,28 +29,6 @@ log = logging.getLogger(__name__)
 # Where a usage address cannot be reached, or does not know yet of a call that may have been served.
 _LOOK_AGAIN_SECONDS = (1.0, 3.0, 0.0)
 _LONGEST_REST_SECONDS = 60.0  # of a cloud that asks to be left alone
-
-
-class Ledger(Protocol):
-    """Of `store`, for asyncio."""
-
-    def see(self, scopes: Scopes, questions: int = 1) -> asyncio.Future[None]: ...
-
-    async def reserve(
-        self,
-        scopes: Scopes,
-        most: Cost,
-        least: Cost | None = None,
-        request_id: str = "",
-        cloud: str = "",
-        patience: float | None = None,
-    ) -> Hold | Refusal: ...
-
-    def settle(self, hold: Hold, cost: Cost) -> asyncio.Future[None]: ...
-
-    def release(self, hold: Hold) -> asyncio.Future[None]: ...
-
-    async def standing(self, scopes: Scopes) -> list[Standing]: ...
 
 
 class NotAskedError(Exception):
@@ -88,7 +67,7 @@ def scopes_of(caller: Caller) -> Scopes:
 class Asking:
     """The clouds, the ledger, and what is still on its way between them."""
 
-    def __init__(self, choice: Choice, ledger: Ledger, settings: SpendingSettings) -> None:
+    def __init__(self, choice: Choice, ledger: AsyncLedger, settings: SpendingSettings) -> None:
         self.choice, self.ledger, self.settings = choice, ledger, settings
         self._running: set[asyncio.Task[Any]] = set()
         self._unwanted: WeakSet[asyncio.Task[Any]] = WeakSet()  # nobody waits for what they ask

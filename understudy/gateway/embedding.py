@@ -15,7 +15,7 @@ from understudy.clouds.endpoint import chat_url, read_key
 from understudy.clouds.http import proxy_for
 from understudy.clouds.prices import Prices
 from understudy.errors import LedgerUnavailable
-from understudy.gateway.asking import Ledger, of_upstream, over_budget, scopes_of
+from understudy.gateway.asking import of_upstream, over_budget, scopes_of
 from understudy.gateway.dialects.embeddings import EmbeddingBody
 from understudy.gateway.requests import Caller, ChatRequest, Decision, Refused, never_asks
 from understudy.gateway.trace import FailedCall, OnDone, Trace
@@ -23,6 +23,7 @@ from understudy.gateway.upstreams.bounds import cost_of
 from understudy.gateway.upstreams.calls import UpstreamError
 from understudy.gateway.upstreams.embedding import EmbeddingSettings
 from understudy.gateway.upstreams.relay import reason_of, refusal_of
+from understudy.store.batches import AsyncLedger
 from understudy.store.caps import Refusal
 from understudy.store.operations import Hold
 from understudy.types import Cost
@@ -36,7 +37,7 @@ class Embeddings:
     def __init__(
         self,
         endpoints: Mapping[str, EmbeddingSettings],
-        ledger: Ledger,
+        ledger: AsyncLedger,
         wait_seconds: float,
         dial: float | None = None,
         on_done: OnDone = lambda trace: None,
