@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+
+import pytest
 
 from understudy.gateway.chunks import Chunks
 from understudy.gateway.door.door import Door
+from understudy.gateway.door.pulse import COMMENT, kept_alive
 from understudy.gateway.door.settings import DoorSettings
 from understudy.gateway.pages.play import Asked, Playground
 from understudy.gateway.pages.templates import Templates
@@ -75,3 +78,50 @@ def test_a_system_prompt_counts_and_a_dial_of_0_stays() -> None:
         assert b"100 tokens a minute" in page
 
     asyncio.run(ask())
+
+
+async def spoken(*pieces: bytes | float | Exception) -> AsyncGenerator[bytes, None]:
+    """Numbers are seconds of silence."""
+    for piece in pieces:
+        if isinstance(piece, Exception):
+            raise piece
+        if isinstance(piece, bytes):
+            yield piece
+        else:
+            await asyncio.sleep(piece)
+
+
+def test_a_silent_stream_is_kept_alive() -> None:
+    async def read() -> list[bytes]:
+        return [each async for each in kept_alive(spoken(b"a", b"b", 0.2, b"c"), 0.03)]
+
+    found = asyncio.run(read())
+    assert found[:2] == [b"a", b"b"]
+    assert found[-1] == b"c"
+    assert COMMENT in found
+    assert set(found[2:-1]) == {COMMENT}
+
+
+def test_a_fault_of_a_stream_reaches_whoever_reads_it() -> None:
+    async def read() -> None:
+        async for _ in kept_alive(spoken(b"a", ValueError("odd")), 60):
+            pass
+
+    with pytest.raises(ValueError, match="odd"):
+        asyncio.run(read())
+
+
+def test_whoever_leaves_a_stream_that_is_kept_alive_leaves_nothing_behind() -> None:
+    async def leave() -> None:
+        core = HoldingCore()
+        door = Door(core)
+        asked = Playground(door, Templates()).ask(Asked("hello"), Key("k", "k"))
+        pieces = kept_alive(asked, 0.01)
+        while await anext(pieces) != COMMENT:
+            pass
+        assert door.flight.running == 1
+        await pieces.aclose()
+        assert core.ended == [False]
+        assert door.flight.running == 0
+
+    asyncio.run(leave())

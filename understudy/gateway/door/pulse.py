@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager
 
 from understudy.gateway.door.exchange import Exchange, Send
 from understudy.gateway.door.headers import Pairs, decision_headers
 from understudy.gateway.requests import Decision
 
-_COMMENT = b": still here\n\n"
+COMMENT = b": still here\n\n"
 _HEAD: Pairs = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"x-accel-buffering", b"no"),  # nginx would collect it otherwise
@@ -63,6 +63,40 @@ class Pulse:
                 why = "it is not known yet who answers"
                 exchange.decision = Decision("undecided", why, exchange.model)
             try:
-                await self.send(_COMMENT)
+                await self.send(COMMENT)
             except OSError:  # the client went away, which whoever answers it notices too
                 return
+
+
+async def kept_alive(
+    events: AsyncGenerator[bytes, None], seconds: float
+) -> AsyncGenerator[bytes, None]:
+    """The events, and a comment whenever there was none for so long.
+
+    They are read in a task of their own, which ends with whoever reads along.
+    """
+    came: asyncio.Queue[bytes | None] = asyncio.Queue()
+
+    async def read() -> None:
+        try:
+            async with aclosing(events):
+                async for event in events:
+                    came.put_nowait(event)
+        finally:
+            came.put_nowait(None)
+
+    reading = asyncio.create_task(read())
+    try:
+        while True:
+            try:
+                async with asyncio.timeout(seconds):
+                    event = await came.get()
+            except TimeoutError:
+                event = COMMENT
+            if event is None:
+                break
+            yield event
+        await reading
+    finally:
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)

@@ -58,9 +58,8 @@ class Counts:
 
     @property
     def ask_rate(self) -> float | None:
-        """Of the questions that were not refused, the share for which a cloud was called."""
-        answered = self.requests - self.refused
-        return min(self.asked / answered, 1.0) if answered else None
+        """Of all questions, the share for which a cloud was called, whoever answered."""
+        return self.share(self.asked)
 
     def share(self, part: int) -> float | None:
         return part / self.requests if self.requests else None

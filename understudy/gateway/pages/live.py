@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import orjson
 
 from understudy.errors import LedgerUnavailable
+from understudy.gateway.door.pulse import COMMENT
 from understudy.gateway.pages.dashboard import Dashboard
 from understudy.gateway.pages.history import SPANS, Span
 from understudy.gateway.pages.overview import Overview, charts, look
@@ -66,7 +67,7 @@ class Live:
                     yield content
                     sent, sent_at = content, now
                 elif now - sent_at > _QUIET_SECONDS:
-                    yield b": still here\n\n"
+                    yield COMMENT
                     sent_at = now
                 await self._sleep(span.refresh)
                 if not await may_go_on():

@@ -13,6 +13,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Send
 
 from understudy.gateway.door.auth import ADMIN, may
+from understudy.gateway.door.pulse import kept_alive
 from understudy.gateway.pages import decisions
 from understudy.gateway.pages.dashboard import Dashboard
 from understudy.gateway.pages.entrance import form_of, html
@@ -138,7 +139,8 @@ class Views:
             asked = asked_of(await form_of(request, _LARGEST_FORM))
         except ValueError as error:
             return self._part_trouble(str(error))
-        return _streamed(self._playground.ask(asked, key))
+        quiet = self._dashboard.door.settings.quiet_seconds
+        return _streamed(kept_alive(self._playground.ask(asked, key), quiet))
 
     async def feedback(self, request: Request, key: Key) -> Response:
         """A thumb, or how the answer should have been."""
