@@ -98,7 +98,7 @@ class Kinds:
             return settings.model_validate(given)
         except ValidationError as error:
             first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
+            where = _key_at(first["loc"])
             others = (
                 (f"{self.registry.what} {name}", self.registry.load(name).Settings)
                 for name in self.registry
@@ -177,7 +177,7 @@ def check_settings(
         return kind.model_validate(settings)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
+        key = _key_at(first["loc"])
         while first["type"] == "kind":  # within the settings of a kind
             context = first["ctx"]
             first, key = context["first"], f"{key}.{context['where']}".rstrip(".")
@@ -194,6 +194,16 @@ def check_settings(
             where = f"{key}: " if key else ""  # the reason names the values that clash
         hint = "; an advantage needs at least two responses" if key == "num_generations" else ""
         raise ConfigError(f"{where}{reason}{hint}") from None
+
+
+def _key_at(place: tuple[int | str, ...]) -> str:
+    """The key of a fault's place, without the types that were tried where it may be of several."""
+    return ".".join(str(part) for part in place if not _is_type(part))
+
+
+def _is_type(part: int | str) -> bool:
+    named = str(part)
+    return named in ("str", "int", "float", "bool", "none") or named.endswith(("Settings", "]"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ def test_keys_are_made_listed_and_revoked(command: Command, store: Path) -> None
     assert (code, made["team"], made["scopes"]) == (0, "blue", ["inference"])
     assert made["expires"] == pytest.approx(time.time() + 90 * 86_400, abs=3600)
     assert made["caps"] == [{"scope": f"key:{made['id']}", "dollars": 1.0, "per": "day"}]
-    code, out, _ = command("keys", "create", "other")
+    code, out, _ = command("keys", "create", "other", "--expires", "365d")
     secret = out.splitlines()[0]
     code, out, _ = command("keys", "list")
     assert "1 dollars/day" in out
@@ -50,6 +50,8 @@ def test_keys_are_made_listed_and_revoked(command: Command, store: Path) -> None
         (["--max-dollars", "much"], "--max-dollars much"),
         (["--expires", "soon"], "soon"),
         (["--expires", "day"], "--expires day"),
+        (["--expires", "never"], "--expires never: write a length such as 90d or 12h"),
+        (["--expires", "40000d"], "at most 36500d; without it a key never expires"),
         (["--scope", "root"], "scope root"),
         (["--store", "mysql://x"], "mysql"),
     ],

@@ -6,13 +6,16 @@ import asyncio
 
 import pytest
 
+from understudy.errors import ConfigError
 from understudy.gateway.conversations import Conversations
 from understudy.gateway.engine import Written
 from understudy.gateway.latencies import Usual, quantile
 from understudy.gateway.policy import Cascade, Verdict
 from understudy.gateway.recording import event_of
 from understudy.gateway.requests import Caller, ChatRequest, Decision, Refused
+from understudy.gateway.settings import ServeSettings
 from understudy.gateway.trace import FailedCall, Trace
+from understudy.settings import check_settings
 from understudy.types import Cost, Question
 
 
@@ -107,3 +110,10 @@ def test_the_ends_of_a_cascades_dial_are_no_errors(dial: float) -> None:
     cascade = Cascade({"mean_logprob": -1.0})
     for _ in range(30):
         asyncio.run(cascade.decide(Question.of("q"), written(-0.5), dial, 0.0))
+
+
+def test_a_setting_that_may_be_of_several_types_is_named_without_them() -> None:
+    prices = {"prompt": -1, "completion": 4}
+    cloud = {"base_url": "http://localhost:9/v1", "model": "m", "prices": prices}
+    with pytest.raises(ConfigError, match=r"^clouds\.Main\.prices\.prompt=-1: "):
+        check_settings(ServeSettings, {"clouds": {"Main": cloud}})

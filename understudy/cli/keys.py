@@ -14,6 +14,8 @@ from understudy.errors import ConfigError
 if TYPE_CHECKING:
     from understudy.store.keys import Key, Keys
 
+_LONGEST_MINUTES = 36500 * 1440
+
 app = typer.Typer(help="API keys of the gateway.", no_args_is_help=True, rich_markup_mode=None)
 
 
@@ -124,12 +126,15 @@ def _keys(store: str) -> Keys:
 
 
 def _seconds(length: str) -> float:
-    from understudy.store.windows import Window
+    from understudy.store.windows import minutes_of
 
-    window = Window.of(length)
-    if window.kind != "rolling":
-        raise ConfigError(f"--expires {length}: write a length such as 90d or 12h")
-    return window.minutes * 60.0
+    minutes = minutes_of(length)
+    if not 0 < minutes <= _LONGEST_MINUTES:
+        raise ConfigError(
+            f"--expires {length}: write a length such as 90d or 12h, at most 36500d; without it a "
+            "key never expires"
+        )
+    return minutes * 60.0
 
 
 def _state(key: Key, now: float) -> str:

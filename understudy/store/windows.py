@@ -16,10 +16,20 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from understudy.errors import ConfigError
 
 MINUTES = {"hour": 60, "day": 1440, "week": 7 * 1440, "month": 30 * 1440}
-_LENGTH = re.compile(r"(\d+)\s*([mhdw])")
+_LENGTH = re.compile(r"([0-9]{1,9})\s*([mhdw])")
 _LETTERS = {"m": 1, "h": 60, "d": 1440, "w": 7 * 1440}
 LIFETIME = "lifetime"
 LONGEST = 92 * 1440  # minutes of a rolling window: what is older is kept by the day
+
+
+def minutes_of(text: str) -> int:
+    """A length such as 15m, 12h, 30d or 2w; 0: it is none.
+
+    >>> minutes_of("12h"), minutes_of("never")
+    (720, 0)
+    """
+    found = _LENGTH.fullmatch(text.strip().lower())
+    return int(found[1]) * _LETTERS[found[2]] if found else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +51,7 @@ class Window:
                 "pip install tzdata"
             ) from None
         word = text.strip().lower() or LIFETIME
-        found = _LENGTH.fullmatch(word)
-        if found and int(found[1]):
-            minutes = int(found[1]) * _LETTERS[found[2]]
+        if minutes := minutes_of(word):
             if minutes > LONGEST:
                 raise ConfigError(f"per={text}: use at most {LONGEST // 1440}d, or {LIFETIME}")
             return cls("rolling", minutes)
