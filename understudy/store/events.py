@@ -218,11 +218,11 @@ class EventWriter:
         cost = cut_to_count(event.cost)
         most = MOST_OF_A_CALL // 2
         return {
-            **{name: _clean_text(getattr(event, name)) for name in _SAME},
+            **{name: clean_text(getattr(event, name)) for name in _SAME},
             "prompt_tokens": min(event.prompt_tokens, most),
             "completion_tokens": min(event.completion_tokens, most),
             "signals": dict(event.signals),
-            "metadata": {_clean_text(k): _clean_text(v) for k, v in event.metadata.items()},
+            "metadata": {clean_text(k): clean_text(v) for k, v in event.metadata.items()},
             "stored": event.stored and keeps and event.answer is not None,
             "calls": cost.calls,
             "cloud_prompt_tokens": cost.prompt_tokens,
@@ -283,7 +283,7 @@ def _json(value: Mapping[str, Any] | bytes | None) -> str | None:
         return text.encode("utf-8", "replace").decode()
 
 
-def _clean_text(value: Any) -> Any:
+def clean_text(value: Any) -> Any:
     """Without what a database does not take: PostgreSQL has no character 0."""
     if not isinstance(value, str) or (value.isascii() and "\0" not in value):
         return value

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Select, or_, select, update
 
 from understudy.store.accounts import insert_of
 from understudy.store.database import Database
-from understudy.store.events import EventWriter
+from understudy.store.events import EventWriter, clean_text
 from understudy.store.tables import events, feedback
 
 
@@ -58,10 +58,10 @@ class EventStore:
         newest_first: bool = False,
     ) -> list[dict[str, Any]]:
         """Completions that were asked with store: true. key: whose; None: everybody's."""
-        query = _mine(select(events), key)
+        query, after = _mine(select(events), key), clean_text(after)
         if model:
-            query = query.where(events.c.model == model)
-        for name, value in (metadata or {}).items():
+            query = query.where(events.c.model == clean_text(model))
+        for name, value in _cleaned(metadata or {}).items():
             query = query.where(events.c.metadata[name].as_string() == value)
         order = (events.c.at, events.c.id)
         query = query.order_by(*(each.desc() if newest_first else each for each in order))
@@ -87,7 +87,8 @@ class EventStore:
         self, answer: str, key: str | None, metadata: Mapping[str, str]
     ) -> dict[str, Any] | None:
         """Give a stored completion other metadata."""
-        found = await asyncio.to_thread(self._change, answer, key, {"metadata": dict(metadata)})
+        values = {"metadata": _cleaned(metadata)}
+        found = await asyncio.to_thread(self._change, answer, key, values)
         return await self.completion(answer, key) if found else None
 
     async def forget(self, answer: str, key: str | None) -> bool:
@@ -97,10 +98,11 @@ class EventStore:
 
     def _judge(self, given: Feedback, everybodys: bool) -> bool:
         self._writer.flush()
-        if given.answer:
-            about = or_(events.c.id == given.answer, events.c.request_id == given.answer)
+        answer = clean_text(given.answer)
+        if answer:
+            about = or_(events.c.id == answer, events.c.request_id == answer)
         else:
-            about = events.c.conversation == given.conversation
+            about = events.c.conversation == clean_text(given.conversation)
         query = select(events.c.id, events.c.conversation).where(about)
         if not everybodys:
             query = query.where(events.c.key == given.key)
@@ -109,13 +111,13 @@ class EventStore:
             event = connection.execute(query).one_or_none()
             if event is None:
                 return False
+            texts = ("id", "key", "metric", "comment", "value")
             row = {
-                **{name: getattr(given, name) for name in ("id", "key", "metric", "comment")},
+                **{name: clean_text(getattr(given, name)) for name in texts},
                 "at": self._clock(),
-                "event": event.id if given.answer else "",
+                "event": event.id if answer else "",
                 "conversation": event.conversation,
-                "value": given.value,
-                "tags": dict(given.tags),
+                "tags": _cleaned(given.tags),
             }
             # The same judgement again, by its id, takes the place of the first.
             add = insert_of(feedback, connection)
@@ -129,16 +131,20 @@ class EventStore:
     def _find(self, answer: str, key: str | None) -> Any:
         self._writer.flush()
         with self._database.reading() as connection:
-            query = _mine(select(events), key).where(events.c.id == answer)
+            query = _mine(select(events), key).where(events.c.id == clean_text(answer))
             return connection.execute(query).one_or_none()
 
     def _change(self, answer: str, key: str | None, values: Mapping[str, Any]) -> bool:
         self._writer.flush()
-        which = events.c.stored & (events.c.id == answer)
+        which = events.c.stored & (events.c.id == clean_text(answer))
         if key is not None:
             which &= events.c.key == key
         with self._database.writing() as connection:
             return connection.execute(update(events).where(which).values(**values)).rowcount > 0
+
+
+def _cleaned(texts: Mapping[str, str]) -> dict[str, str]:
+    return {clean_text(name): clean_text(value) for name, value in texts.items()}
 
 
 def _mine(query: Select[Any], key: str | None) -> Select[Any]:
