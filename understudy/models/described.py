@@ -12,7 +12,7 @@ from typing import Any
 from understudy.errors import CheckpointError
 from understudy.models import gguf, hub
 from understudy.models.chat import Chat, has_template
-from understudy.models.precision import headers_of, parameters_of
+from understudy.models.precision import base_folder, headers_of, parameters_of
 
 # The names that configurations of transformers give a figure.
 _NAMES = {
@@ -61,7 +61,7 @@ def describe(model: str, unpack: bool = True) -> Description:
 
         base, lora, _ = adapters.read_config(folder)
         source = f"adapter of rank {lora.rank} on {base}"
-        folder = hub.resolve(base)
+    folder = base_folder(model)
     raw = _config(folder)
     figures = {name: _first(raw, keys) for name, keys in _NAMES.items()}
     if figures["kv_heads"] is None and not _shares_heads(raw):
