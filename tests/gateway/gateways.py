@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +16,7 @@ from understudy.gateway.asking import Asking
 from understudy.gateway.conversations import Conversations
 from understudy.gateway.core import Gateway
 from understudy.gateway.engine import EngineBusy, EngineError, EngineLoad, Job, Piece, Written
+from understudy.gateway.engine.fields import unserved
 from understudy.gateway.latencies import Usual
 from understudy.gateway.local import LocalSide
 from understudy.gateway.names import Names
@@ -68,6 +69,9 @@ class ScriptedEngine:
             yield Written(said, "stop", len(words), 0, len(words), job.version, margin, 0.5, -0.25)
         finally:
             self.running -= 1
+
+    def unserved(self, body: Mapping[str, Any]) -> str:
+        return unserved(body)
 
     def versions(self) -> list[str]:
         return ["tiny@1", "tiny@2"]

@@ -50,6 +50,16 @@ def test_a_minute_for_anyone(tmp_path: Path) -> None:
         stream = client.chat.completions.create(model="auto", messages=said, stream=True)  # type: ignore[call-overload]
         text = "".join(chunk.choices[0].delta.content or "" for chunk in stream)
         assert "70" in text
+        for question in (EASY, HARD, "What is 17 + 25?", "3 + 4 = ?"):
+            # Many clients put a system message before whatever they ask.
+            said = [
+                {"role": "system", "content": "You are a helpful assistant."},
+                {"role": "user", "content": question},
+            ]
+            answer = client.chat.completions.with_raw_response.create(model="auto", messages=said)  # type: ignore[arg-type]
+            assert answer.parse().choices[0].message.content
+            if question == EASY:
+                assert answer.headers["x-understudy-answered-by"] == "local"
         kept = client.chat.completions.create(model="auto", messages=said, store=True)  # type: ignore[call-overload]
         assert [each.id for each in client.chat.completions.list()] == [kept.id]
         page = httpx2.get(gateway.url.removesuffix("v1")).text

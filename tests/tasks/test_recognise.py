@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from understudy.tasks import FAMILIES, LEVELS, answer_of
 from understudy.tasks.facts import ATTRIBUTES, CREATURES, truth_of
 from understudy.tasks.family import Draft
-from understudy.tasks.recognise import recognise
+from understudy.tasks.recognise import recognise, typed
 
 EVERY = pytest.mark.parametrize(("name", "level"), [(n, lv) for n in FAMILIES for lv in LEVELS])
 
@@ -241,3 +241,26 @@ def _check_whole(prompt: str) -> None:
 def _uncarried(steps: list[int]) -> list[int]:
     """Column results with what was carried into the next column taken out of it."""
     return [step % 10 for step in steps] + ([1] if steps and steps[-1] >= 10 else [])
+
+
+@pytest.mark.parametrize(
+    ("text", "form"),
+    [
+        ("What is 17 + 25?", "17+25"),
+        ("3 + 4 = ?", "3+4"),
+        ("how much is 12*3", "12*3"),
+        ("  9-4=", "9-4"),
+        ("Tom has 12 pens, buys 5. How many?", "tom has 12 pens, buys 5. how many?"),
+        ("what is 1+2+3?", "what is 1+2+3?"),
+        ("what is love?", "what is love?"),
+    ],
+)
+def test_what_somebody_types_is_read_as_a_family_asks_it(text: str, form: str) -> None:
+    assert typed(text) == form
+    assert (recognise(form) is not None) == (not form.startswith("what"))
+
+
+@EVERY
+def test_what_a_family_draws_is_typed_as_it_is(name: str, level: int) -> None:
+    for draft in drafts(name, level, 40):
+        assert typed(draft.prompt) == draft.prompt

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 class Deciding:
     policy: Callable[[str], Policy]
     task_of: TaskOf
+    tasks: Collection[str] = ()  # that have a router; (): who decides knows none
 
 
 def deciding_for(
@@ -66,6 +67,7 @@ def deciding_for(
     return Deciding(
         lambda task: routed.get(task) or routed[usual or calibrations.usual],
         _recognised(routed, usual),
+        tuple(routed),
     )
 
 
@@ -88,14 +90,14 @@ def _same(policy: Policy) -> Deciding:
 def _recognised(known: Mapping[str, Policy], usual: str) -> TaskOf:
     """Generated questions show by their form which task they are."""
     from understudy.tasks import FAMILIES
-    from understudy.tasks.recognise import recognise
+    from understudy.tasks.recognise import recognise, typed
 
     generated = any(name in FAMILIES for name in known)
 
     def task_of(named: str, text: str) -> str:
         if named or usual or not generated:
             return named or usual
-        problem = recognise(text.strip().lower())
+        problem = recognise(typed(text))
         return problem.family if problem is not None and problem.family in known else ""
 
     return task_of

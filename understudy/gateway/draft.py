@@ -6,7 +6,7 @@ import asyncio
 import inspect
 from collections.abc import Sequence
 
-from understudy.gateway.engine import Engine, Job, Piece, TokenLogprob, Written
+from understudy.gateway.engine import Engine, Job, JobRefused, Piece, TokenLogprob, Written
 
 Item = tuple[int, Piece | Written]  # with the number of its answer
 
@@ -65,6 +65,15 @@ class Draft:
         while await self.next() is not None:
             pass
         return [self.written[number] for number in range(len(self.jobs))]
+
+    def check(self) -> None:
+        """Raises JobRefused where the first answer has ended without a word, though nobody wanted
+        it so short: that is no answer."""
+        first = self.written.get(0)
+        if first is None or first.finish_reason != "stop" or self.jobs[0].stop:
+            return
+        if not (first.text.strip() or first.tool_calls):
+            raise JobRefused("the answer came out empty; ask in another form", "messages")
 
     async def close(self) -> None:
         for task in self._tasks:

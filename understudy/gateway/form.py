@@ -6,14 +6,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from understudy.gateway.engine import Job
+from understudy.gateway.engine import Engine, Job
+from understudy.gateway.engine.fields import more_of
 from understudy.gateway.messages import NotTextError, stops_of, text_of
 from understudy.gateway.requests import Caller, ChatRequest
 from understudy.types import Question, Turn
 
 
 class UnableError(Exception):
-    """The local model cannot answer this request; the reason reads after "the local model"."""
+    """The local model cannot answer this request; the reason reads after "the local model".
+
+    param: the field that asks for it.
+    """
+
+    def __init__(self, reason: str, param: str) -> None:
+        super().__init__(reason)
+        self.param = param
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,29 +33,14 @@ class Prepared:
     task: str = ""  # which of the run's
 
 
-# Fields that change the answer and that a local engine does not serve, with the values that ask
-# for nothing.
-_NOT_SERVED: dict[str, tuple[Any, ...]] = {
-    "audio": (None,),
-    "logit_bias": (None, {}),
-    "functions": (None, []),
-    "function_call": (None, "none"),
-    "frequency_penalty": (None, 0, 0.0),
-    "presence_penalty": (None, 0, 0.0),
-    "web_search_options": (None,),
-    "modalities": (None, [], ["text"]),
-}
-
-
-def prepared(request: ChatRequest, task: str) -> Prepared:
+def prepared(request: ChatRequest, task: str, engine: Engine) -> Prepared:
     """Messages with their text alone. Raises UnableError for what would be left out in silence."""
-    for name, idle in _NOT_SERVED.items():
-        if request.body.get(name) not in idle:
-            raise UnableError(f"does not serve {name}")
+    if name := engine.unserved(request.body):
+        raise UnableError(f"does not serve {name}", name)
     try:
         plain = tuple(_plain(message) for message in request.messages)
     except NotTextError as error:
-        raise UnableError(f"reads text only, not {error}") from None
+        raise UnableError(f"reads text only, not {error}", "messages") from None
     turns = tuple(Turn(message["role"], message["content"]) for message in plain)
     return Prepared(plain, Question(turns), task)
 
@@ -59,11 +52,11 @@ def _plain(message: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def jobs_of(
-    request: ChatRequest, caller: Caller, asked: Prepared, version: str, temperature: float
+    request: ChatRequest, caller: Caller, asked: Prepared, version: str, temperature: float | None
 ) -> tuple[Job, ...]:
     """One for each answer that is wanted. Seeded ones differ by their number.
 
-    temperature: where the request gives none.
+    temperature: where the request gives none; None: as the engine has it.
     """
     body = request.body
     given, top_p, seed = body.get("temperature"), body.get("top_p"), body.get("seed")
@@ -77,13 +70,14 @@ def jobs_of(
             tool_choice=body.get("tool_choice") or "auto",
             max_tokens=request.max_tokens,
             temperature=temperature if given is None else float(given),
-            top_p=1.0 if top_p is None else float(top_p),
+            top_p=None if top_p is None else float(top_p),
             seed=None if seed is None else int(seed) + number,
             stop=stops_of(body),
             logprobs=int(body.get("top_logprobs") or 0) if body.get("logprobs") else None,
             schema=_schema(body.get("response_format")),
             key=caller.key,
             task=asked.task,
+            more=more_of(body),
         )
         for number in range(request.n)
     )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 from understudy.gateway.draft import Draft
 from understudy.gateway.engine import Engine
 from understudy.gateway.form import Prepared, jobs_of, prepared
 from understudy.gateway.policy import Policy
-from understudy.gateway.requests import Caller, ChatRequest
+from understudy.gateway.requests import Caller, ChatRequest, Refused
 
 # The task of a question: the one that was named, or that it is recognised as; '': as usual.
 TaskOf = Callable[[str, str], str]  # of a name, and the last message's text
@@ -21,15 +21,26 @@ class LocalSide:
     policy: Callable[[str], Policy]  # of a task; '': the usual one
     serving: str  # the version that answers, name@step
     task_of: TaskOf = lambda named, text: named
-    temperature: float = 0.0  # where a request gives none
+    temperature: float | None = None  # where a request gives none; None: as the engine has it
+    tasks: Collection[str] = ()  # that a request may name; (): any, as nothing goes by it
     knows_tasks: bool = False  # the engine asks a question as one of a run's tasks
 
     def versions(self) -> list[str]:
         return self.engine.versions()
 
     def prepared(self, request: ChatRequest, caller: Caller) -> Prepared:
-        """Raises UnableError."""
-        return prepared(request, caller.task or str(request.metadata.get("task") or ""))
+        """Raises UnableError, and Refused for a task that there is not."""
+        task = caller.task or str(request.metadata.get("task") or "")
+        if task and self.tasks and task not in self.tasks:
+            known = ", ".join(self.tasks)
+            raise Refused(
+                400,
+                "invalid_request_error",
+                f"there is no task {task!r} here; this model knows {known}",
+                code="unknown_task",
+                param="x-understudy-task",
+            )
+        return prepared(request, task, self.engine)
 
     def policy_for(self, asked: Prepared) -> tuple[str, Policy]:
         """Who decides, and the task that it is decided as."""

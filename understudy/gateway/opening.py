@@ -97,7 +97,10 @@ def _side(
     serving = engine.versions()[-1]
     generate = _generate(engine, lambda: side.serving, settings)
     deciding = deciding_for(engine, policy, calibrations, generate, settings.task, warn)
-    side = LocalSide(engine, deciding.policy, serving, deciding.task_of, settings.temperature)
+    side = LocalSide(
+        *(engine, deciding.policy, serving, deciding.task_of, settings.temperature),
+        tasks=deciding.tasks,
+    )
     return side
 
 

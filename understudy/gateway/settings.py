@@ -41,9 +41,16 @@ class LocalSettings(Section):
     )
     task: str = Field("", description="which of a run's tasks, where a request names none")
     max_tokens: int = Field(
-        256, ge=1, description="longest answer where a request bounds none; a run has its own"
+        256,
+        ge=1,
+        description="longest answer where a request bounds none; a run has its own, and so has an "
+        "engine at a URL",
     )
-    temperature: float = Field(0.0, ge=0, description="where a request gives none; 0: greedy")
+    temperature: float | None = Field(
+        None,
+        ge=0,
+        description="where a request gives none; null: greedy, or at a URL as that engine has it",
+    )
     max_running: int = Field(32, ge=1, description="answers written at once")
     max_waiting: int = Field(256, ge=0, description="requests that wait; more are refused with 429")
     threads: int | None = Field(None, ge=1, description="CPU threads; null: as the run, or all")

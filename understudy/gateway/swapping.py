@@ -34,7 +34,7 @@ class Swapping:
         self.local, self.versions = local, versions
         self.name = local.serving.partition("@")[0]
         self._base = local.serving  # what answers where nothing was promoted
-        self._base_deciding = Deciding(local.policy, local.task_of)
+        self._base_deciding = Deciding(local.policy, local.task_of, local.tasks)
         self._decide_for = decide_for
         self._served: Served | None = None
         self._recent: list[str] = []
@@ -67,6 +67,7 @@ class Swapping:
             deciding = await self._taken_up(wanted, version) or self._base_deciding
         before, local = self.local.serving, self.local
         local.serving, local.policy, local.task_of = wanted, deciding.policy, deciding.task_of
+        local.tasks = deciding.tasks
         self._served = served
         if wanted != before:
             log.info("%s serves from now on, in place of %s: %s", wanted, before, served.why)

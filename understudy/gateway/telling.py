@@ -14,6 +14,7 @@ from understudy.gateway.requests import Decision
 from understudy.gateway.trace import Trace
 from understudy.gateway.upstreams.calls import Incoming
 from understudy.gateway.writing import Writing, choice_of, chunks_of, error_payload, usage_of
+from understudy.store.operations import left_after
 
 
 def local_decision(draft: Draft, why: str, asked: bool, left: Mapping[str, float]) -> Decision:
@@ -22,12 +23,13 @@ def local_decision(draft: Draft, why: str, asked: bool, left: Mapping[str, float
 
 
 def cloud_decision(asked: Asked, why: str) -> Decision:
-    """dollars: what it cost, or at most, where the answer has only begun."""
+    """dollars: what it cost, or at most, where the answer has only begun. What is left of the caps
+    is then at least so much: the rest of what is held for it comes back."""
     incoming, hold = asked.incoming, asked.hold
     over = incoming.ended and incoming.counted
-    dollars = incoming.cost().dollars if over else hold.cost.dollars
-    model = incoming.model or asked.candidate.upstream.model
-    return Decision("cloud", why, model, asked=True, dollars=dollars, left=hold.left)
+    cost = incoming.cost() if over else hold.cost
+    model, left = incoming.model or asked.candidate.upstream.model, left_after(hold, cost)
+    return Decision("cloud", why, model, asked=True, dollars=cost.dollars, left=left)
 
 
 def decision_payload(decision: Decision, writing: Writing) -> bytes:
@@ -53,6 +55,7 @@ def draft_completion(draft: Draft, writing: Writing, trace: Trace) -> dict[str, 
             index=number,
             logprobs=_logprobs(draft, number),
             tool_calls=written.tool_calls,
+            stop=written.stop,
         )
         for number, written in sorted(draft.written.items())
     ]
@@ -113,7 +116,7 @@ def _payloads(draft: Draft, number: int, part: Any, writing: Writing, *, held: b
         found.append(writing.piece(part.text, _logprobs(draft, number) or (), number))
     if part.tool_calls:
         found.append(writing.tool_calls(part.tool_calls, number))
-    return [*found, writing.finish(part.finish_reason, number)]
+    return [*found, writing.finish(part.finish_reason, number, part.stop)]
 
 
 def _logprobs(draft: Draft, number: int) -> tuple[TokenLogprob, ...] | None:

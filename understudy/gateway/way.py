@@ -56,6 +56,7 @@ class Way:
         self.ends = Ends(parts.asking, trace, parts.on_done)
         self._prepared: Prepared | None = None
         self._unable = ""  # why the local model cannot answer
+        self._unable_param: str | None = None  # the field that asks for what it cannot
         self._refusal: EngineError | None = None  # of the engine
         self._target = Target("auto")
 
@@ -77,6 +78,7 @@ class Way:
                 "invalid_request_error",
                 f"the local model {self._unable}; {'no' if alone else 'a'} cloud can answer it",
                 code="unsupported_by_local_model",
+                param=self._unable_param,
             )
         if self._target.way == "local":
             if local is None:
@@ -96,7 +98,7 @@ class Way:
             self._prepared = local.prepared(self.request, self.caller)
             self.trace.task = self._prepared.task
         except UnableError as error:
-            self._unable = str(error)
+            self._unable, self._unable_param = str(error), error.param
 
     async def _by_policy(self) -> Outcome:
         parts, caller = self.parts, self.caller
@@ -243,6 +245,7 @@ class Way:
                 await draft.first()
             if not self.request.stream:
                 await draft.finish()
+            draft.check()
         except EngineError as error:
             self.ends.drop(draft)
             return await self._without_engine(error)
@@ -311,6 +314,7 @@ class Way:
         pieces = self._judged(draft, policy, dial)
         try:
             first = await anext(pieces, None)
+            draft.check()
         except EngineError as error:
             self.ends.drop(draft)
             return await self._without_engine(error)

@@ -48,8 +48,10 @@ class Writing:
         numbered = [{"index": place, **call} for place, call in enumerate(calls)]
         return self._chunk({"delta": self._delta(index, {"tool_calls": numbered})}, index)
 
-    def finish(self, reason: str, index: int = 0) -> bytes:
-        return self._chunk({"delta": self._delta(index, {}), "finish_reason": reason}, index)
+    def finish(self, reason: str, index: int = 0, stop: str = "") -> bytes:
+        """stop: the string that ended the answer."""
+        said = {"delta": self._delta(index, {}), "finish_reason": reason, **_stopped(stop)}
+        return self._chunk(said, index)
 
     def told(self, about: Mapping[str, Any], index: int = 0) -> bytes:
         """What a head could not say yet."""
@@ -97,15 +99,22 @@ def choice_of(
     logprobs: Sequence[TokenLogprob] | None = None,
     tool_calls: Sequence[Mapping[str, Any]] = (),
     reasoning: str = "",
+    stop: str = "",
 ) -> dict[str, Any]:
-    """A choice of a whole completion."""
+    """A choice of a whole completion. stop: the string that ended it."""
     message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None}
     if tool_calls:
         message |= {"content": text or None, "tool_calls": list(tool_calls)}
     if reasoning:
         message["reasoning_content"] = reasoning
     said = None if logprobs is None else logprobs_of(logprobs)
-    return {"index": index, "message": message, "logprobs": said, "finish_reason": reason}
+    found = {"index": index, "message": message, "logprobs": said, "finish_reason": reason}
+    return found | _stopped(stop)
+
+
+def _stopped(stop: str) -> dict[str, str]:
+    """By the name that vLLM gives it; OpenAI has none."""
+    return {"stop_reason": stop} if stop else {}
 
 
 def logprobs_of(tokens: Sequence[TokenLogprob]) -> dict[str, Any]:

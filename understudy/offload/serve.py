@@ -39,7 +39,7 @@ from understudy.routing.router import Router, build_router, chosen_router, with_
 from understudy.routing.rows import evidence_of
 from understudy.run import RunDirectory
 from understudy.tasks import DataSet, Tasks
-from understudy.tasks.recognise import recognise
+from understudy.tasks.recognise import recognise, typed
 from understudy.types import Cost, Problem, Question
 
 
@@ -193,7 +193,7 @@ def _last_turn(tasks: Tasks, config: Config, question: Question, task: str | Non
     family = tasks.families[name]
     if isinstance(family, DataSet):
         return family.question(text)
-    text = text.lower()  # generated questions have no capitals
+    text = typed(text)
     return recognise(text) or Problem(text, "", name, 5, "")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from understudy.link import Hold as LinkHold
-from understudy.store.caps import Cap, Refusal
+from understudy.store.caps import UNITS, Amounts, Cap, Refusal, Unit, in_unit
 from understudy.types import Cost
 
 # Whom a request counts for, such as ("total", "team:x", "key:y").
@@ -24,6 +24,26 @@ class Hold(LinkHold):
     cloud: str = ""
     # Of each cap, by its name such as dollars/day: what was left after this hold.
     left: Mapping[str, float] = field(default_factory=dict)
+
+
+def left_after(hold: Hold, cost: Cost) -> dict[str, float]:
+    """What is left of each cap once a call has cost so much, of what was held for it.
+
+    >>> held = Hold(Cost(1, 10, 20, dollars=0.5), "h", (), 0, left={"dollars/day": 4.5})
+    >>> left_after(held, Cost(1, 10, 5, dollars=0.125))
+    {'dollars/day': 4.875}
+    """
+    back = Amounts.of(hold.cost).minus(Amounts.of(cost))
+    return {
+        name: max(amount + in_unit(*_returned(name, back)), 0.0)
+        for name, amount in hold.left.items()
+    }
+
+
+def _returned(cap: str, back: Amounts) -> tuple[Unit, int]:
+    """The unit of a cap's name, and how much of it comes back."""
+    unit = next(unit for unit in UNITS if cap.startswith(unit))
+    return unit, getattr(back, "calls" if unit == "share" else unit)
 
 
 @dataclass(frozen=True, slots=True)

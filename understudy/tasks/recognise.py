@@ -39,6 +39,23 @@ def recognise(prompt: str) -> Problem | None:
     return None
 
 
+_CALCULATION = re.compile(
+    rf"(?:what is |what's |how much is )?{_NUMBER} ?([+*-]) ?{_NUMBER}(?: ?= ?\?| ?=| ?\?)?"
+)
+
+
+def typed(text: str) -> str:
+    """What a person typed, in the form in which the families ask it: without capitals, and a
+    calculation without the words and blanks around it.
+
+    >>> typed("What is 17 + 25?"), typed("Color of fox? a red b blue c green d white")
+    ('17+25', 'color of fox? a red b blue c green d white')
+    """
+    bare = text.strip().lower()
+    found = _CALCULATION.fullmatch(bare)
+    return "".join(found.groups()) if found else bare
+
+
 def _easiest(reaches: Callable[[int], bool]) -> int:
     return next((level for level in LEVELS if reaches(level)), LEVELS[-1])
 

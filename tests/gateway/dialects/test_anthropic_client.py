@@ -10,6 +10,11 @@ import pytest
 
 from tests.gateway.echo import MODEL
 from tests.gateway.serving import Served, serving
+from understudy.gateway.dialects.message_events import MessageWriter
+from understudy.gateway.dialects.messages import Messages
+from understudy.gateway.engine import Written
+from understudy.gateway.requests import Decision, Outcome
+from understudy.gateway.writing import Writing, choice_of
 
 TOOL: Any = {"name": "note", "description": "notes", "input_schema": {"type": "object"}}
 ASKED: Any = [{"role": "user", "content": "one two three"}]
@@ -67,6 +72,32 @@ def test_a_draft_that_is_shown_is_a_thought(client: anthropic.Anthropic) -> None
     assert thought.thinking == "perhaps 4"
     assert text.type == "text"
     assert text.text == "doubt it"
+
+
+def test_a_stream_begins_with_an_estimate_and_ends_with_the_count(
+    client: anthropic.Anthropic,
+) -> None:
+    stream = client.messages.create(model="auto", max_tokens=9, messages=ASKED, stream=True)
+    events = list(stream)
+    assert events[0].type == "message_start"
+    estimate = client.messages.count_tokens(model="auto", messages=ASKED).input_tokens
+    assert events[0].message.usage.input_tokens == estimate > 4
+    assert events[-2].type == "message_delta"
+    assert events[-2].usage.input_tokens == 4
+
+
+def test_the_string_that_ended_an_answer_is_told_in_a_stream_and_whole() -> None:
+    written = Written("so", "stop", 3, 0, 2, "tiny@1", stop="x")
+    writing = Writing("tiny@1")
+    writer = MessageWriter("tiny@1", 3)
+    chunks = [writing.piece("so"), writing.finish("stop", stop=written.stop)]
+    events = [*(e for chunk in chunks for e in writer.feed(chunk)), *writer.end()]
+    assert b'"stop_reason":"stop_sequence","stop_sequence":"x"' in events[-2]
+    choices = [choice_of(written.text, "stop", stop=written.stop)]
+    whole = Outcome(Decision("local", "", "tiny@1"), writing.completion(choices, {}))
+    body = {"max_tokens": 5, "messages": ASKED, "stop_sequences": ["x"]}
+    message = Messages(body, b"").whole([whole])
+    assert (message["stop_reason"], message["stop_sequence"]) == ("stop_sequence", "x")
 
 
 def test_the_events_come_in_order(client: anthropic.Anthropic) -> None:

@@ -31,8 +31,8 @@ def taken(
     vocabulary: Vocabulary, text: str, end: bool = True, **given: Any
 ) -> tuple[list[Piece], Written]:
     """What a row sends that takes a text's tokens, and its end."""
-    named = {name: given.pop(name) for name in ("logprobs",) if name in given}
-    job = Job("1", (), "a@1", prompt="x", **named)
+    named = {name: given.pop(name) for name in ("logprobs", "more") if name in given}
+    job = Job("1", (), "a@1", prompt="x", stop=("\n", "Tom"), **named)
     ids = vocabulary.tokens.encode(text)
     prepared = Prepared(job, (5, 6), vocabulary, **({"most": 500} | given))
     sent: list[Any] = []
@@ -56,7 +56,9 @@ def test_an_answer_is_sent_token_by_token_and_summed_up(vocabulary: Vocabulary) 
 
 def test_it_ends_at_a_stop_string_or_its_length(vocabulary: Vocabulary) -> None:
     _, written = taken(vocabulary, "7 pens\nTom", stop=("\n",))
-    assert (written.text, written.finish_reason) == ("7 pens", "stop")
+    assert (written.text, written.finish_reason, written.stop) == ("7 pens", "stop", "\n")
+    _, written = taken(vocabulary, "7 pens###", stop=("\n", "###"))
+    assert (written.text, written.stop) == ("7 pens", "")  # which is its task's, not its caller's
     pieces, written = taken(vocabulary, "aaaaaaaa", most=3)
     assert (written.text, written.finish_reason, written.completion_tokens) == ("aaa", "length", 3)
     assert len(pieces) == 3
@@ -67,6 +69,12 @@ def test_a_call_is_no_text(vocabulary: Vocabulary) -> None:
     assert "".join(piece.text for piece in pieces) == written.text == "See: "
     assert written.finish_reason == "tool_calls"
     assert written.tool_calls[0]["function"] == {"name": "add", "arguments": '{"a": 1}'}
+
+
+def test_calls_are_one_where_only_one_is_wanted(vocabulary: Vocabulary) -> None:
+    for more, count in (({}, 2), ({"parallel_tool_calls": False}, 1)):
+        _, written = taken(vocabulary, f"{CALL}\n{CALL}", tools=FORM, more=more)
+        assert len(written.tool_calls) == count
 
 
 def test_what_only_looks_like_a_call_is_text(vocabulary: Vocabulary) -> None:

@@ -102,6 +102,23 @@ def test_the_tiny_model_is_there_without_anything() -> None:
     assert written.margin is not None
 
 
+def test_the_tiny_model_reads_a_question_that_it_knows_alone() -> None:
+    """Also as people type it, and after what clients put before it: it has learnt no such form."""
+    system = {"role": "system", "content": "You are a helpful assistant."}
+    earlier = ({"role": "user", "content": "hello"}, {"role": "assistant", "content": "hello"})
+    asked = {"role": "user", "content": "What is 3 + 4?"}
+    jobs = [
+        Job(str(number), (*before, asked), "tiny@0")
+        for number, before in enumerate([(), (system,), earlier, (system, *earlier)])
+    ]
+    plain, *found = asyncio.run(answered("tiny", job("3+4", "tiny@0"), *jobs))
+    assert {written.text for written in found} == {plain.text}
+    assert {written.prompt_tokens for written in found} == {plain.prompt_tokens}
+    other = {"role": "user", "content": "what is love?"}
+    (whole,) = asyncio.run(answered("tiny", Job("1", (system, other), "tiny@0")))
+    assert whole.prompt_tokens > 20
+
+
 def test_an_adapters_folder_brings_its_base(tmp_path: Path) -> None:
     base = write_checkpoint(tmp_path / "base", "llama", chat=True)
     folder = adapter(base, tmp_path / "mine", 1)

@@ -73,3 +73,11 @@ def test_a_call_of_a_tool_is_held_back(tokens: Tokens) -> None:
     assert "".join(bare.add(token) for token in tokens.encode(' {"a": 1} on')) == ""
     other = WrittenText(tokens.decode, held_first=("{",))
     assert "".join(other.add(token) for token in tokens.encode("x {}")) == "x {}"
+
+
+def test_the_stop_string_that_came_first_is_told(tokens: Tokens) -> None:
+    written = WrittenText(tokens.decode, stop=["new", "na", "zz"])
+    for token in tokens.encode("so naive"):
+        if not written.stopped:
+            written.add(token)
+    assert (written.text, written.stopped_by) == ("so ", "na")

@@ -7,10 +7,13 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
+from aiohttp import web
 
 from tests.gateway.engine.elsewhere import Elsewhere
 from understudy.errors import CloudError, ConfigError
@@ -19,6 +22,7 @@ from understudy.gateway.engine.digests import adapter_digest
 from understudy.gateway.engine.opening import open_engine
 from understudy.gateway.engine.options import EngineOptions
 from understudy.gateway.engine.url import UrlEngine, open_url
+from understudy.gateway.engine.url_answers import UrlAnswer
 
 Body = Callable[..., Coroutine[Any, Any, None]]
 
@@ -64,6 +68,92 @@ def test_an_answer_is_passed_on_as_it_comes() -> None:
             assert (written.text, written.mean_logprob) == ("I am small é🙂", -0.25)
             assert pieces[0].logprobs == ()
             assert elsewhere.seen[-1]["prompt"] == "once"
+
+    asyncio.run(ask())
+
+
+def test_what_a_request_does_not_say_is_left_to_the_engine() -> None:
+    """It has its own temperature; fields that the gateway does not know are for it."""
+
+    async def ask() -> None:
+        elsewhere = Elsewhere()
+        async with opened(elsewhere) as engine:
+            await read(engine)
+            assert not {"temperature", "top_p", "seed", "max_tokens"} & elsewhere.seen[-1].keys()
+            more = {"guided_json": {"type": "object"}, "top_k": 5, "logit_bias": {"5": 1}}
+            assert engine.unserved(more) == ""
+            await read(engine, temperature=0.0, top_p=1.0, more=more | {"stream": False})
+            known = more | {"temperature": 0.0, "top_p": 1.0, "stream": True, "model": "small"}
+            assert known.items() <= elsewhere.seen[-1].items()
+
+    asyncio.run(ask())
+
+
+def test_the_string_that_ended_an_answer_is_told() -> None:
+    answer = UrlAnswer(Job("1", (), "small@0", stop=("x", "y")))
+    answer.take({"choices": [{"delta": {"content": "a"}}]})
+    answer.take({"choices": [{"delta": {}, "finish_reason": "stop", "stop_reason": "y"}]})
+    assert answer.written().stop == "y"
+    answer = UrlAnswer(Job("1", (), "small@0"))
+    answer.take({"choices": [{"delta": {}, "finish_reason": "stop", "stop_reason": 128001}]})
+    assert answer.written().stop == ""
+
+
+@pytest.mark.parametrize(
+    ("event", "text"),
+    [
+        (b'{"choices":[{"delta":{"content":"a\\ud83d"},"finish_reason":"stop"}]}', "a?"),
+        (b'{"choices":[{"text":"b","finish_reason":"stop","logprobs":NaN}]}', "b"),
+        (
+            b'{"choices":[{"delta":{"content":"c"},"finish_reason":"stop","logprobs":{"content":'
+            b'[{"token":"c","logprob":-1,"top_logprobs":[{"token":"d","logprob":-Infinity}]}]}}]}',
+            "c",
+        ),
+        (b'{"choices":{"0":1}}', None),
+        (b'{"choices":[{"delta":"text","finish_reason":"stop"}]}', None),
+        (b'{"choices":[{"delta":{"content":"a"},"finish_reason":"stop"}],"usage":"much"}', None),
+        (b'{"choices":[{"delta":{"content":7},"finish_reason":"stop"}]}', None),
+        (b"[" * 100_000, None),
+        (b"{", None),
+        (b"\xff\xfe", None),
+        (b"[]", None),
+    ],
+)
+def test_whatever_an_engine_writes_is_an_answer_or_its_fault(
+    event: bytes, text: str | None
+) -> None:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        if not body.get("stream"):
+            choice = {"message": {"content": "hi"}, "finish_reason": "length"}
+            return web.json_response({"choices": [choice]})
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        await response.write(b"data: " + event + b"\n\ndata: [DONE]\n\n")
+        return response
+
+    async def ask() -> None:
+        elsewhere = Elsewhere()
+        elsewhere.chat = answer  # type: ignore[method-assign]
+        async with opened(elsewhere) as engine:
+            if text is None:
+                with pytest.raises(EngineError, match="the engine"):
+                    await read(engine)
+                return
+            pieces, written = await read(engine, logprobs=1)
+            assert written.text == text
+            orjson.dumps([*map(asdict, pieces), asdict(written)], default=repr)  # it can be sent
+
+    asyncio.run(ask())
+
+
+def test_places_are_as_many_as_are_set() -> None:
+    async def ask() -> None:
+        async with Elsewhere().running() as url:
+            engine = await open_engine(url, options=EngineOptions(rows=3))
+            assert isinstance(engine, UrlEngine)
+            assert engine._places.rows == 3
+            await engine.close()
 
     asyncio.run(ask())
 

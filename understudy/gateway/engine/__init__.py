@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,14 +19,15 @@ class Job:
     tools: tuple[Mapping[str, Any], ...] = ()
     tool_choice: str | Mapping[str, Any] = "auto"  # auto, none, required, or a function, as OpenAI
     max_tokens: int | None = None
-    temperature: float = 0.0
-    top_p: float = 1.0
+    temperature: float | None = None  # None: as the engine has it, which here is greedy
+    top_p: float | None = None
     seed: int | None = None
     stop: tuple[str, ...] = ()
     logprobs: int | None = None  # how many alternatives of each token; None: no log-probabilities
     schema: Mapping[str, Any] | None = None  # JSON schema; {}: any JSON object
     key: str = ""  # places are shared fairly over keys
     task: str = ""  # which of the run's tasks; "": the last, as `understudy ask` has it
+    more: Mapping[str, Any] = field(default_factory=dict)  # other fields of the request's body
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ class Written:
     mean_entropy: float | None = None
     mean_logprob: float | None = None
     tool_calls: tuple[Mapping[str, Any], ...] = ()
+    stop: str = ""  # the job's stop string that ended it; '': none did, or the engine does not say
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,11 @@ class Engine(Protocol):
         """Pieces, then what was written. Closing it cancels and frees its place at once.
 
         Raises EngineBusy and EngineError."""
+        ...
+
+    def unserved(self, body: Mapping[str, Any]) -> str:
+        """The first field of a request's body that no answer of this engine would follow; '': there
+        is none. One elsewhere is handed all of them, and refuses by itself."""
         ...
 
     def versions(self) -> list[str]: ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -16,6 +16,7 @@ from understudy.gateway.engine import EngineError, EngineLoad, Job, Piece, Writt
 from understudy.gateway.engine.adapters import read_adapter
 from understudy.gateway.engine.base import Base
 from understudy.gateway.engine.digests import adapter_digest
+from understudy.gateway.engine.fields import unserved
 from understudy.gateway.engine.loop import Loop
 from understudy.gateway.engine.options import DEFAULT, EngineOptions
 from understudy.gateway.engine.rows import Row
@@ -101,6 +102,9 @@ class LocalEngine:
                     return
         finally:
             self._loop.leave(row)
+
+    def unserved(self, body: Mapping[str, Any]) -> str:
+        return unserved(body)
 
     def versions(self) -> list[str]:
         return list(self._versions)

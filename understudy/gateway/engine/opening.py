@@ -38,7 +38,7 @@ async def open_engine(
     if is_url(what):
         from understudy.gateway.engine.url import open_url
 
-        return await open_url(what, model=model, key=key, name=name)
+        return await open_url(what, model=model, key=key, name=name, options=options)
     return await asyncio.to_thread(_open_local, what, name, form, task, options)
 
 

@@ -17,6 +17,7 @@ from understudy.gateway.engine.rows import Prepared
 from understudy.gateway.engine.tools import ToolForm, forced_functions, form_of, functions_of
 from understudy.gateway.engine.vocabulary import Vocabulary
 from understudy.models.policy import Policy
+from understudy.tasks.recognise import recognise, typed
 from understudy.types import Question, Turn
 
 # In place of a question, to see what stands before any: no text has this character.
@@ -98,10 +99,10 @@ class Prompts:
     def _question(self, turns: Sequence[Turn], task: str) -> tuple[Question, Question]:
         if not turns or not any(turn.content.strip() for turn in turns):
             raise JobRefused("the conversation is empty; ask something", "messages")
+        if not self._readable("A"):  # a vocabulary without capitals, which is the tiny model's
+            turns = _known_alone(turns) or [Turn(t.role, t.content.lower()) for t in turns]
         if self.as_asked is not None:
             return self.as_asked(turns, task)
-        if not self._readable("A"):  # a vocabulary without capitals
-            turns = [Turn(turn.role, turn.content.lower()) for turn in turns]
         system = tuple(turn for turn in turns if turn.role == "system")
         return Question(tuple(turns)), Question((*system, Turn("user", _ANY)))
 
@@ -224,6 +225,13 @@ def _call(call: Mapping[str, Any]) -> dict[str, Any]:
     except (TypeError, ValueError):
         raise JobRefused("the arguments of a tool call are no JSON", "messages") from None
     return {**call, "function": function}
+
+
+def _known_alone(turns: Sequence[Turn]) -> list[Turn]:
+    """The last question alone, where it is a generated one; else nothing. The tiny model has seen
+    nothing before a question, and reads what is there as a part of it."""
+    problem = recognise(typed(turns[-1].content)) if turns[-1].role == "user" else None
+    return [Turn("user", problem.prompt)] if problem is not None else []
 
 
 def _one_system(turns: Sequence[Turn]) -> list[Turn]:

@@ -78,7 +78,8 @@ class Row:
         job, grammar = self.prepared.job, self.prepared.grammar
         uniform = 1.0 - self._random.random() if job.temperature else 1.0
         allowed = None if grammar is None else grammar.allowed()
-        return Way(job.temperature, job.top_p, uniform, allowed, job.logprobs)
+        top_p = 1.0 if job.top_p is None else job.top_p
+        return Way(job.temperature or 0.0, top_p, uniform, allowed, job.logprobs)
 
     def take(self, drawn: Drawn) -> None:
         """Note a token; what may be shown of it is sent."""
@@ -117,7 +118,9 @@ class Row:
                 self.finish_reason = "tool_calls"
         if rest or self._logprobs:
             self._piece(rest)
-        count = len(self.tokens)
+        if self.prepared.job.more.get("parallel_tool_calls") is False:
+            calls = calls[:1]
+        count, stop = len(self.tokens), self.text.stopped_by
         self.send(
             Written(
                 text=text,
@@ -130,6 +133,7 @@ class Row:
                 mean_entropy=self.entropy / count,
                 mean_logprob=self.logprob / count,
                 tool_calls=tuple(calls),
+                stop=stop if stop in self.prepared.job.stop else "",  # not one of its task's own
             )
         )
 

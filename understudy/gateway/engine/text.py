@@ -30,6 +30,7 @@ class WrittenText:
         self.text = ""  # all that is known, but for parts of characters
         self.shown = 0  # how many characters of it were given out
         self.stopped = False  # a stop string came: the text ends before it
+        self.stopped_by = ""
         self._decode, self._stop = decode, tuple(filter(None, stop))
         self._held, self._held_first = tuple(held), tuple(held_first)
         self._longest = max(map(len, self._stop), default=0)
@@ -73,9 +74,10 @@ class WrittenText:
     def _look_for_stop(self, before: int) -> None:
         begins = len(self.text) - len(self.text.lstrip())
         start = max(begins, before - self._longest + 1)
-        found = [place for each in self._stop if (place := self.text.find(each, start)) >= 0]
-        if found:
-            self.text, self.stopped = self.text[: min(found)], True
+        places = [(self.text.find(each, start), each) for each in self._stop]
+        if found := [(place, each) for place, each in places if place >= 0]:
+            place, self.stopped_by = min(found)
+            self.text, self.stopped = self.text[:place], True
 
     def _free(self) -> int:
         """How many characters may be shown."""

@@ -111,6 +111,10 @@ def forced_functions(
 ) -> list[Mapping[str, Any]]:
     """The functions of which one must be called; none where the model may choose."""
     if isinstance(choice, str):
+        if choice not in ("auto", "none", "required"):
+            raise JobRefused(
+                f"tool_choice={choice[:40]}: use auto, none or required", "tool_choice"
+            )
         return list(functions) if choice == "required" else []
     wanted = (choice.get("function") or {}).get("name") or choice.get("name")
     named = [function for function in functions if function["name"] == wanted]

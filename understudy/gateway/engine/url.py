@@ -124,11 +124,14 @@ class UrlEngine:
                     if (piece := answer.take(event)) is not None:
                         self._times.append(time.monotonic())
                         yield piece
+            written = answer.written()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise EngineError(f"{_ENGINE} broke off: {_reason(error)}") from error
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise EngineError(f"{_ENGINE} answers in another form than OpenAI's") from error
         if not answer.finish_reason:
             raise EngineError(f"{_ENGINE} broke off in mid-answer")
-        yield answer.written()
+        yield written
 
     async def _posted(self, path: str, body: dict[str, Any]) -> aiohttp.ClientResponse:
         """The response of an answer that begins. Until it is known that its tokens are counted, a
@@ -155,6 +158,9 @@ class UrlEngine:
 
     async def _post(self, path: str, body: dict[str, Any]) -> aiohttp.ClientResponse:
         return await self._session.post(self.base + path, json=body, allow_redirects=False)
+
+    def unserved(self, body: Mapping[str, Any]) -> str:
+        return ""
 
     def versions(self) -> list[str]:
         return list(self._versions)

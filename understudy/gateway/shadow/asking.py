@@ -37,7 +37,7 @@ async def local_answer(engine: Engine, call: LoggedCall, settings: LocalSettings
     body = {name: value for name, value in call.body.items() if name != "n"}
     request, version = ChatRequest(body), engine.versions()[-1]
     try:
-        asked = prepared(request, settings.task)
+        asked = prepared(request, settings.task, engine)
         job = jobs_of(request, _CALLER, asked, version, settings.temperature)[0]
     except UnableError as error:
         return LocalAnswer(unable=f"the local model {error}")

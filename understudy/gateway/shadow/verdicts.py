@@ -12,7 +12,7 @@ from understudy.gateway.shadow.correction import JudgeError
 from understudy.gateway.shadow.records import LoggedCall, text_in
 from understudy.tasks import FAMILIES
 from understudy.tasks.answer import answer_of
-from understudy.tasks.recognise import recognise
+from understudy.tasks.recognise import recognise, typed
 from understudy.tasks.rewards import Reward, load_reward
 from understudy.types import Problem, Turn
 
@@ -93,7 +93,7 @@ class ByFamily:
         return [self._verdict(call, answer) for call, answer in zip(calls, answers, strict=True)]
 
     def _verdict(self, call: LoggedCall, answer: str) -> Verdict | None:
-        problem = recognise(call.question.strip().lower())
+        problem = recognise(typed(call.question))
         if problem is None or problem.family not in self.names:
             return None
         return Verdict(_wrong(problem, answer), _wrong(problem, call.answer))

@@ -21,7 +21,7 @@ from understudy.gateway.upstreams import UpstreamSettings
 from understudy.gateway.upstreams.calls import Bound, Call, UpstreamError
 from understudy.gateway.writing import Writing, choice_of, error_payload, usage_of
 from understudy.settings import Kinds
-from understudy.tasks.recognise import recognise
+from understudy.tasks.recognise import recognise, typed
 from understudy.types import Cloud, Cost, Problem, Question, Reply, Request
 
 log = logging.getLogger(__name__)
@@ -168,5 +168,5 @@ def _usage(reply: Reply) -> dict[str, Any]:
 
 
 def _typed_problem(question: Question) -> Problem | None:
-    """What a person who typed it means: generated questions have no capitals."""
-    return recognise(question.prompt.strip().lower())
+    """What a person who typed it means."""
+    return recognise(typed(question.prompt))
