@@ -38,6 +38,7 @@ from understudy.store.settings import EventSettings
 from understudy.store.tables import events
 from understudy.types import Cost
 
+ROOT = Path(__file__).resolve().parents[1]
 _AT_ONCE = 10_000
 
 
@@ -142,15 +143,16 @@ def main() -> None:
     parser.add_argument("--days", type=float, default=1.0)
     parser.add_argument("--keys", type=int, default=20)
     parser.add_argument("--repeat", type=int, default=5)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument(
+        "--out", type=Path, default=ROOT / "bench" / "results" / "gateway_pages.json"
+    )
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         result = measure(Path(folder), given)
     print(json.dumps(result, indent=1))
-    if given.out:
-        settings = {name: getattr(given, name) for name in ("events", "days", "keys", "repeat")}
-        record = {"environment": environment(), "settings": settings, "result": result}
-        given.out.write_text(json.dumps(record, indent=1) + "\n")
+    settings = {name: getattr(given, name) for name in ("events", "days", "keys", "repeat")}
+    record = {"environment": environment(), "settings": settings, "result": result}
+    given.out.write_text(json.dumps(record, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -75,6 +75,48 @@ def budget_rows(record: Record) -> Table:
     ], rows
 
 
+def engine_rows(record: Record) -> Table:
+    """A row per model: tokens a second of one stream and of many, beside transformers."""
+    rows = []
+    for name, found in record.items():
+        engine, theirs = found["engine"], found.get("transformers", {})
+        rows.append(
+            [
+                f"{name}, {found['streams']} streams of {found['tokens']} tokens",
+                *(f"{engine[side]['wall']:.0f}" for side in ("one", "many")),
+                f"{engine['ratio']['wall']:.1f}",
+                *(f"{theirs[side]['wall']:.0f}" if theirs else "" for side in ("one", "many")),
+            ]
+        )
+    header = ["tokens a second", "one stream", "all of them", "times one"]
+    return [*header, "transformers, one row", "as many rows"], rows
+
+
+def swap_rows(record: Record) -> Table:
+    """A row per model: versions that came and went under load."""
+    rows = []
+    for name, found in record.items():
+        swaps = found["swaps"]
+        seconds = [f"{swaps['visible'][kind]:.2f}" for kind in ("median", "most")]
+        counts = [str(swaps[kind]) for kind in ("swaps", "requests", "failed", "wrong")]
+        rows.append([f"{name}, {found['streams']} streams", *counts, *seconds])
+    header = ["", "swaps", "requests", "failed", "of a wrong version"]
+    return [*header, "seconds until visible", "at most"], rows
+
+
+def page_rows(record: Record) -> Table:
+    """A row per page: how long the server takes, and reading the events themselves instead."""
+    rows = []
+    for name, found in record["result"].items():
+        if not isinstance(found, dict):
+            continue
+        page = found.get("page", found)
+        events = found.get("events")
+        cells = [f"{1000 * page[kind]:.0f}" for kind in ("median", "most")]
+        rows.append([name, *cells, f"{1000 * events['median']:.0f}" if events else ""])
+    return [f"{record['settings']['events']:,} events", "ms", "at most", "from events, ms"], rows
+
+
 def of_part(part: str) -> Callable[[Record], Table]:
     return lambda record: added_rows(record, part)
 
@@ -85,4 +127,7 @@ TABLES: dict[str, tuple[str, Callable[[Record], Table]]] = {
     "gateway load": ("gateway", load_rows),
     "gateway memory": ("gateway", memory_rows),
     "gateway budget": ("gateway_budget", budget_rows),
+    "engine": ("engine", engine_rows),
+    "engine swaps": ("engine", swap_rows),
+    "dashboard": ("gateway_pages", page_rows),
 }
