@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 PROGRAMS = ("initdb", "pg_ctl", "postgres")
 _FAST = "-c fsync=off -c synchronous_commit=on -c full_page_writes=off -c max_connections=60"
+_PATIENT = "-c statement_timeout=120000 -c lock_timeout=120000"
 
 
 def is_installed() -> bool:
@@ -31,7 +32,9 @@ class Cluster:
 
     @property
     def url(self) -> str:
-        return f"postgresql://postgres@/postgres?host={quote(str(self.folder))}"
+        """With patience for a busy machine."""
+        where = f"postgresql://postgres@/postgres?host={quote(str(self.folder))}"
+        return f"{where}&connect_timeout=60&options={quote(_PATIENT)}"
 
     def start(self) -> None:
         sockets = f"-k {self.folder} -c listen_addresses="

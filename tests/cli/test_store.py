@@ -82,6 +82,55 @@ def test_events_are_exported_and_deleted(
     )
     code, out, _ = command("events", "export", "--out", tmp_path / "events.jsonl", "--days", "1")
     assert out == f"{tmp_path / 'events.jsonl'}: 3 rows\n"
-    assert "cannot be written" in refused("events", "export", "--out", tmp_path)
+    for there in (tmp_path, tmp_path / "events.jsonl"):
+        assert "is there already" in refused("events", "export", "--out", there)
+    missing = tmp_path / "no" / "events.jsonl"
+    assert "cannot be written" in refused("events", "export", "--out", missing)
     assert command("events", "delete", "--key", "ann")[1] == "deleted 2 events of ann\n"
+    assert "no key has that id or name" in refused("events", "delete", "--key", "ann")
     assert len(command("events", "export")[1].splitlines()) == 1
+
+
+def test_events_are_those_of_a_key_by_its_name(
+    command: Command, store: Path, refused: Callable[..., str]
+) -> None:
+    made = json.loads(command("keys", "create", "app", "--json")[1])
+    writer = EventWriter(open_events(store), EventSettings(days=None))
+    writer.add(Event("c", time.time(), made["id"], "local", "sure", "tiny"))
+    writer.close()
+    assert command("keys", "revoke", "app")[0] == 0
+    for count in (1, 0):
+        code, out, _ = command("events", "delete", "--key", "app")
+        assert (code, out) == (0, f"deleted {count} events of {made['id']}\n")
+    for verb in ("delete", "export"):
+        assert "--key nope: no key" in refused("events", verb, "--key", "nope")
+    assert command("keys", "create", "app")[0] == 0
+    assert "there are several: key_" in refused("events", "delete", "--key", "app")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("keys", "list"),
+        ("keys", "revoke", "app"),
+        ("events", "export"),
+        ("events", "delete", "--key", "app"),
+    ],
+)
+def test_a_store_that_is_not_there_is_not_made(
+    tmp_path: Path, refused: Callable[..., str], arguments: tuple[str, ...]
+) -> None:
+    (tmp_path / "empty.db").touch()
+    (tmp_path / "text.db").write_text("this is no database\n" * 99)
+    (tmp_path / "text-events.db").write_text("this is no database\n" * 99)
+    for name in ("mistyped.db", "no/folder.db", "empty.db", "text.db"):
+        said = refused(*arguments, "--store", tmp_path / name)
+        assert "no gateway keeps its" in said
+
+
+def test_the_first_key_may_come_before_the_gateway(command: Command, store: Path) -> None:
+    code, out, errors = command("keys", "create", "app")
+    assert (code, errors) == (0, f"{store}: made a new store\n")
+    assert out.startswith("us-")
+    assert command("keys", "create", "other")[2] == ""
+    assert "app" in command("keys", "list")[1]

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from understudy.cli import options
+from understudy.cli.output import new_file
 from understudy.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -23,8 +23,10 @@ app = typer.Typer(help="Events of the gateway.", no_args_is_help=True, rich_mark
 
 @app.command()
 def export(
-    out: Annotated[Path | None, typer.Option(help="a file to make; else standard output")] = None,
-    key: Annotated[str | None, typer.Option(help="only of this key, by its id")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="a file to make, not there yet; else standard output")
+    ] = None,
+    key: Annotated[str | None, typer.Option(help="only of this key: its id or its name")] = None,
     days: Annotated[float | None, typer.Option(help="only of the last days", min=0)] = None,
     for_training: Annotated[
         bool, typer.Option(help="leave out answers of clouds whose terms forbid to learn from them")
@@ -35,43 +37,55 @@ def export(
     from understudy.store.export import exported
 
     since = 0.0 if days is None else time.time() - days * 86_400
-    rows = exported(_events(store), key=key, since=since, for_training=for_training)
     count = 0
-    with _opened(out) as file:
-        for row in rows:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
-            count += 1
+    with _events(store) as events:
+        which = None if key is None else _whose(events, store, key)
+        with new_file(out, "--out") if out else nullcontext(sys.stdout) as file:
+            for row in exported(events, key=which, since=since, for_training=for_training):
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+                count += 1
     if out is not None:
         print(f"{out}: {count} rows")
 
 
 @app.command()
 def delete(
-    key: Annotated[str, typer.Option(help="whose events: its id")],
+    key: Annotated[str, typer.Option(help="whose events: its id or its name")],
     store: options.Store = "",
 ) -> None:
     """Delete everything that a key asked, and what was said of it. Its spending stays known."""
     from understudy.store.events import delete_of_key
 
-    count = delete_of_key(_events(store), key)
-    print(f"deleted {count} events of {key}")
+    with _events(store) as events:
+        which = _whose(events, store, key)
+        count = delete_of_key(events, which)
+    print(f"deleted {count} events of {which}")
 
 
-def _events(store: str) -> Database:
+def _events(store: str) -> closing[Database]:
     from understudy.store.database import open_events
     from understudy.store.settings import store_url
 
-    return open_events(store_url(store))
+    return closing(open_events(store_url(store), make=False))
 
 
-@contextmanager
-def _opened(out: Path | None) -> Iterator[TextIO]:
-    if out is None:
-        yield sys.stdout
-        return
+def _whose(events: Database, store: str, key: str) -> str:
+    """The id of a key by its id or its name; or who else has events, as `shadow`."""
+    from understudy.store.database import NoStoreError, open_database
+    from understudy.store.events import has_any_of
+    from understudy.store.keys import Keys
+    from understudy.store.settings import store_url
+
+    if has_any_of(events, key):
+        return key
     try:
-        file = out.open("w", encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"--out {out}: cannot be written ({error.strerror})") from None
-    with file:
-        yield file
+        with closing(open_database(store_url(store), make=False)) as database:
+            found = Keys(database).named(key)
+    except NoStoreError:  # shadow mode keeps events, and no keys
+        found = None
+    if found is None:
+        raise ConfigError(
+            f"--key {key}: no key has that id or name, and no event is of it; see understudy keys "
+            "list"
+        )
+    return found.id

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from understudy.cli import options
+from understudy.cli.output import complain
 from understudy.cli.printing import print_json, print_table
 from understudy.errors import ConfigError
 
 if TYPE_CHECKING:
-    from understudy.store.keys import Key, Keys
+    from understudy.store.database import Database
+    from understudy.store.keys import Key
 
 _LONGEST_MINUTES = 36500 * 1440
 
@@ -55,6 +58,7 @@ def create(
     as_json: options.Json = False,
 ) -> None:
     """Make a key and print it: it cannot be read again."""
+    from understudy.store.keys import USUAL_SCOPES, Keys, check_key
     from understudy.store.settings import cap_of
 
     caps = [
@@ -62,17 +66,22 @@ def create(
         *(cap_of("calls", each, option="--max-calls") for each in max_calls or ()),
         *(cap_of("tokens", each, option="--max-tokens") for each in max_tokens or ()),
     ]
-    chosen = {"scopes": tuple(scope)} if scope else {}
-    key, secret = _keys(store).create(
-        name,
-        team=team,
-        dial=dial,
-        requests_per_minute=requests_per_minute,
-        tokens_per_minute=tokens_per_minute,
-        caps=caps,
-        expires=None if expires is None else time.time() + _seconds(expires),
-        **chosen,
-    )
+    scopes = tuple(scope) if scope else USUAL_SCOPES
+    until = None if expires is None else time.time() + _seconds(expires)
+    check_key(name, team, scopes, dial)
+    with _database(store, make=True) as database:  # a gateway that starts later finds the key in it
+        key, secret = Keys(database).create(
+            name,
+            team=team,
+            scopes=scopes,
+            dial=dial,
+            requests_per_minute=requests_per_minute,
+            tokens_per_minute=tokens_per_minute,
+            caps=caps,
+            expires=until,
+        )
+    if database.is_new:
+        complain(f"{database.where}: made a new store")
     if as_json:
         print_json({"key": secret, **_plain(key)})
         return
@@ -83,7 +92,10 @@ def create(
 @app.command("list")
 def list_keys(store: options.Store = "", as_json: options.Json = False) -> None:
     """Every key, without its secret."""
-    found = _keys(store).all()
+    from understudy.store.keys import Keys
+
+    with _database(store) as database:
+        found = Keys(database).all()
     if as_json:
         print_json([_plain(key) for key in found])
         return
@@ -113,16 +125,18 @@ def revoke(
     store: options.Store = "",
 ) -> None:
     """End a key: within a few seconds no request with it is answered."""
-    found = _keys(store).revoke(key)
+    from understudy.store.keys import Keys
+
+    with _database(store) as database:
+        found = Keys(database).revoke(key)
     print(f"revoked {found.id}, {found.name}")
 
 
-def _keys(store: str) -> Keys:
+def _database(store: str, make: bool = False) -> closing[Database]:
     from understudy.store.database import open_database
-    from understudy.store.keys import Keys
     from understudy.store.settings import store_url
 
-    return Keys(open_database(store_url(store)))
+    return closing(open_database(store_url(store), make=make))
 
 
 def _seconds(length: str) -> float:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, TextIO
 
-from understudy.errors import UnderstudyError
+from understudy.errors import ConfigError, UnderstudyError
 
 
 class OutputError(UnderstudyError):
@@ -69,3 +71,24 @@ def complain(line: str) -> None:
     """One line on standard error, which may be closed itself."""
     with contextlib.suppress(OSError):
         print(line, file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def new_file(path: Path, option: str) -> Iterator[TextIO]:
+    """Nothing is written over, and nothing is left of what could not be finished."""
+    is_new = not path.exists() or path.is_file() or path.is_dir()  # else a pipe or a device
+    try:
+        file = path.open("x" if is_new else "w", encoding="utf-8")
+    except FileExistsError:
+        raise ConfigError(f"{option} {path}: is there already; give a new file's name") from None
+    except OSError as error:
+        raise ConfigError(f"{option} {path}: cannot be written ({error.strerror})") from None
+    try:
+        with file:
+            yield file
+    except BaseException as error:
+        if is_new:
+            path.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise ConfigError(f"{option} {path}: cannot be written ({error.strerror})") from None
+        raise

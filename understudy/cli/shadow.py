@@ -10,7 +10,7 @@ import typer.core
 
 from understudy.cli import options
 from understudy.cli import shadow_options as own
-from understudy.cli.output import complain
+from understudy.cli.output import complain, new_file
 from understudy.cli.printing import print_json, print_table
 from understudy.cli.work import shown_work
 from understudy.errors import ConfigError, UnderstudyError
@@ -147,17 +147,16 @@ def _done(settings: ShadowSettings, logs: list[str], sheet: Path | None, out: Pa
         paid(log.calls, load_table(settings.prices) if settings.prices else None)
         verdicts = verdicts_of(log.calls, settings)
         return study(log, answer_log(log, settings, out), settings, logs, verdicts)
+    if sheet.exists():  # with what a person wrote into it
+        raise ConfigError(f"--sheet {sheet}: is there already; give a new file's name")
     answers = answer_log(log, settings, out)
     from understudy.gateway.shadow.judge import sheet as rows_of
 
     able = [call for call in log.calls if call.digest in answers]
     able = [call for call in able if not answers[call.digest].unable]
     rows = rows_of(able, [answers[call.digest].text for call in able])[:_SHEET]
-    try:
-        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        sheet.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"--sheet {sheet}: cannot be written ({error.strerror})") from None
+    with new_file(sheet, "--sheet") as file:
+        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     print(f"{sheet}: {len(rows)} answers; write true or false for `right`, then use --labelled")
     return None
 

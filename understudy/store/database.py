@@ -10,12 +10,24 @@ PostgreSQL: as its own synchronous_commit says, which is on unless somebody turn
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, MetaData, create_engine, event, insert, select, text
+from sqlalchemy import (
+    Connection,
+    Engine,
+    MetaData,
+    Table,
+    create_engine,
+    event,
+    insert,
+    inspect,
+    select,
+    text,
+)
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
@@ -28,11 +40,12 @@ Value = TypeVar("Value")
 _BUSY_SECONDS = 10.0  # how long one writer of SQLite waits for another
 _LOG_PAGES = 16_000  # 64 MB: long before that checkpoints.py has seen to it
 _UPGRADE_LOCK = 7_326_459  # any number: replicas that start at once make the tables once
-_POSTGRES = {
-    "connect_timeout": 3,
-    "tcp_user_timeout": 5000,
-    "options": "-c statement_timeout=5000 -c lock_timeout=5000 -c timezone=UTC",
-}
+_POSTGRES = {"connect_timeout": 3, "tcp_user_timeout": 5000}  # what a URL says itself goes before
+_POSTGRES_OPTIONS = "-c statement_timeout=5000 -c lock_timeout=5000 -c timezone=UTC"
+
+
+class NoStoreError(ConfigError):
+    """No gateway has kept anything there."""
 
 
 class Database:
@@ -41,6 +54,7 @@ class Database:
     def __init__(self, engine: Engine, *, durable: bool = False) -> None:
         self.engine = engine
         self.is_sqlite = engine.dialect.name == "sqlite"
+        self.is_new = False  # its tables were made just now
         # A commit is a few writes to the system's cache: quicker than to hand it to a thread.
         self.is_quick = self.is_sqlite and not durable
         self.driver_error: type[Exception] = engine.dialect.loaded_dbapi.Error
@@ -48,7 +62,12 @@ class Database:
         self._reading = engine.execution_options(reads_only=True)
 
     def __repr__(self) -> str:
-        return f"Database({self.engine.url.render_as_string(hide_password=True)})"
+        return f"Database({self.where})"
+
+    @property
+    def where(self) -> str:
+        """The file of SQLite, or the URL without its password."""
+        return str(self.file or self.engine.url.render_as_string(hide_password=True))
 
     @property
     def file(self) -> Path | None:
@@ -77,8 +96,7 @@ class Database:
 
     def unavailable(self, error: Exception) -> LedgerUnavailable:
         cause = " ".join(str(getattr(error, "orig", None) or error).split())
-        where = self.engine.url.render_as_string(hide_password=True)
-        return LedgerUnavailable(f"{where}: cannot be used now ({cause})")
+        return LedgerUnavailable(f"{self.where}: cannot be used now ({cause})")
 
     def checkpoint(self, mode: str = "PASSIVE") -> None:
         """SQLite: copy the write-ahead log into the database, as far as nobody needs it any more.
@@ -95,6 +113,7 @@ class Database:
             connection.close()
 
     def close(self) -> None:
+        """The last connection to a file of SQLite takes the write-ahead log in and removes it."""
         self.engine.dispose()
 
 
@@ -132,20 +151,23 @@ class SteadyConnection:
             self._connection = None
 
 
-def open_database(url: str | Path, *, durable: bool = False) -> Database:
+def open_database(url: str | Path, *, durable: bool = False, make: bool = True) -> Database:
     """The ledger's database. url: a file, sqlite:///file, sqlite:// (in memory) or
-    postgresql://..."""
-    return _opened(_parsed(url), tables.LEDGER, durable)
+    postgresql://...
+
+    make: its tables, where they are not there; else that is refused, and nothing is written.
+    """
+    return _opened(_parsed(url), tables.LEDGER, durable, make)
 
 
-def open_events(url: str | Path, *, durable: bool = False) -> Database:
+def open_events(url: str | Path, *, durable: bool = False, make: bool = True) -> Database:
     """The database of events for the same URL. With SQLite it is a file beside the ledger's, so
     that no reservation waits while events are written, exported or deleted."""
     parsed = _parsed(url)
     if parsed.drivername.startswith("sqlite") and parsed.database:
         file = Path(parsed.database)
         parsed = parsed.set(database=str(file.with_name(f"{file.stem}-events{file.suffix}")))
-    return _opened(parsed, tables.EVENTS, durable)
+    return _opened(parsed, tables.EVENTS, durable, make)
 
 
 def _parsed(url: str | Path) -> URL:
@@ -166,18 +188,49 @@ def _parsed(url: str | Path) -> URL:
     return parsed
 
 
-def _opened(url: URL, metadata: MetaData, durable: bool) -> Database:
-    if url.drivername.startswith("sqlite"):
+def _opened(url: URL, metadata: MetaData, durable: bool, make: bool) -> Database:
+    if not url.drivername.startswith("sqlite"):
+        engine = _postgres(url)
+    elif make or _has_tables(url, metadata):
         engine = _sqlite(url, durable, overwrites=metadata is tables.EVENTS)
     else:
-        engine = _postgres(url)
+        raise _nothing_there(url.database or "", metadata)
     database = Database(engine, durable=durable)
     try:
         with engine.begin() as connection:
-            _make(connection, metadata, database)
+            _make(connection, metadata, database, make)
+    except ConfigError:
+        database.close()
+        raise
     except SQLAlchemyError as error:
         raise database.unavailable(error) from error
     return database
+
+
+def _has_tables(url: URL, metadata: MetaData) -> bool:
+    """Looked at without writing a byte: it may be somebody else's file."""
+    file = Path(url.database or "")
+    if not url.database or not file.exists():
+        return False
+    look = "SELECT 1 FROM sqlite_master WHERE name = ?"
+    try:
+        with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as opened:
+            return opened.execute(look, [_version_of(metadata).name]).fetchone() is not None
+    except sqlite3.OperationalError:
+        return True  # what is wrong is said when it is opened
+    except sqlite3.DatabaseError:
+        return False  # it is no database
+
+
+def _version_of(metadata: MetaData) -> Table:
+    return tables.schema if metadata is tables.LEDGER else tables.events_schema
+
+
+def _nothing_there(where: str, metadata: MetaData) -> NoStoreError:
+    kept = "keys and ledger" if metadata is tables.LEDGER else "events"
+    return NoStoreError(
+        f"{where}: no gateway keeps its {kept} there; name the store that `understudy serve` has"
+    )
 
 
 def _sqlite(url: URL, durable: bool, *, overwrites: bool) -> Engine:
@@ -222,9 +275,15 @@ def _make_private(file: Path) -> None:
 
 
 def _postgres(url: URL) -> Engine:
+    given = {name: value for name, value in _POSTGRES.items() if name not in url.query}
+    options = url.query.get("options", "")
+    words = (_POSTGRES_OPTIONS, *((options,) if isinstance(options, str) else options))
     try:
         return create_engine(
-            url, connect_args=_POSTGRES, pool_pre_ping=True, isolation_level="READ COMMITTED"
+            url,
+            connect_args=given | {"options": " ".join(words)},
+            pool_pre_ping=True,
+            isolation_level="READ COMMITTED",
         )
     except (NoSuchModuleError, ImportError):
         raise ConfigError(
@@ -232,17 +291,20 @@ def _postgres(url: URL) -> Engine:
         ) from None
 
 
-def _make(connection: Connection, metadata: MetaData, database: Database) -> None:
+def _make(connection: Connection, metadata: MetaData, database: Database, make: bool) -> None:
     """The tables, in the version that this code writes."""
+    table = _version_of(metadata)
+    if not make and not inspect(connection).has_table(table.name):
+        raise _nothing_there(database.where, metadata)
     if not database.is_sqlite:
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _UPGRADE_LOCK})
     metadata.create_all(connection)
-    table = tables.schema if metadata is tables.LEDGER else tables.events_schema
     found = connection.execute(select(table.c.version)).scalar()
     if found is None:
         connection.execute(insert(table), {"version": tables.SCHEMA_VERSION})
+        database.is_new = True
     elif found != tables.SCHEMA_VERSION:
         raise ConfigError(
-            f"{database!r} has tables of version {found}, this program writes version "
+            f"{database.where} has tables of version {found}, this program writes version "
             f"{tables.SCHEMA_VERSION}; use the program that made it, or another database"
         )

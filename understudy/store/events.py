@@ -315,6 +315,15 @@ def delete_before(database: Database, at: float) -> int:
     return _delete(database, events.c.at < at, feedback.c.at < at)
 
 
+def has_any_of(database: Database, key: str) -> bool:
+    """Whether a key asked or judged anything that is kept."""
+    with database.reading() as connection:
+        return any(
+            connection.execute(select(table.c.id).where(table.c.key == key).limit(1)).first()
+            for table in (events, feedback)
+        )
+
+
 def delete_of_key(database: Database, key: str) -> int:
     """Everything that a key asked, with the feedback on it, and the feedback that it gave. What it
     spent stays in the ledger. The number of events."""

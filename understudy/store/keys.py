@@ -101,7 +101,7 @@ class Keys:
         expires: float | None = None,
     ) -> tuple[Key, str]:
         """A new key and its secret, which nobody can read again."""
-        _check(name, team, scopes, dial)
+        check_key(name, team, scopes, dial)
         key_id = f"key_{secrets.token_hex(6)}"
         own = tuple(cap.model_copy(update={"scope": f"key:{key_id}"}) for cap in caps)
         key = Key(
@@ -139,6 +139,14 @@ class Keys:
             connection.execute(update(keys).where(keys.c.id == found[0].id).values(revoked=now))
         self._read_at = float("-inf")
         return _key(found[0])
+
+    def named(self, which: str) -> Key | None:
+        """A key by its id, or by its name if no other key has it; None: there is none."""
+        found = [key for key in self.all() if which in (key.id, key.name)]
+        if len(found) > 1:
+            several = ", ".join(key.id for key in found)
+            raise ConfigError(f"key {which}: there are several: {several}; give one's id")
+        return found[0] if found else None
 
     async def find(self, secret: str) -> Key | None:
         """The live key with this secret; None: unknown, revoked or expired."""
@@ -231,7 +239,8 @@ def _key(row: Any) -> Key:
     return Key(**plain, scopes=tuple(json.loads(row.scopes)), caps=caps)
 
 
-def _check(name: str, team: str, scopes: Sequence[str], dial: float | None) -> None:
+def check_key(name: str, team: str, scopes: Sequence[str], dial: float | None) -> None:
+    """Refuse what cannot be a key, before anything is opened."""
     if not name.strip():
         raise ConfigError("a key needs a name, by which people know it")
     if unknown := [each for each in scopes if each not in SCOPES]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -124,11 +125,9 @@ def _stored(url: str) -> Iterator[tuple[str, int, Any]]:
     if "://" not in url:
         path = Path(url)
         url = str(path.with_name(path.name.replace("-events.", ".")))
-        own = Path(url).with_name(f"{Path(url).stem}-events{path.suffix}")
-        if not own.is_file():
-            raise ConfigError(f"{url}: there is no such store")
-    for number, row in enumerate(exported(open_events(url)), start=1):
-        yield Path(url).name, number, row
+    with closing(open_events(url, make=False)) as events:
+        for number, row in enumerate(exported(events), start=1):
+            yield Path(url).name, number, row
 
 
 def _lines(path: Path) -> Iterator[tuple[str, int, Any]]:
