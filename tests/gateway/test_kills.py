@@ -53,9 +53,13 @@ async def begin(stack: contextlib.ExitStack, mock: MockUpstream, store: Path) ->
     return await asyncio.to_thread(stack.enter_context, serving(*arguments(mock), store=store))
 
 
-async def kill(process: Process, after: float) -> None:
-    """While eight clients ask."""
+async def kill(process: Process, mock: MockUpstream, after: float) -> None:
+    """While eight clients ask, so long after the first call that the cloud counted."""
+    before = mock.total.calls
     clients = [asyncio.create_task(ask_for_ever(process.url, number)) for number in range(8)]
+    async with asyncio.timeout(_SECONDS):
+        while mock.total.calls == before:
+            await asyncio.sleep(0.01)
     await asyncio.sleep(after)
     await asyncio.to_thread(process.stop, signal.SIGKILL)
     for client in clients:
@@ -76,7 +80,8 @@ def test_after_kills_the_ledger_is_what_the_cloud_served(tmp_path: Path, kills: 
         async with MockUpstream.of(Behaviour(words=20, each_seconds=0.01)) as mock:
             for _ in range(kills):
                 with contextlib.ExitStack() as stack:
-                    await kill(await begin(stack, mock, store), luck.uniform(0.3, 0.8))
+                    process = await begin(stack, mock, store)
+                    await kill(process, mock, luck.uniform(0.1, 0.6))
             ledger = Ledger(open_database(str(store)))
             with contextlib.ExitStack() as stack:
                 process = await begin(stack, mock, store)

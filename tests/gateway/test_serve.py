@@ -6,14 +6,21 @@ import asyncio
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import openai
 import pytest
 import yaml
 
+from tests.gateway.echo import EchoCore
 from tests.gateway.served import ROOT, serving
 from tests.gateway.upstream import Behaviour, MockUpstream
+from understudy.cli.serve import greeting
+from understudy.gateway.door.door import Door
+from understudy.gateway.door.settings import DoorSettings
+from understudy.store.database import open_database
+from understudy.store.keys import Keys
 
 EASY = "tom has 12 pens, buys 5. how many?"
 HARD = "max has 41 cards, sells 13, finds 46, eats 4. how many?"
@@ -71,6 +78,27 @@ def test_a_minute_for_anyone(tmp_path: Path) -> None:
         names = {model.id for model in client.models.list()}
         assert {"auto", "local", "cloud", "demo@0", "simulated"} <= names
         assert gateway.stop() == 0
+    assert any('"opening the local model, demo"' in line for line in gateway.log)
+    # What is kept is in the files themselves: they may be copied now.
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["g-events.db", "g-secret", "g.db"]
+
+
+def test_who_starts_it_reads_how_to_ask(tmp_path: Path) -> None:
+    keys = Keys(open_database(tmp_path / "g.db"))
+
+    def said(**settings: Any) -> str:
+        door = Door(EchoCore(), DoorSettings.model_validate(settings), keys=keys)
+        return greeting("http://here:1", door, "g.db")
+
+    assert "keys create" not in said()
+    assert "Bearer" not in said()
+    for settings in ({"host": "0.0.0.0"}, {"keys": "required"}):
+        assert "understudy keys create NAME --store 'g.db'" in said(**settings)
+        assert "'authorization: Bearer KEY'" in said(**settings)
+    keys.create("app")
+    keys.read()
+    assert "Bearer KEY" in said()
+    assert "keys create" not in said(host="0.0.0.0")
 
 
 def test_the_settings_are_shown_and_nothing_starts() -> None:

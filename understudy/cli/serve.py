@@ -13,6 +13,7 @@ from understudy.cli.output import complain
 from understudy.errors import ConfigError
 
 if TYPE_CHECKING:
+    from understudy.gateway.door.door import Door
     from understudy.gateway.settings import ServeSettings
 
 
@@ -129,18 +130,31 @@ def _serve(settings: ServeSettings) -> None:
 
     assembly = Assembly(settings, lambda text: complain(f"warning: {text}"))
     try:
-        run(assembly.app(), assembly.door, lambda url: print(greeting(settings, url), flush=True))
+        run(
+            assembly.app(),
+            assembly.door,
+            lambda url: print(greeting(url, assembly.door, assembly.database.where), flush=True),
+        )
     except ConfigError:
-        if assembly.behind.failure is not None:
-            raise assembly.behind.failure from None
-        raise
+        if assembly.behind.failure is None:
+            raise
+    if assembly.behind.failure is not None:  # as it was opened, or closed
+        raise assembly.behind.failure
 
 
-def greeting(settings: ServeSettings, url: str) -> str:
-    """What somebody reads who has just started it."""
+def greeting(url: str, door: Door, store: str) -> str:
+    """What somebody reads who has just started it. store: as --store."""
+    key = hint = ""
+    if not door.is_open:
+        key = " \\\n    -H 'authorization: Bearer KEY'"
+        if door.keys is not None and door.keys.none_known:
+            hint = (
+                "\nNobody may ask yet: there is no key. To make one:\n"
+                f"  understudy keys create NAME --store '{store}'"
+            )
     return (
         f"understudy serves at {url}/v1, and shows what it does at {url}/\n"
-        f"  curl {url}/v1/chat/completions -H 'content-type: application/json' \\\n"
+        f"  curl {url}/v1/chat/completions -H 'content-type: application/json'{key} \\\n"
         '    -d \'{"model": "auto", "messages": [{"role": "user", "content": '
-        '"max has 41 cards, sells 13, finds 46, eats 4. how many?"}]}\''
+        f'"max has 41 cards, sells 13, finds 46, eats 4. how many?"}}]}}\'{hint}'
     )

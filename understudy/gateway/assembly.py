@@ -9,7 +9,6 @@ from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from understudy.errors import UnderstudyError
 from understudy.gateway.app import create_app
 from understudy.gateway.asking import Asking
 from understudy.gateway.clouds import open_clouds
@@ -17,6 +16,7 @@ from understudy.gateway.conversations import Conversations
 from understudy.gateway.core import Gateway
 from understudy.gateway.door.door import Door
 from understudy.gateway.door.exchange import Exchange
+from understudy.gateway.door.log import said_while
 from understudy.gateway.embedding import Embeddings
 from understudy.gateway.latencies import Usual
 from understudy.gateway.local import LocalSide
@@ -54,7 +54,7 @@ class Behind:
 
     def __init__(self) -> None:
         self.gateway: Gateway | None = None
-        self.failure: UnderstudyError | None = None  # why it could not be opened
+        self.failure: Exception | None = None  # why it could not be opened
 
     async def answer(self, request: ChatRequest, caller: Caller) -> Outcome:
         return await self._open().answer(request, caller)
@@ -121,7 +121,7 @@ class Assembly:
             try:
                 async with self.opened():
                     yield
-            except UnderstudyError as error:
+            except Exception as error:
                 self.behind.failure = error
                 raise
 
@@ -132,6 +132,7 @@ class Assembly:
         """In the event loop that serves."""
         settings, store = self.settings, self.settings.store
         async with AsyncExitStack() as stack:
+            stack.enter_context(closing(self.database))
             stack.enter_context(closing(self.events_database))
             stack.push_async_callback(asyncio.to_thread, self.writer.close)
             ledger = Ledger(
@@ -146,6 +147,7 @@ class Assembly:
             books = AsyncLedger(
                 ledger,
                 patience=patience,
+                longest=settings.spending.ledger_seconds,
                 usage=lambda hold: asking.usage(hold),
                 resolved=lambda found: self.writer.add(interrupted(found, time.time())),
             )
@@ -157,7 +159,8 @@ class Assembly:
                 )
                 stack.push_async_callback(embedder.close)
                 self.door.embedder = embedder
-            local = await open_local(settings.local, settings.policy, self.warn)
+            async with said_while(f"opening the local model, {settings.local.path}"):
+                local = await open_local(settings.local, settings.policy, self.warn)
             policy = settings.policy
             gateway = Gateway(
                 Parts(
@@ -173,7 +176,9 @@ class Assembly:
             stack.push_async_callback(gateway.close)
             self.dashboard.ledger = self.metrics.ledger = books
             if local is not None:
-                self.dashboard.engine = local.engine.load_now
+                side = local
+                self.dashboard.engine = side.engine.load_now
+                self.dashboard.serving = lambda: side.serving
                 self.metrics.engine = local.engine
                 await stack.enter_async_context(self._swapping(local))
             self.behind.gateway = gateway

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import logging
 import shutil
 import socket
 import ssl
 import subprocess
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,17 +36,62 @@ def _logging() -> Iterator[None]:
 
 
 def served_by(settings: dict[str, Any]) -> None:
+    """Refused before anything is opened."""
     door = Door(EchoCore(), DoorSettings.model_validate(settings))
-    serve(create_app(door), door)
+
+    @asynccontextmanager
+    async def opened(app: object) -> AsyncIterator[None]:
+        raise AssertionError("a model would have been loaded in vain")
+        yield
+
+    serve(create_app(door, lifespan=opened), door)
 
 
-def test_a_port_that_is_taken_is_said_in_one_line() -> None:
+@pytest.mark.parametrize("server", ["uvicorn", "granian"])
+def test_a_port_that_is_taken_is_said_in_one_line(server: str) -> None:
+    pytest.importorskip(server)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(ConfigError, match=f"port={port}: cannot listen"):
-            served_by({"port": port})
+        said = f"host=127.0.0.1 port={port}: cannot listen there .*in use.*use another port"
+        with pytest.raises(ConfigError, match=said):
+            served_by({"port": port, "server": server})
+
+
+@pytest.mark.parametrize(
+    ("host", "why"),
+    [
+        ("192.0.2.1", "Cannot assign requested address.*an address of this machine"),
+        ("a..b", "cannot listen there"),
+    ],
+)
+def test_the_system_s_own_reason_is_said(host: str, why: str) -> None:
+    with pytest.raises(ConfigError, match=f"host={host} port=8000: .*{why}"):
+        served_by({"host": host, "keys": "off", "hosts": ["here"]})
+
+
+def test_a_name_is_listened_on_at_all_the_addresses_that_it_has_here() -> None:
+    here = set()
+    for family, kind, _, _, address in socket.getaddrinfo("localhost", 0, type=socket.SOCK_STREAM):
+        with contextlib.suppress(OSError), socket.socket(family, kind) as one:
+            one.bind(address)
+            here.add(address[0])
+    with serving({"host": "localhost"}) as served:
+        listening = {each.sockets[0].getsockname()[0] for each in served.server.servers}
+    assert listening == here
+
+
+def test_what_goes_wrong_while_it_opens_is_not_taken_for_an_address() -> None:
+    door = Door(EchoCore(), DoorSettings(port=0))
+
+    @asynccontextmanager
+    async def opened(app: object) -> AsyncIterator[None]:
+        raise ZeroDivisionError
+        yield
+
+    with pytest.raises(ConfigError, match="could not start"):
+        serve(create_app(door, lifespan=opened), door)
 
 
 def test_a_certificate_that_is_not_there_is_said_in_one_line(tmp_path: Path) -> None:

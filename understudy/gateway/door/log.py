@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sys
+import time
 import traceback
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import orjson
+
+_SILENT_SECONDS = 10.0  # at most, while somebody waits for it to start
 
 LOGGER = logging.getLogger("understudy.gateway")
 
@@ -43,6 +49,24 @@ def event(name: str, level: int = logging.INFO, **fields: Any) -> None:
     if LOGGER.isEnabledFor(level):
         kept = {key: value for key, value in fields.items() if value not in (None, "")}
         LOGGER.log(level, name, extra={"fields": kept})
+
+
+@asynccontextmanager
+async def said_while(work: str) -> AsyncIterator[None]:
+    """A line when it begins, and every ten seconds until it is done."""
+
+    async def say() -> None:
+        started = time.monotonic()
+        while True:
+            await asyncio.sleep(_SILENT_SECONDS)
+            event(f"still {work}", seconds=round(time.monotonic() - started))
+
+    event(work)
+    saying = asyncio.create_task(say())
+    try:
+        yield
+    finally:
+        saying.cancel()
 
 
 def fault(error: BaseException, request_id: str, with_text: bool) -> None:

@@ -82,6 +82,11 @@ class DoorSettings(Section):
         except ValueError:
             return False
 
+    @property
+    def where(self) -> str:
+        """Its address as it is set."""
+        return f"host={self.host} port={self.port}"
+
     def address(self, port: int) -> str:
         """The URL at which it is called."""
         scheme = "https" if self.tls_certificate else "http"

@@ -13,6 +13,7 @@ from understudy.errors import ConfigError
 from understudy.gateway.door import log
 from understudy.gateway.door.door import Door
 from understudy.gateway.servers.drain import Drain, OnReady
+from understudy.gateway.servers.listening import bound_sockets
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -28,6 +29,8 @@ def run(app: Starlette, door: Door, on_ready: OnReady | None = None) -> None:
         raise ConfigError("port=0: granian cannot say which port it took; give one")
     if settings.trusted_proxies:
         raise ConfigError("trusted_proxies: only server=uvicorn reads X-Forwarded headers")
+    for each in bound_sockets(settings.host, settings.port, settings.where):
+        each.close()  # granian does not say why it cannot listen
     server = Server(
         app,
         address=settings.host,

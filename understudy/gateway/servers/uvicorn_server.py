@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
-from understudy.errors import ConfigError
 from understudy.gateway.door import log
 from understudy.gateway.door.door import Door
 from understudy.gateway.door.settings import DoorSettings
+from understudy.gateway.servers.bound import BoundServer
 from understudy.gateway.servers.drain import Drain, OnReady
 from understudy.gateway.servers.protocol import bounded_protocol
 
@@ -28,35 +28,22 @@ def run(app: Starlette, door: Door, on_ready: OnReady | None = None) -> None:
     server = UvicornServer(app, door, on_ready)
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
         runner.run(server.serve())
-    if not server.started:
-        raise ConfigError("the gateway could not start; its log says why")
 
 
-class UvicornServer(uvicorn.Server):
+class UvicornServer(BoundServer):
     def __init__(self, app: Starlette, door: Door, on_ready: OnReady | None = None) -> None:
-        super().__init__(_config(app, door.settings))
+        super().__init__(_config(app, door.settings), door.settings.where)
         self._settings, self._on_ready = door.settings, on_ready
         self.drain = Drain(door, self._end)
         self._signals = contextlib.ExitStack()
 
-    @property
-    def port(self) -> int:
-        """The one that it listens on."""
-        found: int = self.servers[0].sockets[0].getsockname()[1]
-        return found
-
     async def startup(self, sockets: Any = None) -> None:
-        try:
-            await super().startup(sockets)
-        except SystemExit as error:
-            where = f"host={self._settings.host} port={self._settings.port}"
-            raise ConfigError(f"{where}: cannot listen; is it taken?") from error
-        if self.started:
-            self._signals.enter_context(self.drain.on_signals())
-            url = self._settings.address(self.port)
-            log.event("listening", address=url)
-            if self._on_ready is not None:
-                self._on_ready(url)
+        await super().startup(sockets)
+        self._signals.enter_context(self.drain.on_signals())
+        url = self._settings.address(self.port)
+        log.event("listening", address=url)
+        if self._on_ready is not None:
+            self._on_ready(url)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -16,8 +16,9 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from understudy.errors import ConfigError, UnderstudyError
+from understudy.errors import ConfigError
 from understudy.gateway.opening import engine_of
+from understudy.gateway.servers.bound import BoundServer
 from understudy.gateway.shadow.passing import Passing
 from understudy.gateway.shadow.settings import ShadowSettings
 from understudy.gateway.shadow.watching import Warn, Watching
@@ -66,8 +67,6 @@ def listen(
     server = _Server(app_of(passing, watching), address, on_ready)
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
         runner.run(server.serve())
-    if server.failure is not None:
-        raise server.failure
     return watching
 
 
@@ -76,7 +75,7 @@ def app_of(passing: Passing, watching: Watching) -> Starlette:
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         try:
             engine = await engine_of(watching.settings.local)
-        except UnderstudyError as error:
+        except Exception as error:
             app.state.failure = error
             raise
         await passing.open()
@@ -91,7 +90,7 @@ def app_of(passing: Passing, watching: Watching) -> Starlette:
     return Starlette(routes=[Mount("/", app=passing)], lifespan=lifespan)
 
 
-class _Server(uvicorn.Server):
+class _Server(BoundServer):
     def __init__(
         self, app: Starlette, address: tuple[str, int], on_ready: Callable[[str], None]
     ) -> None:
@@ -111,27 +110,21 @@ class _Server(uvicorn.Server):
                 proxy_headers=False,
                 timeout_keep_alive=_KEEP_ALIVE,
                 timeout_graceful_shutdown=_LAST_SECONDS,
-            )
+            ),
+            f"--listen {address[0]}:{address[1]}",
         )
-        self._app, self._address, self._on_ready = app, address, on_ready
-
-    @property
-    def failure(self) -> UnderstudyError | None:
-        """Why it could not start."""
-        found: UnderstudyError | None = getattr(self._app.state, "failure", None)
-        if found is None and not self.started:
-            return ConfigError("the relay could not start")
-        return found
+        self._app, self._host, self._on_ready = app, address[0], on_ready
 
     async def startup(self, sockets: Any = None) -> None:
-        host, port = self._address
         try:
             await super().startup(sockets)
-        except SystemExit as error:
-            raise ConfigError(f"--listen {host}:{port}: cannot listen; is it taken?") from error
-        if self.started:
-            port = self.servers[0].sockets[0].getsockname()[1]
-            self._on_ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+        except ConfigError:
+            failure: Exception | None = getattr(self._app.state, "failure", None)
+            if failure is not None:
+                raise failure from None
+            raise
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        self._on_ready(f"http://{host}:{self.port}")
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
