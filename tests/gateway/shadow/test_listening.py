@@ -25,12 +25,15 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from tests.gateway.gateways import ScriptedEngine
+from tests.gateway.serving import eventually
 from tests.gateway.shadow.endpoint import endpoint
 from tests.gateway.shadow.logged import asked, completion
+from understudy.clouds.events import LONGEST_EVENT
 from understudy.errors import ConfigError
 from understudy.gateway.shadow.copies import call_of
 from understudy.gateway.shadow.formats import UnusableError
 from understudy.gateway.shadow.listening import _Server, address_of, beside_traffic
+from understudy.gateway.shadow.logs import read_logs
 from understudy.gateway.shadow.passing import Copied, Passing
 from understudy.gateway.shadow.settings import ShadowSettings
 from understudy.gateway.shadow.watching import Watching
@@ -239,6 +242,16 @@ def test_a_copied_stream_that_calls_a_tool_says_so() -> None:
         (copied(sse(delta("4")), type="text/event-stream"), "did not come to its end"),
         (copied(sse({"error": {"message": "no"}}), type="text/event-stream"), "failed"),
         (copied(b"{}", asked=b"\xff"), "no JSON"),
+        (copied(sse({"choices": 7}, delta("4")), type="text/event-stream"), "come to its end"),
+        (
+            # What an event of a picture may unpack to: more than a stream's reader takes.
+            copied(
+                gzip.compress(b"data: " + b"x" * (LONGEST_EVENT + 1), 1, mtime=0),
+                encoding="gzip",
+                type="text/event-stream",
+            ),
+            "too long to copy",
+        ),
     ],
 )
 def test_a_copy_that_says_nothing_is_refused_with_its_reason(bad: Copied, reason: str) -> None:
@@ -306,6 +319,20 @@ def test_a_local_engine_that_fails_or_is_slow_costs_the_traffic_nothing(tmp_path
         found.report()
 
 
+def test_a_copy_that_is_a_fault_of_ours_is_counted_and_the_next_is_read(tmp_path: Path) -> None:
+    found = watching(tmp_path)
+
+    async def watch() -> None:
+        found.start(ScriptedEngine())
+        found.copy(copied(b"{}", asked=None))  # which no relay makes
+        found.copy(chat("2", "2"))
+        await found.close()
+
+    asyncio.run(watch())
+    assert found.left_out.reasons == {"could not be read": 1}
+    assert [each.answer for each in read_logs([found.store]).calls] == ["2"]
+
+
 def test_live_traffic_needs_prices_and_an_address() -> None:
     with pytest.raises(ConfigError, match="give --cloud-prices"):
         beside_traffic(ShadowSettings())
@@ -317,8 +344,11 @@ def test_live_traffic_needs_prices_and_an_address() -> None:
 def test_the_command_passes_traffic_and_reports_when_it_is_stopped(tmp_path: Path) -> None:
     """A local engine by URL that answers as the cloud does."""
 
+    answered: list[str] = []
+
     def answer(body: dict[str, Any]) -> dict[str, Any]:
         text = body.get("messages", asked("probe"))[-1]["content"]
+        answered.append(text)
         found = completion(text, f"c-{text}")
         token = {"token": "x", "logprob": -len(text) / 10, "bytes": None, "top_logprobs": []}
         found["choices"][0]["logprobs"] = {"content": [token]}
@@ -339,8 +369,9 @@ def test_the_command_passes_traffic_and_reports_when_it_is_stopped(tmp_path: Pat
         said = running.stderr.readline()
         address = re.search(r"http://\S+/v1", said)
         assert address is not None, said
-        for number in range(30):
-            body = {"model": "gpt-x", "messages": asked("x" * (number % 15 + 1) + str(number))}
+        questions = ["x" * (number % 15 + 1) + str(number) for number in range(30)]
+        for question in questions:
+            body = {"model": "gpt-x", "messages": asked(question)}
             request = urllib.request.Request(
                 f"{address[0]}/chat/completions",
                 json.dumps(body).encode(),
@@ -348,7 +379,7 @@ def test_the_command_passes_traffic_and_reports_when_it_is_stopped(tmp_path: Pat
             )
             with urllib.request.urlopen(request, timeout=60) as response:
                 assert json.loads(response.read())["choices"][0]["message"]["role"] == "assistant"
-        time.sleep(1.0)  # local answers; those that are not there yet are not compared
+        eventually(lambda: min(map(answered.count, questions)) == 2)  # by the cloud, and locally
         running.send_signal(signal.SIGINT)
         out, errors = running.communicate(timeout=120)
     assert running.returncode == 0, errors

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from understudy.clouds.completions import Assembly
-from understudy.clouds.events import DONE, EventData
+from understudy.clouds.events import DONE, EventData, OverlongEventError
 from understudy.gateway.shadow.formats import UnusableError, logged_call
 from understudy.gateway.shadow.passing import Copied
 from understudy.gateway.shadow.records import LoggedCall
@@ -18,12 +18,13 @@ from understudy.types import Cost
 
 KEY = "shadow"  # whose events they are, to export and to delete
 _MOST_UNPACKED = 64 * 2**20
+_CUT = "have an answer that did not come to its end, or is too long to copy"
 
 
 def call_of(copied: Copied, place: str) -> LoggedCall:
     """Raises UnusableError."""
     if not copied.whole:
-        raise UnusableError("have an answer that did not come to its end, or is too long to copy")
+        raise UnusableError(_CUT)
     if copied.status != 200:
         raise UnusableError("are calls that failed")
     content = _unpacked(copied)
@@ -31,6 +32,8 @@ def call_of(copied: Copied, place: str) -> LoggedCall:
         asked = json.loads(copied.asked)
         streamed = copied.type == "text/event-stream"
         response = _assembled(content) if streamed else json.loads(content)
+    except OverlongEventError:
+        raise UnusableError(_CUT) from None
     except (ValueError, RecursionError):
         raise UnusableError("are no JSON") from None
     if not isinstance(asked, Mapping) or not isinstance(response, Mapping):
@@ -94,11 +97,9 @@ def _assembled(content: bytes) -> dict[str, Any]:
             raise UnusableError("are calls that failed")
         first, usage = first or chunk, chunk.get("usage") or usage
         whole.add(chunk)
-        for choice in chunk.get("choices") or ():
-            delta = choice.get("delta") if isinstance(choice, Mapping) else None
-            calls += (delta or {}).get("tool_calls") or []
+        calls += _tool_calls(chunk)
     if whole.finish_reason is None:
-        raise UnusableError("have an answer that did not come to its end, or is too long to copy")
+        raise UnusableError(_CUT)
     message = {"role": "assistant", "content": "".join(whole.texts), "tool_calls": calls}
     return {
         "id": first.get("id"),
@@ -106,3 +107,14 @@ def _assembled(content: bytes) -> dict[str, Any]:
         "choices": [{"index": 0, "message": message, "finish_reason": whole.finish_reason}],
         "usage": usage,
     }
+
+
+def _tool_calls(chunk: Mapping[str, Any]) -> list[Any]:
+    """Whatever else the chunk may have in their place."""
+    choices = chunk.get("choices")
+    found: list[Any] = []
+    for choice in choices if isinstance(choices, list) else ():
+        delta = choice.get("delta") if isinstance(choice, Mapping) else None
+        calls = delta.get("tool_calls") if isinstance(delta, Mapping) else None
+        found += calls if isinstance(calls, list) else []
+    return found

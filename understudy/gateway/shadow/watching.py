@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import queue
 import threading
 import time
@@ -40,6 +41,8 @@ TRAFFIC = "traffic.db"
 _COPIES, _QUESTIONS = 1024, 256  # that wait
 _MOST_ANSWERS = 50_000  # different questions that are answered locally
 _EVERY_SECONDS, _SHARE_OF_TIME = 60.0, 0.05  # for reports
+
+log = logging.getLogger(__name__)
 
 Warn = Callable[[str], None]
 
@@ -92,10 +95,16 @@ class Watching:
             place = f"call {self.copied}"
             try:
                 call = call_of(copied, place)
+                event = event_of(copied, call, self._dollars(call))
             except UnusableError as error:
                 self.left_out.add(str(error), place)
                 continue
-            self._writer.add(event_of(copied, call, self._dollars(call)))
+            except Exception as error:  # a fault of ours: the next copy is read all the same
+                self.left_out.add("could not be read", place)
+                self._warn_once(f"{place} could not be read ({type(error).__name__})")
+                log.exception("%s could not be read", place)
+                continue
+            self._writer.add(event)
             assert self._loop is not None
             with contextlib.suppress(RuntimeError):  # the loop has ended
                 self._loop.call_soon_threadsafe(self._offer, call)
