@@ -67,7 +67,7 @@ def write(database: Database, count: int, days: float, keys: int, now: float) ->
                     at=now - 86_400 * days * (1 - number / count),
                     key=f"key_{luck.randrange(keys)}",
                     answered_by="cloud" if asked else "local",
-                    why="its lead for asking is not above the threshold",
+                    why="the local model's request for help is not above the threshold",
                     model="tiny@1",
                     asked=asked,
                     prompt_tokens=100,

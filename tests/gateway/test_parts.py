@@ -62,7 +62,7 @@ def test_a_cascade_has_its_dial_over_the_last_questions() -> None:
         return asyncio.run(cascade.decide(Question.of("q"), written(value), dial, 0.0))
 
     assert asks(-1.5).asks
-    assert asks(-1.5).why == "its mean_logprob, -1.50, is worse than -1.00"
+    assert asks(-1.5).why == "the local answer's mean log-probability, -1.50, is worse than -1.00"
     assert not asks(-0.5).asks
     for number in range(100):
         asks(-number / 100, 0.1)  # from sure to unsure

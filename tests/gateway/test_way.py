@@ -172,7 +172,7 @@ def test_a_cascade_asks_by_what_the_local_answer_says_of_itself(tmp_path: Path) 
     async def work(built: Built, clouds: list[MockUpstream]) -> None:
         outcome = await built.ask(EASY)
         assert outcome.decision.answered_by == "cloud"
-        assert outcome.decision.why == "its mean_entropy, 0.50, is worse than 0.40"
+        assert outcome.decision.why == "the local answer's mean entropy, 0.50, is worse than 0.40"
 
     policy = Cascade({"mean_logprob": -0.8, "mean_entropy": 0.4})
     run(work, tmp_path, Behaviour(), policy=policy)
@@ -334,7 +334,7 @@ def test_an_answer_without_a_lead_asks_nobody(tmp_path: Path) -> None:
         written = Written("x", "stop", 1, 0, 1, "v")
         verdict = await routed(-5.0).decide(Question.of("q"), written, None, 0.0)
         assert not verdict.asks
-        assert "no lead for asking" in verdict.why
+        assert "did not say how much" in verdict.why
 
     run(work, tmp_path)
 

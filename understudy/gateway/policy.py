@@ -13,6 +13,11 @@ from understudy.types import Question
 
 Signal = Literal["margin", "mean_entropy", "mean_logprob"]
 
+_WORDS: Mapping[Signal, str] = {
+    "margin": "request for help",
+    "mean_entropy": "mean entropy",
+    "mean_logprob": "mean log-probability",
+}
 _RECENT, _FEWEST = 512, 20  # scores of recent questions that stand in for a calibration
 
 
@@ -82,7 +87,10 @@ class Cascade:
         limit = self.thresholds[name] + (threshold if name != "mean_logprob" else -threshold)
         side = "worse" if asks else "no worse"
         return Verdict(
-            asks, f"its {name}, {value:.2f}, is {side} than {limit:.2f}", score, threshold
+            asks,
+            f"the local answer's {_WORDS[name]}, {value:.2f}, is {side} than {limit:.2f}",
+            score,
+            threshold,
         )
 
     def _threshold(self, dial: float | None) -> float:

@@ -45,7 +45,7 @@ class Routed:
     ) -> Verdict:
         router = self._turned(dial)
         if draft is not None and draft.margin is None and "margin" in router.needs:
-            return Verdict(False, "the engine gave no lead for asking with this answer")
+            return Verdict(False, "the engine did not say how much the local model asks for help")
         row = _Row(draft) if draft is not None else _Row(None, self._count(question))
         evidence = evidence_of([question], [row], self.own_threshold)
         if not router.gathers:

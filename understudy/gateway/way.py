@@ -161,7 +161,7 @@ class Way:
                 yield part
             if above is not None and draft.margin is not None and draft.margin > above:
                 sizes = f"{draft.margin:.2f}, is above the threshold, {above:.2f}"
-                why = f"its lead for asking, {sizes}"
+                why = f"the local model's request for help, {sizes}"
                 self._decide(Verdict(True, why, draft.margin, above), draft)
                 return
         luck = self.parts.luck.random()

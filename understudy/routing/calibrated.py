@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from understudy.routing.evidence import Outcomes
-from understudy.routing.router import ThresholdRouter
+from understudy.routing.router import RequestRouter, ThresholdRouter
 
 if TYPE_CHECKING:
     from understudy.routing.evidence import Evidence, FloatArray
@@ -16,7 +16,7 @@ class Calibrated(ThresholdRouter):
 
     by_margin: ClassVar[bool] = True
 
-    score_name: ClassVar[str] = "its lead for asking"
+    score_name: ClassVar[str] = RequestRouter.score_name
 
     def scores(self, evidence: Evidence) -> FloatArray:
         return evidence.margin

@@ -88,7 +88,7 @@ class RequestRouter:
     # Whether the score is the margin itself. It only rises while an answer is written, so an
     # answer need not be finished to know that its question is asked.
     by_margin: ClassVar[bool] = False
-    score_name: ClassVar[str] = "its lead for asking"
+    score_name: ClassVar[str] = "the local model's request for help"
 
     @property
     def calls(self) -> int:
@@ -135,7 +135,7 @@ class ThresholdRouter(RequestRouter):
 
     settings: ThresholdRouter.Settings
 
-    score_name: ClassVar[str] = "its score"
+    score_name: ClassVar[str] = "the router's score"
 
     def __post_init__(self) -> None:
         if not isinstance(self.settings, ThresholdRouter.Settings):

@@ -17,7 +17,7 @@ from understudy.report.parts.tables import Cell, Table
 from understudy.routing.router import FARTHEST
 
 _SIGNALS = {
-    "margin": "its lead for asking",
+    "margin": "its request for help",
     "mean_entropy": "its answer's mean entropy",
     "mean_logprob": "its answer's mean log-probability",
 }
