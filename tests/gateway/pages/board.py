@@ -29,8 +29,8 @@ from understudy.types import Cost
 
 HOSTILE = "<script>alert('xss')</script>\"'&{{ 7 * 7 }}<img src=x onerror=alert(1)>"
 WHYS = {
-    "local": "its lead for asking, -2.31, is below the threshold, -0.40",
-    "cloud": "its lead for asking, 1.87, is above the threshold, -0.40",
+    "local": "the local model's request for help, -2.31, is not above the threshold, -0.40",
+    "cloud": "the local model's request for help, 1.87, is above the threshold, -0.40",
     "refused": "the budget is spent, and the caller insists on the cloud",
 }
 
@@ -43,10 +43,11 @@ class Board:
     now: float = field(default_factory=time.time)
     caps: Sequence[Cap] = ()
     text: str = "all"
+    url: str = ""  # of PostgreSQL
 
     def __post_init__(self) -> None:
-        file = self.folder / "board.db"
-        self.database, self.ledger_database = open_events(file), open_database(file)
+        store = self.url or self.folder / "board.db"
+        self.database, self.ledger_database = open_events(store), open_database(store)
         self.keys, self.versions = Keys(self.ledger_database), Versions(self.ledger_database)
         settings = EventSettings.model_validate({"text": self.text, "days": None})
         self.writer = EventWriter(self.database, settings)
@@ -109,9 +110,9 @@ class Board:
 
         def routes(door: Door) -> Any:
             load = EngineLoad(7, 2, 1843.0)
-            return pages(
-                Dashboard(door, self.database, ledger, self.versions, lambda: load, self.text)
-            )
+            board = Dashboard(door, self.database, ledger, self.versions, text=self.text)
+            board.engine, board.serving = lambda: load, lambda: "tiny@12"
+            return pages(board)
 
         events = EventStore(self.database, self.writer)
         with serving(

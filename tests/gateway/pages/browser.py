@@ -127,7 +127,7 @@ async def browser(folder: Path) -> AsyncIterator[Browser]:
     process = subprocess.Popen(
         [
             CHROMIUM,
-            *("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"),
+            *("--headless", "--no-sandbox", "--disable-gpu"),
             *("--no-first-run", "--disable-background-networking", "--disable-dev-shm-usage"),
             *("--remote-debugging-port=0", f"--user-data-dir={folder}"),
         ],

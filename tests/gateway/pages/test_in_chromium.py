@@ -53,6 +53,7 @@ async def test_pages_fit_their_window_without_an_error(
                 assert await page.run("document.documentElement.scrollWidth") <= width, path
                 assert await page.run("document.querySelectorAll('h1').length") == 1
                 assert await page.run(_UNNAMED) == []
+                assert await page.run(_FAINT) == []
                 assert page.errors == [], path
             hosts = {urlsplit(url).netloc for url in page.requested if url.startswith("http")}
             assert hosts == {f"127.0.0.1:{gateway.port}"}
@@ -63,6 +64,39 @@ _UNNAMED = """
 [...document.querySelectorAll('button, a[href], input:not([type=hidden]), select, textarea')]
   .filter((each) => !each.textContent.trim() && !(each.labels && each.labels.length))
   .map((each) => each.outerHTML)
+"""
+
+
+# Texts whose contrast is below WCAG's AA, over whatever stands behind them.
+_FAINT = """
+(() => {
+  const canvas = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
+  const over = (below, colour) => {  // as the browser itself blends them
+    canvas.clearRect(0, 0, 1, 1);
+    for (const each of [below, colour]) { canvas.fillStyle = each; canvas.fillRect(0, 0, 1, 1); }
+    return `rgb(${[...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3).join(',')})`;
+  };
+  const behind = (element) => element === null ? 'rgb(255,255,255)'
+    : over(behind(element.parentElement), getComputedStyle(element).backgroundColor);
+  const light = (colour) => {
+    const parts = colour.match(/[0-9.]+/g).slice(0, 3).map((each) => each / 255)
+      .map((each) => each <= 0.04045 ? each / 12.92 : ((each + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2];
+  };
+  const found = new Map();
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const element = walker.currentNode.parentElement;
+    if (!walker.currentNode.textContent.trim() || !element.checkVisibility()) continue;
+    if (element.closest('script, style, noscript, :disabled, .hidden, .skip')) continue;
+    const below = behind(element), own = over(below, getComputedStyle(element).color);
+    const [dark, bright] = [light(below), light(own)].sort((a, b) => a - b);
+    const ratio = (bright + 0.05) / (dark + 0.05);
+    const pair = `${own} on ${below}: ${ratio.toFixed(2)}`;
+    if (ratio < 4.5) found.set(pair, element.outerHTML.slice(0, 200));
+  }
+  return [...found];
+})()
 """
 
 
@@ -111,6 +145,41 @@ async def test_what_happens_appears_while_one_looks_and_the_theme_is_kept(
                 == "rgb(14, 17, 20)"
             )
             assert page.errors == []
+
+
+@pytest.mark.parametrize("width", [1280, 1000, 700, 390])
+async def test_tiles_fill_their_rows_and_a_choice_shows_its_words(
+    board: Board, tmp_path: Path, width: int
+) -> None:
+    with board.served() as gateway:
+        async with browser(tmp_path / "profile") as page:
+            await page.look(width)
+            await page.go(gateway.url)
+            assert await page.run(_EMPTY_TILES) == 0
+            await page.go(f"{gateway.url}/dashboard/playground")
+            # Nothing is kept free at the window's edge, in another colour than the header's.
+            assert await page.run("document.querySelector('header').clientWidth") == width
+            assert await page.run(_CUT_CHOICE) <= 0
+
+
+# Places of the grid that no tile stands in.
+_EMPTY_TILES = """
+(() => {
+  const tiles = [...document.querySelectorAll('.tiles > div')];
+  const right = Math.max(...tiles.map((each) => each.getBoundingClientRect().right));
+  return Math.round(right - tiles.at(-1).getBoundingClientRect().right);
+})()
+"""
+# By how many pixels the longest option is wider than the field for models.
+_CUT_CHOICE = """
+(() => {
+  const choice = document.querySelector('select[name=model]');
+  const copy = choice.cloneNode(true);
+  copy.style.cssText = 'position: absolute; width: auto; visibility: hidden';
+  document.body.append(copy);
+  return copy.offsetWidth - choice.offsetWidth;
+})()
+"""
 
 
 async def test_a_key_opens_a_session(board: Board, tmp_path: Path) -> None:

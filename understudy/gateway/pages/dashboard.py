@@ -26,6 +26,7 @@ class Dashboard:
     ledger: AsyncLedger | None = None
     versions: Versions | None = None
     engine: Callable[[], EngineLoad] | None = None
+    serving: Callable[[], str] | None = None  # the version of the local model
     text: str = "asked"  # whose questions and answers are kept: off, asked or all
     clock: Callable[[], float] = time.time
     secret: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)

@@ -17,7 +17,6 @@ from understudy.gateway.standings import standings
 from understudy.store.caps import UNITS, Cap
 from understudy.store.keys import Key
 from understudy.store.operations import Standing
-from understudy.store.versions import Served
 
 _RECENT = 8
 _MOST_COURSES = 6
@@ -33,7 +32,7 @@ class Overview:
     standings: list[Standing]
     courses: list[spending.Course]
     load: EngineLoad | None
-    serving: list[Served]
+    serving: str  # the local version; '': there is none
     alerts: list[str] = field(default_factory=list)
 
     @property
@@ -104,7 +103,7 @@ def _read(dashboard: Dashboard, span: Span, standings: list[Standing], now: floa
         standings=standings,
         courses=_courses(dashboard, found, standings),
         load=dashboard.engine() if dashboard.engine else None,
-        serving=_serving(dashboard),
+        serving=dashboard.serving() if dashboard.serving else "",
     )
 
 
@@ -123,14 +122,6 @@ def _courses(
         spending.course(database, each.cap, each.scope, found.span, found.starts, found.now)
         for each in order[:_MOST_COURSES]
     ]
-
-
-def _serving(dashboard: Dashboard) -> list[Served]:
-    if dashboard.versions is None:
-        return []
-    names = dict.fromkeys(version.name for version in dashboard.versions.all())
-    histories = [dashboard.versions.history(name) for name in names]
-    return [past[-1] for past in histories if past]
 
 
 def charts(found: Overview) -> dict[str, Any]:

@@ -118,7 +118,9 @@ class Views:
             for name in names
         }
         load = self._dashboard.engine() if self._dashboard.engine else None
-        return self._page("versions.html", key, versions=every, past=past, load=load, now=now)
+        serving = self._dashboard.serving() if self._dashboard.serving else ""
+        about = {"versions": every, "past": past, "load": load, "serving": serving}
+        return self._page("versions.html", key, now=now, **about)
 
     async def playground(self, request: Request, key: Key) -> Response:
         models = await self._dashboard.door.core.models()
