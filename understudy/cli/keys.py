@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -14,8 +14,10 @@ from understudy.cli.printing import print_json, print_table
 from understudy.errors import ConfigError
 
 if TYPE_CHECKING:
+    from understudy.store.caps import Unit
     from understudy.store.database import Database
     from understudy.store.keys import Key
+    from understudy.store.settings import CapSettings
 
 _LONGEST_MINUTES = 36500 * 1440
 
@@ -59,13 +61,8 @@ def create(
 ) -> None:
     """Make a key and print it: it cannot be read again."""
     from understudy.store.keys import USUAL_SCOPES, Keys, check_key
-    from understudy.store.settings import cap_of
 
-    caps = [
-        *(cap_of("dollars", each, option="--max-dollars") for each in max_dollars or ()),
-        *(cap_of("calls", each, option="--max-calls") for each in max_calls or ()),
-        *(cap_of("tokens", each, option="--max-tokens") for each in max_tokens or ()),
-    ]
+    caps = _caps(dollars=max_dollars, calls=max_calls, tokens=max_tokens)
     scopes = tuple(scope) if scope else USUAL_SCOPES
     until = None if expires is None else time.time() + _seconds(expires)
     check_key(name, team, scopes, dial)
@@ -130,6 +127,16 @@ def revoke(
     with _database(store) as database:
         found = Keys(database).revoke(key)
     print(f"revoked {found.id}, {found.name}")
+
+
+def _caps(**given: list[str] | None) -> list[CapSettings]:
+    from understudy.store.settings import cap_of
+
+    return [
+        cap_of(cast("Unit", unit), each, option=f"--max-{unit}")
+        for unit, texts in given.items()
+        for each in texts or ()
+    ]
 
 
 def _database(store: str, make: bool = False) -> closing[Database]:
