@@ -46,9 +46,9 @@ from understudy.actors.loop import run
 from understudy.environment import environment
 from understudy.files import write_json
 from understudy.share.clock import moments_of
-from understudy.share.partition import generated_instances
 from understudy.share.population import carriers_of, populations_of
 from understudy.share.settings import ShareConfig
+from understudy.tasks.instances import generated_instances
 
 OUT = Path(__file__).parent / "results" / "share.json"
 SIDES = ["together", "one seed", "plain"]

@@ -32,10 +32,10 @@ from understudy.environment import environment
 from understudy.files import write_json
 from understudy.share.agent import Agent, _together
 from understudy.share.learner import INITIAL_TASKS, add_candidate
-from understudy.share.partition import generated_instances
 from understudy.share.population import populations_of
 from understudy.share.settings import ShareConfig
 from understudy.share.training import Examples, Lesson, Training, Weights, train
+from understudy.tasks.instances import generated_instances
 
 OUT = Path(__file__).parent / "results" / "share_steps.json"
 EPOCHS = 4  # in a row, by either side

@@ -22,9 +22,9 @@ from understudy.errors import RunError
 from understudy.link.carrier import Carrier, Message
 from understudy.share.agent import Agent
 from understudy.share.clock import moments_of
-from understudy.share.instances import load_instances
 from understudy.share.population import Agents, begin_in_common, carriers_of, populations_of
 from understudy.share.settings import ShareConfig
+from understudy.tasks.instance_sets import load_instances
 
 CONFIG = ShareConfig(
     data_options={"per_class": 50},

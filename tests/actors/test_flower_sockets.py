@@ -16,9 +16,9 @@ from understudy.actors.crew import Together
 from understudy.actors.loop import run
 from understudy.actors.saved import load_states
 from understudy.share.clock import moments_of
-from understudy.share.instances import load_instances
 from understudy.share.population import begin_in_common, carriers_of, populations_of
 from understudy.share.settings import ShareConfig
+from understudy.tasks.instance_sets import load_instances
 
 SETTINGS: dict[str, Any] = {
     "data_options": {"per_class": 50},

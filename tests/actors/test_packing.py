@@ -24,11 +24,11 @@ from understudy.share.agent import Agent
 from understudy.share.clock import moments_of
 from understudy.share.learner import Learner
 from understudy.share.nets.own import load_own
-from understudy.share.partition import Instances, generated_instances
 from understudy.share.penalties import Curvature, Proximal
 from understudy.share.population import begin_in_common, carriers_of, populations_of
 from understudy.share.settings import ShareConfig
 from understudy.share.tick import Tick
+from understudy.tasks.instances import Instances, generated_instances
 
 SMALL: dict[str, Any] = {
     "agents": 2,

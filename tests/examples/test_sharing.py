@@ -16,9 +16,9 @@ import yaml
 
 from understudy.errors import ConfigError
 from understudy.settings import check_settings
-from understudy.share.partition import Instances
 from understudy.share.population import Agents, shape_of
 from understudy.share.variants import ShareRun, variants_of
+from understudy.tasks.instances import Instances
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "examples" / "sharing"

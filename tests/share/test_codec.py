@@ -20,9 +20,9 @@ from understudy.share.clock import moments_of
 from understudy.share.codec import Codec
 from understudy.share.learner import new_learner
 from understudy.share.nets.stacked import ABSENT, NetShape
-from understudy.share.partition import generated_instances
 from understudy.share.population import begin_in_common, carriers_of, populations_of
 from understudy.share.settings import ShareConfig
+from understudy.tasks.instances import generated_instances
 
 FEDAVG = {"share_parameters": {"mode": "fedavg"}}
 LEARNER = new_learner(NetShape("mlp", (64,), 4, 2, modular=False, width=8), 0)

@@ -18,10 +18,10 @@ from understudy.settings import check_settings
 from understudy.share.agent import Agent
 from understudy.share.clock import moments_of
 from understudy.share.modes.parameters.mode import travelling
-from understudy.share.partition import Instances, generated_instances
 from understudy.share.population import begin_in_common, carriers_of, populations_of
 from understudy.share.settings import ShareConfig
 from understudy.share.tick import Tick
+from understudy.tasks.instances import Instances, generated_instances
 
 SMALL: dict[str, Any] = {
     "agents": 3,

@@ -24,11 +24,11 @@ from understudy.share.fisher import fisher_of
 from understudy.share.learner import Learner, add_candidate, new_learner
 from understudy.share.nets.own import Own, load_own
 from understudy.share.nets.stacked import NetShape, entrance
-from understudy.share.partition import Instances, generated_instances
 from understudy.share.population import begin_in_common, carriers_of, populations_of
 from understudy.share.settings import ShareConfig
 from understudy.share.tick import Tick
 from understudy.share.training import Examples, Stack, Training, train
+from understudy.tasks.instances import Instances, generated_instances
 
 NETS = str(Path(__file__).with_name("nets.py"))
 DATA = generated_instances(per_class=50)

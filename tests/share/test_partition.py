@@ -6,13 +6,8 @@ import pytest
 import torch
 
 from understudy.errors import ConfigError
-from understudy.share.partition import (
-    Instances,
-    Partition,
-    Partitioner,
-    Task,
-    generated_instances,
-)
+from understudy.share.partition import Partition, Partitioner, Task
+from understudy.tasks.instances import Instances, generated_instances
 
 DATA = Instances(torch.arange(500.0)[:, None], torch.arange(500) % 5)
 SMALL = Partition(tasks=6, classes_per_task=2, train_per_class=10, validation_per_class=5)
@@ -102,13 +97,3 @@ def test_the_first_tasks_can_be_common_to_all(disjoint: bool) -> None:
 def test_what_the_data_cannot_give_is_refused(partition: Partition, word: str) -> None:
     with pytest.raises(ConfigError, match=word):
         partitioned(DATA, partition, 2, 0)
-
-
-def test_generated_pictures_repeat_and_differ_by_class() -> None:
-    one, other = generated_instances(per_class=40), generated_instances(per_class=40)
-    assert torch.equal(one.x, other.x)
-    assert one.x.shape == (400, 8, 8)
-    assert 0 <= one.x.min() < one.x.max() <= 1
-    means = torch.stack([one.x[one.label == name].mean(dim=0).flatten() for name in range(10)])
-    apart = torch.cdist(means, means) + torch.eye(10) * 9
-    assert apart.min() > 0.5

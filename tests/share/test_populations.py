@@ -18,9 +18,9 @@ from understudy.errors import ConfigError
 from understudy.settings import check_settings
 from understudy.share.agent import Agent
 from understudy.share.clock import moments_of
-from understudy.share.partition import generated_instances
 from understudy.share.population import Agents, carriers_of
 from understudy.share.settings import ShareConfig
+from understudy.tasks.instances import generated_instances
 
 SMALL: dict[str, Any] = {
     "data_options": {"per_class": 50, "size": 16},

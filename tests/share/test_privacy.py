@@ -20,10 +20,10 @@ from understudy.share.clock import moments_of
 from understudy.share.codec import Codec
 from understudy.share.learner import Learner, new_learner
 from understudy.share.nets.stacked import NetShape
-from understudy.share.partition import generated_instances
 from understudy.share.population import begin_in_common, graph_of, populations_of
 from understudy.share.reveals import leaving, messages_of_weights, reveals
 from understudy.share.settings import ShareConfig
+from understudy.tasks.instances import generated_instances
 
 SMALL: dict[str, Any] = {
     "agents": 2,

@@ -36,11 +36,12 @@ from understudy.share.learner import (
 from understudy.share.leaving import Leaving
 from understudy.share.modes import Schedule
 from understudy.share.nets.stacked import NetShape, entrance
-from understudy.share.partition import Instances, Task
+from understudy.share.partition import Task
 from understudy.share.penalties import Penalty
 from understudy.share.settings import ShareConfig
 from understudy.share.tick import INITIAL_TASKS, Tick
 from understudy.share.training import Examples, Lesson
+from understudy.tasks.instances import Instances
 
 _TRAINING, _REPLAY = 10, 11  # what a draw is for
 

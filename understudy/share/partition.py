@@ -12,20 +12,13 @@ from torch import Tensor
 from understudy.actors.records import registered
 from understudy.errors import ConfigError
 from understudy.share.tick import AGENT_SEED
+from understudy.tasks.instances import Instances, split_by_class
 
-_VALIDATION = 0.2  # of every class: no instance is trained by one agent and examined by another
+# No instance is trained by one agent and examined by another.
+VALIDATION_SHARE = 0.2
 
 
-@registered
-@dataclass(frozen=True, slots=True, eq=False)
-class Instances:
-    """Inputs (n, ...), with labels (n,) of the whole set's classes."""
-
-    x: Tensor
-    label: Tensor
-
-    def __len__(self) -> int:
-        return len(self.label)
+registered(Instances)  # shared ones cross between processes and machines
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,7 +61,7 @@ class Partitioner:
         _check(partition, len(names), counts.tolist())
         self.data, self.partition, self.seed, self.common = data, partition, seed, common
         self._names: list[int] = names.tolist()
-        self._split = _split(data.label.numpy(), self._names, seed)
+        self._split = split_by_class(data.label, VALIDATION_SHARE, seed)
         self._first: list[Task] | None = None
 
     def tasks(self, agent: int, agents: int) -> list[Task]:
@@ -91,8 +84,8 @@ def _check(partition: Partition, classes: int, counts: Sequence[int]) -> None:
             + (", or set disjoint=false" if partition.disjoint else "")
         )
     for name, share in (
-        ("train_per_class", 1 - _VALIDATION),
-        ("validation_per_class", _VALIDATION),
+        ("train_per_class", 1 - VALIDATION_SHARE),
+        ("validation_per_class", VALIDATION_SHARE),
     ):
         has = int(min(counts) * share)
         if getattr(partition, name) > has:
@@ -100,19 +93,6 @@ def _check(partition: Partition, classes: int, counts: Sequence[int]) -> None:
                 f"{name}={getattr(partition, name)}, but the smallest class has {has} such "
                 f"instances; use {has} or fewer"
             )
-
-
-def _split(
-    labels: np.ndarray, names: Sequence[int], seed: int
-) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-    """(training, validation) places of every class."""
-    random = np.random.default_rng([seed, 0x5711])
-    found = {}
-    for name in names:
-        places = random.permutation(np.flatnonzero(labels == name))
-        cut = round(len(places) * (1 - _VALIDATION))
-        found[name] = (places[:cut], places[cut:])
-    return found
 
 
 def _sequence(
@@ -144,23 +124,3 @@ def _sequence(
             parts.append(Instances(data.x[places], data.label[places]))
         sequence.append(Task(number, tuple(int(name) for name in classes), *parts))
     return [*first, *sequence[len(first) :]]
-
-
-def generated_instances(
-    classes: int = 10, per_class: int = 400, size: int = 8, noise: float = 0.55, seed: int = 0
-) -> Instances:
-    """Small pictures that need nothing from outside: each class two strokes at places and angles
-    of its own, moved and blurred by chance. (n, size, size), values in [0, 1]."""
-    random = np.random.default_rng([seed, classes, size])
-    grid = (np.stack(np.meshgrid(*[np.arange(size)] * 2, indexing="ij")) + 0.5) / size
-    strokes = random.uniform([0.25, 0.25, 0.0], [0.75, 0.75, np.pi], (classes, 2, 3))
-    labels = np.repeat(np.arange(classes), per_class)
-    moved = strokes[labels] + random.normal(0, [0.05, 0.05, 0.25], (len(labels), 2, 3))
-    pictures = np.zeros((len(labels), size, size))
-    for stroke in range(2):
-        down, right, angle = (moved[:, stroke, i, None, None] for i in range(3))
-        across = (grid[0] - down) * np.cos(angle) - (grid[1] - right) * np.sin(angle)
-        along = (grid[0] - down) * np.sin(angle) + (grid[1] - right) * np.cos(angle)
-        pictures += np.exp(-((across / 0.09) ** 2) - (along / 0.3) ** 4)
-    pictures = np.clip(pictures + random.normal(0, noise, pictures.shape), 0, 1)
-    return Instances(torch.tensor(pictures, dtype=torch.float32), torch.tensor(labels))

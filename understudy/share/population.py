@@ -14,15 +14,16 @@ from understudy.link.carrier import Carrier
 from understudy.link.graph import Edge, Graph, make_graph, unequal
 from understudy.share.agent import Agent, Identity, Mode, Point, Report
 from understudy.share.clock import clock
-from understudy.share.instances import load_instances
 from understudy.share.learner import new_learner
 from understudy.share.modes import MODES
 from understudy.share.nets.own import load_own
 from understudy.share.nets.stacked import LAYERS, NetShape
-from understudy.share.partition import Instances, Partition, Partitioner
+from understudy.share.partition import Partition, Partitioner
 from understudy.share.privacy import check_norms
 from understudy.share.settings import BUILT_IN, ShareConfig
 from understudy.share.tick import AGENT_SEED
+from understudy.tasks.instance_sets import load_instances
+from understudy.tasks.instances import Instances
 
 
 class Agents(Factory):

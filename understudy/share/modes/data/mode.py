@@ -20,10 +20,10 @@ from understudy.share.agent import Agent, Mode
 from understudy.share.leaving import Leaving
 from understudy.share.modes.data.leaving import leaving
 from understudy.share.modes.data.settings import Settings as DataSharing
-from understudy.share.partition import Instances
 from understudy.share.settings import ShareConfig
 from understudy.share.tick import Tick
 from understudy.share.training import Examples, answers, embedded
+from understudy.tasks.instances import Instances
 
 _SENDING, _ASKING = 20, 21  # what a draw is for
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from understudy.errors import ConfigError, UnderstudyError
 from understudy.registry import named_function, reason_of
-from understudy.share.partition import Instances, generated_instances
+from understudy.tasks.instances import Instances, generated_instances
 
 _HIGHEST_LABEL = 2**20
 _BYTES = 8  # the kind of numbers in an idx file: unsigned bytes
@@ -31,7 +31,7 @@ def load_instances(spec: str, options: Mapping[str, Any]) -> Instances:
     """
     path = Path(spec).expanduser()
     if spec == "generated":
-        return _checked(spec, _called(spec, generated_instances, options))
+        return checked_instances(spec, _called(spec, generated_instances, options))
     from_file = spec.endswith(".npz") or path.is_dir()
     if from_file and options:
         raise ConfigError(
@@ -39,13 +39,13 @@ def load_instances(spec: str, options: Mapping[str, Any]) -> Instances:
             "they are for 'generated' and for functions"
         )
     if from_file:
-        return _checked(spec, _in_folder(path) if path.is_dir() else _in_npz(path))
+        return checked_instances(spec, _in_folder(path) if path.is_dir() else _in_npz(path))
     if ":" not in spec:
         raise ConfigError(
             f"data={spec}: nothing there; write generated, an .npz file, a folder of idx files, "
             "module:function or file.py:function"
         )
-    return _checked(spec, _called(spec, named_function("data", spec), options))
+    return checked_instances(spec, _called(spec, named_function("data", spec), options))
 
 
 def _called(spec: str, function: Callable[..., Any], options: Mapping[str, Any]) -> Any:
@@ -60,7 +60,8 @@ def _called(spec: str, function: Callable[..., Any], options: Mapping[str, Any])
     return found
 
 
-def _checked(spec: str, found: Any) -> Instances:
+def checked_instances(spec: str, found: Any) -> Instances:
+    """(x, label) as instances. spec: for a refusal."""
     if not isinstance(found, tuple | list) or len(found) != 2:
         raise ConfigError(
             f"data={spec}: gave a {type(found).__name__}; return (x, label) or Instances"

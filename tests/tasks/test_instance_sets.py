@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from understudy.errors import ConfigError
-from understudy.share.instances import load_instances
-from understudy.share.partition import generated_instances
+from understudy.tasks.instance_sets import load_instances
+from understudy.tasks.instances import generated_instances
 
 X = np.arange(24, dtype=np.float64).reshape(4, 2, 3) / 7
 LABEL = np.array([0, 3, 3, 1])
