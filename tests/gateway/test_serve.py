@@ -57,6 +57,14 @@ def test_a_minute_for_anyone(tmp_path: Path) -> None:
         stream = client.chat.completions.create(model="auto", messages=said, stream=True)  # type: ignore[call-overload]
         text = "".join(chunk.choices[0].delta.content or "" for chunk in stream)
         assert "70" in text
+        kept = client.chat.completions.create(model="auto", messages=said, store=True)  # type: ignore[call-overload]
+        assert [each.id for each in client.chat.completions.list()] == [kept.id]
+        page = httpx2.get(gateway.url.removesuffix("v1")).text
+        assert "<html" in page
+        assert "above the threshold" in page
+        metrics = httpx2.get(f"{gateway.url.removesuffix('v1')}metrics").text
+        assert 'understudy_requests_total{answered_by="local"} 1.0' in metrics
+        assert 'understudy_spend_dollars_total{cloud="simulated"}' in metrics
         for question in (EASY, HARD, "What is 17 + 25?", "3 + 4 = ?"):
             # Many clients put a system message before whatever they ask.
             said = [
@@ -67,14 +75,14 @@ def test_a_minute_for_anyone(tmp_path: Path) -> None:
             assert answer.parse().choices[0].message.content
             if question == EASY:
                 assert answer.headers["x-understudy-answered-by"] == "local"
-        kept = client.chat.completions.create(model="auto", messages=said, store=True)  # type: ignore[call-overload]
-        assert [each.id for each in client.chat.completions.list()] == [kept.id]
-        page = httpx2.get(gateway.url.removesuffix("v1")).text
-        assert "<html" in page
-        assert "above the threshold" in page
-        metrics = httpx2.get(f"{gateway.url.removesuffix('v1')}metrics").text
-        assert 'understudy_requests_total{answered_by="local"} 1.0' in metrics
-        assert 'understudy_spend_dollars_total{cloud="simulated"}' in metrics
+        for question in ("hello", "Hello!", "who are you"):
+            said = [{"role": "user", "content": question}]
+            for model in ("auto", "local"):
+                with pytest.raises(openai.APIStatusError, match=r"docs/tasks\.md"):
+                    client.with_options(max_retries=0).chat.completions.create(
+                        model=model,
+                        messages=said,  # type: ignore[arg-type]
+                    )
         names = {model.id for model in client.models.list()}
         assert {"auto", "local", "cloud", "demo@0", "simulated"} <= names
         assert gateway.stop() == 0

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from understudy.gateway.draft import Draft
 from understudy.gateway.engine import Engine
-from understudy.gateway.form import Prepared, jobs_of, prepared
+from understudy.gateway.form import Prepared, UnableError, jobs_of, prepared
 from understudy.gateway.policy import Policy
 from understudy.gateway.requests import Caller, ChatRequest, Refused
 
@@ -22,6 +22,7 @@ class LocalSide:
     serving: str  # the version that answers, name@step
     task_of: TaskOf = lambda named, text: named
     temperature: float | None = None  # where a request gives none; None: as the engine has it
+    knows: Callable[[str], bool] = lambda text: True  # which questions it can answer at all
     tasks: Collection[str] = ()  # that a request may name; (): any, as nothing goes by it
     knows_tasks: bool = False  # the engine asks a question as one of a run's tasks
 
@@ -40,7 +41,10 @@ class LocalSide:
                 code="unknown_task",
                 param="x-understudy-task",
             )
-        return prepared(request, task, self.engine)
+        found = prepared(request, task, self.engine)
+        if not self.knows(found.question.prompt):
+            raise UnableError("answers the questions of docs/tasks.md only", "messages")
+        return found
 
     def policy_for(self, asked: Prepared) -> tuple[str, Policy]:
         """Who decides, and the task that it is decided as."""
