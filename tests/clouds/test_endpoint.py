@@ -47,6 +47,16 @@ def test_cached_tokens_are_part_of_the_prompt_and_have_a_price_of_their_own() ->
     )
 
 
+def test_what_a_cache_takes_has_a_price_of_its_own_or_that_of_the_prompt(tmp_path: Path) -> None:
+    prices = load_prices(table_file(tmp_path, {"big": TABLE["big"] | {"cache_write": 2.5}}), "big")
+    assert prices.dollars(1000, 400, 100, 500) == pytest.approx(
+        (100 * 2 + 400 * 0.5 + 500 * 2.5 + 100 * 10) / 1e6
+    )
+    assert prices.at_most(1000, 100) == pytest.approx((1000 * 2.5 + 100 * 10) / 1e6)
+    assert Prices(2.0, 0.5, 10.0).dollars(1000, 0, 0, 500) == pytest.approx(1000 * 2 / 1e6)
+    assert not Prices(0.0, 0.0, 0.0, 1.0).is_free
+
+
 @pytest.mark.parametrize(
     ("content", "parts"),
     [

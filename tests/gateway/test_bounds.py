@@ -49,6 +49,8 @@ def test_the_least_is_for_each_of_the_answers() -> None:
 def test_a_cache_may_be_dearer_than_the_prompt() -> None:
     prices = Prices(prompt=1.0, cached_prompt=2.0, completion=10.0)
     assert cost_at_most(prices, 1_000_000, 100_000).dollars == pytest.approx(2.0 + 1.0)
+    prices = Prices(prompt=1.0, cached_prompt=0.1, completion=10.0, cache_write=1.25)
+    assert cost_at_most(prices, 1_000_000, 100_000).dollars == pytest.approx(1.25 + 1.0)
 
 
 def test_an_answer_is_bounded_to_what_is_paid_for() -> None:

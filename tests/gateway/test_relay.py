@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -194,8 +195,8 @@ def test_a_key_in_an_error_is_not_repeated() -> None:
         mock.key = "another"
         with pytest.raises(UpstreamError) as caught:
             await upstream.send(call())
-        assert KEY not in f"{caught.value} {caught.value.body}"
-        assert "[key]" in str(caught.value)
+        assert str(caught.value) == "HTTP 401 (mock)"
+        assert caught.value.body is None
         assert KEY not in repr(vars(caught.value))
 
     relayed(work, key=KEY)
@@ -253,7 +254,12 @@ def test_what_was_served_is_asked_for() -> None:
     asyncio.run(run())
 
 
-def of_payload(work: Callable[[Incoming], None], payload: Any, *, stream: bool = False) -> None:
+PRICES = {"prompt": 1, "completion": 10}
+
+
+def of_payload(
+    work: Callable[[Incoming], None], payload: Any, *, stream: bool = False, prices: Any = PRICES
+) -> None:
     """What `work` makes of an endpoint that sends just this: a completion, or a stream's bytes."""
 
     async def answer(request: web.Request) -> web.Response:
@@ -268,7 +274,7 @@ def of_payload(work: Callable[[Incoming], None], payload: Any, *, stream: bool =
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
-        given = {"base_url": url, "model": "big", "prices": {"prompt": 1, "completion": 10}}
+        given = {"base_url": url, "model": "big", "prices": prices}
         upstream = OpenAIUpstream("main", OpenAIUpstream.Settings.model_validate(given), KEY)
         try:
             incoming = await upstream.send(call(stream))
@@ -309,14 +315,88 @@ def test_what_nobody_counted_is_reckoned_from_all_that_came() -> None:
     of_payload(look, {"choices": choices})
 
 
-def test_a_key_in_the_error_of_an_answer_is_not_repeated() -> None:
-    with pytest.raises(UpstreamError, match=r"wrong \[key\]"):
-        of_payload(lambda _: None, {"error": {"message": f"wrong {KEY}"}})
+def test_what_the_endpoints_cache_took_is_paid_at_its_own_price() -> None:
+    """A million tokens and more: 200,000 new ones, 300,000 found, 500,000 put there."""
+    usage = {"prompt_tokens": 1_000_000, "completion_tokens": 0, "total_tokens": 1_000_000}
+    details = {"cached_tokens": 300_000, "cache_write_tokens": 500_000}
+    usage = usage | {"prompt_tokens_details": details}
+    prices = Prices(1.0, 0.1, 10.0, 1.25)
+    served = served_cost(usage, prices)
+    assert served is not None
+    assert served.dollars == pytest.approx(0.2 + 0.03 + 0.625)
 
     def look(incoming: Incoming) -> None:
-        assert incoming.error == "wrong [key]"
+        assert incoming.cost().dollars == pytest.approx(0.2 + 0.03 + 0.625)
 
-    error = orjson.dumps({"error": {"message": f"wrong {KEY}"}})
+    choices = [{"message": {"content": ""}}]
+    given = {"prompt": 1, "cached_prompt": 0.1, "completion": 10, "cache_write": 1.25}
+    of_payload(look, {"choices": choices, "usage": usage}, prices=given)
+
+
+def test_an_endpoint_that_counts_nothing_is_not_free() -> None:
+    """Nought tokens are no count: 40 letters are ten tokens."""
+    usage = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
+
+    def look(incoming: Incoming) -> None:
+        assert not incoming.counted
+        assert incoming.cost().completion_tokens == 10
+        assert incoming.cost().prompt_tokens > 0
+
+    of_payload(look, {"choices": [{"message": {"content": "a" * 40}}], "usage": usage})
+
+
+def test_a_call_that_may_have_begun_is_not_made_twice() -> None:
+    async def work(upstream: OpenAIUpstream, mock: MockUpstream) -> None:
+        with pytest.raises(UpstreamError, match="it closed the connection"):
+            await upstream.send(call())
+        assert len(mock.bodies) == 1
+
+    relayed(work, Behaviour(drop_after=0))
+
+
+def test_a_kept_connection_that_the_other_side_gave_up_is_no_failure() -> None:
+    choice = {"message": {"content": "a"}, "finish_reason": "stop"}
+    whole = orjson.dumps({"choices": [choice]})
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+    came: list[int] = []  # over each connection
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        number = len(came)
+        came.append(0)
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                asked = (await reader.readuntil(b"\r\n\r\n")).lower()
+                await reader.readexactly(int(asked.partition(b"content-length:")[2].split()[0]))
+                came[number] += 1
+                if came == [2]:
+                    break
+                writer.write(head % len(whole) + whole)
+        writer.close()
+
+    async def run() -> None:
+        server = await asyncio.start_server(connected, "127.0.0.1", 0)
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+        given = {"base_url": url, "model": "big", "prices": PRICES}
+        upstream = OpenAIUpstream("main", OpenAIUpstream.Settings.model_validate(given))
+        for _ in range(2):
+            incoming = await upstream.send(call(False))
+            assert incoming.raw == whole
+            await incoming.close()
+        await upstream.close()
+        server.close()
+        assert came == [2, 1]
+
+    asyncio.run(run())
+
+
+def test_a_key_in_the_error_of_an_answer_is_not_repeated() -> None:
+    with pytest.raises(UpstreamError, match=r"an answer without choices$"):
+        of_payload(lambda _: None, {"error": {"message": f"wrong {KEY}", "code": KEY}})
+
+    def look(incoming: Incoming) -> None:
+        assert incoming.error == "an error came in the stream (content_filter)"
+
+    error = orjson.dumps({"error": {"message": f"wrong {KEY}", "code": "content_filter"}})
     said = orjson.dumps({"choices": [{"delta": {"content": "a"}}]})
     of_payload(look, b"data: " + said + b"\n\ndata: " + error + b"\n\n", stream=True)
 

@@ -320,6 +320,22 @@ def test_an_endpoint_gets_the_bound_by_its_own_name(tmp_path: Path) -> None:
     run(work, tmp_path, Behaviour())
 
 
+@pytest.mark.parametrize("forward", [[], ["store"], ["store", "metadata"]])
+def test_what_the_gateway_keeps_itself_goes_to_a_cloud_only_where_it_is_named(
+    tmp_path: Path, forward: list[str]
+) -> None:
+    async def work(built: Built, clouds: list[MockUpstream]) -> None:
+        await built.ask(HARD, store=True, metadata={"task": "t"}, user="u", odd=1)
+        sent = clouds[0].bodies[0]
+        assert {*sent} & {"store", "metadata"} == {*forward}
+        assert (sent["user"], sent["odd"]) == ("u", 1)
+        trace = await built.settled()
+        assert trace.request.store
+        assert trace.request.metadata == {"task": "t"}
+
+    run(work, tmp_path, Behaviour(), cloud={"forward": forward})
+
+
 def test_what_nobody_here_can_do_is_a_clear_400(tmp_path: Path) -> None:
     async def work(built: Built, clouds: list[MockUpstream]) -> None:
         with pytest.raises(Refused, match="does not serve logit_bias; no cloud can") as caught:

@@ -242,8 +242,15 @@ async def test_what_cannot_be_counted_is_refused_or_cut(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with face(tmp_path / "l.db", Cap.of("total", "tokens", 1e15)) as ledger:
-        with pytest.raises(ValueError, match="more than can be counted"):
-            await ledger.reserve(SCOPES, Cost(1, 0, 10**30))
+        dear, endless = Cost(1, 0, 5, dollars=9008), Cost(1, 0, 5, dollars=float("inf"))
+        for most in (Cost(1, 0, 10**30), dear, endless):
+            by_threads = ledger.ledger.reserve(SCOPES, most)
+            for found in (await ledger.reserve(SCOPES, most, ONE), by_threads):
+                assert isinstance(found, Refusal)
+                assert found.final
+                assert "more than the ledger counts of one, $9007" in found.reason
+        with pytest.raises(ValueError, match="a cost is a finite number"):
+            await ledger.reserve(SCOPES, Cost(1, 0, 5, dollars=-1.0))
         hold = await ledger.reserve(SCOPES, ONE)
         assert isinstance(hold, Hold)
         await ledger.settle(hold, Cost(1, 5, 10**30, dollars=float("inf")))

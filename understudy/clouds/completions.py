@@ -20,6 +20,7 @@ class Answer:
     error: str | None = None
     prompt_tokens: int | None = None
     cached_tokens: int = 0
+    written_tokens: int = 0  # of the prompt's, put into the endpoint's cache
     completion_tokens: int | None = None
     characters: int = 0  # received: of all choices, with reasoning and tool calls
     served: bool = False  # the model ran: what came back is a completion, of whatever use
@@ -159,16 +160,14 @@ class Assembly:
 
     def answer(self) -> Answer:
         text = _printable(self.texts)
-        prompt_tokens = _count(self._usage.get("prompt_tokens"))
-        details = self._usage.get("prompt_tokens_details")
-        cached = _count(details.get("cached_tokens")) if isinstance(details, Mapping) else None
-        error = self._fault(text)
+        used, error = read_usage(self._usage), self._fault(text)
         return Answer(
             text=text if error in (None, "truncated") else None,
             error=error,
-            prompt_tokens=prompt_tokens,
-            cached_tokens=min(cached or 0, prompt_tokens or 0),
-            completion_tokens=completion_tokens_of(self._usage),
+            prompt_tokens=used.prompt,
+            cached_tokens=used.cached,
+            written_tokens=used.written,
+            completion_tokens=used.completion,
             characters=self._characters,
             served=self._choices,
         )
@@ -233,14 +232,35 @@ def _written(choice: Any) -> Iterator[str]:
 _LEGACY = "function_call"
 
 
-def completion_tokens_of(usage: Mapping[str, Any]) -> int | None:
-    """As an endpoint counted. Some leave the tokens of reasoning out of the answer's, and only the
-    total has them; they are paid for all the same."""
-    found = _count(usage.get("completion_tokens"))
-    prompt, total = _count(usage.get("prompt_tokens")), _count(usage.get("total_tokens"))
-    if found is None or prompt is None or total is None:
-        return found
-    return max(found, total - prompt)
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens as an endpoint counted them; None where it did not."""
+
+    prompt: int | None = None
+    completion: int | None = None
+    cached: int = 0  # of the prompt's, found in the endpoint's cache
+    written: int = 0  # of the prompt's, put into it
+
+
+def read_usage(usage: Mapping[str, Any]) -> Usage:
+    """Everything that is paid for, under whatever name.
+
+    Some leave the tokens of reasoning out of the answer's, and only the total has them; some leave
+    those that their cache took out of the prompt's. LiteLLM, Anthropic and OpenRouter have three
+    names for the latter.
+    """
+    prompt, completion = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+    if prompt is None:
+        return Usage(completion=completion)
+    details = usage.get("prompt_tokens_details")
+    details = details if isinstance(details, Mapping) else {}
+    cached = min(_count(details.get("cached_tokens")) or 0, prompt)
+    names = (usage.get("cache_creation_input_tokens"), details.get("cache_creation_tokens"))
+    written = max(_count(each) or 0 for each in (*names, details.get("cache_write_tokens")))
+    prompt, total = max(prompt, cached + written), _count(usage.get("total_tokens"))
+    if completion is not None and total is not None:
+        completion = max(completion, total - prompt)
+    return Usage(prompt, completion, cached, written)
 
 
 def _count(value: Any) -> int | None:

@@ -1,4 +1,4 @@
-"""What a call costs at most, before it is made."""
+"""What a call costs at most, before it is made; and about how many tokens a text has."""
 
 from __future__ import annotations
 
@@ -8,6 +8,16 @@ from understudy.types import Cloud, Cost, Question
 UNKNOWN_LENGTH = 4096
 
 _TOKENS_OF_A_TURN = 8  # its role and its marks
+SIZE_OF_A_TOKEN = 4  # characters of English, or bytes
+
+
+def about_tokens(size: int) -> int:
+    """Of a text whose tokens nobody counted: ceil(size / 4), in characters or bytes.
+
+    >>> about_tokens(8), about_tokens(9)
+    (2, 3)
+    """
+    return -(-size // SIZE_OF_A_TOKEN)
 
 
 def prompt_tokens_at_most(question: Question) -> int:

@@ -8,11 +8,14 @@ from collections.abc import Callable
 from understudy.errors import CloudError
 from understudy.types import Cloud, Reply
 
+_LONGEST = 240  # characters of an error that are kept
+
 _FEWEST, _WINDOW = 20, 100  # calls that a share is taken of
 _NAMED = 3  # different failures that are named
 
-# What errors of a recorded cloud begin with.
+# What errors of a recorded cloud begin with, and of a simulated one that does not know a question.
 NOT_RECORDED, FAILED_IN_RECORD = "not in the record", "failed when it was recorded"
+NOT_KNOWN = "the simulated cloud knows only the forms of docs/tasks.md"
 
 # What an error begins with, and what to do about it.
 _ADVICE = (
@@ -35,6 +38,11 @@ _ADVICE = (
     (FAILED_IN_RECORD, "record it anew, or set cloud.live to ask a live cloud"),
     ("truncated", "answers are cut off: raise cloud.http.max_tokens"),
 )
+
+
+def shortened(message: str, longest: int = _LONGEST) -> str:
+    """As much of an error as is kept; a secret in it must be taken out before."""
+    return message if len(message) <= longest else message[: longest - 3] + "..."
 
 
 def failure_text(cloud: Cloud, error: str) -> str:

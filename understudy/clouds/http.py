@@ -22,7 +22,8 @@ from understudy.clouds.completions import (
     whole_answer,
 )
 from understudy.clouds.endpoint import Endpoint
-from understudy.clouds.estimates import UNKNOWN_LENGTH, prompt_tokens_at_most
+from understudy.clouds.estimates import UNKNOWN_LENGTH, about_tokens, prompt_tokens_at_most
+from understudy.clouds.failures import shortened
 from understudy.clouds.pieces import Pieces
 from understudy.clouds.prices import Prices
 from understudy.clouds.retries import (
@@ -43,9 +44,6 @@ _KEEP_ALIVE_SECONDS = 4.0
 _STALE_SECONDS = 5.0
 
 _LARGEST_ERROR = 64 * 2**10  # bytes of an error's body that are read
-_LONGEST_ERROR = 240  # characters of an error that are kept
-
-_CHARACTERS_PER_TOKEN = 4  # where an endpoint does not count: ceil(characters / 4)
 
 _SHORTEST_SECRET = 16  # characters
 
@@ -135,8 +133,7 @@ class HttpCloud:
         """What an answer costs at most, where the length of answers is bounded."""
         prompt = prompt_tokens_at_most(question)
         longest = max_tokens_of(self.endpoint, question) or UNKNOWN_LENGTH
-        dollars = self.prices.dollars(prompt, 0, longest)
-        return Cost(1, prompt, longest, dollars=dollars)
+        return Cost(1, prompt, longest, dollars=self.prices.at_most(prompt, longest))
 
     @property
     def _hides_key(self) -> bool:
@@ -279,9 +276,9 @@ class HttpCloud:
         if answer.served and (prompt_tokens is None or completion_tokens is None):
             self.estimated += 1
             if prompt_tokens is None:
-                prompt_tokens = _estimate(sum(len(m.content) for m in question.messages))
+                prompt_tokens = about_tokens(sum(len(m.content) for m in question.messages))
             if completion_tokens is None:
-                completion_tokens = _estimate(answer.characters)
+                completion_tokens = about_tokens(answer.characters)
         prompt_tokens, completion_tokens = prompt_tokens or 0, completion_tokens or 0
         text, error, key = answer.text, answer.error, self._key
         if key and error:
@@ -292,9 +289,11 @@ class HttpCloud:
             text=text,
             prompt_tokens=prompt_tokens,
             completion_tokens=completion_tokens,
-            dollars=self.prices.dollars(prompt_tokens, answer.cached_tokens, completion_tokens),
+            dollars=self.prices.dollars(
+                prompt_tokens, answer.cached_tokens, completion_tokens, answer.written_tokens
+            ),
             seconds=seconds,
-            error=_cut(error) if error else None,
+            error=shortened(error) if error else None,
         )
 
     async def _connections(self) -> _Connections:
@@ -336,14 +335,6 @@ async def _refusal(response: aiohttp.ClientResponse) -> str:
 
 def _failed(error: str, retried: bool = False) -> _Outcome:
     return _Outcome(Answer(error=error), works=False, retried=retried)
-
-
-def _estimate(characters: int) -> int:
-    return -(-characters // _CHARACTERS_PER_TOKEN)
-
-
-def _cut(message: str) -> str:
-    return message if len(message) <= _LONGEST_ERROR else message[: _LONGEST_ERROR - 3] + "..."
 
 
 def proxy_for(url: str) -> str | None:

@@ -20,12 +20,43 @@ class Prices:
     prompt: float
     cached_prompt: float  # of prompt tokens that the endpoint found in its own cache
     completion: float
+    cache_write: float | None = None  # of prompt tokens that it put there; None: as prompt
 
-    def dollars(self, prompt_tokens: int, cached_tokens: int, completion_tokens: int) -> float:
-        """What one reply costs; the cached tokens are among the prompt's."""
-        total = (prompt_tokens - cached_tokens) * self.prompt
+    def dollars(
+        self,
+        prompt_tokens: int,
+        cached_tokens: int,
+        completion_tokens: int,
+        written_tokens: int = 0,
+    ) -> float:
+        """What one reply costs; tokens that its cache had or took are among the prompt's."""
+        write = self.prompt if self.cache_write is None else self.cache_write
+        total = (prompt_tokens - cached_tokens - written_tokens) * self.prompt
+        total += written_tokens * write
         total += cached_tokens * self.cached_prompt + completion_tokens * self.completion
         return total / 1e6
+
+    def at_most(self, prompt_tokens: int, completion_tokens: int) -> float:
+        """As `dollars`, whatever the endpoint's cache makes of the prompt."""
+        dearest = max(self.prompt, self.cached_prompt, self.cache_write or 0.0)
+        return (prompt_tokens * dearest + completion_tokens * self.completion) / 1e6
+
+    @property
+    def is_free(self) -> bool:
+        return not (self.prompt or self.cached_prompt or self.completion or self.cache_write)
+
+
+def price_pair(text: str) -> dict[str, float] | None:
+    """0.5/2, of question and answer; None: it is something else.
+
+    >>> price_pair("0.5/2"), price_pair("prices/2026.yaml")
+    ({'prompt': 0.5, 'completion': 2.0}, None)
+    """
+    prompt, mark, completion = text.partition("/")
+    try:
+        return {"prompt": float(prompt), "completion": float(completion)} if mark else None
+    except ValueError:
+        return None
 
 
 def load_prices(path: Path, model: str, section: str = "cloud.http") -> Prices:
@@ -52,16 +83,17 @@ def load_prices(path: Path, model: str, section: str = "cloud.http") -> Prices:
 
 
 def _prices(where: str, row: Any) -> Prices:
-    names = [each.name for each in fields(Prices)]
-    if not isinstance(row, Mapping) or set(row) != set(names):
+    *needed, write = (each.name for each in fields(Prices))
+    if not isinstance(row, Mapping) or set(row) - {write} != set(needed):
         raise ConfigError(
-            f"{where} needs {', '.join(names)}, in dollars per million tokens, and nothing else"
+            f"{where} needs {', '.join(needed)}, in dollars per million tokens, and nothing else "
+            f"but {write}"
         )
-    for name in names:
+    for name in row:
         price = row[name]
         number = isinstance(price, int | float) and not isinstance(price, bool)
         if not number or not math.isfinite(price) or price < 0:
             raise ConfigError(
                 f"{where}: {name}={price!r} is no price; write a number of at least 0"
             )
-    return Prices(**{name: float(row[name]) for name in names})
+    return Prices(**{name: float(price) for name, price in row.items()})

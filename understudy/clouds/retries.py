@@ -55,9 +55,13 @@ class Circuit:
         self._limit, self._pause, self._clock = failures, pause_seconds, clock
         self._failures, self._opens_at, self._probing = 0, 0.0, False
 
+    def rest(self) -> float:
+        """Seconds for which no call is made, not even one as a probe; 0: one may be now."""
+        return max(self._opens_at - self._clock(), 0.0) if self._failures >= self._limit else 0.0
+
     def pauses(self) -> bool:
         """Whether no call is made now, not even one as a probe."""
-        return self._failures >= self._limit and self._clock() < self._opens_at
+        return self.rest() > 0
 
     def admits(self) -> bool:
         """Whether a call may be made now. One that may must be followed by `note`."""

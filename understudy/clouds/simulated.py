@@ -11,13 +11,12 @@ from typing import Any, ClassVar, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from understudy.clouds.estimates import SIZE_OF_A_TOKEN, about_tokens
+from understudy.clouds.failures import NOT_KNOWN
 from understudy.clouds.settings import CloudSettings
 from understudy.settings import Section
 from understudy.tasks import ANSWER_MARK, FAMILIES, LEVELS
-from understudy.types import AnswerKey, Cost, Problem, Question, Reply, Request
-
-# A character is about a quarter of a token in the large models' own counting.
-_CHARACTERS_PER_TOKEN = 4
+from understudy.types import AnswerKey, Cost, Options, Problem, Question, Reply, Request
 
 _TIMEOUT_SECONDS = 30.0  # what a call that fails takes
 _WITHHELD = "I am not sure."  # a wrong answer where no slip of the right one would be one
@@ -113,19 +112,21 @@ class SimulatedCloud:
     def _whole(self, question: Question) -> Reply:
         prompt, problem = question.prompt, self.key(question)
         if problem is None or not problem.worked:
-            return Reply(
-                text=None, error="the simulated cloud knows only the forms of docs/tasks.md"
-            )
+            return Reply(text=None, error=NOT_KNOWN)
         drawn = _random_of(self.settings.seed, prompt, "answer")
         levels = self._accuracy.get(problem.family, self._general)
         right = drawn.random() < levels[problem.level - 1]
         text = problem.worked if right else _wrong(problem, drawn)
         seconds = self.settings.latency_seconds * drawn.lognormvariate(0.0, 0.3)
-        return self._billed(question, text, seconds)
+        text, is_cut = _wanted(text, question.options)
+        reply = self._billed(question, text, seconds)
+        return replace(reply, error="truncated") if is_cut else reply
 
     def _billed(self, question: Question, text: str, seconds: float) -> Reply:
-        prompt_tokens = -(-len(question.prompt) // _CHARACTERS_PER_TOKEN)
-        completion_tokens = -(-len(text) // _CHARACTERS_PER_TOKEN)
+        prompt_tokens, completion_tokens = (
+            about_tokens(len(question.prompt)),
+            about_tokens(len(text)),
+        )
         dollars = prompt_tokens * self.settings.dollars_per_million_prompt_tokens
         dollars += completion_tokens * self.settings.dollars_per_million_completion_tokens
         return Reply(text, prompt_tokens, completion_tokens, dollars / 1e6, seconds)
@@ -141,6 +142,15 @@ def _per_level(value: Any) -> tuple[float, ...]:
 def _random_of(seed: int, prompt: str, purpose: str) -> random.Random:
     digest = hashlib.blake2b(f"{seed}\n{purpose}\n{prompt}".encode(), digest_size=8).digest()
     return random.Random(int.from_bytes(digest, "big"))
+
+
+def _wanted(text: str, options: Options) -> tuple[str, bool]:
+    """The text up to the first stop string, as long as is wanted; whether its length cut it."""
+    ends = [at for stop in options.stop if stop and (at := text.find(stop)) >= 0]
+    text = text[: min(ends, default=len(text))]
+    if options.max_tokens is None or about_tokens(len(text)) <= options.max_tokens:
+        return text, False
+    return text[: options.max_tokens * SIZE_OF_A_TOKEN], True
 
 
 def _wrong(problem: Problem, drawn: random.Random) -> str:

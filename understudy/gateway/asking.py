@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-import time
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakSet
@@ -14,11 +13,20 @@ from weakref import WeakSet
 import orjson
 
 from understudy.errors import LedgerUnavailable
-from understudy.gateway.requests import Caller, Refused
+from understudy.gateway.not_asked import (
+    NotAskedError,
+    gave_none,
+    not_offered,
+    of_several,
+    over_budget,
+    unavailable,
+)
+from understudy.gateway.requests import Caller
 from understudy.gateway.settings import SpendingSettings
 from understudy.gateway.trace import FailedCall, Trace
 from understudy.gateway.upstreams.calls import Call, Incoming, Upstream, UpstreamError
 from understudy.gateway.upstreams.choice import Candidate, Choice, Offer
+from understudy.gateway.upstreams.failing import Failures
 from understudy.store.batches import AsyncLedger
 from understudy.store.caps import Refusal
 from understudy.store.operations import Hold, Scopes
@@ -29,23 +37,6 @@ log = logging.getLogger(__name__)
 # Where a usage address cannot be reached, or does not know yet of a call that may have been served.
 _LOOK_AGAIN_SECONDS = (1.0, 3.0, 0.0)
 _LONGEST_REST_SECONDS = 60.0  # of a cloud that asks to be left alone
-
-
-class NotAskedError(Exception):
-    """The cloud was wanted and did not answer. `refused` is what a caller is told who insists."""
-
-    def __init__(
-        self,
-        reason: str,
-        refused: Refused,
-        *,
-        at_fault: bool = True,
-        left: Mapping[str, float] | None = None,
-    ) -> None:
-        super().__init__(reason)
-        self.reason, self.refused = reason, refused
-        self.at_fault = at_fault  # the clouds or the budget are, and not the question
-        self.left = left or {}  # of each cap, where the budget is spent
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +60,7 @@ class Asking:
 
     def __init__(self, choice: Choice, ledger: AsyncLedger, settings: SpendingSettings) -> None:
         self.choice, self.ledger, self.settings = choice, ledger, settings
+        self.failures = Failures()
         self._running: set[asyncio.Task[Any]] = set()
         self._unwanted: WeakSet[asyncio.Task[Any]] = WeakSet()  # nobody waits for what they ask
 
@@ -94,15 +86,16 @@ class Asking:
         request = trace.request
         size = len(request.raw) if request.raw else len(orjson.dumps(request.body))
         offers, why = self.choice.offers(request.body, size, self.settings.least_tokens, among)
-        failure = _not_offered(why)
+        failures = [not_offered(each) for each in why]
         for offer in offers:
             if self._is_unwanted():
+                failures.append(unavailable("nobody waits for it any more"))
                 break
             try:
                 return await self._asked(trace, offer, patience)
             except NotAskedError as error:
-                failure = error
-        raise failure
+                failures.append(error)
+        raise of_several(failures)
 
     async def _asked(self, trace: Trace, offer: Offer, patience: float | None) -> Asked:
         loop, candidate = asyncio.get_running_loop(), offer.candidate
@@ -110,8 +103,7 @@ class Asking:
         hold = await self._hold(trace, offer, call_id, patience)
         if self._is_unwanted() or not candidate.circuit.admits():
             self.ledger.release(hold)
-            reason = f"{candidate.name} failed too often, and rests"
-            raise NotAskedError(reason, _unavailable(reason))
+            raise not_offered(candidate.resting())
         body = upstream.within(trace.request.body, hold.cost)
         started, works, trace.asked = loop.time(), None, True
         try:
@@ -120,17 +112,22 @@ class Asking:
             works = True
         except UpstreamError as error:
             works = not error.at_fault
+            self.failures.failed(candidate.name, error)
             if error.retry_after is not None and error.status in (429, 503):
                 rest = min(error.retry_after, _LONGEST_REST_SECONDS)
                 candidate.rests_until = self.choice.clock() + rest
+                self.failures.rests(candidate.name, rest, f"asked for it by HTTP {error.status}")
             trace.pending.append(self.spawn(self._pay(trace, candidate, hold, error)))
-            raise _not_asked(candidate, error) from None
+            raise gave_none(candidate.name, error) from None
         except BaseException:  # this process ends: whether an answer was begun is not known
             given_up = UpstreamError("the call was given up", billed=None)
             trace.pending.append(self.spawn(self._pay(trace, candidate, hold, given_up)))
             raise
         finally:
             candidate.circuit.note(works)
+            if works is False and (rest := candidate.circuit.rest()):
+                self.failures.rests(candidate.name, rest, "failed too often")
+        self.failures.answered(candidate.name)
         return Asked(candidate, hold, incoming, started)
 
     async def _hold(self, trace: Trace, offer: Offer, call_id: str, patience: float | None) -> Hold:
@@ -149,7 +146,7 @@ class Asking:
         except (LedgerUnavailable, TimeoutError) as error:
             log.warning("the ledger is unreachable, so no cloud is asked: %s", error)
             reason = "the ledger cannot be reached, so the cloud is closed"
-            raise NotAskedError(reason, _unavailable(reason, "ledger_unavailable")) from None
+            raise unavailable(reason, "ledger_unavailable") from None
         if isinstance(found, Refusal):
             raise over_budget(found)
         return found
@@ -189,6 +186,8 @@ class Asking:
         except (TimeoutError, StopAsyncIteration, UpstreamError):
             pass  # what came is counted
         whole = incoming.ended and incoming.error is None
+        if incoming.error is not None:
+            self.failures.broke_off(asked.candidate.name, incoming.error)
         await incoming.close()
         cost, estimated = incoming.cost(), not incoming.counted
         if estimated:
@@ -253,57 +252,3 @@ async def _served(upstream: Upstream, call_id: str, begun: bool) -> Cost | None:
                 return served
         await asyncio.sleep(wait)
     return None
-
-
-def too_late(usual: float, left: float) -> NotAskedError:
-    reason = f"the cloud usually takes {usual:.2f} s and {max(left, 0.0):.2f} s are left"
-    return NotAskedError(reason, Refused(504, "timeout_error", reason, code="deadline_exceeded"))
-
-
-def not_in_time(deadline_ms: int) -> NotAskedError:
-    reason = f"the cloud did not answer within {deadline_ms} ms"
-    return NotAskedError(reason, Refused(504, "timeout_error", reason, code="deadline_exceeded"))
-
-
-def _not_offered(why: UpstreamError) -> NotAskedError:
-    if not why.at_fault and why.status is not None:
-        return NotAskedError(str(why), of_upstream(why.status, str(why), why.body), at_fault=False)
-    return NotAskedError(str(why), _unavailable(f"no cloud can be asked: {why}"))
-
-
-def _not_asked(candidate: Candidate, error: UpstreamError) -> NotAskedError:
-    reason = f"{candidate.name} gave no answer: {error}"
-    if not error.at_fault and error.status is not None:
-        return NotAskedError(
-            reason, of_upstream(error.status, str(error), error.body), at_fault=False
-        )
-    late = str(error) == "no answer in time"
-    status, type_ = (504, "timeout_error") if late else (502, "upstream_error")
-    return NotAskedError(
-        reason, Refused(status, type_, reason, code=type_, retry_after=error.retry_after)
-    )
-
-
-def of_upstream(status: int, message: str, body: Mapping[str, Any] | None) -> Refused:
-    """The cloud's own refusal of the question, passed on."""
-    said = body.get("error") if body else None
-    said = said if isinstance(said, Mapping) else {}
-    return Refused(
-        status,
-        str(said.get("type") or "invalid_request_error"),
-        str(said.get("message") or message),
-        code=None if said.get("code") is None else str(said["code"]),
-        param=None if said.get("param") is None else str(said["param"]),
-    )
-
-
-def over_budget(refusal: Refusal) -> NotAskedError:
-    resets = refusal.resets_at
-    after = None if resets is None else max(resets - time.time(), 0.0)
-    reason = f"the budget is spent ({refusal.reason})"
-    refused = Refused(429, "budget_exceeded", reason, code="budget_exceeded", retry_after=after)
-    return NotAskedError(reason, refused, left=refusal.left)
-
-
-def _unavailable(message: str, code: str = "cloud_unavailable") -> Refused:
-    return Refused(503, "service_unavailable", message, code=code)

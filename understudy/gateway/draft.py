@@ -6,11 +6,10 @@ import asyncio
 import inspect
 from collections.abc import Sequence
 
+from understudy.clouds.estimates import about_tokens
 from understudy.gateway.engine import Engine, Job, JobRefused, Piece, TokenLogprob, Written
 
 Item = tuple[int, Piece | Written]  # with the number of its answer
-
-_CHARACTERS_PER_TOKEN = 4
 
 
 class Draft:
@@ -89,7 +88,7 @@ class Draft:
                     self._tokens[number] = part.completion_tokens
                 else:
                     pieces, characters = pieces + 1, characters + len(part.text)
-                    self._tokens[number] = max(pieces, -(-characters // _CHARACTERS_PER_TOKEN))
+                    self._tokens[number] = max(pieces, about_tokens(characters))
                 self._items.put_nowait((number, part))
         except Exception as error:
             self._items.put_nowait(error)

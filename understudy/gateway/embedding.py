@@ -15,14 +15,16 @@ from understudy.clouds.endpoint import chat_url, read_key
 from understudy.clouds.http import proxy_for
 from understudy.clouds.prices import Prices
 from understudy.errors import LedgerUnavailable
-from understudy.gateway.asking import of_upstream, over_budget, scopes_of
+from understudy.gateway.asking import scopes_of
 from understudy.gateway.dialects.embeddings import EmbeddingBody
+from understudy.gateway.not_asked import gave_none, over_budget, unavailable
 from understudy.gateway.requests import Caller, ChatRequest, Decision, Refused, never_asks
 from understudy.gateway.trace import FailedCall, OnDone, Trace
 from understudy.gateway.upstreams.bounds import cost_of
-from understudy.gateway.upstreams.calls import UpstreamError
+from understudy.gateway.upstreams.calls import LATE, UpstreamError
 from understudy.gateway.upstreams.embedding import EmbeddingSettings
-from understudy.gateway.upstreams.relay import reason_of, refusal_of
+from understudy.gateway.upstreams.failing import Failures
+from understudy.gateway.upstreams.refusal import reason_of, refusal_of
 from understudy.store.batches import AsyncLedger
 from understudy.store.caps import Refusal
 from understudy.store.operations import Hold
@@ -47,6 +49,7 @@ class Embeddings:
         self._dial, self._on_done = dial, on_done
         self._endpoints = {name: _Endpoint(name, settings) for name, settings in endpoints.items()}
         self._ledger, self._wait_seconds = ledger, wait_seconds
+        self._failures = Failures()
 
     async def embed(self, body: Mapping[str, Any], caller: Caller) -> Mapping[str, Any]:
         """OpenAI's list of embeddings. Raises Refused."""
@@ -81,7 +84,8 @@ class Embeddings:
             trace.estimated, cost, reason = counted is None, counted or most, ""
         except UpstreamError as error:
             cost, reason = Cost() if error.billed is False else most, str(error)
-            raise _refused(endpoint.name, error) from None
+            self._failures.failed(endpoint.name, error)
+            raise gave_none(endpoint.name, error).refused from None
         finally:
             if reason:
                 trace.failed.append(FailedCall(endpoint.name, reason, hold.request_id, cost))
@@ -110,7 +114,7 @@ class Embeddings:
             )
         except LedgerUnavailable:
             reason = "the ledger cannot be reached, so the cloud is closed"
-            raise Refused(503, "service_unavailable", reason, code="ledger_unavailable") from None
+            raise unavailable(reason, "ledger_unavailable").refused from None
         if isinstance(hold, Refusal):
             raise over_budget(hold).refused
         return hold
@@ -162,7 +166,9 @@ class _Endpoint:
                 return await _read(response)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise UpstreamError(f"no connection: {reason_of(error)}") from None
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        except TimeoutError:
+            raise UpstreamError(LATE, billed=None) from None
+        except (aiohttp.ClientError, OSError) as error:
             raise UpstreamError(f"no answer: {reason_of(error)}", billed=None) from None
 
     def cost(self, found: Mapping[str, Any]) -> Cost | None:
@@ -197,15 +203,3 @@ async def _read(response: aiohttp.ClientResponse) -> Mapping[str, Any]:
     if not isinstance(found, dict) or not isinstance(found.get("data"), list):
         raise UpstreamError("an answer without data", billed=None)
     return found
-
-
-def _refused(name: str, error: UpstreamError) -> Refused:
-    if not error.at_fault and error.status is not None:
-        return of_upstream(error.status, str(error), error.body)
-    return Refused(
-        502,
-        "upstream_error",
-        f"{name} gave no answer: {error}",
-        code="upstream_error",
-        retry_after=error.retry_after,
-    )

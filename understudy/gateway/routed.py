@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
+from understudy.clouds.estimates import about_tokens
 from understudy.gateway.engine import Engine, Job, Written
 from understudy.gateway.policy import Verdict
 from understudy.routing.calibration import Calibration
@@ -33,7 +34,7 @@ class Routed:
         self.calibration, self.own_threshold = calibration, own_threshold
         self.drafts = drafts_first(calibration.router)
         self._generate = generate
-        self._count = count or (lambda question: len(question.prompt.encode()) // 4 + 1)
+        self._count = count or (lambda question: about_tokens(len(question.prompt.encode())))
         self._turned = lru_cache(_TURNED)(calibration.turned)
 
     def ask_above(self, dial: float | None) -> float | None:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
-from understudy.gateway.asking import Asked, Asking, NotAskedError, not_in_time, too_late
+from understudy.gateway.asking import Asked, Asking
 from understudy.gateway.conversations import Conversations
 from understudy.gateway.draft import Draft
 from understudy.gateway.ends import Ends
@@ -17,6 +17,14 @@ from understudy.gateway.form import Prepared, UnableError
 from understudy.gateway.latencies import Usual
 from understudy.gateway.local import LocalSide
 from understudy.gateway.names import Names, Target
+from understudy.gateway.not_asked import (
+    NotAskedError,
+    neither,
+    not_in_time,
+    refused_by,
+    too_late,
+    unable_by,
+)
 from understudy.gateway.policy import Policy, Verdict
 from understudy.gateway.requests import Decision, Outcome, Refused, never_asks
 from understudy.gateway.settings import PolicySettings
@@ -57,7 +65,8 @@ class Way:
         self._prepared: Prepared | None = None
         self._unable = ""  # why the local model cannot answer
         self._unable_param: str | None = None  # the field that asks for what it cannot
-        self._refusal: EngineError | None = None  # of the engine
+        self._engine_error: EngineError | None = None  # why it cannot, where the engine says so
+        self._not_asked: NotAskedError | None = None  # why no cloud answered, where one was wanted
         self._target = Target("auto")
 
     async def outcome(self) -> Outcome:
@@ -226,12 +235,14 @@ class Way:
     async def _instead(
         self, verdict: Verdict, error: NotAskedError, draft: Draft | None
     ) -> Outcome:
-        forced = self._target.way == "cloud"
-        if self.caller.insist or self._unable or (forced and not error.at_fault):
+        forced, self._not_asked = self._target.way == "cloud", error
+        alone = self.parts.local is None
+        if self.caller.insist or alone or (forced and not error.at_fault):
             self.ends.drop(draft)
-            if self._refusal is not None and not self.caller.insist:
-                raise refused_by(self._refusal) from None
             raise error.refused
+        if self._unable:
+            self.ends.drop(draft)
+            raise neither(self._unable, error.refused, self._engine_error)
         return await self._locally(f"{verdict.why}, but {error.reason}", draft, error.left)
 
     async def _locally(
@@ -282,9 +293,11 @@ class Way:
             why = "the local engine is busy" if busy else f"the local engine failed: {error}"
             if isinstance(error, JobRefused):
                 why = f"the local model cannot: {error}"
-            self._refusal, self._unable = error, "cannot"  # no second try
+            self._engine_error, self._unable = error, unable_by(error)  # no second try
             return await self._from_cloud(Verdict(True, why), race=race)
         self.ends.drop(None, race)
+        if self._not_asked is not None:
+            raise neither(unable_by(error), self._not_asked.refused, error)
         raise refused_by(error)
 
     def _of_cloud(self, asked: Asked, verdict: Verdict) -> Outcome:
@@ -374,23 +387,3 @@ class Way:
         if local is None or self._prepared is None:
             raise Refused(503, "service_unavailable", f"the local model {self._unable}")
         return local.draft(self.request, self.caller, self._prepared, self._target.version)
-
-
-def refused_by(error: EngineError) -> Refused:
-    if isinstance(error, EngineBusy):
-        return Refused(
-            429,
-            "rate_limit_error",
-            f"the local engine is busy: {error}",
-            code="engine_busy",
-            retry_after=error.retry_after,
-        )
-    if isinstance(error, JobRefused):
-        return Refused(
-            400,
-            "invalid_request_error",
-            str(error),
-            code="unsupported_by_local_model",
-            param=error.param,
-        )
-    return Refused(503, "server_error", f"the local engine failed: {error}", code="engine_failed")

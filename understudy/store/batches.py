@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 
 from understudy.errors import LedgerUnavailable
 from understudy.store import recovery
-from understudy.store.caps import Refusal, check_call, cut_to_count
+from understudy.store.caps import Amounts, Refusal, cut_to_count, uncountable
 from understudy.store.checkpoints import Checkpoints
 from understudy.store.ledger import Ledger
 from understudy.store.operations import (
@@ -138,8 +138,8 @@ class AsyncLedger:
         Whoever is cancelled while waiting holds nothing.
         """
         least = most if least is None else least
-        for each in (most, least):  # here, so that a wrong one does not take its batch with it
-            check_call(each)
+        if (refusal := uncountable(most) or uncountable(least)) is not None:
+            return refusal  # here, so that it does not take its batch with it
         self._refuse_while_down()
         loop = asyncio.get_running_loop()
         until = loop.time() + (self.patience if patience is None else patience)
@@ -160,7 +160,7 @@ class AsyncLedger:
         the database is unreachable, kept to be written. What no call can cost is cut.
         """
         counted = cut_to_count(cost)
-        check_call(counted)
+        Amounts.of(counted)  # what is no cost is refused here, and not within its batch
         if counted is not cost:
             log.error("hold %s: %s cannot be right; counted as %s", hold.id, cost, counted)
         return self.end(Settle(hold, counted))

@@ -52,15 +52,6 @@ def picodollars(dollars: float) -> int:
     return round(Fraction(dollars) * PICODOLLARS)
 
 
-def check_call(cost: Cost) -> None:
-    """Whether the ledger can count a call of this cost."""
-    amounts = Amounts.of(cost)
-    if max(amounts) > MOST_OF_A_CALL:
-        raise ValueError(
-            f"a call of {amounts.tokens} tokens and ${cost.dollars:g}: is more than can be counted"
-        )
-
-
 def cut_to_count(cost: Cost) -> Cost:
     """The cost of a call that was made, cut to what the ledger can count of one call."""
     most_tokens, most_dollars = MOST_OF_A_CALL // 2, float(MOST_OF_A_CALL // PICODOLLARS)
@@ -207,6 +198,21 @@ class Refusal(LinkRefusal):
     scope: str = ""
     resets_at: float | None = None
     left: Mapping[str, float] = field(default_factory=dict)  # of each cap, by its name
+
+
+UNCOUNTED = "one call"  # what a refusal names that no cap makes
+
+
+def uncountable(most: Cost) -> Refusal | None:
+    """Why no ledger can hold a call of this cost; None: it can."""
+    if most.dollars != math.inf and max(Amounts.of(most)) <= MOST_OF_A_CALL:
+        return None
+    tokens = most.prompt_tokens + most.completion_tokens
+    reason = (
+        f"a call of {tokens} tokens that may cost ${most.dollars:.10g} is more than the "
+        f"ledger counts of one, ${MOST_OF_A_CALL // PICODOLLARS}; bound it by a smaller max_tokens"
+    )
+    return Refusal(UNCOUNTED, reason, final=True)
 
 
 class Room(NamedTuple):

@@ -29,6 +29,7 @@ from understudy.store.caps import (
     in_unit,
     left_of,
     room_of,
+    uncountable,
 )
 from understudy.store.database import Database
 from understudy.store.operations import (
@@ -129,6 +130,8 @@ class Ledger:
     def reserve(
         self, scopes: Scopes, most: Cost, least: Cost | None = None, **about: str
     ) -> Hold | Refusal:
+        if (refusal := uncountable(most)) is not None:
+            return refusal
         found = self.run([Reserve(scopes, most, least or most, **about)])[0]
         assert isinstance(found, Hold | Refusal)
         return found

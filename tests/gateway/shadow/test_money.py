@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.gateway.shadow.logged import call
+from tests.gateway.shadow.logged import call, stored
 from understudy.errors import ConfigError
+from understudy.gateway.shadow.formats import logged_call
 from understudy.gateway.shadow.money import load_table, paid
 
 
@@ -15,6 +16,16 @@ def test_a_table_prices_tokens_and_cached_ones_apart() -> None:
     table = load_table("{gpt-x: {prompt: 2, completion: 10, cached_prompt: 1}}")
     calls = [call(prompt_tokens=10, completion_tokens=4, cached_tokens=6)]
     assert paid(calls, table).dollars == [pytest.approx((4 * 2 + 6 * 1 + 4 * 10) / 1e6)]
+
+
+def test_tokens_that_a_cache_took_have_their_price_in_a_log_too() -> None:
+    table = load_table("{gpt-x: {prompt: 2, completion: 10, cached_prompt: 1, cache_write: 3}}")
+    row = stored("why?", "so")
+    row["usage"]["prompt_tokens_details"] |= {"cached_tokens": 5, "cache_write_tokens": 3}
+    found = paid([logged_call(row, "log:1")], table)
+    assert found.dollars == [pytest.approx((2 * 2 + 5 * 1 + 3 * 3 + 4 * 10) / 1e6)]
+    left_out = call(prompt_tokens=2, completion_tokens=4, cached_tokens=5, written_tokens=3)
+    assert paid([left_out], table).dollars == [pytest.approx((5 * 1 + 3 * 3 + 4 * 10) / 1e6)]
 
 
 def test_the_logs_own_cost_counts_where_there_is_no_table() -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 import orjson
 
-_BYTES_PER_TOKEN = 4  # of English; what a count of tokens says is an estimate
+from understudy.clouds.estimates import about_tokens
+
 
 _REASONS = {
     "stop": "end_turn",
@@ -42,4 +42,4 @@ def usage_of(usage: Mapping[str, Any] | None) -> dict[str, int]:
 def estimated_tokens(chat: Mapping[str, Any]) -> int:
     """About how many tokens a chat completion's messages and tools have."""
     size = len(orjson.dumps([chat["messages"], chat.get("tools", [])]))
-    return math.ceil(size / _BYTES_PER_TOKEN)
+    return about_tokens(size)

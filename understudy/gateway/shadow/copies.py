@@ -43,7 +43,11 @@ def call_of(copied: Copied, place: str) -> LoggedCall:
 
 def event_of(copied: Copied, call: LoggedCall, dollars: float) -> Event:
     """With what its export does not have as columns in `signals`."""
-    more = {"not_text": call.not_text, "cached_tokens": call.cached_tokens}
+    more = {
+        "not_text": call.not_text,
+        "cached_tokens": call.cached_tokens,
+        "written_tokens": call.written_tokens,
+    }
     prompt, completion = call.prompt_tokens or 0, call.completion_tokens or 0
     message = {"role": "assistant", "content": call.answer}
     return Event(

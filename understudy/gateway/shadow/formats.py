@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from understudy.clouds.completions import read_usage
 from understudy.gateway.shadow.records import LoggedCall, text_in
 
 Json = Mapping[str, Any]
@@ -79,7 +80,7 @@ def _pair(request: Any, response: Any, row: Json, place: str) -> LoggedCall:
         model=str(response.get("model") or request.get("model") or ""),
         prompt_tokens=_count(usage.get("prompt_tokens", usage.get("input_tokens"))),
         completion_tokens=_count(usage.get("completion_tokens", usage.get("output_tokens"))),
-        cached_tokens=_cached(usage),
+        **_of_cache(usage),
         dollars=_dollars(row),
         metadata=_metadata(row.get("metadata")) | _metadata(request.get("metadata")),
         not_text=not_text,
@@ -101,7 +102,7 @@ def _conversation(row: Json, place: str) -> LoggedCall:
         model=str(row.get("model") or ""),
         prompt_tokens=_count(usage.get("prompt_tokens")),
         completion_tokens=_count(usage.get("completion_tokens")),
-        cached_tokens=_cached(usage),
+        **_of_cache(usage),
         dollars=_dollars(row),
         metadata=_metadata(row.get("metadata")),
         not_text=not_text,
@@ -143,7 +144,7 @@ def _litellm(row: Json, place: str) -> LoggedCall:
         model=str(row.get("model") or ""),
         prompt_tokens=_count(row.get("prompt_tokens")),
         completion_tokens=_count(row.get("completion_tokens")),
-        cached_tokens=_cached(usage),
+        **_of_cache(usage),
         dollars=_dollars(row),
         free=str(row.get("cache_hit")).lower() == "true",
         metadata=_metadata(own)
@@ -168,6 +169,7 @@ def _event(row: Json, place: str) -> LoggedCall:
         prompt_tokens=_count(row.get("prompt_tokens")),
         completion_tokens=_count(row.get("completion_tokens")),
         cached_tokens=_count(copied.get("cached_tokens")) or 0,
+        written_tokens=_count(copied.get("written_tokens")) or 0,
         dollars=_dollars(row),
         metadata=_metadata(row.get("metadata")),
         route=str(row.get("task") or ""),
@@ -210,9 +212,11 @@ def _answer(response: Json) -> tuple[str, str]:
     return text, ""
 
 
-def _cached(usage: Json) -> int:
-    details = _mapping(usage.get("prompt_tokens_details")) or {}
-    return _count(details.get("cached_tokens")) or 0
+def _of_cache(usage: Json) -> dict[str, int]:
+    """Of the prompt's tokens, those that the endpoint's cache had and took."""
+    prompt = usage.get("prompt_tokens", usage.get("input_tokens"))
+    used = read_usage({**usage, "prompt_tokens": prompt})
+    return {"cached_tokens": used.cached, "written_tokens": used.written}
 
 
 def _dollars(row: Json) -> float | None:

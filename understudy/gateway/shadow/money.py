@@ -12,14 +12,14 @@ from typing import Any
 
 import yaml
 
-from understudy.clouds.prices import Prices
+from understudy.clouds.estimates import about_tokens
+from understudy.clouds.prices import Prices, price_pair
 from understudy.errors import ConfigError
 from understudy.gateway.shadow.records import LoggedCall, text_in
 from understudy.gateway.upstreams.openai import PriceSettings
 from understudy.settings import check_settings
 
 _OPTION = "--cloud-prices"
-_CHARACTERS_PER_TOKEN = 4  # where the log counts none
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +41,8 @@ def paid(calls: Sequence[LoggedCall], table: Mapping[str, Prices] | None) -> Pai
         if call.free:
             found.append(0.0)
         elif prices is not None:
-            prompt, completion, counted = tokens_of(call)
-            cached = min(call.cached_tokens, prompt)
-            found.append(prices.dollars(prompt, cached, completion))
+            cost, counted = charged(prices, call)
+            found.append(cost)
             reckoned += not counted
         elif table is None and call.dollars:  # a log that knows no price says 0
             found.append(call.dollars)
@@ -55,6 +54,13 @@ def paid(calls: Sequence[LoggedCall], table: Mapping[str, Prices] | None) -> Pai
     return Paid(found, logged, reckoned)
 
 
+def charged(prices: Prices, call: LoggedCall) -> tuple[float, bool]:
+    """Dollars of a call by its prices, and whether the log has its tokens."""
+    prompt, completion, counted = tokens_of(call)
+    cached, written = call.cached_tokens, call.written_tokens
+    return prices.dollars(max(prompt, cached + written), cached, completion, written), counted
+
+
 def tokens_of(call: LoggedCall) -> tuple[int, int, bool]:
     """Of the prompt, of the answer, and whether the log has both: a stream may lack its usage."""
     prompt, completion = call.prompt_tokens, call.completion_tokens
@@ -64,18 +70,17 @@ def tokens_of(call: LoggedCall) -> tuple[int, int, bool]:
         return prompt, completion, True
     asked = sum(len(text_in(each.get("content"))) for each in call.messages)
     return (
-        prompt or -(-asked // _CHARACTERS_PER_TOKEN),
-        completion or -(-len(call.answer) // _CHARACTERS_PER_TOKEN),
+        prompt or about_tokens(asked),
+        completion or about_tokens(len(call.answer)),
         False,
     )
 
 
 def load_table(given: str) -> dict[str, Prices]:
     """0.5/2 for every model; or a file, or YAML in place: model -> {prompt, completion,
-    cached_prompt}, dollars per million tokens, where a model may be a pattern, as 'gpt-x-*'."""
-    prompt, mark, completion = given.partition("/")
-    if mark and _is_number(prompt) and _is_number(completion):
-        return {"*": _checked(_OPTION, given, {"prompt": prompt, "completion": completion})}
+    cached_prompt, cache_write}, dollars per million tokens. A model may be a pattern: 'gpt-x-*'."""
+    if (pair := price_pair(given)) is not None:
+        return {"*": _checked(_OPTION, given, pair)}
     if given.lstrip().startswith("{"):
         where, text = _OPTION, given
     else:
@@ -105,14 +110,6 @@ def dollars(value: float) -> str:
     if value >= 1 or value <= 0:
         return f"${value:,.2f}"
     return f"${value:.{max(4, 1 - math.floor(math.log10(value)))}f}"
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _checked(where: str, model: str, row: Any) -> Prices:

@@ -23,7 +23,8 @@ class LoggedCall:
     model: str  # "": the log does not say
     prompt_tokens: int | None = None  # None: the log does not say
     completion_tokens: int | None = None
-    cached_tokens: int = 0  # of the prompt's tokens
+    cached_tokens: int = 0  # of the prompt's tokens, found in the endpoint's cache
+    written_tokens: int = 0  # of the prompt's tokens, put into it
     dollars: float | None = None  # as the log says; None: it does not
     free: bool = False  # answered from a cache
     metadata: Mapping[str, str] = field(default_factory=dict)

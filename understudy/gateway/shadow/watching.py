@@ -21,7 +21,7 @@ from understudy.gateway.shadow.asking import local_answer
 from understudy.gateway.shadow.copies import call_of, event_of
 from understudy.gateway.shadow.formats import UnusableError
 from understudy.gateway.shadow.logs import read_logs
-from understudy.gateway.shadow.money import load_table, price_of, tokens_of
+from understudy.gateway.shadow.money import charged, load_table, price_of
 from understudy.gateway.shadow.passing import Copied
 from understudy.gateway.shadow.records import LeftOut, LocalAnswer, LoggedCall
 from understudy.gateway.shadow.settings import ShadowSettings
@@ -111,11 +111,11 @@ class Watching:
 
     def _dollars(self, call: LoggedCall) -> float:
         """0 where the price is not known: a report refuses that by name."""
-        prices, (prompt, completion, _) = price_of(self._table, call.model), tokens_of(call)
+        prices = price_of(self._table, call.model)
         if prices is None:
             self._warn_once(f"no price for {call.model}: it is not in --cloud-prices")
             return 0.0
-        return prices.dollars(prompt, min(call.cached_tokens, prompt), completion)
+        return charged(prices, call)[0]
 
     def _offer(self, call: LoggedCall) -> None:
         if call.digest in self.answers:

@@ -64,14 +64,16 @@ def answers_of(body: Mapping[str, Any]) -> int:
     return max(int(body.get("n") or 1), int(body.get("best_of") or 1))
 
 
-def cost_of(prices: Prices, prompt: int, completion: int, cached: int = 0) -> Cost:
-    return Cost(1, prompt, completion, dollars=prices.dollars(prompt, cached, completion))
+def cost_of(
+    prices: Prices, prompt: int, completion: int, cached: int = 0, written: int = 0
+) -> Cost:
+    """cached, written: of the prompt's tokens, those that the endpoint's cache had and took."""
+    return Cost(1, prompt, completion, dollars=prices.dollars(prompt, cached, completion, written))
 
 
 def cost_at_most(prices: Prices, prompt: int, completion: int) -> Cost:
     """As `cost_of`, with whatever the endpoint's own cache makes of the prompt."""
-    dearest = Prices(max(prices.prompt, prices.cached_prompt), 0.0, prices.completion)
-    return cost_of(dearest, prompt, completion)
+    return Cost(1, prompt, completion, dollars=prices.at_most(prompt, completion))
 
 
 def bounded(body: Mapping[str, Any], tokens: int, field: str) -> dict[str, Any]:

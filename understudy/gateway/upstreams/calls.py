@@ -82,8 +82,14 @@ class Incoming(Protocol):
         ...
 
 
+LATE = "no answer in time"
+
+
 class UpstreamError(Exception):
-    """No answer came. Whoever is asked next may have one."""
+    """No answer came. Whoever is asked next may have one.
+
+    message: in words of ours, which callers, headers, events and the log may be told.
+    """
 
     def __init__(
         self,
@@ -93,7 +99,7 @@ class UpstreamError(Exception):
         at_fault: bool = True,  # the upstream is, and not the question
         billed: bool | None = False,  # None: nobody knows whether an answer was begun
         retry_after: float | None = None,
-        body: Mapping[str, Any] | None = None,  # the upstream's own error
+        body: Mapping[str, Any] | None = None,  # its own refusal of the question, for who asked
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -103,6 +109,12 @@ class UpstreamError(Exception):
         self.body = body
 
 
+def of_question(message: str, param: str | None, code: str) -> UpstreamError:
+    """A question that an upstream is not asked, as it stands."""
+    error = {"message": message, "type": "invalid_request_error", "code": code, "param": param}
+    return UpstreamError(message, status=400, at_fault=False, body={"error": error})
+
+
 class Upstream(Protocol):
     """Where questions are sent."""
 
@@ -110,6 +122,7 @@ class Upstream(Protocol):
     model: str
     train_on_replies: bool
     tells_usage: bool  # `served` knows
+    bounds_dollars: bool  # `bound` knows what a call costs
 
     def bound(self, body: Mapping[str, Any], size: int, least_tokens: int) -> Bound:
         """size: bytes of the question as it came. Raises UpstreamError for what it cannot take."""

@@ -14,6 +14,7 @@ from understudy.gateway.upstreams import UPSTREAMS, UpstreamSettings
 from understudy.gateway.upstreams.calls import Bound, Upstream, UpstreamError
 
 _FAILURES, _PAUSE_SECONDS = 5, 10.0
+_PROBE_SECONDS = 1.0  # while one call looks whether a cloud is back, others may come again after
 
 
 @dataclass(slots=True)
@@ -33,6 +34,11 @@ class Candidate:
     def names(self) -> set[str]:
         """By which a request may ask for it."""
         return {self.upstream.name, self.upstream.model, self.alias} - {""}
+
+    def resting(self) -> UpstreamError:
+        """Why no call is made to it now."""
+        rest = max(self.circuit.rest(), _PROBE_SECONDS)
+        return UpstreamError(f"{self.name} failed too often, and rests", retry_after=rest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,22 +72,26 @@ class Choice:
         size: int,
         least_tokens: int,
         among: Sequence[Candidate] = (),
-    ) -> tuple[list[Offer], UpstreamError]:
-        """Who is asked, in order; and why nobody can be, where nobody is."""
-        found, why = [], UpstreamError("there is no cloud")
-        for candidate in among or self.candidates:
-            if candidate.rests_until > self.clock():
-                why = UpstreamError(f"{candidate.name} asked to be left alone for a while")
+    ) -> tuple[list[Offer], list[UpstreamError]]:
+        """Who is asked, in order; and why each of the others is not."""
+        found, why = list[Offer](), list[UpstreamError]()
+        candidates = among or self.candidates
+        for candidate in candidates:
+            if (rest := candidate.rests_until - self.clock()) > 0:
+                reason = f"{candidate.name} asked to be left alone for a while"
+                why.append(UpstreamError(reason, retry_after=rest))
                 continue
             if candidate.circuit.pauses():
-                why = UpstreamError(f"{candidate.name} failed too often, and rests")
+                why.append(candidate.resting())
                 continue
             try:
                 bound = candidate.upstream.bound(body, size, least_tokens)
             except UpstreamError as error:
-                why = error
+                why.append(error)
                 continue
             found.append(Offer(candidate, bound))
+        if not candidates:
+            why.append(UpstreamError("there is no cloud"))
         if self.order == "cheapest":
             found.sort(key=lambda offer: offer.bound.most.dollars)
         return found, why

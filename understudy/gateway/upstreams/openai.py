@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from understudy.gateway.upstreams.relay import Relay
 
 
-_FREE = Prices(0.0, 0.0, 0.0)
+_KEPT_HERE = {"store", "metadata"}  # what the gateway's own store serves
 _PART_TOKENS = 4096  # of an image, a sound or a file, where tokens cost nothing
 # Their newer models know no other name; many other endpoints do not know that one.
 _NEWER_NAME = ("api.openai.com", ".openai.azure.com")
@@ -44,10 +44,13 @@ class PriceSettings(Section):
     cached_prompt: float | None = Field(
         None, ge=0, description="of the question's tokens in the endpoint's cache; null: as prompt"
     )
+    cache_write: float | None = Field(
+        None, ge=0, description="of those that it puts into its cache; null: as prompt"
+    )
 
     def prices(self) -> Prices:
         cached = self.prompt if self.cached_prompt is None else self.cached_prompt
-        return Prices(self.prompt, cached, self.completion)
+        return Prices(self.prompt, cached, self.completion, self.cache_write)
 
 
 class OpenAIUpstream:
@@ -88,6 +91,11 @@ class OpenAIUpstream:
             description="fields that are refused else, as no number of tokens bounds what they "
             f"cost: {', '.join(SPENDING)}",
         )
+        forward: list[Literal["store", "metadata"]] = Field(
+            [],
+            description="what the gateway keeps to itself unless it is named here: store, so that "
+            "the cloud keeps the completion too, and metadata",
+        )
         timeout_seconds: float = Field(
             120.0, gt=0, description="of waiting for an answer's first byte, and for each after it"
         )
@@ -119,7 +127,7 @@ class OpenAIUpstream:
             raise ConfigError(f"{section}.usage_url: must hold {{request_id}}")
         self.name, self.settings, self.model = name, settings, settings.model
         self.train_on_replies = settings.train_on_replies
-        self.tells_usage = bool(settings.usage_url)
+        self.tells_usage, self.bounds_dollars = bool(settings.usage_url), True
         self.url = chat_url(settings.base_url, section)
         self.prices = _prices(section, settings)
         self._field = settings.max_tokens_field or _length_field(self.url)
@@ -128,7 +136,7 @@ class OpenAIUpstream:
         self._relay: Relay | None = None
 
     def bound(self, body: Mapping[str, Any], size: int, least_tokens: int) -> Bound:
-        settings, free = self.settings, self.prices == _FREE
+        settings, free = self.settings, self.prices.is_free
         part_tokens = _PART_TOKENS if settings.part_tokens is None else settings.part_tokens
         known = part_tokens if free else settings.part_tokens
         refuse_unbounded(self.model, body, settings.allow, known)
@@ -140,7 +148,10 @@ class OpenAIUpstream:
         )
 
     def within(self, body: Mapping[str, Any], room: Cost) -> Mapping[str, Any]:
-        return bounded(body, room.completion_tokens, self._field)
+        sent = bounded(body, room.completion_tokens, self._field)
+        for name in _KEPT_HERE - {*self.settings.forward}:
+            sent.pop(name, None)
+        return sent
 
     async def send(self, call: Call) -> Incoming:
         return await self._opened().send(call)

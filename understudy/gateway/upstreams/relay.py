@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import time
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Self
 from urllib.parse import quote
 
 import aiohttp
 import orjson
 
-from understudy.clouds.completions import (
-    Answer,
-    Assembly,
-    completion_tokens_of,
-    error_message,
-)
+from understudy.clouds.completions import Answer, Assembly, read_usage
+from understudy.clouds.estimates import about_tokens
 from understudy.clouds.events import DONE, EventData, OverlongEventError
 from understudy.clouds.http import proxy_for
 from understudy.clouds.prices import Prices
-from understudy.clouds.retries import REFUSED_QUESTION, retry_after
+from understudy.clouds.retries import REFUSED_QUESTION
 from understudy.gateway.upstreams.bounds import cost_of, passes
-from understudy.gateway.upstreams.calls import Call, UpstreamError
+from understudy.gateway.upstreams.calls import LATE, Call, UpstreamError
+from understudy.gateway.upstreams.refusal import read_at_most, reason_of, refusal_of, with_code
 from understudy.gateway.writing import error_payload
 from understudy.types import Cost
 
@@ -36,13 +33,14 @@ _KEEP_ALIVE_SECONDS = 4.0
 _LAST_BYTES_SECONDS = 1.0  # between a stream's [DONE] and the end of its body
 
 _LARGEST_ANSWER = 64 * 2**20  # bytes of an answer that does not stream
-_LARGEST_ERROR = 64 * 2**10
-_LONGEST_MESSAGE = 240  # characters of an upstream's error that are told
+_LARGEST_USAGE = 64 * 2**10
 
-_BYTES_PER_TOKEN = 4  # where an upstream does not count
-
-# A refusal of the question itself, and of a question that another upstream may still take.
-_QUESTION = REFUSED_QUESTION | {404, 405, 415, 451}
+_BROKEN = (
+    aiohttp.ServerDisconnectedError,
+    aiohttp.ClientConnectionResetError,
+    aiohttp.ClientOSError,
+)
+_STALE_SECONDS = 1.0  # a kept connection that the other side gave up breaks this soon
 
 
 class Relay:
@@ -63,7 +61,10 @@ class Relay:
         self._key = key
         self._counts_usage: bool | None = None  # whether it takes stream_options; None: not known
         self._proxy = proxy_for(url)
+        tracing = aiohttp.TraceConfig()
+        tracing.on_connection_reuseconn.append(_note_reuse)
         self._session = aiohttp.ClientSession(
+            trace_configs=[tracing],
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_SECONDS),
             timeout=aiohttp.ClientTimeout(
                 total=None,
@@ -110,8 +111,10 @@ class Relay:
         return passing
 
     async def _response(self, content: bytes, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
+        """Sent again only where a kept connection broke at once: the other side had given it up,
+        and began no answer."""
         for again in (False, True):
-            started = time.monotonic()
+            started, about = time.monotonic(), _Sent()
             try:
                 return await self._session.post(
                     self.url,
@@ -119,15 +122,17 @@ class Relay:
                     headers=headers,
                     proxy=self._proxy,
                     allow_redirects=False,  # a key goes where its owner sent it
+                    trace_request_ctx=about,
                 )
-            except aiohttp.ServerDisconnectedError:
-                # A kept connection that the other side had given up. Later an answer may have
-                # been begun.
-                if again or time.monotonic() - started > 1.0:
-                    raise UpstreamError("it closed the connection", billed=None) from None
             except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
                 raise UpstreamError(f"no connection: {reason_of(error)}") from None
-            except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            except _BROKEN:
+                soon = time.monotonic() - started < _STALE_SECONDS
+                if again or not (about.reused and soon):
+                    raise UpstreamError("it closed the connection", billed=None) from None
+            except TimeoutError:
+                raise UpstreamError(LATE, billed=None) from None
+            except (aiohttp.ClientError, OSError, ValueError) as error:
                 raise UpstreamError(f"no answer: {reason_of(error)}", billed=None) from None
         raise AssertionError("the second attempt returns or raises")
 
@@ -155,7 +160,7 @@ class Relay:
                     return Cost()
                 if (status := response.status) != 200:
                     raise UpstreamError(f"its usage_url: HTTP {status}", status=status)
-                content = orjson.loads(await response.content.read(_LARGEST_ERROR))
+                content = orjson.loads(await read_at_most(response, _LARGEST_USAGE))
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             raise UpstreamError(f"its usage_url: {reason_of(error)}") from None
         return served_cost(content, self.prices)
@@ -165,12 +170,36 @@ def served_cost(content: Any, prices: Prices) -> Cost | None:
     """What a usage address says: {"prompt_tokens", "completion_tokens"}, with "calls" where the
     id was served more often than once."""
     content = content.get("usage", content) if isinstance(content, Mapping) else {}
-    prompt, completion = content.get("prompt_tokens"), completion_tokens_of(content)
-    if not (isinstance(prompt, int) and isinstance(completion, int)):
+    used = read_usage(content)
+    if used.prompt is None or used.completion is None:
         return None
-    cost = cost_of(prices, prompt, completion)
-    calls = content.get("calls", int(prompt + completion > 0))
-    return Cost(int(calls), prompt, completion, dollars=cost.dollars)
+    cost = cost_of(prices, used.prompt, used.completion, used.cached, used.written)
+    calls = content.get("calls")
+    known = isinstance(calls, int) and calls >= 0
+    return replace(cost, calls=calls if known else int(used.prompt + used.completion > 0))
+
+
+def _believed(answer: Answer, size: int) -> Answer:
+    """No question has no tokens, and no text has none: an endpoint that says so did not count.
+
+    size: of what it wrote.
+    """
+    if answer.prompt_tokens == 0:
+        answer = replace(answer, prompt_tokens=None)
+    if answer.completion_tokens == 0 and size:
+        answer = replace(answer, completion_tokens=None)
+    return answer
+
+
+class _Sent:
+    """What is known of a request that was sent."""
+
+    reused = False  # over a connection that was kept
+
+
+async def _note_reuse(session: aiohttp.ClientSession, context: Any, params: Any) -> None:
+    if isinstance(context.trace_request_ctx, _Sent):
+        context.trace_request_ctx.reused = True
 
 
 class Passing:
@@ -237,16 +266,17 @@ class Passing:
         answer = self._answer()
         prompt, completion = answer.prompt_tokens, answer.completion_tokens
         if prompt is None:
-            prompt = -(-len(orjson.dumps(self._call.body)) // _BYTES_PER_TOKEN)
+            prompt = about_tokens(len(orjson.dumps(self._call.body)))
         if completion is None:
-            completion = max(self._assembly.pieces, -(-self._assembly.size // _BYTES_PER_TOKEN))
-        return cost_of(self._prices, prompt, completion, answer.cached_tokens)
+            completion = max(self._assembly.pieces, about_tokens(self._assembly.size))
+        cached, written = answer.cached_tokens, answer.written_tokens
+        return cost_of(self._prices, prompt, completion, cached, written)
 
     def _answer(self) -> Answer:
         """What has come, put together once it is all."""
         if self._whole is not None:
             return self._whole
-        answer = self._assembly.answer()
+        answer = _believed(self._assembly.answer(), self._assembly.size)
         if self._over:
             self._whole = answer
         return answer
@@ -295,7 +325,7 @@ class Passing:
             return
         self._note(chunk)
         if chunk.get("error"):
-            self._fail(error_message(chunk) or "no reason given")
+            self._fail(with_code("an error came in the stream", chunk, self._key))
             return
         if chunk.get("choices"):
             self._chunks += 1
@@ -317,7 +347,7 @@ class Passing:
 
     def _fail(self, error: str) -> None:
         """Who reads has had a part of the answer, so the error is told in the stream."""
-        self.error, self._over = _cut(_without(self._key, error)), True
+        self.error, self._over = error, True
         if self._chunks:
             self._ready.append(error_payload(f"the cloud failed: {self.error}"))
         self._response.close()
@@ -335,44 +365,7 @@ class Passing:
         except ValueError:
             raise UpstreamError("the answer is no JSON", billed=None) from None
         if not isinstance(completion, dict) or not completion.get("choices"):
-            told = error_message(completion) if isinstance(completion, dict) else None
-            reason = _without(self._key, told or "an answer without choices")
-            raise UpstreamError(_cut(reason), billed=None)
+            reason = with_code("an answer without choices", completion, self._key)
+            raise UpstreamError(reason, billed=None)
         self._note(completion)
         self.completion, self.raw, self._over = completion, bytes(content), True
-
-
-async def refusal_of(response: aiohttp.ClientResponse, key: str | None) -> UpstreamError:
-    """The upstream's own error, without the key that it may repeat."""
-    status, body, message = response.status, None, None
-    try:
-        content = await response.content.read(_LARGEST_ERROR)
-        body = orjson.loads(content.replace(key.encode(), b"[key]") if key else content)
-        message = error_message(body)
-    except (aiohttp.ClientError, OSError, TimeoutError, ValueError):
-        pass
-    return UpstreamError(
-        f"HTTP {status}" + (f": {_cut(message)}" if message else ""),
-        status=status,
-        at_fault=status not in _QUESTION,
-        billed=None if status in (504, 524) else False,  # a proxy that lost patience
-        retry_after=retry_after(response.headers, time.time()),
-        body=body if isinstance(body, dict) else None,
-    )
-
-
-def reason_of(error: BaseException) -> str:
-    """In words without an address: callers are told them."""
-    number = getattr(error, "errno", None)
-    if isinstance(number, int) and number > 0:
-        return os.strerror(number).lower()
-    return type(error).__name__
-
-
-def _without(key: str | None, message: str) -> str:
-    return message.replace(key, "[key]") if key else message
-
-
-def _cut(message: str) -> str:
-    short = len(message) <= _LONGEST_MESSAGE
-    return message if short else message[: _LONGEST_MESSAGE - 3] + "..."

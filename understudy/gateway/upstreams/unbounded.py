@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from understudy.gateway.upstreams.bounds import parts_of
-from understudy.gateway.upstreams.calls import UpstreamError
+from understudy.gateway.upstreams.calls import UpstreamError, of_question
 
 # Of llama.cpp, Ollama and others: another name for the answer's length.
 _LENGTHS = ("n_predict", "num_predict", "max_new_tokens", "max_output_tokens")
@@ -61,10 +61,4 @@ def refuse_unbounded(
 
 
 def _refusal(message: str, field: str) -> UpstreamError:
-    error = {
-        "message": message,
-        "type": "invalid_request_error",
-        "code": "unbounded_cost",
-        "param": field,
-    }
-    return UpstreamError(message, status=400, at_fault=False, body={"error": error})
+    return of_question(message, field, "unbounded_cost")
