@@ -26,7 +26,7 @@ _SECONDS = 60.0
 def arguments(mock: MockUpstream) -> list[str]:
     return [
         *("--local", "none", "--cloud", mock.url, "--cloud-model", "big", "--prices", "1/10"),
-        *("--max-dollars", "100/day", "--set", f"clouds.cloud.usage_url={mock.usage_url}"),
+        *("--max-dollars", "100/day", "--set", f"clouds.main.usage_url={mock.usage_url}"),
         *("--set", "store.hold_seconds=6"),  # a call that the cloud has not heard of waits so long
     ]
 

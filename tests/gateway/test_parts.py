@@ -7,14 +7,18 @@ import asyncio
 import pytest
 
 from understudy.errors import ConfigError
+from understudy.gateway.clouds import open_clouds
 from understudy.gateway.conversations import Conversations
 from understudy.gateway.engine import Written
 from understudy.gateway.latencies import Usual, quantile
+from understudy.gateway.names import Names
 from understudy.gateway.policy import Cascade, Verdict
 from understudy.gateway.recording import event_of
 from understudy.gateway.requests import Caller, ChatRequest, Decision, Refused
 from understudy.gateway.settings import ServeSettings
 from understudy.gateway.trace import FailedCall, Trace
+from understudy.gateway.upstreams.choice import Choice, candidate_of
+from understudy.gateway.upstreams.openai import OpenAIUpstream
 from understudy.settings import check_settings
 from understudy.types import Cost, Question
 
@@ -49,6 +53,54 @@ def test_a_conversation_stays_for_a_while() -> None:
     assert not conversations.stays("k2", "c")
     now[0] = 10.5
     assert not conversations.stays("k", "c")
+
+
+def named(others: dict[str, str], *clouds: tuple[str, str, str]) -> Names:
+    """clouds: name, model, alias."""
+    given = {"base_url": "http://localhost:1/v1", "prices": {"prompt": 1, "completion": 1}}
+    found = []
+    for name, model, alias in clouds:
+        settings = OpenAIUpstream.Settings.model_validate(given | {"model": model})
+        found.append(candidate_of(name, settings, 0.9, alias=alias))
+    return Names(Choice(found), others)
+
+
+def test_another_name_stands_for_what_it_is_told_though_a_cloud_has_it() -> None:
+    names = named({"gpt-4o": "auto", "mine": "gpt-4o", "lost": "gone"}, ("gpt-4o", "gpt-4o", ""))
+    assert names.target("gpt-4o", ["v@1"]).way == "auto"
+    assert [each.name for each in names.target("mine", ["v@1"]).among] == ["gpt-4o"]
+    with pytest.raises(Refused, match=r"'lost' \(it stands for gone, by policy.models\) does not"):
+        names.target("lost", [])
+    assert names.dangling(["v@1"]) == ["lost"]
+    assert named({"a": "v@7"}).dangling([]) == []
+
+
+def test_every_name_is_listed_once() -> None:
+    clouds = [("gpt-4o", "gpt-4o", "gpt-4o"), ("gpt-4o#2", "served", "gpt-4o"), ("big", "big", "")]
+    ids = [card.id for card in named({"gpt-4o": "auto", "*": "auto"}, *clouds).cards(["v@1"])]
+    assert ids == ["auto", "local", "cloud", "v@1", "gpt-4o", "served", "big"]
+
+
+@pytest.mark.parametrize("name", ["auto", "local", "cloud"])
+def test_the_gateways_own_names_mean_one_thing(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"models: {name} is a name of the gateway's own"):
+        check_settings(ServeSettings, {"policy": {"models": {name: "cloud"}}})
+    cloud = {"base_url": "http://localhost:1/v1", "model": "m"}
+    with pytest.raises(ConfigError, match=f"clouds.{name}: .*call the cloud by another name"):
+        check_settings(ServeSettings, {"clouds": {name: cloud}})
+
+
+def test_the_tiny_model_is_not_put_before_a_cloud_in_silence() -> None:
+    price = {"prompt": 1, "completion": 1}
+    cloud = {"base_url": "http://localhost:1/v1", "model": "m", "prices": price}
+    for local, warned in ((None, True), ("none", False), ("http://localhost:2/v1", False)):
+        said: list[str] = []
+        given = {"clouds": {"main": cloud}} | ({"local": {"path": local}} if local else {})
+        open_clouds(check_settings(ServeSettings, given), said.append)
+        assert any("the tiny model that ships answers first" in each for each in said) == warned
+    said = []
+    open_clouds(ServeSettings(), said.append)
+    assert said == []
 
 
 def written(mean_logprob: float) -> Written:

@@ -26,6 +26,9 @@ EASY = "tom has 12 pens, buys 5. how many?"
 HARD = "max has 41 cards, sells 13, finds 46, eats 4. how many?"
 
 
+CLOUD = ["--cloud", "http://localhost:9/v1", "--cloud-model", "big"]
+
+
 def refused(*arguments: str) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "understudy", "serve", *arguments],
@@ -114,7 +117,7 @@ def test_the_settings_are_shown_and_nothing_starts() -> None:
         [
             *(sys.executable, "-m", "understudy", "serve", "--dry-run", "--max-dollars", "5/day"),
             *("--cloud", "http://localhost:9/v1", "--cloud-model", "big", "--prices", "1/4"),
-            *("--share", "0.2", "--set", "clouds.cloud.max_tokens=77", "--local", "none"),
+            *("--share", "0.2", "--set", "clouds.main.max_tokens=77", "--local", "none"),
         ],
         cwd=ROOT,
         capture_output=True,
@@ -122,8 +125,8 @@ def test_the_settings_are_shown_and_nothing_starts() -> None:
         timeout=120,
     )
     shown = yaml.safe_load(done.stdout)
-    assert shown["clouds"]["cloud"]["prices"]["completion"] == 4.0
-    assert shown["clouds"]["cloud"]["max_tokens"] == 77
+    assert shown["clouds"]["main"]["prices"]["completion"] == 4.0
+    assert shown["clouds"]["main"]["max_tokens"] == 77
     caps = shown["store"]["caps"]
     assert [(cap["dollars"], cap["share"], cap["per"]) for cap in caps] == [
         (5.0, None, "day"),
@@ -137,7 +140,14 @@ def test_the_settings_are_shown_and_nothing_starts() -> None:
         (["--cloud", "http://localhost:9/v1"], "give its model's name with --cloud-model"),
         (
             ["--cloud", "http://localhost:9/v1", "--cloud-model", "big"],
-            "clouds.cloud.prices: no price for big",
+            "clouds.main.prices: no price for big",
+        ),
+        ([*CLOUD, "--prices", "1"], "--prices 1: is no file, and no pair of prices; write 0.5/2"),
+        ([*CLOUD, "--prices", "1/x"], "--prices 1/x: is no file, and no pair of prices"),
+        (["--prices", "1/2"], "--prices 1/2: of which cloud? Give --cloud, or a table"),
+        (
+            [*CLOUD, "--prices", "1/2", "--config", "deploy/gateway.yaml"],
+            "--cloud: deploy/gateway.yaml has clouds.main already; change it there",
         ),
         (["--max-dollars", "much"], "--max-dollars much: write a number"),
         (["--share", "2"], "--share 2.0: is from 0 to 1"),

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from understudy.gateway.settings import ServeSettings
 
 
+_MAIN = "main"  # what --cloud is called in the settings
+
+
 class ServeCommand(typer.core.TyperCommand):
     """Its help ends with every setting, read from the code when asked for."""
 
@@ -60,9 +63,9 @@ def serve(
     }
     given = {name: value for name, value in named.items() if value is not None}
     if prices is not None and cloud is None:
-        given["prices"] = prices
+        given["prices"] = _table(prices)
     if cloud is not None:
-        given["clouds.cloud"] = _cloud(cloud, cloud_model, cloud_key_env, prices)
+        given[f"clouds.{_MAIN}"] = _cloud(cloud, cloud_model, cloud_key_env, prices)
     elif cloud_model is not None or cloud_key_env is not None:
         raise ConfigError("--cloud-model and --cloud-key-env describe --cloud; give that too")
     caps = list(_caps(max_dollars or [], max_calls or [], share))
@@ -82,7 +85,11 @@ def _settings(
     from understudy.gateway.settings import ServeSettings
     from understudy.settings import check_settings, gathered_settings
 
-    found = gathered_settings(gathered_settings({}, config, given), None, overrides)
+    from_file = gathered_settings({}, config, {})
+    if f"clouds.{_MAIN}" in given and _MAIN in (from_file.get("clouds") or {}):
+        # Merged, the key of one would go to the address of the other.
+        raise ConfigError(f"--cloud: {config} has clouds.{_MAIN} already; change it there")
+    found = gathered_settings(gathered_settings(from_file, None, given), None, overrides)
     if caps:
         kept = found.setdefault("store", {}).get("caps") or []
         found["store"]["caps"] = [*kept, *caps]
@@ -102,11 +109,21 @@ def _cloud(url: str, model: str | None, key_env: str | None, prices: str | None)
 
 def _prices(text: str) -> str | dict[str, float]:
     """A file's name, or what stands for the question and the answer."""
-    prompt, mark, completion = text.partition("/")
-    try:
-        return {"prompt": float(prompt), "completion": float(completion)} if mark else text
-    except ValueError:
-        return text
+    from understudy.clouds.prices import price_pair
+
+    pair = price_pair(text)
+    if pair is None and not Path(text).is_file():
+        raise ConfigError(
+            f"--prices {text}: is no file, and no pair of prices; write 0.5/2, dollars per million "
+            "tokens of question and answer, or the name of your price table"
+        )
+    return text if pair is None else pair
+
+
+def _table(text: str) -> str:
+    if isinstance(_prices(text), dict):
+        raise ConfigError(f"--prices {text}: of which cloud? Give --cloud, or a table of models")
+    return text
 
 
 def _caps(

@@ -161,12 +161,15 @@ class Assembly:
                 self.door.embedder = embedder
             async with said_while(f"opening the local model, {settings.local.path}"):
                 local = await open_local(settings.local, settings.policy, self.warn)
-            policy = settings.policy
+            policy, names = settings.policy, Names(self.choice, settings.policy.models)
+            for name in names.dangling(local.versions() if local else ()):
+                meant = policy.models[name]
+                self.warn(f"policy.models.{name}={meant}: there is no such model or cloud here")
             gateway = Gateway(
                 Parts(
                     local,
                     asking,
-                    Names(self.choice, policy.models),
+                    names,
                     Conversations(policy.sticky_seconds),
                     policy,
                     self._done,

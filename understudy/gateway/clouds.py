@@ -32,8 +32,19 @@ def open_clouds(settings: ServeSettings, warn: Callable[[str], None]) -> Choice:
             if each.name in settings.clouds:
                 raise ConfigError(f"clouds.{each.name}: is a model_name of {settings.litellm} too")
             found.append(candidate_of(each.name, each.settings, usual, each.key, each.alias))
+    if settings.local.path == DEMO and found:
+        warn(
+            "local.path=demo: the tiny model that ships answers first, and knows the questions of "
+            "docs/tasks.md only; give --local a run, a model, a URL, or none to ask clouds alone"
+        )
     if not found and settings.local.path == DEMO:
         found.append(candidate_of(SIMULATED, _simulated(), usual))
+    for candidate in found:
+        if not candidate.upstream.bounds_dollars:
+            warn(
+                f"clouds.{candidate.name}: its class has no estimate(), so what an answer may cost "
+                "is not known before it is paid, and caps in dollars hold for the next call only"
+            )
     for name in settings.embeddings:
         if any(name == each.name for each in found):
             # A call is looked up by the name of whoever served it.

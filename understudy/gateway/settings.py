@@ -13,6 +13,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from understudy.gateway.door.settings import DoorSettings
+from understudy.gateway.requests import AUTO, CLOUD, LOCAL
 from understudy.gateway.upstreams import UPSTREAMS, UpstreamSettings
 from understudy.gateway.upstreams.embedding import EmbeddingSettings
 from understudy.routing import ROUTERS
@@ -21,6 +22,7 @@ from understudy.store.settings import StoreSettings
 
 Signal = Literal["margin", "mean_entropy", "mean_logprob"]
 DEMO, NONE = "demo", "none"  # names in place of a local model's path
+RESERVED = {AUTO, LOCAL, CLOUD}  # what a request may give as its model, whatever is here
 
 
 class LocalSettings(Section):
@@ -100,7 +102,8 @@ class PolicySettings(Section):
     models: dict[str, str] = Field(
         {},
         description="other names that a request may give as its model, and what they stand for: "
-        "auto, local, cloud, a version or a cloud's model; '*' stands for every other name",
+        "auto, local, cloud, a version or a cloud's model, whose name they may be; '*' stands for "
+        "every name that is none",
     )
 
     @model_validator(mode="after")
@@ -108,6 +111,8 @@ class PolicySettings(Section):
         if self.cascade and (self.router is not None or self.threshold is not None):
             other = "router" if self.router is not None else "threshold"
             raise ValueError(f"cascade and {other} both say what is asked; give one of them")
+        if taken := sorted({*self.models} & RESERVED):
+            raise ValueError(f"models: {taken[0]} is a name of the gateway's own; leave it out")
         if self.threshold is not None and self.dial is not None:
             raise ValueError("threshold and dial both say how much is asked; give one of them")
         return self
@@ -165,4 +170,9 @@ class ServeSettings(Section):
     def _somebody_answers(self) -> Self:
         if self.local.path == NONE and not (self.clouds or self.litellm):
             raise ValueError("local.path=none and no clouds: nobody answers; give one of them")
+        if taken := sorted({*self.clouds} & RESERVED):
+            raise ValueError(
+                f"clouds.{taken[0]}: a request that gives this as its model means something else; "
+                "call the cloud by another name"
+            )
         return self
