@@ -12,7 +12,7 @@ from understudy.clouds.prices import Prices
 from understudy.errors import ConfigError
 from understudy.gateway.clouds import open_clouds
 from understudy.gateway.settings import ServeSettings
-from understudy.gateway.upstreams.calls import Call
+from understudy.gateway.upstreams.calls import Call, UpstreamError
 from understudy.gateway.upstreams.litellm import read_model_list
 from understudy.gateway.upstreams.openai import OpenAIUpstream
 from understudy.settings import check_settings
@@ -36,12 +36,24 @@ model_list:
       timeout: 30
     model_info: {input_cost_per_token: 0, output_cost_per_token: 0, id: local-copy,
       cache_creation_input_token_cost: 0.00001, input_cost_per_token_above_128k_tokens: 0.00002,
-      output_cost_per_reasoning_token: 0.00003, part_tokens: 25000}
+      output_cost_per_reasoning_token: 0.00003, part_tokens: 25000, allow: [service_tier]}
   - model_name: "*"
-    litellm_params: {model: "openai/*"}
+    litellm_params: {model: "openai/*", input_cost_per_token: 1e-6, output_cost_per_token: 1e-6}
 litellm_settings: {drop_params: true}
+router_settings: {fallbacks: [{gpt-4o: [big]}], model_group_alias: {gpt-4: gpt-4o}}
 general_settings: {master_key: sk-1234}
+callbacks: [prometheus]
 """
+
+
+def entry(params: str, info: str = "id: x") -> str:
+    costs = "input_cost_per_token: 1e-6, output_cost_per_token: 1e-6"
+    if "input_cost" in info:
+        costs = "output_cost_per_token: 1e-6"
+    return (
+        f"model_list: [{{model_name: a, litellm_params: {{model: openai/x, {params}, {costs}}}, "
+        f"model_info: {{{info}}}}}]"
+    )
 
 
 def write(folder: Path, content: str = CONFIG) -> Path:
@@ -61,18 +73,30 @@ def test_its_models_become_clouds(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert first.prices == Prices(2.5, 2.5, 10.0)
     assert second.url == "http://localhost:8001/v1/chat/completions"
     assert second.model == "served-name"
-    assert second.prices == Prices(0.0, 0.0, 0.0)
+    assert second.prices == Prices(0.0, 0.0, 0.0, 10.0)
     assert second.settings.max_tokens == 77
     assert (first.settings.part_tokens, second.settings.part_tokens) == (None, 25_000)
+    paid_more = {"messages": [], "service_tier": "priority"}
+    second.bound(paid_more, 10, 1)
+    with pytest.raises(UpstreamError, match="service_tier"):
+        first.bound(paid_more, 10, 1)
     assert (one.key, two.key) == (SECRET, "sk-literal")
     assert SECRET not in repr(one)
     said = " ".join(warnings)
-    assert "litellm_settings, general_settings" in said
+    for named in (
+        "litellm_settings.drop_params,",
+        "router_settings.fallbacks (clouds are tried in the order of the list)",
+        "router_settings.model_group_alias (set policy.models)",
+        "general_settings.master_key (make keys with `understudy keys create`)",
+        "callbacks",
+    ):
+        assert named in said
     assert "rpm: not read here" in said
-    dearer = "cache_creation_input_token_cost, input_cost_per_token_above_128k_tokens, "
+    dearer = "model_info: input_cost_per_token_above_128k_tokens, "
     assert f"{dearer}output_cost_per_reasoning_token: not read here" in said
-    assert "a pattern of models has no price" in said
+    assert "a pattern of models is left out: each model needs an entry with its price" in said
     assert SECRET not in said
+    assert "sk-1234" not in said
 
 
 @pytest.mark.parametrize(
@@ -98,6 +122,11 @@ def test_its_models_become_clouds(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             "os.environ/NO_SUCH_NAME, input_cost_per_token: 1, output_cost_per_token: 1}}]",
             "no environment variable NO_SUCH_NAME is set",
         ),
+        (entry("timeout: soon"), r"model_list\[0\] \(a\): timeout='soon': is no number"),
+        (entry("api_key: 'sk-1 sk-2'"), "api_key: holds more than a key"),
+        (entry("max_tokens: 1.5"), "max_tokens=1.5"),
+        (entry("max_tokens: 5", "allow: [user]"), "user: refused nowhere"),
+        (entry("max_tokens: 5", "input_cost_per_token: free"), "'free': is no number"),
     ],
 )
 def test_what_cannot_be_read_is_said(tmp_path: Path, content: str, said: str) -> None:

@@ -131,6 +131,11 @@ def read_key(variable: str | None, file: Path | None, section: str = "cloud.http
             raise ConfigError(f"{source}: is empty; put the key there")
     else:
         return None
+    return checked_key(key, source)
+
+
+def checked_key(key: str, source: str) -> str:
+    """source: where it was found, which is told in its place."""
     if not (key.isascii() and key.isprintable() and " " not in key):
         raise ConfigError(f"{source}: holds more than a key; it must be one word")
     return key

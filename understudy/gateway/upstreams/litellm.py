@@ -1,22 +1,25 @@
 """LiteLLM's config.yaml, read as it is: its model_list becomes clouds of this gateway.
 
 What else such a file sets (routing, callbacks, its own budgets and keys) is LiteLLM's, and is named
-in a warning rather than dropped in silence.
+in a warning rather than dropped in silence. Settings of a cloud that LiteLLM has no word for may
+stand in an entry's model_info, which LiteLLM leaves to whoever reads it.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from understudy.clouds.endpoint import checked_key
 from understudy.errors import ConfigError
 from understudy.gateway.upstreams import UpstreamSettings
 from understudy.gateway.upstreams.openai import OpenAIUpstream
+from understudy.settings import check_settings
 
 # Providers of LiteLLM that speak OpenAI's chat completions, and where they are if the file does not
 # say. All others need a translation that LiteLLM makes and this gateway does not.
@@ -37,8 +40,23 @@ PROVIDERS = {
     "fireworks_ai": "https://api.fireworks.ai/inference/v1",
     "xai": "https://api.x.ai/v1",
 }
-_READ = {"model", "api_base", "base_url", "api_key", "max_tokens", "timeout", "stream_timeout"}
-_PRICES = ("input_cost_per_token", "output_cost_per_token", "cache_read_input_token_cost")
+_READ = {"model", "api_base", "base_url", "api_key", "max_tokens", "timeout"}
+_PRICES = {
+    "input_cost_per_token": "prompt",
+    "output_cost_per_token": "completion",
+    "cache_read_input_token_cost": "cached_prompt",
+    "cache_creation_input_token_cost": "cache_write",
+}
+_OURS = ("part_tokens", "allow", "forward", "max_tokens_field", "usage_url", "train_on_replies")
+# What stands here for a setting of LiteLLM's.
+_INSTEAD = {
+    "master_key": "make keys with `understudy keys create`",
+    "fallbacks": "clouds are tried in the order of the list",
+    "model_group_alias": "set policy.models",
+    "max_budget": "set store.caps",
+    "budget_duration": "set store.caps",
+    "database_url": "set store.url",
+}
 _ENVIRONMENT = "os.environ/"
 
 
@@ -64,14 +82,25 @@ def read_model_list(
     entries = content.get("model_list")
     if not isinstance(entries, list) or not entries:
         raise ConfigError(f"{path}: has no model_list; is it LiteLLM's config.yaml?")
-    others = [name for name in content if name not in ("model_list", "environment_variables")]
-    if others:
-        warn(f"{path}: {', '.join(map(str, others))}: of LiteLLM, and not read here")
+    if others := list(_others(content)):
+        warn(f"{path}: of LiteLLM, and not read here: {', '.join(others)}")
     found = content.get("environment_variables")
     given = {str(k): str(v) for k, v in found.items()} if isinstance(found, Mapping) else {}
     reader = _Reader(path, prices, given, warn)
     found = [reader.listed(number, entry) for number, entry in enumerate(entries)]
     return [each for each in found if each is not None]
+
+
+def _others(content: Mapping[str, Any]) -> Iterator[str]:
+    """What else the file sets, each by its name and with what stands here for it."""
+    for section, value in content.items():
+        if section in ("model_list", "environment_variables"):
+            continue
+        inner = value if isinstance(value, Mapping) else {}
+        for name in inner or (None,):
+            instead = _INSTEAD.get(str(name))
+            full = str(section) if name is None else f"{section}.{name}"
+            yield f"{full} ({instead})" if instead else full
 
 
 class _Reader:
@@ -93,7 +122,10 @@ class _Reader:
             raise ConfigError(f"{where}: needs model_name, and litellm_params with a model")
         where = f"{where} ({alias})"
         if "*" in f"{alias}{params['model']}":
-            self.warn(f"{where}: a pattern of models has no price, so it is left out")
+            self.warn(
+                f"{where}: a pattern of models is left out: each model needs an entry with its "
+                "price; for other names of those see policy.models"
+            )
             return None
         info = entry.get("model_info") if isinstance(entry.get("model_info"), Mapping) else {}
         base, model = self._place(where, params)
@@ -104,19 +136,19 @@ class _Reader:
                 f"{where}: model_info: {', '.join(map(str, dearer))}: not read here, so calls that "
                 "they make dearer are charged too little"
             )
-        seconds, part_tokens = params.get("timeout"), info.get("part_tokens")
-        settings = OpenAIUpstream.Settings.model_validate(
-            {
-                "base_url": base,
-                "model": model,
-                "prices": self._prices(where, str(alias), str(params["model"]), {**info, **params}),
-                **({} if part_tokens is None else {"part_tokens": part_tokens}),
-                **({"max_tokens": int(params["max_tokens"])} if params.get("max_tokens") else {}),
-                **({"timeout_seconds": float(self._value(where, seconds))} if seconds else {}),
-            }
-        )
-        key = params.get("api_key")
-        secret = None if key is None else self._value(where, key)
+        given = {name: info[name] for name in _OURS if info.get(name) is not None}
+        for name, ours in (("timeout", "timeout_seconds"), ("max_tokens", "max_tokens")):
+            if params.get(name) is not None:
+                given[ours] = self._number(f"{where}: {name}", params[name])
+        given |= {"base_url": base, "model": model}
+        given["prices"] = self._prices(where, str(alias), str(params["model"]), {**info, **params})
+        try:
+            settings = check_settings(OpenAIUpstream.Settings, given)
+        except ConfigError as error:
+            raise ConfigError(f"{where}: {error}") from None
+        secret = None
+        if (key := params.get("api_key")) is not None:
+            secret = checked_key(self._value(where, key).strip(), f"{where}: api_key")
         return Listed(self._name(str(alias)), str(alias), settings, secret)
 
     def _place(self, where: str, params: Mapping[str, Any]) -> tuple[str, str]:
@@ -144,15 +176,26 @@ class _Reader:
         for name in (alias, model, model.partition("/")[2]):
             if isinstance(row := self.prices.get(name), Mapping):
                 return dict(row)
-        prompt, completion, cached = (said.get(name) for name in _PRICES)
-        if prompt is None or completion is None:
+        found = {
+            ours: float(self._number(f"{where}: {name}", said[name]) * 1e6)
+            for name, ours in _PRICES.items()
+            if said.get(name) is not None
+        }
+        if not {"prompt", "completion"} <= set(found):
             raise ConfigError(
                 f"{where}: no price for {model}; give input_cost_per_token and "
                 "output_cost_per_token in its litellm_params or model_info, or the model in the "
                 "table of --prices; 0 where it is free"
             )
-        found = {"prompt": float(prompt) * 1e6, "completion": float(completion) * 1e6}
-        return found if cached is None else found | {"cached_prompt": float(cached) * 1e6}
+        return found
+
+    def _number(self, where: str, value: Any) -> float:
+        """Also of a text: YAML reads 1e-6 as one."""
+        try:
+            number = float(self._value(where, value))
+        except ValueError:
+            raise ConfigError(f"{where}={value!r}: is no number") from None
+        return int(number) if number.is_integer() else number
 
     def _value(self, where: str, value: Any) -> str:
         """A text, or the environment variable that os.environ/NAME names."""
