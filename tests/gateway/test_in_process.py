@@ -49,15 +49,64 @@ def test_it_answers_whole_and_as_a_stream_and_costs_the_same() -> None:
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        (body("what is the meaning of life"), "knows only the forms"),
-        (body(n=2), "gives one answer"),
+        (body(n=2), "does not serve n"),
+        (body(tools=[{"type": "function", "function": {"name": "f"}}]), "does not serve tools"),
+        (body(response_format={"type": "json_object"}), "does not serve response_format"),
+        (body(logprobs=True), "does not serve logprobs"),
+        (body(top_p=0.5), "does not serve top_p"),
         (body() | {"messages": [{"role": "tool", "content": "x"}]}, "reads text only"),
+        (
+            body() | {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
+            "text only",
+        ),
     ],
 )
+def test_what_it_cannot_do_is_a_fault_of_the_question(asked: dict[str, Any], said: str) -> None:
+    for work in (
+        lambda: asyncio.run(upstream().send(Call(asked, "r"))),
+        lambda: upstream().bound(asked, 100, 16),
+    ):
+        with pytest.raises(UpstreamError, match=said) as caught:
+            work()
+        assert (caught.value.status, caught.value.at_fault) == (400, False)
+
+
 @pytest.mark.parametrize("stream", [False, True])
-def test_what_it_does_not_know_is_no_answer(asked: dict[str, Any], said: str, stream: bool) -> None:
-    with pytest.raises(UpstreamError, match=said):
-        asyncio.run(upstream().send(Call(asked | {"stream": stream}, "r")))
+def test_what_it_does_not_know_is_no_answer_and_no_outage(stream: bool) -> None:
+    asked = body("what is the meaning of life", stream=stream)
+    with pytest.raises(UpstreamError, match="knows only the forms") as caught:
+        asyncio.run(upstream().send(Call(asked, "r")))
+    assert (caught.value.at_fault, caught.value.billed) == (False, False)
+
+
+@pytest.mark.parametrize(
+    "idle", [{"n": 1, "top_p": 1.0, "logprobs": False, "response_format": {"type": "text"}}]
+)
+def test_fields_that_ask_for_nothing_are_no_matter(idle: dict[str, Any]) -> None:
+    assert asyncio.run(upstream().send(Call(body(**idle), "r"))).text == "#17"
+
+
+LONG = "max has 41 cards, sells 13, finds 46, eats 4. how many?"
+
+
+def test_an_answer_ends_where_it_is_told_to_and_costs_less() -> None:
+    async def go() -> None:
+        whole = await upstream().send(Call(body(LONG), "r"))
+        assert "#70" in whole.text
+        stopped = await upstream().send(Call(body(LONG, stop=["#"]), "r"))
+        assert stopped.text == whole.text.partition("#")[0]
+        assert stopped.finish_reason == "stop"
+        cut = await upstream().send(Call(body(LONG, max_tokens=1), "r"))
+        assert (cut.text, cut.finish_reason) == (whole.text[:4], "length")
+        assert cut.completion is not None
+        assert cut.completion["choices"][0]["finish_reason"] == "length"
+        assert cut.cost().completion_tokens == 1
+        assert cut.cost().dollars < whole.cost().dollars
+        stream = await upstream().send(Call(body(LONG, max_tokens=1, stream=True), "r"))
+        chunks = [orjson.loads(each) async for each in stream]
+        assert chunks[-1]["choices"][0]["finish_reason"] == "length"
+
+    asyncio.run(go())
 
 
 class Slow:
@@ -107,6 +156,15 @@ def test_a_stream_that_fails_says_so_and_costs_what_it_says() -> None:
         chunks = [orjson.loads(each) async for each in answer]
         assert chunks[-1]["error"]["message"] == "the cloud failed: broken"
         assert answer.cost().dollars == 0.25
+
+    asyncio.run(go())
+
+
+def test_what_an_endpoint_says_of_a_failure_stays_here() -> None:
+    async def go() -> None:
+        with pytest.raises(UpstreamError) as caught:
+            await told(Slow("HTTP 401: wrong key sk-live-12345678")).begin(streams=False)
+        assert str(caught.value) == "HTTP 401"
 
     asyncio.run(go())
 

@@ -14,17 +14,39 @@ from understudy.clouds import CLOUDS
 from understudy.clouds.building import build_cloud
 from understudy.clouds.calls import stream_of
 from understudy.clouds.estimates import estimated_cost
+from understudy.clouds.failures import NOT_KNOWN, NOT_RECORDED, shortened
 from understudy.clouds.settings import CloudSettings, refuse_settings_of_a_run
 from understudy.errors import ConfigError
 from understudy.gateway.messages import NotTextError, question_of
 from understudy.gateway.upstreams import UpstreamSettings
-from understudy.gateway.upstreams.calls import Bound, Call, UpstreamError
+from understudy.gateway.upstreams.calls import LATE, Bound, Call, UpstreamError, of_question
 from understudy.gateway.writing import Writing, choice_of, error_payload, usage_of
 from understudy.settings import Kinds
 from understudy.tasks.recognise import recognise, typed
 from understudy.types import Cloud, Cost, Problem, Question, Reply, Request
 
 log = logging.getLogger(__name__)
+
+# Fields that change an answer and that no cloud of training takes, with the values that ask for
+# nothing.
+_NOT_TAKEN: dict[str, tuple[Any, ...]] = {
+    "tools": (None, []),
+    "functions": (None, []),
+    "response_format": (None, {"type": "text"}),
+    "logprobs": (None, False),
+    "n": (None, 1),
+    "top_p": (None, 1),
+    "top_k": (None,),
+    "logit_bias": (None, {}),
+    "frequency_penalty": (None, 0),
+    "presence_penalty": (None, 0),
+    "prediction": (None,),
+    "modalities": (None, [], ["text"]),
+    "audio": (None,),
+    "web_search_options": (None,),
+}
+_CUT = "truncated"  # the error of an answer that is as long as it may be
+_OF_QUESTION = (NOT_KNOWN, NOT_RECORDED)  # errors that are the question's, not the cloud's
 
 
 class InProcessUpstream:
@@ -48,6 +70,7 @@ class InProcessUpstream:
         self.train_on_replies = settings.train_on_replies
         self.tells_usage = False
         self._cloud = build_cloud(settings.cloud, _typed_problem)
+        self.bounds_dollars = hasattr(self._cloud, "estimate")
 
     def bound(self, body: Mapping[str, Any], size: int, least_tokens: int) -> Bound:
         cost = estimated_cost(self._cloud, self._question(body))
@@ -69,12 +92,16 @@ class InProcessUpstream:
     async def close(self) -> None: ...
 
     def _question(self, body: Mapping[str, Any]) -> Question:
-        if int(body.get("n") or 1) > 1:
-            raise UpstreamError(f"{self.model} gives one answer, not several", at_fault=False)
+        for name, idle in _NOT_TAKEN.items():
+            if body.get(name) not in idle:
+                raise of_question(
+                    f"{self.model} does not serve {name}", name, "unsupported_parameter"
+                )
         try:
             return question_of(body)
         except NotTextError as error:
-            raise UpstreamError(f"{self.model} reads text only: {error}", at_fault=False) from None
+            reason = f"{self.model} reads text only, not {error}"
+            raise of_question(reason, "messages", "unsupported_parameter") from None
 
 
 class Told:
@@ -102,10 +129,12 @@ class Told:
             await self.close()
             raise
         reply = self._reply
-        if reply is not None and reply.error is not None and not (streams and self._ready):
-            raise UpstreamError(reply.error, billed=None if reply.cost.dollars else False)
+        if reply is not None and self.error is not None and not (streams and self._ready):
+            works = (reply.error or "").startswith(_OF_QUESTION)
+            billed = None if reply.cost.dollars else False
+            raise UpstreamError(self.error, at_fault=not works, billed=billed)
         if reply is not None and not streams:
-            choice = choice_of(self.text, "stop")
+            choice = choice_of(self.text, self.finish_reason)
             self.completion = self._writing.completion([choice], _usage(reply))
             self._ready.clear()
 
@@ -121,7 +150,9 @@ class Told:
 
     @property
     def finish_reason(self) -> str:
-        return "stop" if self._reply is not None and self.error is None else ""
+        if self._reply is None or self.error is not None:
+            return ""
+        return "length" if self._reply.error == _CUT else "stop"
 
     @property
     def counted(self) -> bool:
@@ -150,17 +181,25 @@ class Told:
         if isinstance(part, Exception):
             self.ended = True
             log.error("%s failed", type(self._cloud).__name__, exc_info=part)
-            raise UpstreamError(f"{type(part).__name__}: {part}", billed=None) from part
+            raise UpstreamError(type(part).__name__, billed=None) from part
         if isinstance(part, str):
             self.text += part
             self._ready.append(self._writing.piece(part))
             return
-        self.ended, self._reply, self.error = True, part, part.error
+        self.ended, self._reply, self.error = True, part, _reason(part)
         self.text = part.text or self.text
-        if part.error is None:
-            self._ready.extend(self._writing.end("stop", _usage(part)))
+        if self.error is None:
+            self._ready.extend(self._writing.end(self.finish_reason, _usage(part)))
         elif self._ready or self.text:
-            self._ready.append(error_payload(f"the cloud failed: {part.error}"))
+            self._ready.append(error_payload(f"the cloud failed: {self.error}"))
+
+
+def _reason(reply: Reply) -> str | None:
+    """Why it is no answer. What comes after a colon is an endpoint's own word, or a question's."""
+    if reply.error is None or (reply.error == _CUT and reply.text is not None):
+        return None
+    kind = reply.error.partition(":")[0]
+    return LATE if kind == "timeout" else shortened(kind)
 
 
 def _usage(reply: Reply) -> dict[str, Any]:
