@@ -9,7 +9,6 @@ import orjson
 
 from understudy.clouds.estimates import about_tokens
 
-
 _REASONS = {
     "stop": "end_turn",
     "length": "max_tokens",
