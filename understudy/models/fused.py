@@ -1,5 +1,5 @@
-"""Layers as they are while rows are drawn in bfloat16: cast once, and those that read the same one
-product, with the adapters of all of them beside it.
+"""Layers as they are while rows are drawn in bfloat16, or adapters trained: cast once, and those that
+read the same one product, with the adapters of all of them beside it.
 
 An adapter is not folded into the weights: its changes are smaller than bfloat16 rounds them.
 """
@@ -20,46 +20,69 @@ _LAYERS = ("qkv", "o_proj", "gate_up", "down_proj")
 
 
 class Fused(nn.Module):
-    """Linear layers that read the same, with or without adapters, in one type."""
+    """Linear layers that read the same, with or without adapters, in one type, as they are now.
 
-    def __init__(self, layers: Sequence[Any], dtype: torch.dtype) -> None:
+    Its submodules and their parameters have the names that they have in the layer it stands for.
+    """
+
+    def __init__(self, layer: nn.Module, dtype: torch.dtype) -> None:
         super().__init__()
-        bases = [getattr(layer, "base_layer", layer) for layer in layers]
-        self.dtype = dtype
-        weights, biases = [base.weight for base in bases], [base.bias for base in bases]
-        downs = [layer.lora_A["default"].weight for layer in layers if is_adapted(layer)]
-        self.up = self.down = None
-        if downs:
-            self.up = _joined_ups(layers, [len(weight) for weight in weights], dtype)
-        if downs and _as_they_are(weights, dtype):
-            self.down = _joined(downs, dtype)
-        elif downs:  # copied anyway: one product gives what the adapters read, too
-            weights += downs
+        for name, child in layer.named_children():
+            self.add_module(name, child)
+        self.dtype, self.layers = dtype, _layers(layer)
+        self.bases = [getattr(each, "base_layer", each) for each in self.layers]
+        weights, biases = [base.weight for base in self.bases], [base.bias for base in self.bases]
+        self.rows = sum(map(len, weights))
+        self.down, self.up = self.adapters()
+        if self.down is not None and self.rests(weights):
+            weights.append(self.down)  # copied anyway: one product gives what they read, too
+            self.down = None
             if biases[0] is not None:
-                biases.append(biases[0].new_zeros(sum(map(len, downs))))
+                biases.append(biases[0].new_zeros(len(weights[-1])))
         self.weight = _joined(weights, dtype)
         self.bias = None if biases[0] is None else _joined(biases, dtype)
+
+    def rests(self, weights: Sequence[Tensor]) -> bool:
+        """Whether adapters stay what they are, and the weights are copied."""
+        return not _as_they_are(weights, self.dtype)
+
+    def adapters(self) -> tuple[Tensor | None, Tensor | None]:
+        """The first matrices of the adapters one below the other, and the second ones, each in the
+        rows of its layer and the columns of its first."""
+        adapted = [layer for layer in self.layers if is_adapted(layer)]
+        if not adapted:
+            return None, None
+        downs = [layer.lora_A["default"].weight for layer in adapted]
+        ups = [
+            layer.lora_B["default"].weight * layer.scaling["default"]
+            if is_adapted(layer)
+            else base.weight.new_zeros(len(base.weight), 0)
+            for layer, base in zip(self.layers, self.bases, strict=True)
+        ]
+        return torch.cat(downs).to(self.dtype), torch.block_diag(*ups).to(self.dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         flat = x.flatten(0, -2).to(self.dtype)
         found = F.linear(flat, self.weight, self.bias)
         if self.up is not None:
-            rows = len(self.up)
-            low = found[:, rows:] if self.down is None else F.linear(flat, self.down)
-            found = torch.addmm(found[:, :rows], low, self.up.t())
+            low = found[:, self.rows :] if self.down is None else F.linear(flat, self.down)
+            found = torch.addmm(found[:, : self.rows], low, self.up.t())
         return found.unflatten(0, x.shape[:-1])
 
 
-def _joined_ups(layers: Sequence[Any], sizes: Sequence[int], dtype: torch.dtype) -> Tensor:
-    """The second matrices of the adapters of some layers of these many rows, each in its own rows
-    and columns."""
-    ups = [
-        layer.lora_B["default"].weight.detach() * layer.scaling["default"]
-        if is_adapted(layer)
-        else layer.weight.new_zeros(size, 0)
-        for layer, size in zip(layers, sizes, strict=True)
-    ]
-    return torch.block_diag(*ups).to(dtype)
+class Trained(Fused):
+    """Layers whose adapters are trained, and nothing else of them."""
+
+    def rests(self, weights: Sequence[Tensor]) -> bool:
+        return False
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.down, self.up = self.adapters()
+        return super().forward(x)
+
+
+def _layers(layer: nn.Module) -> list[Any]:
+    return list(layer.children()) if isinstance(layer, SideBySide) else [layer]
 
 
 def is_adapted(layer: nn.Module) -> bool:
@@ -96,23 +119,26 @@ def _as_they_are(parts: Sequence[Tensor], dtype: torch.dtype) -> bool:
 
 
 @contextmanager
-def fused(model: Decoder, device: torch.device) -> Iterator[None]:
-    """While this is open, layers of the blocks are cast and joined: without a gradient only, and
-    only where autocast would keep a cast of each anyway, and cast at every call what they read."""
-    if not torch.is_autocast_enabled(device.type):
-        yield
-        return
-    dtype = torch.get_autocast_dtype(device.type)
+def fused(model: Decoder, dtype: torch.dtype, trained: bool = False) -> Iterator[list[Fused]]:
+    """While this is open, layers of the blocks are cast and joined: only where autocast would cast
+    at every call what they read, and keep a cast of each weight anyway.
+
+    trained: those with adapters alone, which get their gradient.
+    """
     before: list[tuple[nn.Module, str, nn.Module]] = []
+    joined: list[Fused] = []
     try:
         for block in model.blocks:
             for name in _LAYERS:
                 layer: nn.Module = getattr(block, name)
-                layers = list(layer.children()) if isinstance(layer, SideBySide) else [layer]
-                if all(map(_plain, layers)):
-                    before.append((block, name, layer))
-                    setattr(block, name, Fused(layers, dtype))
-        yield
+                if isinstance(layer, Fused) or not all(map(_plain, _layers(layer))):
+                    continue
+                if trained and not any(map(is_adapted, _layers(layer))):
+                    continue
+                before.append((block, name, layer))
+                joined.append(Trained(layer, dtype) if trained else Fused(layer, dtype))
+                setattr(block, name, joined[-1])
+        yield joined
     finally:
         for owner, name, layer in before:
             setattr(owner, name, layer)

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 # Logits held at once, 64 MB in float32. As long as all of them fit, one tile that is kept for the
 # backward pass is faster than one that is computed twice (bench/logprob_memory.py).
 TILE = 1 << 24
+_CACHED = 1 << 22  # held at once on a CPU where they do not all fit: few enough for its cache
 _TOKENS = 4096  # per tile: the more, the less often the head's weight is read
 
 
@@ -109,7 +110,8 @@ class _Tiles:
         self.hidden, self.weight, self.taken, self.dtype = hidden, weight, taken, dtype
         self.ask, self.temperature, self.ask_shift = ask, temperature, ask_shift
         self.rows = max(1, min(_TOKENS, len(hidden)))
-        self.columns = max(1, tile // self.rows)
+        at_once = min(tile, _CACHED) if hidden.device.type == "cpu" else tile
+        self.columns = max(1, at_once // self.rows)
         self.wide = torch.promote_types(dtype, torch.float32)
 
     def parts(self) -> Iterator[tuple[slice, Tensor]]:
@@ -123,7 +125,9 @@ class _Tiles:
         for start in range(0, len(self.weight), self.columns):
             columns = slice(start, start + self.columns)
             weight = self.weight[columns].to(self.dtype)
-            logits = _wide(hidden @ weight.T).div_(self.temperature)
+            logits = _wide(hidden @ weight.T)
+            if self.temperature != 1.0:
+                logits.div_(self.temperature)
             if 0 <= self.ask - start < len(weight):
                 logits[:, self.ask - start] += self.ask_shift
             yield columns, weight, logits
@@ -154,7 +158,7 @@ class _Tiles:
         self, gradient: Tensor, totals: Tensor, of_hidden: bool, of_weight: bool
     ) -> tuple[Tensor | None, Tensor | None]:
         """Of the hidden states and of the head's weight, from that (tokens, 2) of the pairs."""
-        # Summed in float32: products rounded to bf16 tile by tile would add up to a bias.
+        # Summed in float32: sums rounded to bf16 tile by tile would add up to a bias.
         to_hidden = torch.zeros_like(self.hidden, dtype=self.wide) if of_hidden else None
         to_weight = torch.zeros_like(self.weight, dtype=self.wide) if of_weight else None
         for part, hidden in self.parts():
@@ -166,7 +170,9 @@ class _Tiles:
                 slope.scatter_add_(1, place[:, None], (to_taken * inside)[:, None])
                 if 0 <= self.ask - columns.start < len(weight):
                     slope[:, self.ask - columns.start] += to_ask
-                slope = slope.div_(self.temperature).to(self.dtype)
+                if self.temperature != 1.0:
+                    slope.div_(self.temperature)
+                slope = slope.to(self.dtype)
                 if to_hidden is not None:
                     _add_product(to_hidden[part], slope, weight)
                 if to_weight is not None:
@@ -188,10 +194,10 @@ def _wide(logits: Tensor) -> Tensor:
 
 
 def _add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
-    """total += a @ b, summed in the wider type of `total`."""
+    """total += a @ b, in the wider type of `total`. A CPU rounds each product as autocast does."""
     if a.dtype == total.dtype:
         total.addmm_(a, b)
     elif total.is_cuda:
         torch.addmm(total, a, b, out_dtype=total.dtype, out=total)
     else:
-        total.addmm_(a.to(total.dtype), b.to(total.dtype))
+        total.add_(a @ b)
