@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from understudy.models.decoder import Decoder
+from understudy.models.fused import fused
 from understudy.models.local_model import LocalModel
 
 
@@ -16,13 +18,27 @@ def frozen_cast(model: LocalModel, dtype: torch.dtype) -> Iterator[None]:
     """While this is open, frozen weights of linear layers are in the type of products.
 
     Autocast would give the same numbers, but would cast each of them anew in every pass, and
-    every pass would keep its own copy until it goes back. The head and the embedding stay.
+    every pass would keep its own copy until it goes back. Adapted layers of the built-in decoder
+    that read the same are one product. The head and the embedding stay.
     """
+    if isinstance(model.network, Decoder):
+        with fused(model.network, dtype, trained=True) as joined:
+            done = {base for layer in joined for base in layer.bases}
+            with _cast(model, dtype, done):
+                yield
+    else:
+        with _cast(model, dtype, set()):
+            yield
+
+
+@contextmanager
+def _cast(model: LocalModel, dtype: torch.dtype, done: set[nn.Module]) -> Iterator[None]:
+    """All layers but those that are done."""
     ends = (model.head.weight, model.embedding.weight)
     cast: list[tuple[nn.Linear, nn.Parameter]] = []
     try:
         for layer in model.network.modules():
-            if not isinstance(layer, nn.Linear):
+            if not isinstance(layer, nn.Linear) or layer in done:
                 continue
             weight = layer.get_parameter("weight")
             if weight.requires_grad or weight.dtype == dtype or any(weight is end for end in ends):

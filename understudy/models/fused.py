@@ -1,5 +1,5 @@
-"""Layers as they are while rows are drawn in bfloat16, or adapters trained: cast once, and those that
-read the same one product, with the adapters of all of them beside it.
+"""Layers while rows are drawn in bfloat16, or adapters trained: cast once, and those that read the
+same one product, with the adapters of all of them beside it.
 
 An adapter is not folded into the weights: its changes are smaller than bfloat16 rounds them.
 """
@@ -25,6 +25,8 @@ class Fused(nn.Module):
     Its submodules and their parameters have the names that they have in the layer it stands for.
     """
 
+    fixed = True  # the adapters, as long as it is in use
+
     def __init__(self, layer: nn.Module, dtype: torch.dtype) -> None:
         super().__init__()
         for name, child in layer.named_children():
@@ -34,17 +36,13 @@ class Fused(nn.Module):
         weights, biases = [base.weight for base in self.bases], [base.bias for base in self.bases]
         self.rows = sum(map(len, weights))
         self.down, self.up = self.adapters()
-        if self.down is not None and self.rests(weights):
+        if self.fixed and self.down is not None and not _as_they_are(weights, dtype):
             weights.append(self.down)  # copied anyway: one product gives what they read, too
             self.down = None
             if biases[0] is not None:
                 biases.append(biases[0].new_zeros(len(weights[-1])))
         self.weight = _joined(weights, dtype)
         self.bias = None if biases[0] is None else _joined(biases, dtype)
-
-    def rests(self, weights: Sequence[Tensor]) -> bool:
-        """Whether adapters stay what they are, and the weights are copied."""
-        return not _as_they_are(weights, self.dtype)
 
     def adapters(self) -> tuple[Tensor | None, Tensor | None]:
         """The first matrices of the adapters one below the other, and the second ones, each in the
@@ -71,10 +69,9 @@ class Fused(nn.Module):
 
 
 class Trained(Fused):
-    """Layers whose adapters are trained, and nothing else of them."""
+    """The same with a gradient of the adapters, which may change from call to call."""
 
-    def rests(self, weights: Sequence[Tensor]) -> bool:
-        return False
+    fixed = False
 
     def forward(self, x: Tensor) -> Tensor:
         self.down, self.up = self.adapters()

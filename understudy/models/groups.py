@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor
@@ -35,7 +35,9 @@ def sample(
     position of each sample, whatever else is in the batch. Temperature 0 needs none.
     """
     device = prompts.ids.device
-    with _casting_once(model, device), fused(model, device):
+    casting = torch.is_autocast_enabled(device.type)
+    joined = fused(model, torch.get_autocast_dtype(device.type)) if casting else nullcontext()
+    with _casting_once(model, device), joined:
         decoding = GroupDecoding(model, prompts, group, drawing.max_completion_length)
         tokens = prompts.ids[:, -1].repeat_interleave(group)
         return draw(decoding, tokens, stops, drawing, uniforms)
