@@ -156,6 +156,7 @@ async def test_tiles_fill_their_rows_and_a_choice_shows_its_words(
             await page.look(width)
             await page.go(gateway.url)
             assert await page.run(_EMPTY_TILES) == 0
+            assert await page.run(_CUT_TILES) == []
             await page.go(f"{gateway.url}/dashboard/playground")
             # Nothing is kept free at the window's edge, in another colour than the header's.
             assert await page.run("document.querySelector('header').clientWidth") == width
@@ -169,6 +170,10 @@ _EMPTY_TILES = """
   const right = Math.max(...tiles.map((each) => each.getBoundingClientRect().right));
   return Math.round(right - tiles.at(-1).getBoundingClientRect().right);
 })()
+"""
+_CUT_TILES = """
+[...document.querySelectorAll('.tiles > div')].filter((each) => each.scrollWidth > each.clientWidth)
+  .map((each) => each.textContent.trim())
 """
 # By how many pixels the longest option is wider than the field for models.
 _CUT_CHOICE = """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -72,6 +73,23 @@ def test_every_page_renders_where_nothing_happened(board: Board) -> None:
         for path in (*PLACES, "/?span=day", "/?span=week", "/dashboard/figures"):
             assert "<" in read(gateway.port, path)
         assert "playground</a>" in read(gateway.port, "/")
+
+
+def test_htmx_begins_when_all_scripts_have_run(board: Board) -> None:
+    """It waits for that only where it comes while the page is read: without `defer`."""
+    with board.served() as gateway:
+        page = read(gateway.port, "/")
+    scripts = re.findall(r'<script src="[^"]*/([\w.-]+)\?v=\w+"( defer)?>', page)
+    assert [name for name, deferred in scripts if not deferred] == [
+        "theme.js",
+        "htmx.min.js",
+        "hx-sse.min.js",
+    ]
+    assert [name for name, deferred in scripts if deferred] == [
+        "uplot.min.js",
+        "charts.js",
+        "dashboard.js",
+    ]
 
 
 def test_whatever_was_asked_and_answered_is_escaped(board: Board) -> None:
