@@ -44,7 +44,8 @@ ROOMS = [
     "plain",  # dataclasses as plain values, and back
     "progress",  # long work says how far it has come
     "waiting",  # coroutines, for code that is not asynchronous
-    "settings",  # settings of any part: read, checked, described
+    "settings",  # settings of any part: checked, described
+    "given",  # settings as they are given: defaults, files, overrides
     "registry",  # what is found by name, ours and a stranger's
     "types",  # plain frozen records
     "interrupt",  # Ctrl-C

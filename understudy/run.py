@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from understudy.environment import environment
 from understudy.errors import CheckpointError, RunError
 from understudy.files import flush_to_disk, write_folder, write_json, write_text
+from understudy.given import load_yaml
 
 _KEPT = 2  # checkpoints; the older ones go once a newer one is whole
 
@@ -127,7 +128,7 @@ class RunDirectory:
 
     def settings(self) -> dict[str, Any]:
         try:
-            content = yaml.safe_load(self.config.read_text())
+            content = load_yaml(self.config.read_text())
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise RunError(f"{self.config}: cannot be read ({error})".replace("\n", " ")) from error
         if not isinstance(content, dict):

@@ -9,15 +9,46 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from understudy.errors import ConfigError, RunError
+from understudy.given import gathered_settings as gathered_settings
+from understudy.given import merged as merged
 from understudy.registry import Registry
 
 
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """Pydantic, and Python, take true for 1."""
+        if _holds_truth(value) and _is_of_numbers(
+            cls.model_fields[str(info.field_name)].annotation
+        ):
+            raise ValueError("true and false are no numbers; give a number")
+        return value
+
+
+def _holds_truth(value: Any) -> bool:
+    if isinstance(value, Mapping | list | tuple):
+        return any(map(_holds_truth, value.values() if isinstance(value, Mapping) else value))
+    return isinstance(value, bool)
+
+
+def _is_of_numbers(kind: Any) -> bool:
+    """Whether a type has numbers and no truth values in it, nor anything that checks its own."""
+    parts = [part for part in get_args(kind) if part is not Ellipsis]
+    if get_origin(kind) is Annotated:
+        return _is_of_numbers(parts[0])
+    if get_origin(kind) in (dict, Mapping):
+        parts = parts[1:]
+    if parts and get_origin(kind) is not Literal:
+        plain = [part for part in parts if part not in (str, type(None))]
+        return bool(plain) and all(map(_is_of_numbers, plain))
+    return kind in (int, float)
 
 
 Kind = TypeVar("Kind", bound=Section)
@@ -120,45 +151,6 @@ class Kinds:
 Others = Callable[[], Iterable[tuple[str, type[BaseModel]]]]
 
 
-def gathered_settings(
-    defaults: Mapping[str, Any], file: Path | None, overrides: Sequence[str] | Mapping[str, Any]
-) -> dict[str, Any]:
-    """Defaults, then the YAML file, then overrides, as one mapping; not yet checked.
-
-    overrides: `key=value` each, or values by key. Everywhere the parts of a nested key may stand
-    between dots.
-    """
-    settings = merged({}, _nested(defaults.items()))
-    if file is not None:
-        settings = merged(settings, _nested(_read(file).items()))
-    return merged(settings, _nested(_by_key(overrides)))
-
-
-def _nested(settings: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """Values by keys whose parts stand between dots, as mappings in each other."""
-    found: dict[str, Any] = {}
-    for key, value in settings:
-        nested: Any = value
-        for part in reversed(str(key).split(".")):
-            nested = {part: nested}
-        found = merged(found, nested)
-    return found
-
-
-def _by_key(overrides: Sequence[str] | Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    if isinstance(overrides, Mapping):
-        yield from overrides.items()
-        return
-    for override in overrides:
-        key, mark, value = override.partition("=")
-        if not mark:
-            raise ConfigError(f"--set {override}: write it as key=value")
-        try:
-            yield key, yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise ConfigError(f"--set {override}: {value!r} is not a YAML value") from None
-
-
 def resolve_settings(
     kind: type[Kind], defaults: Mapping[str, Any], file: Path | None, overrides: Sequence[str]
 ) -> Kind:
@@ -186,9 +178,13 @@ def check_settings(
                 unknown = context["unknown"].replace("did you mean ", f"did you mean {prefix}")
                 raise ConfigError(f"{key}: {unknown}") from None
         reason = first["msg"].removeprefix("Value error, ")
+        if first["type"] in ("model_type", "dict_type"):
+            reason = "a mapping of settings is wanted here"
         if first["type"] == "extra_forbidden":
             key = _first_leaf(key, first["input"])
             raise ConfigError(f"{key}: {_unknown(kind, key, others())}") from None
+        if first["type"] == "missing":
+            raise ConfigError(f"{key}: this setting is needed") from None
         where = f"{key}={first['input']}: " if key else ""
         if isinstance(first["input"], Mapping) and first["type"] == "value_error":
             where = f"{key}: " if key else ""  # the reason names the values that clash
@@ -338,42 +334,6 @@ def _unknown(
     found = difflib.get_close_matches(key, known, n=1)
     hint = f"did you mean {found[0]}?" if found else "the command's --help lists all"
     return f"there is no such setting; {hint}"
-
-
-def _read(path: Path) -> Mapping[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not valid YAML ({error})".replace("\n", " ")) from None
-    if not isinstance(content, Mapping):
-        raise ConfigError(f"{path}: a configuration is a mapping of settings")
-    return content
-
-
-def merged(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
-    """`high` over `low`, section by section.
-
-    Where a kind is chosen anew, the settings of the one before go with it. `router: own` is
-    `router: {kind: own}`.
-    """
-    result = dict(low)
-    for key, value in high.items():
-        if isinstance(value, Mapping):
-            value = merged(_section_below(result.get(key), value), value)
-        result[key] = value
-    return result
-
-
-def _section_below(below: Any, value: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What the settings of a section are laid over: nothing where they choose another kind."""
-    if isinstance(below, str):
-        below = {"kind": below}
-    if not isinstance(below, Mapping):
-        return {}
-    other = "kind" in value and value["kind"] != below.get("kind", value["kind"])
-    return {} if other else below
 
 
 def check_complete(kept: Mapping[str, Any], section: Section, where: Path) -> None:

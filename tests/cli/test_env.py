@@ -6,8 +6,6 @@ import json
 import shutil
 from pathlib import Path
 
-import pytest
-
 from tests.cli.commands import Command
 
 
@@ -26,28 +24,6 @@ def test_a_model_is_described_with_what_a_run_takes(command: Command, tmp_path: 
     assert (code, found["step"], found["model"]["layers"]) == (0, None, 3)
     assert found["settings"]["batch_size"] == 2
     assert "batch_size" not in found["chosen"]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["nowhere/at/all"], "no checkpoint there"),
-        (["tiny", "--set", "budgte=1"], "did you mean budget"),
-        (["tiny", "--set", "model=other"], "model=other"),
-        (["tiny", "--recipe", "dagrp"], "did you mean dagrpo"),
-        (["tiny", "--seconds", "0"], "--seconds"),
-        (["--set", "seed=1"], "--set: only with a model; give MODEL"),
-        (["--config", "my.yaml"], "--config: only with a model"),
-        (["--recipe", "grpo"], "--recipe: only with a model"),
-        (["--seconds", "15"], "--seconds: only with a model"),
-        (["--no-measure"], "--no-measure: only with a model"),
-    ],
-)
-def test_env_refuses_what_it_cannot_use(arguments: list[str], words: str, command: Command) -> None:
-    code, out, err = command("env", *arguments)
-    assert (code, out) == (2, "")
-    assert words in err
-    assert len(err.splitlines()) == 1
 
 
 def test_the_environment_names_its_versions(command: Command) -> None:

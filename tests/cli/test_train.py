@@ -30,54 +30,6 @@ def test_two_steps_from_the_command_line(
     assert "<html" in run.report.read_text()
 
 
-@pytest.mark.parametrize(
-    ("setting", "words"),
-    [
-        ("budgte=0.3", "did you mean budget"),
-        ("budget=1.5", "budget=1.5"),
-        ("num_generations=1", "at least two"),
-        ("stream=[{families: facts, step: 2}]", "phase 1: step"),
-        ("stream=[{families: poems}]", "poems"),
-        ("stream=nowhere", "switching"),
-        ("model=/nowhere", "config.json is missing"),
-        ("device=banana", "device=banana"),
-        ("cloud.accuracy=[1, 2]", "cloud.accuracy"),
-        ("cloud.accuracy={poems: 1}", "poems"),
-        ("recipe=gapg", "the command says dagrpo"),
-        ("seed=99999999999999999999", "seed"),
-        ("batch_size=99999999999", "99999999999 times num_generations=4"),
-        ("num_generations=99999999999", "no more than 1048576"),
-        ("eval_queries=99999999999", "eval_queries=99999999999"),
-        ("threads=99999999", "threads=99999999"),
-        ("budget", "key=value"),
-    ],
-)
-@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
-def test_a_wrong_setting_is_refused_before_anything_is_written(
-    setting: str, words: str, dry: list[str], model: Path, refused: Any, tmp_path: Path
-) -> None:
-    arguments = ["train", "dagrpo", "--out", tmp_path / "run", *small(model, setting), *dry]
-    assert words in refused(*arguments)
-
-
-@pytest.mark.parametrize("content", ["a: [1\nb: {", "- 1", 'budget: "a\\nb"', None])
-def test_a_wrong_file_is_refused(
-    content: str | None, model: Path, refused: Any, tmp_path: Path
-) -> None:
-    path = tmp_path / "mine.yaml"
-    if content is not None:
-        path.write_text(content)
-    refused("train", "dagrpo", "--out", tmp_path / "run", "--config", path, *small(model))
-
-
-def test_an_unknown_verb_recipe_or_option_is_refused(refused: Any, tmp_path: Path) -> None:
-    assert "dagrpo" in refused("train", "nonsense", "--out", tmp_path / "run")
-    assert "nonsense" in refused("nonsense")
-    assert "--out" in refused("train", "dagrpo")
-    assert "--nonsense" in refused("train", "dagrpo", "--out", tmp_path / "run", "--nonsense")
-    assert "queries" in refused("eval", tmp_path, "--queries", 0)
-
-
 def test_a_folder_in_use_is_left_alone(model: Path, refused: Any, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("mine")

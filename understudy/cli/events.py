@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from understudy.cli import options
+from understudy.cli.command import Command
 from understudy.cli.output import new_file
 from understudy.errors import ConfigError
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Events of the gateway.", no_args_is_help=True, rich_markup_mode=None)
 
 
-@app.command()
+@app.command(cls=Command)
 def export(
     out: Annotated[
         Path | None, typer.Option(help="a file to make, not there yet; else standard output")
@@ -48,7 +49,7 @@ def export(
         print(f"{out}: {count} rows")
 
 
-@app.command()
+@app.command(cls=Command)
 def delete(
     key: Annotated[str, typer.Option(help="whose events: its id or its name")],
     store: options.Store = "",

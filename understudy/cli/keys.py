@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from understudy.cli import options
+from understudy.cli.command import Command
 from understudy.cli.output import complain
 from understudy.cli.printing import print_json, print_table
 from understudy.errors import ConfigError
@@ -24,7 +25,7 @@ _LONGEST_MINUTES = 36500 * 1440
 app = typer.Typer(help="API keys of the gateway.", no_args_is_help=True, rich_markup_mode=None)
 
 
-@app.command()
+@app.command(cls=Command)
 def create(
     name: Annotated[str, typer.Argument(help="by which people know it")],
     team: Annotated[str, typer.Option(help="whose spending it counts for too")] = "",
@@ -86,7 +87,7 @@ def create(
     print(f"  {key.id}, {name}: keep it now, only its hash is stored")
 
 
-@app.command("list")
+@app.command("list", cls=Command)
 def list_keys(store: options.Store = "", as_json: options.Json = False) -> None:
     """Every key, without its secret."""
     from understudy.store.keys import Keys
@@ -116,7 +117,7 @@ def list_keys(store: options.Store = "", as_json: options.Json = False) -> None:
     print_table(table)
 
 
-@app.command()
+@app.command(cls=Command)
 def revoke(
     key: Annotated[str, typer.Argument(help="its id or its name", metavar="KEY")],
     store: options.Store = "",

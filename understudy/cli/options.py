@@ -42,7 +42,9 @@ def router_choice(text: str | None) -> Any:
         return text
     import yaml
 
+    from understudy.given import load_yaml
+
     try:
-        return yaml.safe_load(text)
+        return load_yaml(text)
     except yaml.YAMLError:
         raise ConfigError(f"--router {text}: is no YAML mapping of settings") from None

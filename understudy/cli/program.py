@@ -12,6 +12,7 @@ import typer
 from understudy import __version__, interrupt
 from understudy.cli import events, keys, train
 from understudy.cli.ask import ask
+from understudy.cli.command import Command
 from understudy.cli.compare import compare
 from understudy.cli.env import env
 from understudy.cli.evaluate import evaluate
@@ -43,12 +44,12 @@ app = typer.Typer(
 )
 app.add_typer(train.app, name="train")
 app.command(cls=ShareCommand)(share)
-app.command()(ask)
-app.command("eval")(evaluate)
-app.command()(compare)
-app.command()(report)
-app.command()(export)
-app.command()(env)
+app.command(cls=Command)(ask)
+app.command("eval", cls=Command)(evaluate)
+app.command(cls=Command)(compare)
+app.command(cls=Command)(report)
+app.command(cls=Command)(export)
+app.command(cls=Command)(env)
 app.command(cls=ServeCommand)(serve)
 app.command(cls=ShadowCommand)(shadow)
 app.add_typer(keys.app, name="keys")

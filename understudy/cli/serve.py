@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer.core
-
 from understudy.cli import options, serve_options
+from understudy.cli.command import Command
 from understudy.cli.output import complain
 from understudy.errors import ConfigError
 
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 _MAIN = "main"  # what --cloud is called in the settings
 
 
-class ServeCommand(typer.core.TyperCommand):
+class ServeCommand(Command):
     """Its help ends with every setting, read from the code when asked for."""
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:

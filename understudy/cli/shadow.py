@@ -6,10 +6,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer.core
-
 from understudy.cli import options
 from understudy.cli import shadow_options as own
+from understudy.cli.command import Command
 from understudy.cli.output import complain, new_file
 from understudy.cli.printing import print_json, print_table
 from understudy.cli.work import shown_work
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from understudy.gateway.shadow.study import Study
 
 
-class ShadowCommand(typer.core.TyperCommand):
+class ShadowCommand(Command):
     """Its help ends with every setting, read from the code when asked for."""
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import typer.core
 
 from understudy.cli import options
+from understudy.cli.command import Command
 from understudy.cli.printing import print_report
 from understudy.cli.work import long_work
 
 
-class ShareCommand(typer.core.TyperCommand):
+class ShareCommand(Command):
     """Its help ends with every setting, read from the code when asked for."""
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:

@@ -10,6 +10,7 @@ import typer.core
 
 from understudy import recipes
 from understudy.cli import options
+from understudy.cli.command import Command
 from understudy.cli.printing import print_report
 from understudy.cli.work import is_first_process, long_work
 from understudy.recipes import RECIPES
@@ -27,7 +28,7 @@ class _TrainGroup(typer.core.TyperGroup):
         return typer.main.get_command(alone)
 
 
-class _TrainCommand(typer.core.TyperCommand):
+class _TrainCommand(Command):
     """A recipe's command; its help ends with every setting, read from the code when asked for."""
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from understudy.errors import ConfigError
+from understudy.given import load_yaml
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ def load_prices(path: Path, model: str, section: str = "cloud.http") -> Prices:
     """
     where = f"{section}.prices={path}"
     try:
-        table = yaml.safe_load(path.read_text(encoding="utf-8"))  # JSON is YAML too
+        table = load_yaml(path.read_text(encoding="utf-8"))  # JSON is YAML too
     except OSError as error:
         raise ConfigError(f"{where}: cannot be read ({error.strerror})") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from understudy.errors import ConfigError
+from understudy.settings import Section
 from understudy.tasks.checker import Checker, Kind
 from understudy.tasks.examples import chosen_examples, turns_of
 from understudy.tasks.extract import plain
@@ -53,10 +54,8 @@ _LINE = ("\n",)  # a label or a letter is one line
 _SMS_COLUMNS = ("label", "sms")  # its one file names no columns
 
 
-class DataConfig(BaseModel):
+class DataConfig(Section):
     """One data set: where it is, and how its rows are read."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     path: str | None = Field(
         None, description="a file or folder (jsonl, json, csv, tsv, parquet), or file.py:function"

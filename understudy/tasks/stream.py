@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
 from understudy.errors import ConfigError
+from understudy.given import load_yaml
+from understudy.settings import Section, check_settings
 from understudy.tasks.catalogue import FAMILIES
 from understudy.tasks.data import EXAMPLES
 from understudy.tasks.family import LEVELS
@@ -17,10 +19,8 @@ from understudy.tasks.family import LEVELS
 _SHIPPED = Path(__file__).parent / "streams"
 
 
-class Phase(BaseModel):
+class Phase(Section):
     """One stretch of a stream: what is asked, for how long, and how much help it may use."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     families: dict[str, float] = Field(description="family names and their shares")
     steps: int = Field(60, ge=1, description="training steps before the next switch")
@@ -74,15 +74,14 @@ def load_stream(
         raise ConfigError("stream: a stream is a list of phases, each with its families")
     phases = []
     for number, item in enumerate(stream, start=1):
+        if not isinstance(item, Phase | Mapping):
+            raise ConfigError(
+                f"stream: phase {number} is {item!r}; write it as {{families: facts, steps: 60}}"
+            )
         try:
-            phases.append(item if isinstance(item, Phase) else Phase.model_validate(item))
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            reason = first["msg"].removeprefix("Value error, ")
-            if first["type"] == "extra_forbidden":
-                reason = f"there is no such key; a phase has {', '.join(Phase.model_fields)}"
-            raise ConfigError(f"stream: phase {number}: {where}: {reason}") from error
+            phases.append(item if isinstance(item, Phase) else check_settings(Phase, item))
+        except ConfigError as error:
+            raise ConfigError(f"stream: phase {number}: {error}") from None
         for name in phases[-1].families:
             if name not in families:
                 raise ConfigError(f"stream: phase {number}: families: {_unknown(name, families)}")
@@ -104,7 +103,7 @@ def _read(name: str) -> Any:
     if not path.is_file():
         path = Path(name)
     try:
-        return yaml.safe_load(path.read_text())
+        return load_yaml(path.read_text())
     except OSError:
         known = ", ".join(shipped_streams())
         raise ConfigError(
