@@ -33,9 +33,22 @@ def test_a_small_model_computes_with_one_thread_in_float32() -> None:
 def test_a_larger_model_takes_the_cores_that_the_process_may_use(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     assert chosen_threads(LARGE) == len(os.sched_getaffinity(0))
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
     assert [chosen_threads(LARGE, processes) for processes in (1, 2, 3, 100)] == [8, 4, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("asked", "threads"), [("3", 3), (" 2, 1", 2), ("", 8), ("0", 8), ("all", 8)]
+)
+def test_a_number_of_threads_in_the_environment_counts(
+    asked: str, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    assert chosen_threads(LARGE) == threads
+    assert chosen_threads(TINY) == 1
 
 
 @pytest.mark.parametrize("has", [True, False])

@@ -20,7 +20,8 @@ SMALL = 5_000_000
 
 
 def chosen_threads(parameters: int, processes: int = 1) -> int:
-    """One thread for a small model; else the cores that this process may use.
+    """One thread for a small model; else the cores that this process may use, or as many threads
+    as OMP_NUM_THREADS says, which torch obeys too.
 
     processes: how many of ours share them.
     """
@@ -30,6 +31,9 @@ def chosen_threads(parameters: int, processes: int = 1) -> int:
 
 
 def _cores() -> int:
+    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()  # by level of nesting
+    if asked.isdecimal() and int(asked):
+        return int(asked)
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1  # a system that binds no process to some of its cores
