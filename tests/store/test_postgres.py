@@ -211,3 +211,27 @@ async def test_a_value_that_is_refused_is_not_an_outage(database: Database) -> N
         assert isinstance(done[2], Hold)
         assert not ledger.is_down
         assert ledger.ledger.spent("total") == Cost(1)
+
+
+async def test_a_character_0_is_kept_and_looked_for_as_another(cluster: postgres.Cluster) -> None:
+    """It takes none in a text, and whoever sends one is not told that it is away."""
+    events = open_events(cluster.url)
+    writer = EventWriter(events, EventSettings(text="all", days=None))
+    store = EventStore(events, writer)
+    said = {"messages": [{"role": "user", "content": "x"}]}
+    odd = {"a\0": "b\0"}
+    more = {"conversation": "t\0", "stored": True, "metadata": odd, "request": said, "answer": said}
+    writer.add(Event("nul\0", 1.0, "nul", "local", "", "m\0", **more))  # type: ignore[arg-type]
+    try:
+        assert await store.completion("none\0", "nul") is None
+        (found,) = await store.stored("nul", model="m\0", metadata=odd)
+        assert found["metadata"] == {"a\ufffd": "b\ufffd"}
+        assert await store.stored("nul", after="\0") == []
+        for answer, conversation in (("nul\0", ""), ("", "t\0")):
+            given = Feedback("f\0", "nul", "comment", "a\0", answer, conversation, "\0", odd)
+            assert await store.judge(given)
+        assert await store.describe("nul\0", "nul", odd) is not None
+        assert await store.forget("nul\0", "nul")
+    finally:
+        writer.close()
+        events.close()
