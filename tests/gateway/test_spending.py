@@ -135,7 +135,7 @@ def test_an_answer_without_a_bound_takes_no_more_than_the_default(tmp_path: Path
     async def work(built: Built, clouds: list[MockUpstream]) -> None:
         outcome = await built.ask(HARD)
         assert clouds[0].bodies[0]["max_tokens"] == 1024
-        assert outcome.decision.left["dollars/day"] == pytest.approx(1 - 1024e-5, abs=2e-4)
+        assert outcome.decision.left["dollars/day"] == pytest.approx(1 - PRICE)
         await built.ask(HARD, max_tokens=7)
         assert clouds[0].bodies[1]["max_tokens"] == 7
 

@@ -20,10 +20,10 @@ class Answer:
     error: str | None = None
     prompt_tokens: int | None = None
     cached_tokens: int = 0
-    written_tokens: int = 0  # of the prompt's, put into the endpoint's cache
     completion_tokens: int | None = None
     characters: int = 0  # received: of all choices, with reasoning and tool calls
     served: bool = False  # the model ran: what came back is a completion, of whatever use
+    written_tokens: int = 0  # of the prompt's, put into the endpoint's cache
 
 
 def body_of(endpoint: Endpoint, question: Question, stream: bool, count_usage: bool) -> bytes:
