@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -34,6 +36,39 @@ def test_the_settings_load_and_need_a_key() -> None:
 def test_the_service_has_time_to_drain() -> None:
     seconds = int(re.findall(r"^TimeoutStopSec=(\d+)$", SERVICE, re.MULTILINE)[0])
     assert seconds > settings().door.drain_seconds + 45  # to settle what was cut off
+
+
+def test_the_service_and_the_image_start_what_the_program_understands() -> None:
+    (unit,) = re.findall(r"^ExecStart=(.*)$", SERVICE, re.MULTILINE)
+    (program,) = re.findall(r"^ENTRYPOINT (.*)$", CONTAINER, re.MULTILINE)
+    (words,) = re.findall(r"^CMD (.*)$", CONTAINER, re.MULTILINE)
+    for command in (unit.split(), [*json.loads(program), *json.loads(words)]):
+        assert Path(command[0]).name == "understudy"
+        given = [each.replace("/etc/understudy", str(DEPLOY)) for each in command[1:]]
+        shown = subprocess.run(
+            [sys.executable, "-m", "understudy", *given, "--dry-run"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+        )
+        assert shown.returncode == 0, shown.stderr
+        port = yaml.safe_load(shown.stdout)["door"]["port"]
+        assert f"EXPOSE {port}\n" in CONTAINER
+        assert f"127.0.0.1:{port}/health" in CONTAINER
+
+
+def test_the_places_of_the_service_are_those_that_the_docs_make() -> None:
+    docs = (ROOT / "docs" / "gateway-deploy.md").read_text(encoding="utf-8")
+    (program,) = re.findall(r"^ExecStart=(\S+)", SERVICE, re.MULTILINE)
+    (environment,) = re.findall(r"^EnvironmentFile=-(\S+)", SERVICE, re.MULTILINE)
+    (store,) = re.findall(r"UNDERSTUDY_STORE=(\S+)", SERVICE)
+    (folder,) = re.findall(r"^StateDirectory=(\S+)$", SERVICE, re.MULTILINE)
+    for place in (Path(program).parents[1], "/etc/understudy/gateway.yaml", environment, store):
+        assert str(place) in docs
+    assert Path(store).parent == Path("/var/lib") / folder
+    (kept,) = re.findall(r"UNDERSTUDY_STORE=(\S+)", CONTAINER)
+    assert f"VOLUME {Path(kept).parent}\n" in CONTAINER
+    assert "Documentation=" not in SERVICE  # no command of the docs would put it there
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")

@@ -29,10 +29,10 @@ from tests.gateway.serving import eventually
 from tests.gateway.shadow.endpoint import endpoint
 from tests.gateway.shadow.logged import asked, completion
 from understudy.clouds.events import LONGEST_EVENT
-from understudy.errors import ConfigError
+from understudy.errors import ConfigError, UnderstudyError
 from understudy.gateway.shadow.copies import call_of
 from understudy.gateway.shadow.formats import UnusableError
-from understudy.gateway.shadow.listening import _Server, address_of, beside_traffic
+from understudy.gateway.shadow.listening import _Server, address_of, beside_traffic, listen
 from understudy.gateway.shadow.logs import read_logs
 from understudy.gateway.shadow.passing import Copied, Passing
 from understudy.gateway.shadow.settings import ShadowSettings
@@ -339,6 +339,19 @@ def test_live_traffic_needs_prices_and_an_address() -> None:
     assert beside_traffic(ShadowSettings(prices="1/1")).local.threads == 1
     with pytest.raises(ConfigError, match="write HOST:PORT"):
         address_of("here")
+
+
+def test_a_port_that_is_taken_is_said_before_a_model_is_opened(tmp_path: Path) -> None:
+    settings = ShadowSettings.model_validate({"prices": "1/1", "local": {"path": "./missing.gguf"}})
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = taken.getsockname()
+        said = f"--listen 127.0.0.1:{address[1]}: cannot listen there .*in use"
+        with pytest.raises(ConfigError, match=said):
+            listen(settings, "http://localhost:9/v1", address, tmp_path, print, print)
+        with pytest.raises(UnderstudyError, match=r"missing\.gguf"):
+            listen(settings, "http://localhost:9/v1", ("127.0.0.1", 0), tmp_path, print, print)
 
 
 def test_the_command_passes_traffic_and_reports_when_it_is_stopped(tmp_path: Path) -> None:
