@@ -20,6 +20,7 @@ from tests.gateway.upstream import Behaviour, MockUpstream
 from understudy.cli.serve import greeting
 from understudy.gateway.door.door import Door
 from understudy.gateway.door.settings import DoorSettings
+from understudy.gateway.settings import ServeSettings
 from understudy.store.database import open_database
 from understudy.store.keys import Keys
 
@@ -99,10 +100,13 @@ def test_a_minute_for_anyone(tmp_path: Path) -> None:
 def test_who_starts_it_reads_how_to_ask(tmp_path: Path) -> None:
     keys = Keys(open_database(tmp_path / "g.db"))
 
-    def said(**settings: Any) -> str:
+    def said(local: str = "demo", **settings: Any) -> str:
         door = Door(EchoCore(), DoorSettings.model_validate(settings), keys=keys)
-        return greeting("http://here:1", door, "g.db")
+        shown = ServeSettings.model_validate({"local": {"path": local}})
+        return greeting(shown, "http://here:1", door, "g.db")
 
+    assert HARD in said()
+    assert HARD not in said(local="my.gguf")
     assert "keys create" not in said()
     assert "Bearer" not in said()
     for settings in ({"host": "0.0.0.0"}, {"keys": "required"}):

@@ -145,11 +145,12 @@ def _serve(settings: ServeSettings) -> None:
     from understudy.gateway.serving import serve as run
 
     assembly = Assembly(settings, lambda text: complain(f"warning: {text}"))
+    store = assembly.database.where
     try:
         run(
             assembly.app(),
             assembly.door,
-            lambda url: print(greeting(url, assembly.door, assembly.database.where), flush=True),
+            lambda url: print(greeting(settings, url, assembly.door, store), flush=True),
         )
     except ConfigError:
         if assembly.behind.failure is None:
@@ -158,9 +159,11 @@ def _serve(settings: ServeSettings) -> None:
         raise assembly.behind.failure
 
 
-def greeting(url: str, door: Door, store: str) -> str:
+def greeting(settings: ServeSettings, url: str, door: Door, store: str) -> str:
     """What somebody reads who has just started it. store: as --store."""
     key = hint = ""
+    is_demo = settings.local.path == "demo"  # which reads little else than such questions
+    question = _DEMO if is_demo else "What is the capital of France?"
     if not door.is_open:
         key = " \\\n    -H 'authorization: Bearer KEY'"
         if door.keys is not None and door.keys.none_known:
@@ -172,5 +175,8 @@ def greeting(url: str, door: Door, store: str) -> str:
         f"understudy serves at {url}/v1, and shows what it does at {url}/\n"
         f"  curl {url}/v1/chat/completions -H 'content-type: application/json'{key} \\\n"
         '    -d \'{"model": "auto", "messages": [{"role": "user", "content": '
-        f'"max has 41 cards, sells 13, finds 46, eats 4. how many?"}}]}}\'{hint}'
+        f'"{question}"}}]}}\'{hint}'
     )
+
+
+_DEMO = "max has 41 cards, sells 13, finds 46, eats 4. how many?"

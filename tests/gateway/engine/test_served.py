@@ -77,6 +77,19 @@ def test_a_runs_task_puts_its_instruction_and_examples_before_a_question(
     assert second.text == first.text
 
 
+def test_a_run_whose_data_is_gone_says_how_it_is_served_without(adapted: RunDirectory) -> None:
+    data = adapted.path.parent / "data.jsonl"
+    away = data.rename(data.with_name("away.jsonl"))
+    try:
+        with pytest.raises(ConfigError, match=r"data\.jsonl.*local\.form=plain"):
+            asyncio.run(answered(adapted.path))
+        asked = job("7 pens", "mine@2")
+        (written,) = asyncio.run(answered(adapted.path, asked, name="mine", form="plain"))
+    finally:
+        away.rename(data)
+    assert written.completion_tokens > 0
+
+
 def test_what_a_run_does_not_know_is_refused(run: RunDirectory) -> None:
     async def ask() -> None:
         engine = await open_engine(str(run.path), name="mine")

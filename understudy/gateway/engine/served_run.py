@@ -50,7 +50,13 @@ def open_run(path: Path, name: str, form: Form, task: str, options: EngineOption
     tasks: Tasks | None = None
     as_asked: AsAsked | None = None
     if form == "task":
-        tasks = build_tasks(config, policy)
+        try:
+            tasks = build_tasks(config, policy)
+        except ConfigError as error:
+            raise ConfigError(
+                f"{error}; local.form=plain serves the run without its tasks' instructions and "
+                "examples, and so without their data"
+            ) from error
         as_asked = partial(_as_asked, tasks, config, task or None)
     longest = config.max_completion_length
 
