@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -68,8 +67,7 @@ def test_a_minute_for_anyone(tmp_path: Path) -> None:
         assert "<html" in page
         assert "above the threshold" in page
         metrics = httpx2.get(f"{gateway.url.removesuffix('v1')}metrics").text
-        (local,) = re.findall(r'understudy_requests_total{answered_by="local"} (\d+)\.0', metrics)
-        assert int(local) >= 2
+        assert 'understudy_requests_total{answered_by="local"} 1.0' in metrics
         assert 'understudy_spend_dollars_total{cloud="simulated"}' in metrics
         for question in (EASY, HARD, "What is 17 + 25?", "3 + 4 = ?"):
             # Many clients put a system message before whatever they ask.
