@@ -327,3 +327,11 @@ def test_the_language_model_that_ships_is_a_foundation() -> None:
     foundation = load_foundation(FoundationSettings(name="tiny"))
     assert (foundation.kind, foundation.blocks, foundation.width) == ("text", 3, 96)
     assert foundation.features(foundation.prepare(["2+3=?"])).shape == (1, 96)
+
+
+def test_loading_a_model_with_a_part_that_is_not_used_says_nothing(
+    folders: dict[str, Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """BERT's checkpoint has a pooler: transformers would print a table of it, and bars."""
+    loaded(folders["bert"])
+    assert capfd.readouterr() == ("", "")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -82,9 +83,10 @@ def _loaded(name: str, folder: Path | None, settings: FoundationSettings) -> nn.
                 torch.manual_seed(settings.seed)
                 made: nn.Module = kind(config, **options)
                 return made.float()
-        found, report = kind.from_pretrained(
-            folder, dtype=torch.float32, output_loading_info=True, **options
-        )
+        with _silent():
+            found, report = kind.from_pretrained(
+                folder, dtype=torch.float32, output_loading_info=True, **options
+            )
     except (OSError, ValueError, RuntimeError, ImportError, KeyError) as error:
         raise ConfigError(
             f"foundation={name}: transformers cannot load it ({reason_of(error)})"
@@ -96,6 +98,22 @@ def _loaded(name: str, folder: Path | None, settings: FoundationSettings) -> nn.
         )
     module: nn.Module = found
     return module
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Without transformers' bars, and its table of weights that have no use here, as a pooler's."""
+    from transformers.utils import logging
+
+    before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+        if bars:
+            logging.enable_progress_bar()
 
 
 def _inputs(
