@@ -54,6 +54,8 @@ def test_it_answers_whole_and_as_a_stream_and_costs_the_same() -> None:
         (body(response_format={"type": "json_object"}), "does not serve response_format"),
         (body(logprobs=True), "does not serve logprobs"),
         (body(top_p=0.5), "does not serve top_p"),
+        (body(logit_bias={"1": 5}), "does not serve logit_bias"),
+        (body(min_p=0.1), "does not serve min_p"),
         (body() | {"messages": [{"role": "tool", "content": "x"}]}, "reads text only"),
         (
             body() | {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},

@@ -17,6 +17,7 @@ from understudy.clouds.estimates import estimated_cost
 from understudy.clouds.failures import NOT_KNOWN, NOT_RECORDED, shortened
 from understudy.clouds.settings import CloudSettings, refuse_settings_of_a_run
 from understudy.errors import ConfigError
+from understudy.gateway.engine.fields import unserved
 from understudy.gateway.messages import NotTextError, question_of
 from understudy.gateway.upstreams import UpstreamSettings
 from understudy.gateway.upstreams.calls import LATE, Bound, Call, UpstreamError, of_question
@@ -27,23 +28,13 @@ from understudy.types import Cloud, Cost, Problem, Question, Reply, Request
 
 log = logging.getLogger(__name__)
 
-# Fields that change an answer and that no cloud of training takes, with the values that ask for
-# nothing.
+# What a local engine serves and no cloud of training takes, with the values that ask for nothing.
 _NOT_TAKEN: dict[str, tuple[Any, ...]] = {
     "tools": (None, []),
-    "functions": (None, []),
     "response_format": (None, {"type": "text"}),
     "logprobs": (None, False),
     "n": (None, 1),
     "top_p": (None, 1),
-    "top_k": (None,),
-    "logit_bias": (None, {}),
-    "frequency_penalty": (None, 0),
-    "presence_penalty": (None, 0),
-    "prediction": (None,),
-    "modalities": (None, [], ["text"]),
-    "audio": (None,),
-    "web_search_options": (None,),
 }
 _CUT = "truncated"  # the error of an answer that is as long as it may be
 _OF_QUESTION = (NOT_KNOWN, NOT_RECORDED)  # errors that are the question's, not the cloud's
@@ -92,11 +83,10 @@ class InProcessUpstream:
     async def close(self) -> None: ...
 
     def _question(self, body: Mapping[str, Any]) -> Question:
-        for name, idle in _NOT_TAKEN.items():
-            if body.get(name) not in idle:
-                raise of_question(
-                    f"{self.model} does not serve {name}", name, "unsupported_parameter"
-                )
+        wanted = (name for name, idle in _NOT_TAKEN.items() if body.get(name) not in idle)
+        if name := unserved(body) or next(wanted, ""):
+            reason = f"{self.model} does not serve {name}"
+            raise of_question(reason, name, "unsupported_parameter")
         try:
             return question_of(body)
         except NotTextError as error:
