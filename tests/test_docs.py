@@ -27,6 +27,8 @@ from tests.share.test_session import SMALL, Quiet
 from understudy.cli.program import app
 from understudy.cli.settings import settings_page
 from understudy.errors import UnderstudyError
+from understudy.federate.variants import FederateRun
+from understudy.federate.variants import variants_of as federations_of
 from understudy.gateway.settings import ServeSettings
 from understudy.models.checkpoint import TINY
 from understudy.recipes import RECIPES, check_config, resolve_config
@@ -142,6 +144,10 @@ def parse(arguments: list[str], whole: bool) -> None:
         config = resolve_config(path[1], None, settings)
         if not isinstance(config.stream, str) or "." not in config.stream:
             load_stream(config.stream, (*FAMILIES, *config.data))
+    if path[0] == "federate":
+        shown = context.params["config"]
+        if shown is not None and shown.name != "CONFIG.yaml":
+            federations_of(resolve_settings(FederateRun, {}, ROOT / shown, []))
     if path[0] == "share":
         given = [word for word in context.params["set_"] or [] if word != "KEY=VALUE"]
         resolve_settings(ShareRun, {}, None, [w for w in given if not w.endswith("=FOLDER")])
@@ -179,6 +185,8 @@ def test_yaml_shown_is_a_stream_or_settings(name: str) -> None:
             load_stream(content)
         elif name in SHARING:
             variants_of(check_settings(ShareRun, content))
+        elif name == "docs/federate.md":
+            federations_of(check_settings(FederateRun, content))
         elif name in SERVING:
             check_settings(ServeSettings, content)
         else:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         compare,
         examine,
         export,
+        federate,
         load,
         share,
         train,
@@ -49,6 +50,7 @@ __all__ = [
     "compare",
     "examine",
     "export",
+    "federate",
     "load",
     "share",
     "train",
@@ -68,10 +70,11 @@ def __dir__() -> list[str]:
 
 
 class _Package(ModuleType):
-    """`understudy.share` is a package and a function: the package can be called."""
+    """`understudy.share` and `understudy.federate` are packages and functions: the packages can be
+    called."""
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name == "share" and isinstance(value, ModuleType):
+        if name in ("federate", "share") and isinstance(value, ModuleType):
             value.__class__ = _CallablePackage
         super().__setattr__(name, value)
 
@@ -80,7 +83,9 @@ class _CallablePackage(ModuleType):
     def __call__(self, *arguments: Any, **settings: Any) -> Run:
         import understudy.api
 
-        return understudy.api.share(*arguments, **settings)
+        called = getattr(understudy.api, self.__name__.rpartition(".")[2])
+        found: Run = called(*arguments, **settings)
+        return found
 
 
 sys.modules[__name__].__class__ = _Package

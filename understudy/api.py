@@ -21,6 +21,7 @@ from understudy.types import Cost, Options, Question, Turn
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from understudy.federate.variants import FederateRun
     from understudy.offload.config import Config
     from understudy.offload.records import Answer, Cell, TaskResult
     from understudy.offload.serve import TrainedModel
@@ -42,6 +43,7 @@ __all__ = [
     "compare",
     "examine",
     "export",
+    "federate",
     "load",
     "share",
     "train",
@@ -102,8 +104,8 @@ class Run:
 
     @property
     def is_shared(self) -> bool:
-        """Whether agents that share made it; such a run does not answer."""
-        return self.settings.get("recipe") == "share"
+        """Whether agents or clients made it, several learners; such a run does not answer."""
+        return self.settings.get("recipe") in ("share", "federate")
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -173,7 +175,8 @@ class Run:
         """The settings of a run of `train`; one of `share` is refused."""
         if self.is_shared:
             raise ConfigError(
-                f"{self.path}: a run of understudy share; this is for those of understudy train"
+                f"{self.path}: a run of understudy {self.settings['recipe']}; this is for those of "
+                "understudy train"
             )
         return recipes.saved_config(self._directory)
 
@@ -288,6 +291,52 @@ def _share(config: ShareRun, out: Path | str, resume: bool, display: bool) -> Ru
             run = resume_share(run, check_same(run, config), live)
         else:
             run = new_share(Path(out), config, live)
+    report.write(run)
+    return Run(run.path)
+
+
+def federate(
+    config: Path | str | Settings | None = None,
+    *,
+    out: Path | str,
+    resume: bool = False,
+    display: bool = False,
+    **settings: Any,
+) -> Run:
+    """Let clients learn around a server: each steers one frozen model with a small one of its own.
+
+    config: settings, or the YAML file that holds them, under those given by name; out: the run
+    directory to make; resume: continue the run that is there; display: print how it proceeds.
+    """
+    checked = federate_settings(out, _merged(_given(config, {}), settings), resume)
+    return _federate(checked, out, resume, display)
+
+
+def federate_settings(out: Path | str, given: Settings, resume: bool) -> FederateRun:
+    """The settings of a run to be, checked; of one to be resumed: its own under those given."""
+    from understudy.federate.variants import FederateRun, variants_of
+    from understudy.settings import check_settings
+
+    kept = RunDirectory.open(Path(out)).settings() if resume else {}
+    checked = check_settings(FederateRun, _merged(kept, given))
+    variants_of(checked)
+    return checked
+
+
+def _federate(config: FederateRun, out: Path | str, resume: bool, display: bool) -> Run:
+    from rich.console import Console
+
+    from understudy import report
+    from understudy.federate.plan import moments_in
+    from understudy.federate.session import check_same, new_federation, resume_federation
+    from understudy.report.federate.live import FederateDisplay
+
+    with FederateDisplay(_screen(Console(), display), moments_in(config)) as live:
+        if resume:
+            run = RunDirectory.open(Path(out))
+            run = resume_federation(run, check_same(run, config), live)
+        else:
+            run = new_federation(Path(out), config, live)
     report.write(run)
     return Run(run.path)
 

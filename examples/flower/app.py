@@ -2,9 +2,14 @@
 
 from pathlib import Path
 
-from understudy.share.flower import client_app, server_app
+import yaml
 
 _SETTINGS = Path(__file__).with_name("settings.yaml")
+
+if yaml.safe_load(_SETTINGS.read_text()).get("recipe") == "federate":
+    from understudy.federate.flower import client_app, server_app
+else:
+    from understudy.share.flower import client_app, server_app
 
 server = server_app(_SETTINGS)
 client = client_app(_SETTINGS)

@@ -17,6 +17,7 @@ from understudy.cli.compare import compare
 from understudy.cli.env import env
 from understudy.cli.evaluate import evaluate
 from understudy.cli.export import export
+from understudy.cli.federate import FederateCommand, federate
 from understudy.cli.output import Output, OutputError, complain
 from understudy.cli.report import report
 from understudy.cli.serve import ServeCommand, serve
@@ -44,6 +45,7 @@ app = typer.Typer(
 )
 app.add_typer(train.app, name="train")
 app.command(cls=ShareCommand)(share)
+app.command(cls=FederateCommand)(federate)
 app.command(cls=Command)(ask)
 app.command("eval", cls=Command)(evaluate)
 app.command(cls=Command)(compare)

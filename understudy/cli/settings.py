@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from itertools import groupby
 
 from understudy import recipes
+from understudy.federate.methods import METHODS
+from understudy.federate.servers import SERVERS
+from understudy.federate.variants import FederateRun
 from understudy.gateway.settings import ServeSettings
 from understudy.gateway.upstreams import UPSTREAMS
 from understudy.offload.config import Config
@@ -34,8 +37,25 @@ def settings_page() -> str:
         lines += settings_table(rows)
     lines += ["", "## Of agents that share", "", "What a file for `understudy share` may say.", ""]
     lines += settings_table(described_settings(ShareRun))
+    lines += _of_federations()
     lines += _of_serving()
     return "\n".join(lines) + "\n"
+
+
+def _of_federations() -> Iterator[str]:
+    """Those of every federation, and of each kind of method and server."""
+    said = "What a file for `understudy federate` may say."
+    yield from ("", "## Of a federation", "", said, "")
+    yield from settings_table(row for row in described_settings(FederateRun) if not row.owner)
+    for registry, known in ((METHODS, "fed_lscl"), (SERVERS, "average")):
+        kinds = Kinds(registry, known)
+        for name in registry:
+            rows = described_settings(kinds.settings(name), f"{registry.what}.")
+            own = [row for row in rows if row.key != f"{registry.what}.kind"]
+            if own:
+                summary = registry.summary(name)
+                yield from ("", f"## Of {registry.what} {name}", "", f"{summary}.".capitalize(), "")
+                yield from settings_table(own)
 
 
 def _of_serving() -> Iterator[str]:

@@ -18,6 +18,7 @@ from understudy.federate.entries import ActorReport, ClientEntry
 from understudy.federate.jobs import Examine, Train
 from understudy.federate.lesson import Lesson
 from understudy.federate.methods.method import Method
+from understudy.federate.servers import SERVERS
 from understudy.federate.tick import SERVER, Tick
 from understudy.link.carrier import Inbox, Message
 
@@ -27,6 +28,7 @@ class Client:
         self.method, self.small = method, small
         self.number, self.config = method.own.number, method.common.config
         self.downloads = type(method).downloads(method.common)
+        self.sends: bool = SERVERS.load(self.config.serving.kind).takes
         self.log: list[ClientEntry] = []
         self.events: Counter[str] = Counter()
 
@@ -52,6 +54,8 @@ class Client:
         lesson = Lesson(tick.task, tick.round, self.method.own.seed, self.config.local)
         terms = yield Train(self.method, lesson)
         self.log.append(ClientEntry("train", tick.task, tick.round, terms, []))
+        if not self.sends:
+            return []
         samples = len(self.method.own.tasks[tick.task].train)
         about = About(self.number, tick.round, samples)
         return [

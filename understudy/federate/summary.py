@@ -165,9 +165,12 @@ def _variant(config: FederateConfig, seeds: Sequence[FederationResult]) -> Varia
 
 def leaves(config: FederateConfig) -> list[str]:
     """What leaves a client, and what comes back, in plain sentences."""
+    server = SERVERS.load(config.serving.kind)
     sentences = list(METHODS.load(config.method.kind).leaving(config.method))
-    back: str = SERVERS.load(config.serving.kind).comes_back(config.serving)
-    return [*(sentences or ["Nothing leaves a client."]), back]
+    if not server.takes or not sentences:
+        return ["Nothing leaves a client."]
+    back: str = server.comes_back(config.serving)
+    return [*sentences, back]
 
 
 def mean_and_error(values: Sequence[float]) -> SeedMean:

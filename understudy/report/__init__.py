@@ -22,6 +22,10 @@ REPORTS = Registry(
     "report",
     {
         "offload": ("understudy.report.offload:OffloadReport", "one model that may ask a cloud"),
+        "federate": (
+            "understudy.report.federate:FederateReport",
+            "clients around a server",
+        ),
         "share": ("understudy.report.share:ShareReport", "agents that share with each other"),
     },
 )

@@ -38,6 +38,7 @@ class Aggregation:
         """There is nothing to set."""
 
     remembered: ClassVar[tuple[str, ...]] = ()
+    takes: ClassVar[bool] = False  # whether clients send it anything
 
     def __init__(self, settings: Any, method: type[Method], common: Common) -> None:
         self.settings, self.method, self.common = settings, method, common
@@ -52,7 +53,7 @@ class Aggregation:
     @classmethod
     def comes_back(cls, settings: Any) -> str:
         """What a client gets, in a plain sentence."""
-        return "Nothing comes back from the server."
+        return "The server does nothing."
 
     def state(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.remembered}

@@ -39,6 +39,7 @@ class Average(Aggregation):
             return self
 
     settings: Settings
+    takes = True
 
     def answers(self, uploads: Mapping[int, Upload]) -> Generator[Job, Any, Answers]:
         yield from ()

@@ -39,6 +39,7 @@ class OneByOne(Aggregation):
         )
 
     settings: Settings
+    takes = True
 
     def answers(self, uploads: Mapping[int, Upload]) -> Generator[Job, Any, Answers]:
         from understudy.federate.methods.fed_lscl import FEATURES, GENERATOR
