@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from tests.federate.tiny import config_of
 from understudy.errors import ConfigError
 from understudy.federate.plan import plan_text
 from understudy.federate.variants import FederateRun, variants_of
-from understudy.settings import check_settings
+from understudy.settings import check_settings, resolve_settings
 
 
 @pytest.mark.parametrize(
@@ -50,6 +51,17 @@ def test_variants_are_settings_over_the_others() -> None:
     bad = check_settings(FederateRun, {"variants": {"x": {"rounds": 0}}})
     with pytest.raises(ConfigError, match=r"variants\.x: rounds=0"):
         variants_of(bad)
+
+
+def test_every_example_is_a_plan() -> None:
+    folder = Path(__file__).parents[2] / "examples" / "federate"
+    paths = sorted(folder.rglob("*.yaml"))
+    assert len(paths) == 3
+    for path in paths:
+        run = resolve_settings(FederateRun, {}, path, [])
+        assert len(plan_text(run).splitlines()) > len(variants_of(run)) == 4
+        held = run.partition.private + run.partition.shared
+        assert run.tasks * run.classes_per_task <= held
 
 
 def test_settings_and_the_plan_load_nothing_heavy() -> None:
