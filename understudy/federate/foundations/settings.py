@@ -45,7 +45,9 @@ class FoundationSettings(Section):
             raise ValueError(
                 f"options are for a function of your own, but name={self.name}; leave them out"
             )
-        if own and (given := self.model_fields_set - {"name", "options"}):
+        fields = type(self).model_fields.items()
+        given = {name for name, field in fields if getattr(self, name) != field.default}
+        if own and (given := given - {"name", "options"}):
             raise ValueError(
                 f"{', '.join(sorted(given))}: {self.name} makes its foundation itself; write "
                 "what it is given under options"
