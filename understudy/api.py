@@ -21,13 +21,11 @@ from understudy.types import Cost, Options, Question, Turn
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from understudy.federate.variants import FederateRun
     from understudy.offload.config import Config
     from understudy.offload.records import Answer, Cell, TaskResult
     from understudy.offload.serve import TrainedModel
     from understudy.report.screen import Screen
     from understudy.routing.rows import ExaminedQuestion
-    from understudy.share.variants import ShareRun
 
 __all__ = [
     "Answer",
@@ -264,33 +262,17 @@ def share(
     config: settings, or the YAML file that holds them, under those given by name; out: the run
     directory to make; resume: continue the run that is there; display: print how it proceeds.
     """
-    checked = share_settings(out, _merged(_given(config, {}), settings), resume)
-    return _share(checked, out, resume, display)
-
-
-def share_settings(out: Path | str, given: Settings, resume: bool) -> ShareRun:
-    """The settings of a run to be, checked; of one to be resumed: its own under those given."""
-    from understudy.settings import check_settings
-    from understudy.share.variants import ShareRun
-
-    kept = RunDirectory.open(Path(out)).settings() if resume else {}
-    return check_settings(ShareRun, _merged(kept, given))
-
-
-def _share(config: ShareRun, out: Path | str, resume: bool, display: bool) -> Run:
     from rich.console import Console
 
     from understudy import report
     from understudy.report.share.live import ShareDisplay
     from understudy.share.plan import rounds_of
-    from understudy.share.session import check_same, new_share, resume_share
+    from understudy.share.session import run_share
+    from understudy.share.variants import asked_settings
 
-    with ShareDisplay(_screen(Console(), display), rounds_of(config)) as live:
-        if resume:
-            run = RunDirectory.open(Path(out))
-            run = resume_share(run, check_same(run, config), live)
-        else:
-            run = new_share(Path(out), config, live)
+    asked = asked_settings(Path(out), _merged(_given(config, {}), settings), resume)
+    with ShareDisplay(_screen(Console(), display), rounds_of(asked)) as live:
+        run = run_share(Path(out), asked, live, resume)
     report.write(run)
     return Run(run.path)
 
@@ -304,39 +286,18 @@ def federate(
     **settings: Any,
 ) -> Run:
     """Let clients learn around a server: each steers one frozen model with a small one of its own.
-
-    config: settings, or the YAML file that holds them, under those given by name; out: the run
-    directory to make; resume: continue the run that is there; display: print how it proceeds.
-    """
-    checked = federate_settings(out, _merged(_given(config, {}), settings), resume)
-    return _federate(checked, out, resume, display)
-
-
-def federate_settings(out: Path | str, given: Settings, resume: bool) -> FederateRun:
-    """The settings of a run to be, checked; of one to be resumed: its own under those given."""
-    from understudy.federate.variants import FederateRun, variants_of
-    from understudy.settings import check_settings
-
-    kept = RunDirectory.open(Path(out)).settings() if resume else {}
-    checked = check_settings(FederateRun, _merged(kept, given))
-    variants_of(checked)
-    return checked
-
-
-def _federate(config: FederateRun, out: Path | str, resume: bool, display: bool) -> Run:
+    What is given means the same as to `share`."""
     from rich.console import Console
 
     from understudy import report
     from understudy.federate.plan import moments_in
-    from understudy.federate.session import check_same, new_federation, resume_federation
+    from understudy.federate.session import run_federation
+    from understudy.federate.variants import asked_settings
     from understudy.report.federate.live import FederateDisplay
 
-    with FederateDisplay(_screen(Console(), display), moments_in(config)) as live:
-        if resume:
-            run = RunDirectory.open(Path(out))
-            run = resume_federation(run, check_same(run, config), live)
-        else:
-            run = new_federation(Path(out), config, live)
+    asked = asked_settings(Path(out), _merged(_given(config, {}), settings), resume)
+    with FederateDisplay(_screen(Console(), display), moments_in(asked)) as live:
+        run = run_federation(Path(out), asked, live, resume)
     report.write(run)
     return Run(run.path)
 

@@ -34,10 +34,11 @@ def federate(
 ) -> None:
     """Let clients learn around a server: each steers a frozen model with a small one of its own."""
     from understudy import api
+    from understudy.federate.variants import asked_settings
     from understudy.settings import gathered_settings
 
     given = gathered_settings({}, config, set_ or [])
-    asked = api.federate_settings(out, given, resume)  # refused before torch is imported
+    asked = asked_settings(out, given, resume)  # refused before torch is imported
     if dry_run:
         from understudy.federate.plan import plan_text
 

@@ -35,9 +35,10 @@ def share(
     """Let agents on a graph learn together: they share data, parameters or modules."""
     from understudy import api
     from understudy.settings import gathered_settings
+    from understudy.share.variants import asked_settings
 
     given = gathered_settings({}, config, set_ or [])
-    asked = api.share_settings(out, given, resume)  # refused before torch is imported
+    asked = asked_settings(out, given, resume)  # refused before torch is imported
     if dry_run:
         from understudy.share.plan import plan_text
 

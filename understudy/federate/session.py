@@ -40,6 +40,14 @@ class Progress:
     done: int = 0  # moments, of all
 
 
+def run_federation(path: Path, config: FederateRun, display: Display, resume: bool) -> RunDirectory:
+    """A new run, or one that is there continued, under settings that give the same numbers."""
+    if not resume:
+        return new_federation(path, config, display)
+    run = RunDirectory.open(path)
+    return resume_federation(run, check_same(run, config), display)
+
+
 def new_federation(path: Path, config: FederateRun, display: Display) -> RunDirectory:
     session = _Session(config, display)  # bad settings fail before anything is written
     run = RunDirectory.create(path, config.model_dump(mode="json"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -9,7 +11,7 @@ from pydantic import Field, model_validator
 from understudy.errors import ConfigError
 from understudy.federate.settings import FederateConfig
 from understudy.run import RunDirectory
-from understudy.settings import check_complete, check_settings, merged
+from understudy.settings import check_complete, check_settings, gathered_settings, merged
 
 
 class FederateRun(FederateConfig):
@@ -49,6 +51,14 @@ def saved_settings(run: RunDirectory) -> FederateRun:
     config = check_settings(FederateRun, kept)
     check_complete(kept, config, run.config)
     return config
+
+
+def asked_settings(out: Path, given: Mapping[str, Any], resume: bool) -> FederateRun:
+    """The settings of a run to be, checked; of one to be resumed: its own under those given."""
+    kept = RunDirectory.open(out).settings() if resume else {}
+    asked = check_settings(FederateRun, gathered_settings(kept, None, given))
+    variants_of(asked)
+    return asked
 
 
 def variants_of(run: FederateRun) -> dict[str, FederateConfig]:

@@ -59,6 +59,14 @@ class Progress:
     done: int = 0  # moments, of all
 
 
+def run_share(path: Path, config: ShareRun, display: Display, resume: bool) -> RunDirectory:
+    """A new run, or one that is there continued, under settings that give the same numbers."""
+    if not resume:
+        return new_share(path, config, display)
+    run = RunDirectory.open(path)
+    return resume_share(run, check_same(run, config), display)
+
+
 def new_share(path: Path, config: ShareRun, display: Display) -> RunDirectory:
     session = _Session(config, display)  # bad settings fail before anything is written
     run = RunDirectory.create(path, config.model_dump(mode="json"))

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from understudy.errors import ConfigError
 from understudy.run import RunDirectory
-from understudy.settings import Section, check_complete, check_settings, merged
+from understudy.settings import (
+    Section,
+    check_complete,
+    check_settings,
+    gathered_settings,
+    merged,
+)
 from understudy.share.settings import BUILT_IN, ShareConfig
 
 _CROSSES = ("share_data", "share_parameters", "share_modules")
@@ -66,6 +73,12 @@ def saved_settings(run: RunDirectory) -> ShareRun:
     config = check_settings(ShareRun, kept)
     check_complete(kept, config, run.config)
     return config
+
+
+def asked_settings(out: Path, given: Mapping[str, Any], resume: bool) -> ShareRun:
+    """The settings of a run to be, checked; of one to be resumed: its own under those given."""
+    kept = RunDirectory.open(out).settings() if resume else {}
+    return check_settings(ShareRun, gathered_settings(kept, None, given))
 
 
 def variants_of(run: ShareRun) -> dict[str, ShareConfig]:
