@@ -47,7 +47,7 @@ from torch import Tensor, nn
 
 from understudy.environment import environment
 from understudy.models import groups, sampling
-from understudy.models.fused import Fused
+from understudy.models.fused import Fused, FusedHead
 from understudy.models.hub import resolve
 from understudy.models.policy import Policy
 from understudy.models.sampling import Drawing, Prompts, Stops
@@ -176,7 +176,7 @@ def parts_of(policy: Policy) -> Iterator[dict[str, float]]:
 
         return run
 
-    kinds = (nn.Linear, Fused)
+    kinds = (nn.Linear, Fused, FusedHead)
     attend, choose = groups.attend_levels, sampling.choose
     own = {kind: kind.forward for kind in kinds}
     try:

@@ -13,6 +13,7 @@ from tests.models.small import questions, write_checkpoint
 from understudy.models.fused import Fused, Trained, fused
 from understudy.models.lora import Lora
 from understudy.models.policy import Policy
+from understudy.models.product import Product, can_pack
 from understudy.models.sampling import Completions, Drawing, Prompts
 
 TARGETS = [(), ("q_proj", "v_proj"), ("up_proj", "down_proj")]
@@ -48,13 +49,14 @@ def test_joined_layers_give_what_peft_gives(
         torch.testing.assert_close(found.float(), expected, atol=1e-5, rtol=1e-4)
 
 
-def test_drawing_leaves_the_layers_as_they_were(tmp_path: Path) -> None:
+@pytest.mark.parametrize("length", [4, 40], ids=["as they are", "packed"])
+def test_drawing_leaves_the_layers_as_they_were(length: int, tmp_path: Path) -> None:
     policy = replace(adapted(tmp_path, "qwen2", ()), bf16=True)
     names = [name for name, _ in policy.network.named_modules()]
     before = {name: tensor.clone() for name, tensor in policy.network.state_dict().items()}
     wanted = [weight.requires_grad for weight in policy.network.parameters()]
     prompts = policy.prompts(questions("Tom has 3 pens.", "fox"))
-    drawing = Drawing(4, ask_shift=float("-inf"))
+    drawing = Drawing(length, ask_shift=float("-inf"))
     drawn = policy.sample(prompts, 2, drawing, drawing.uniforms(4, 0))
     assert [name for name, _ in policy.network.named_modules()] == names
     assert [weight.requires_grad for weight in policy.network.parameters()] == wanted
@@ -63,10 +65,20 @@ def test_drawing_leaves_the_layers_as_they_were(tmp_path: Path) -> None:
     scored, _ = policy.score(prompts, drawn, torch.arange(4), drawing)
     found = drawn.logprobs[drawn.mask]
     assert float((scored.detach()[drawn.mask] - found).abs().max()) < 0.15  # what bfloat16 rounds
-    joined = fused(policy.network, torch.bfloat16)  # type: ignore[arg-type]
+    joined = fused(policy.network, torch.bfloat16, 1)  # type: ignore[arg-type]
     with torch.no_grad(), pytest.raises(ZeroDivisionError), joined:
         raise ZeroDivisionError
     assert [name for name, _ in policy.network.named_modules()] == names
+
+
+@pytest.mark.skipif(not can_pack(torch.device("cpu"), torch.bfloat16), reason="needs bfloat16")
+@pytest.mark.parametrize("rows", [1, 8, 100])
+@pytest.mark.parametrize("biased", [False, True])
+def test_packed_weights_give_the_same_product(rows: int, biased: bool) -> None:
+    weight, x = torch.randn(70, 33).bfloat16(), torch.randn(rows, 33).bfloat16()
+    bias = torch.randn(70).bfloat16() if biased else None
+    found, expected = (Product(weight, bias, pack)(x) for pack in (True, False))
+    torch.testing.assert_close(found, expected)
 
 
 def test_an_adapter_that_is_switched_off_is_left_to_peft(tmp_path: Path) -> None:
@@ -74,7 +86,7 @@ def test_an_adapter_that_is_switched_off_is_left_to_peft(tmp_path: Path) -> None
     block = policy.network.blocks[0]  # type: ignore[index, union-attr]
     block.o_proj.enable_adapters(False)
     layer = block.o_proj
-    with torch.no_grad(), fused(policy.network, torch.bfloat16):  # type: ignore[arg-type]
+    with torch.no_grad(), fused(policy.network, torch.bfloat16, 1):  # type: ignore[arg-type]
         assert block.o_proj is layer
         assert isinstance(block.qkv, Fused)
 
@@ -84,10 +96,10 @@ def test_weights_kept_in_bfloat16_are_not_copied(kind: str, tmp_path: Path) -> N
     path = str(write_checkpoint(tmp_path, kind))
     policy = Policy.load(path, dtype="bfloat16", bf16=True, lora=Lora(rank=2, alpha=2))
     kept = {weight.untyped_storage().data_ptr() for weight in policy.network.parameters()}
-    with torch.no_grad(), fused(policy.network, torch.bfloat16):  # type: ignore[arg-type]
+    with torch.no_grad(), fused(policy.network, torch.bfloat16, 1):  # type: ignore[arg-type]
         joined = [each for each in policy.network.modules() if isinstance(each, Fused)]
         assert len(joined) == 8
-        assert all(each.weight.untyped_storage().data_ptr() in kept for each in joined)
+        assert all(each.product.weight.untyped_storage().data_ptr() in kept for each in joined)
     expected = [
         part(torch.ones(1, 32).bfloat16()) for part in policy.network.blocks[0].qkv.children()
     ]  # type: ignore[index, union-attr]

@@ -27,8 +27,11 @@ class AskHead(nn.Linear):
         self.row = nn.Parameter(head.weight[ask].detach().float().clone())
 
     def forward(self, input: Tensor) -> Tensor:
-        logits = F.linear(input, self.weight, self.bias)
-        logits[..., self.ask] += self.lead(input).to(logits.dtype)
+        return self.led(F.linear(input, self.weight, self.bias), input)
+
+    def led(self, logits: Tensor, hidden: Tensor) -> Tensor:
+        """Logits (..., vocabulary) under `weight`, in place, as they are under the trained row."""
+        logits[..., self.ask] += self.lead(hidden).to(logits.dtype)
         return logits
 
     def lead(self, hidden: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from understudy.models.decoder import Decoder
-from understudy.models.fused import fused
+from understudy.models.fused import trained
 from understudy.models.local_model import LocalModel
 
 
@@ -22,10 +22,8 @@ def frozen_cast(model: LocalModel, dtype: torch.dtype) -> Iterator[None]:
     that read the same are one product. The head and the embedding stay.
     """
     if isinstance(model.network, Decoder):
-        with fused(model.network, dtype, trained=True) as joined:
-            done = {base for layer in joined for base in layer.bases}
-            with _cast(model, dtype, done):
-                yield
+        with trained(model.network, dtype) as joined, _cast(model, dtype, joined):
+            yield
     else:
         with _cast(model, dtype, set()):
             yield

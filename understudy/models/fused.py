@@ -14,9 +14,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from understudy.models.ask_head import AskHead
 from understudy.models.decoder import Decoder, SideBySide
+from understudy.models.product import Product, can_pack
 
 _LAYERS = ("qkv", "o_proj", "gate_up", "down_proj")
+# From so many calls on weights are packed, and up to so many bytes of them: no more than training
+# keeps of a pass anyway.
+_CALLS, _PACKED = 32, 1 << 30
 
 
 class Fused(nn.Module):
@@ -27,7 +32,7 @@ class Fused(nn.Module):
 
     fixed = True  # the adapters, as long as it is in use
 
-    def __init__(self, layer: nn.Module, dtype: torch.dtype) -> None:
+    def __init__(self, layer: nn.Module, dtype: torch.dtype, pack: bool = False) -> None:
         super().__init__()
         for name, child in layer.named_children():
             self.add_module(name, child)
@@ -36,13 +41,14 @@ class Fused(nn.Module):
         weights, biases = [base.weight for base in self.bases], [base.bias for base in self.bases]
         self.rows = sum(map(len, weights))
         self.down, self.up = self.adapters()
-        if self.fixed and self.down is not None and not _as_they_are(weights, dtype):
-            weights.append(self.down)  # copied anyway: one product gives what they read, too
+        copied = self.fixed and (pack or not _as_they_are(weights, dtype))
+        if copied and self.down is not None:
+            weights.append(self.down)  # one product gives what they read, too
             self.down = None
             if biases[0] is not None:
                 biases.append(biases[0].new_zeros(len(weights[-1])))
-        self.weight = _joined(weights, dtype)
-        self.bias = None if biases[0] is None else _joined(biases, dtype)
+        bias = None if biases[0] is None else _joined(biases, dtype)
+        self.product = Product(_joined(weights, dtype), bias, pack)
 
     def adapters(self) -> tuple[Tensor | None, Tensor | None]:
         """The first matrices of the adapters one below the other, and the second ones, each in the
@@ -61,7 +67,7 @@ class Fused(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         flat = x.flatten(0, -2).to(self.dtype)
-        found = F.linear(flat, self.weight, self.bias)
+        found = self.product(flat)
         if self.up is not None:
             low = found[:, self.rows :] if self.down is None else F.linear(flat, self.down)
             found = torch.addmm(found[:, : self.rows], low, self.up.t())
@@ -76,6 +82,20 @@ class Trained(Fused):
     def forward(self, x: Tensor) -> Tensor:
         self.down, self.up = self.adapters()
         return super().forward(x)
+
+
+class FusedHead(nn.Module):
+    """A head in one type, without a gradient."""
+
+    def __init__(self, head: nn.Linear, dtype: torch.dtype, pack: bool) -> None:
+        super().__init__()
+        self.head, self.dtype = head, dtype
+        bias = None if head.bias is None else head.bias.detach().to(dtype)
+        self.product = Product(head.weight.detach().to(dtype), bias, pack)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits = self.product(x.to(self.dtype))
+        return self.head.led(logits, x) if isinstance(self.head, AskHead) else logits
 
 
 def _layers(layer: nn.Module) -> list[Any]:
@@ -116,26 +136,49 @@ def _as_they_are(parts: Sequence[Tensor], dtype: torch.dtype) -> bool:
 
 
 @contextmanager
-def fused(model: Decoder, dtype: torch.dtype, trained: bool = False) -> Iterator[list[Fused]]:
-    """While this is open, layers of the blocks are cast and joined: only where autocast would cast
-    at every call what they read, and keep a cast of each weight anyway.
+def fused(model: Decoder, dtype: torch.dtype, calls: int) -> Iterator[None]:
+    """While this is open, without a gradient, layers of the blocks are cast and joined, and the
+    head is cast: only where autocast would cast what they read at every call.
 
-    trained: those with adapters alone, which get their gradient.
+    calls: so many of each layer.
     """
-    before: list[tuple[nn.Module, str, nn.Module]] = []
-    joined: list[Fused] = []
+    size = sum(weight.numel() for weight in model.parameters()) * dtype.itemsize
+    pack = calls >= _CALLS and size <= _PACKED and can_pack(model.head.weight.device, dtype)
+    before: list[tuple[nn.Module, str, nn.Module]] = [(model, "head", model.head)]
     try:
-        for block in model.blocks:
-            for name in _LAYERS:
-                layer: nn.Module = getattr(block, name)
-                if isinstance(layer, Fused) or not all(map(_plain, _layers(layer))):
-                    continue
-                if trained and not any(map(is_adapted, _layers(layer))):
-                    continue
+        for block, name, layer in _joinable(model):
+            before.append((block, name, layer))
+            setattr(block, name, Fused(layer, dtype, pack))
+        model.head = FusedHead(model.head, dtype, pack)  # type: ignore[assignment]
+        yield
+    finally:
+        for owner, name, layer in before:
+            setattr(owner, name, layer)
+
+
+@contextmanager
+def trained(model: Decoder, dtype: torch.dtype) -> Iterator[set[nn.Module]]:
+    """While this is open, layers of the blocks with adapters are cast and joined, with a gradient
+    of the adapters; which layers these are."""
+    before: list[tuple[nn.Module, str, nn.Module]] = []
+    try:
+        joined: set[nn.Module] = set()
+        for block, name, layer in _joinable(model):
+            if any(map(is_adapted, _layers(layer))):
                 before.append((block, name, layer))
-                joined.append(Trained(layer, dtype) if trained else Fused(layer, dtype))
-                setattr(block, name, joined[-1])
+                found = Trained(layer, dtype)
+                joined |= {*found.bases}
+                setattr(block, name, found)
         yield joined
     finally:
         for owner, name, layer in before:
             setattr(owner, name, layer)
+
+
+def _joinable(model: Decoder) -> Iterator[tuple[nn.Module, str, nn.Module]]:
+    """Layers, each with its block and its name there, that are not joined already."""
+    for block in model.blocks:
+        for name in _LAYERS:
+            layer: nn.Module = getattr(block, name)
+            if not isinstance(layer, Fused) and all(map(_plain, _layers(layer))):
+                yield block, name, layer

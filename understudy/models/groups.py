@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
@@ -35,9 +34,11 @@ def sample(
     position of each sample, whatever else is in the batch. Temperature 0 needs none.
     """
     device = prompts.ids.device
-    casting = torch.is_autocast_enabled(device.type)
-    joined = fused(model, torch.get_autocast_dtype(device.type)) if casting else nullcontext()
-    with _casting_once(model, device), joined:
+    joined: AbstractContextManager[None] = nullcontext()
+    if torch.is_autocast_enabled(device.type):
+        dtype = torch.get_autocast_dtype(device.type)
+        joined = fused(model, dtype, drawing.max_completion_length)
+    with joined:
         decoding = GroupDecoding(model, prompts, group, drawing.max_completion_length)
         tokens = prompts.ids[:, -1].repeat_interleave(group)
         return draw(decoding, tokens, stops, drawing, uniforms)
@@ -129,17 +130,3 @@ class GroupDecoding:
         self.prompts, last = len(live), self.levels[-1]
         kept = [chosen(each, live) for each in last.kept]
         self.levels[-1] = Level(kept, None if last.bias is None else last.bias[live])
-
-
-@contextmanager
-def _casting_once(model: Decoder, device: torch.device) -> Iterator[None]:
-    """Autocast keeps its cast of a weight, for all steps, only if the weight wants a gradient."""
-    casting = torch.is_autocast_enabled(device.type)
-    frozen = [weight for weight in model.parameters() if casting and not weight.requires_grad]
-    try:
-        for weight in frozen:
-            weight.requires_grad_(True)
-        yield
-    finally:
-        for weight in frozen:
-            weight.requires_grad_(False)
