@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager, closing, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -27,7 +27,7 @@ from understudy.gateway.pages.dashboard import Dashboard
 from understudy.gateway.pages.routes import pages
 from understudy.gateway.recording import event_of
 from understudy.gateway.requests import Caller, ChatRequest, ModelCard, Outcome, Refused
-from understudy.gateway.settings import ServeSettings
+from understudy.gateway.settings import NONE, ServeSettings
 from understudy.gateway.swapping import Swapping
 from understudy.gateway.telemetry import Telemetry
 from understudy.gateway.trace import OnDone, Trace, turned_away
@@ -159,7 +159,9 @@ class Assembly:
                 )
                 stack.push_async_callback(embedder.close)
                 self.door.embedder = embedder
-            async with said_while(f"opening the local model, {settings.local.path}"):
+            what = settings.local.path
+            said = nullcontext() if what == NONE else said_while(f"opening the local model, {what}")
+            async with said:
                 local = await open_local(settings.local, settings.policy, self.warn)
             policy, names = settings.policy, Names(self.choice, settings.policy.models)
             for name in names.dangling(local.versions() if local else ()):
