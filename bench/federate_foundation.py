@@ -84,8 +84,16 @@ class Training:
         config = vit_config(**{name: getattr(options, name) for name in _SHAPE})
         self.options, self.step, self.seconds = options, 0, 0.0
         self.model = ViTModel(config, add_pooling_layer=False)
-        width = 2 * options.width
-        self.projector = nn.Sequential(nn.Linear(width, 512), nn.GELU(), nn.Linear(512, 128))
+        # Over the batch: at first all pictures have nearly the same states, and what tells them
+        # apart must not be drowned by what they have in common.
+        self.projector = nn.Sequential(
+            nn.BatchNorm1d(2 * options.width, affine=False),
+            nn.Linear(2 * options.width, 512, bias=False),
+            nn.BatchNorm1d(512),
+            nn.GELU(),
+            nn.Linear(512, 128, bias=False),
+            nn.BatchNorm1d(128, affine=False),
+        )
         decayed, others = [], []
         for parameter in [*self.model.parameters(), *self.projector.parameters()]:
             (decayed if parameter.dim() == 2 else others).append(parameter)

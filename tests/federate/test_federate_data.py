@@ -101,6 +101,12 @@ def test_a_table_of_texts(tmp_path: Path) -> None:
     assert found.of(torch.tensor([2, 0])) == ("yes", "hi, you")
 
 
+def test_a_table_that_names_no_columns(tmp_path: Path) -> None:
+    (tmp_path / "own.tsv").write_text("ham\tsee you\nspam\tcall now\n")
+    found = load_samples(str(tmp_path / "own.tsv"), {"header": ["label", "text"]})
+    assert (found.raw, found.classes) == (("see you", "call now"), ("ham", "spam"))
+
+
 def test_a_folder_of_tables_under_other_names(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text("said,what\na,x\nb,y\n")
     (tmp_path / "test.csv").write_text("said,what\nc,y\n")

@@ -13,8 +13,8 @@ def digits() -> SampleSet:
         from sklearn.datasets import load_digits
     except ImportError as error:
         raise ConfigError(
-            "data=digits: these are inside scikit-learn, which is not installed; pip install "
-            "scikit-learn, or use data=generated"
+            f"data=digits: these are inside scikit-learn, which cannot be used ({error}); pip "
+            "install scikit-learn, or use data=generated"
         ) from error
     found = load_digits()
     pictures = torch.from_numpy(found.images).float() / 16

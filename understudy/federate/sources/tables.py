@@ -21,9 +21,12 @@ _CLIENT = ("client", "client_id", "user", "user_id")
 _HELD = ("test", "validation")
 
 
-def samples_of_path(path: Path, **options: Any) -> SampleSet:
-    """A csv, tsv, jsonl, json or parquet file, a folder of them, or what `save_to_disk` left."""
-    return samples_of_rows(str(path), rows_of_path(path), **options)
+def samples_of_path(path: Path, header: Sequence[str] = (), **options: Any) -> SampleSet:
+    """A csv, tsv, jsonl, json or parquet file, a folder of them, or what `save_to_disk` left.
+
+    header: the columns of a csv or tsv file that does not name them.
+    """
+    return samples_of_rows(str(path), rows_of_path(path, header), **options)
 
 
 def samples_of_hub(
