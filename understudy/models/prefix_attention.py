@@ -1,7 +1,7 @@
 """Attention of many rows to keys that all of them share, and to their own.
 
-Neither the shared keys are copied for every row, nor are weights of queries over keys kept for the
-backward pass, which computes them again, some queries at a time.
+Some queries are computed at a time: only for their rows are the shared keys copied, and no weights
+over keys are kept for the backward pass, which computes them again.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 
 # Weights of attention that are held at once: few enough for the cache of a CPU, in float32; on a
 # GPU as many as fill it.
-WEIGHTS = {"cpu": 1 << 18, "cuda": 1 << 26}
+WEIGHTS = {"cpu": 1 << 19, "cuda": 1 << 26}
 
 
 def attend_after(
@@ -43,16 +43,16 @@ class _AttendAfter(torch.autograd.Function):
         visible: Tensor,
     ) -> Tensor:
         with torch.autocast(q.device.type, enabled=False):
-            attended, totals = _Attention(q, before_k, before_v, k, v, visible).read()
-        ctx.save_for_backward(q, before_k, before_v, k, v, visible, attended, totals)
+            attended = _Attention(q, before_k, before_v, k, v, visible).read()
+        ctx.save_for_backward(q, before_k, before_v, k, v, visible)
         return attended
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        *given, attended, totals = ctx.saved_tensors
+        given = ctx.saved_tensors
         with torch.autocast(gradient.device.type, enabled=False):
-            found = _Attention(*given).gradients(gradient, attended, totals)
+            found = _Attention(*given).gradients(gradient)
         return *(new.to(old.dtype) for new, old in zip(found, given, strict=False)), None
 
 
@@ -80,72 +80,48 @@ class _Attention:
             for first in range(0, positions, some):
                 yield slice(row, row + few), slice(first, min(first + some, positions))
 
-    def scores(self, rows: slice, at: slice) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries (rows, heads, queries, size), their scores of the prefix's keys, (heads, rows *
-        queries, prefix positions), and those of their own, (rows, heads, queries, positions)."""
+    def weights(self, rows: slice, at: slice) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries (rows, heads, queries, size), the keys that they may see, (rows, heads, keys,
+        size), and the weights of these, (rows, heads, queries, keys)."""
         q = self.q[rows, :, :, at].flatten(2, 3)
-        before = _side_by_side(q) @ self.before_k.transpose(1, 2)
-        own = (q @ self.k[rows, :, : at.stop].transpose(2, 3)).to(self.wide)
+        keys = self.behind(self.before_k, self.k[rows, :, : at.stop])
+        scores = (q @ keys.transpose(2, 3)).to(self.wide)
         hidden = ~self.visible[rows, :, at, : at.stop]
-        own.unflatten(2, (self.q.shape[2], -1)).masked_fill_(hidden[:, :, None], float("-inf"))
-        return q, before.to(self.wide), own
+        own = scores.unflatten(2, (self.q.shape[2], -1))[..., self.before_k.shape[1] :]
+        own.masked_fill_(hidden[:, :, None], float("-inf"))
+        return q, keys, scores.softmax(dim=-1)
 
-    def read(self) -> tuple[Tensor, Tensor]:
-        """What is attended to (rows, heads, positions, size), and the log of all exponentials."""
+    def behind(self, before: Tensor, own: Tensor) -> Tensor:
+        """What is before all rows, and then their own."""
+        return torch.cat((before.expand(len(own), -1, -1, -1), own), dim=2)
+
+    def read(self) -> Tensor:
+        """What is attended to: (rows, heads, positions, size)."""
         attended = torch.empty_like(self.q)
-        totals = torch.empty(self.q.shape[:4], dtype=self.wide, device=self.q.device)
         for rows, at in self.parts():
-            q, before, own = self.scores(rows, at)
-            top = own.amax(dim=-1)
-            if before.shape[-1]:
-                top = torch.maximum(_apart(before.amax(dim=-1), q), top)
-            before.sub_(_side_by_side(top)[..., None]).exp_()
-            own.sub_(top[..., None]).exp_()
-            total = _apart(before.sum(dim=-1), q) + own.sum(dim=-1)
-            read = _apart(before.to(self.dtype) @ self.before_v, q).to(self.wide)
-            read = read + own.to(self.dtype) @ self.v[rows, :, : at.stop]
-            shape = attended[rows, :, :, at].shape
-            attended[rows, :, :, at] = (read / total[..., None]).to(self.dtype).view(shape)
-            totals[rows, :, :, at] = (top + total.log()).view(shape[:4])
-        return attended.flatten(1, 2), totals
+            _, _, weights = self.weights(rows, at)
+            values = self.behind(self.before_v, self.v[rows, :, : at.stop])
+            part = attended[rows, :, :, at]
+            part.copy_((weights.to(self.dtype) @ values).view(part.shape))
+        return attended.flatten(1, 2)
 
-    def gradients(self, gradient: Tensor, attended: Tensor, totals: Tensor) -> list[Tensor]:
+    def gradients(self, gradient: Tensor) -> list[Tensor]:
         """Of queries, the prefix's keys and values, and the own ones."""
-        to_q = torch.empty_like(self.q, dtype=self.wide)
+        to_q, first = torch.empty_like(self.q, dtype=self.wide), self.before_k.shape[1]
         to_before = [torch.zeros_like(self.before_k, dtype=self.wide) for _ in range(2)]
         to_own = [torch.zeros_like(self.k, dtype=self.wide) for _ in range(2)]
         per_head = gradient.to(self.dtype).view(self.q.shape)
-        inner = (gradient.to(self.wide) * attended).sum(dim=-1).view(totals.shape)
         for rows, at in self.parts():
-            q, before, own = self.scores(rows, at)
-            total = totals[rows, :, :, at].flatten(2, 3)
+            q, keys, weights = self.weights(rows, at)
             grad = per_head[rows, :, :, at].flatten(2, 3)
-            less = inner[rows, :, :, at].flatten(2, 3)
-            keys = (rows, slice(None), slice(at.stop))
-            flat_q, flat_grad = _side_by_side(q), _side_by_side(grad)
-
-            before.sub_(_side_by_side(total)[..., None]).exp_()
-            to_before[1] += before.to(self.dtype).transpose(1, 2) @ flat_grad
-            slope = (flat_grad @ self.before_v.transpose(1, 2)).to(self.wide)
-            slope = slope.sub_(_side_by_side(less)[..., None]).mul_(before).to(self.dtype)
-            to_before[0] += slope.transpose(1, 2) @ flat_q
-            moved = _apart(slope @ self.before_k, q).to(self.wide)
-
-            own.sub_(total[..., None]).exp_()
-            to_own[1][keys] += own.to(self.dtype).transpose(2, 3) @ grad
-            slope = (grad @ self.v[keys].transpose(2, 3)).to(self.wide)
-            slope = slope.sub_(less[..., None]).mul_(own).to(self.dtype)
-            to_own[0][keys] += slope.transpose(2, 3) @ q
-            moved = (moved + slope @ self.k[keys]) * self.scale
-            to_q[rows, :, :, at] = moved.view(to_q[rows, :, :, at].shape)
+            values = self.behind(self.before_v, self.v[rows, :, : at.stop])
+            slope = (grad @ values.transpose(2, 3)).to(self.wide)
+            slope = torch._softmax_backward_data(slope, weights, -1, self.wide).to(self.dtype)
+            part = to_q[rows, :, :, at]
+            part.copy_((slope @ keys).view(part.shape)).mul_(self.scale)
+            for to, found in enumerate(
+                (slope.transpose(2, 3) @ q, weights.to(self.dtype).transpose(2, 3) @ grad)
+            ):
+                to_before[to] += found[:, :, :first].sum(dim=0, dtype=self.wide)
+                to_own[to][rows, :, : at.stop] += found[:, :, first:]
         return [to_q.flatten(1, 2), *to_before, *to_own]
-
-
-def _side_by_side(x: Tensor) -> Tensor:
-    """(rows, heads, queries, ...) as (heads, rows * queries, ...)."""
-    return x.transpose(0, 1).flatten(1, 2)
-
-
-def _apart(x: Tensor, like: Tensor) -> Tensor:
-    """The other way round, with the rows and queries of another tensor."""
-    return x.unflatten(1, (like.shape[0], -1)).transpose(0, 1)
