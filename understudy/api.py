@@ -193,7 +193,7 @@ def train(
     budget: float | None = None,
     config: Path | str | Settings | None = None,
     resume: bool = False,
-    display: bool = False,
+    display: bool | Screen = False,
     check: bool = True,
     **settings: Any,
 ) -> Run:
@@ -201,8 +201,9 @@ def train(
 
     recipe: a name, or my_file.py:Method; out: the run directory to make; config: settings, or the
     YAML file that holds them, under those given here; resume: continue the run that is at `out`;
-    display: print how it proceeds; check: try the cloud with one question first. Every setting of
-    docs/config.md may be given by name, those of a section as a mapping: price={"rate": 0.01}.
+    display: print how it proceeds, or show it on that screen; check: try the cloud with one
+    question first. Every setting of docs/config.md may be given by name, those of a section as a
+    mapping: price={"rate": 0.01}.
     """
     named = {"model": model, "stream": stream, "budget": budget}
     given = _given(config, {key: value for key, value in named.items() if value is not None})
@@ -212,8 +213,8 @@ def train(
 
 def train_settings(recipe: str, out: Path | str, given: Settings, resume: bool) -> Config:
     """The settings of a run to be, checked; of one to be resumed: its own."""
-    if given.get("recipe", recipe) != recipe:
-        named = given["recipe"]
+    recipe, named = recipes.whole_name(recipe), given.get("recipe", recipe)
+    if recipes.whole_name(named) != recipe:
         raise ConfigError(f"recipe={named}: the command says {recipe}; use train {named}")
     if not resume:
         return recipes.check_config({"recipe": recipe, **given})
@@ -225,7 +226,7 @@ def train_settings(recipe: str, out: Path | str, given: Settings, resume: bool) 
     return config
 
 
-def _train(config: Config, out: Path, resume: bool, display: bool, check: bool) -> Run:
+def _train(config: Config, out: Path, resume: bool, display: bool | Screen, check: bool) -> Run:
     from rich.console import Console
 
     from understudy import report
@@ -238,7 +239,7 @@ def _train(config: Config, out: Path, resume: bool, display: bool, check: bool) 
     team = join_team(config.device)
     asked, config = config, config if resume else team.from_leader(lambda: settled(config))
     method = recipes.build_method(config)
-    screen = _screen(Console(quiet=not team.leads), display)
+    screen = _screen(Console(quiet=not team.leads), display if team.leads else bool(display))
     with LiveDisplay(screen, total_steps(config)) as live, _enough_memory():
         if resume:
             run = resume_run(RunDirectory.open(out), config, method, live, team, check)
@@ -254,7 +255,7 @@ def share(
     *,
     out: Path | str,
     resume: bool = False,
-    display: bool = False,
+    display: bool | Screen = False,
     **settings: Any,
 ) -> Run:
     """Let agents on a graph learn together: they share data, parameters or modules.
@@ -392,7 +393,9 @@ def _merged(low: Settings, high: Settings) -> dict[str, Any]:
     return gathered_settings(low, None, high)
 
 
-def _screen(console: Any, display: bool) -> Screen:
+def _screen(console: Any, display: bool | Screen) -> Screen:
     from understudy.report.screen import SilentScreen, screen_on
 
+    if not isinstance(display, bool):
+        return display
     return screen_on(console) if display else SilentScreen()

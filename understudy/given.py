@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,34 @@ class FileText(str):
         return found
 
     folder: Path
+
+
+def anchored(value: Any) -> Any:
+    """A path, or paths, so that they mean the same wherever they are read later.
+
+    A relative one of a settings file starts from that file's folder; if nothing is there, or it
+    was given otherwise, from the current folder. What is nowhere stays as it is: a name of the hub,
+    of a kind or of a module, and a mistake. `file.py:Name` and patterns as `train-*.jsonl` count.
+    """
+    if isinstance(value, list | tuple):
+        return [anchored(each) for each in value]
+    if not isinstance(value, str) or not value:
+        return value
+    file, mark, name = value.rpartition(":")
+    place = Path(file if file.endswith(".py") else value).expanduser()
+    after = f"{mark}{name}" if file.endswith(".py") else ""
+    for folder in (getattr(value, "folder", None), Path.cwd()):
+        if folder is not None and _is_there(folder / place):
+            return f"{os.path.abspath(folder / place)}{after}"
+    return str(value)
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        pattern = any(character in path.name for character in "*?[")
+        return any(path.parent.glob(path.name)) if pattern else path.exists()
+    except (OSError, ValueError):  # too long for a path
+        return False
 
 
 class _RepeatedKeyError(yaml.YAMLError):

@@ -10,6 +10,8 @@ import difflib
 import importlib
 import importlib.util
 import sys
+import sysconfig
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -86,5 +88,16 @@ def _loaded(what: str, path: Path, changed: int, size: int) -> Any:
 
 
 def reason_of(error: Exception) -> str:
-    """What somebody's code raised, as one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    """What somebody's code raised, as one line, and where: the last line of it that is neither
+    ours nor a library's."""
+    reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if not frame.filename.startswith(_NOT_THEIRS)]
+    return f"{reason} ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else reason
+
+
+_NOT_THEIRS = (  # where files of the user's own are not
+    "<",
+    str(Path(__file__).parent),
+    *(path for name, path in sysconfig.get_paths().items() if name.endswith(("lib", "stdlib"))),
+)

@@ -31,6 +31,7 @@ class RunDirectory:
         self.environment = path / "environment.json"  # as the run was started
         self.metrics = path / "metrics.jsonl"
         self.timings = path / "timings.jsonl"  # apart: everything else repeats bit for bit
+        self.data_sets = path / "data_sets.json"  # how their questions are asked
         self.matrix = path / "matrix.json"
         self.summary = path / "summary.json"
         self.report = path / "report.html"
@@ -80,7 +81,13 @@ class RunDirectory:
         if not (self.config.is_file() and self.environment.is_file()):
             return False
         own = {self.config, self.environment, self.metrics, self.timings, self.matrix, self._lock}
-        own |= {self.replies, self.examination_replies, self.examinations, self.checkpoints}
+        own |= {
+            self.data_sets,
+            self.replies,
+            self.examination_replies,
+            self.examinations,
+            self.checkpoints,
+        }
         others = {found for found in self.path.iterdir() if not found.name.endswith(".part")} - own
         started = self.metrics.exists() and self.metrics.stat().st_size > 0
         return not (others or started or self.has_checkpoint())

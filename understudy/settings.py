@@ -9,13 +9,24 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from understudy.errors import ConfigError, RunError
+from understudy.given import anchored
 from understudy.given import gathered_settings as gathered_settings
 from understudy.given import merged as merged
 from understudy.registry import Registry
+
+# Of a field that holds a path, or several; see `anchored`.
+PATH = BeforeValidator(anchored)
 
 
 class Section(BaseModel):
@@ -124,6 +135,8 @@ class Kinds:
         if not isinstance(given, Mapping):
             raise ValueError(f"give the name of a kind, or its settings with kind: {value!r}")
         given = {"kind": self.default, **given}
+        if isinstance(given["kind"], str) and given["kind"] not in self.registry.known:
+            given["kind"] = anchored(given["kind"])
         settings = self.settings(str(given["kind"]))
         try:
             return settings.model_validate(given)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -142,3 +143,14 @@ def test_a_dry_run_of_a_resumed_run_shows_that_run(
     assert (code, err) == (0, "")
     assert plan.startswith(run.config.read_text())
     assert snapshot(run.path) == before
+
+
+def test_the_result_of_training_is_json_and_nothing_else_where_that_is_wanted(
+    model: Path, command: Command, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    code, printed, err = command("train", "grpo", "--out", out, *small(model), "--json", "--quiet")
+    record = json.loads(printed)
+    assert (code, err) == (0, "")
+    assert (record["run"], record["report"]) == (str(out), str(out / "report.html"))
+    assert record["calls"] >= 0

@@ -12,9 +12,11 @@ a small run. The command stands in a folder with the files of wrong_uses/files.
 
 from __future__ import annotations
 
+import io
 import re
 import shlex
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,6 +59,7 @@ def test_a_wrong_use_is_one_line(
 ) -> None:
     here = Path(shutil.copytree(FILES, tmp_path / "here"))
     monkeypatch.chdir(here)
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
     places = {"{model}": str(model), "{run}": str(finished["understudy"])}
     words: list[str] = []
     for word in shlex.split(typed):

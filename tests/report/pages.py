@@ -42,9 +42,9 @@ def shown(run: RunDirectory) -> str:
     return run.report.read_text(encoding="utf-8")
 
 
-def terminal(*tables: Table) -> str:
-    """Tables as a wide terminal shows them."""
-    console = Console(file=io.StringIO(), width=240)
+def terminal(*tables: Table, width: int = 240) -> str:
+    """Tables as a terminal of that width shows them."""
+    console = Console(file=io.StringIO(), width=width)
     for table in tables:
         console.print(table)
     assert isinstance(console.file, io.StringIO)

@@ -11,7 +11,7 @@ import pytest
 
 from understudy.errors import ConfigError, UnderstudyError
 from understudy.tasks.judge import Judge
-from understudy.tasks.rewards import CheckerReward, Reward, load_reward, text_of
+from understudy.tasks.rewards import CheckerReward, Reward, RewardError, load_reward, text_of
 from understudy.types import Problem
 
 ASKED = [
@@ -87,9 +87,18 @@ def test_an_async_function_is_awaited(tmp_path: Path) -> None:
     assert Reward("slow", slow).values(ASKED, ["a", "b"]) == [1.0, None]
 
 
-def test_nan_is_none() -> None:
-    reward = Reward("nan", lambda completions: [float("nan"), 2])
-    assert reward.values(ASKED, ["a", "b"]) == [None, 2.0]
+def test_nan_is_refused_with_its_place() -> None:
+    reward = Reward("odd", lambda completions: [2, float("nan")])
+    with pytest.raises(RewardError, match="odd returned nan for completion 2 of 2"):
+        reward.values(ASKED, ["a", "b"])
+
+
+def test_what_a_function_raises_is_named_with_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("def broken(completions):\n    return [1 / 0]\n")
+    reward = load_reward(f"{file}:broken")
+    with pytest.raises(RewardError, match=r"ZeroDivisionError: .*\(mine.py, line 2\)"):
+        reward.values(ASKED, ["a", "b"])
 
 
 @pytest.mark.parametrize("returned", ["score", "{'score': score, 'acc': True}"])

@@ -34,6 +34,7 @@ def env(
     ] = True,
     seconds: Annotated[float, typer.Option(help="how long to measure, about", min=1)] = 15,
     as_json: options.Json = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Print the versions and the machine that results depend on; with MODEL, what it is, what a
     run chooses for it, and how much time and memory a training step takes."""
@@ -51,7 +52,7 @@ def env(
         raise ConfigError(f"model={given['model']}: the command says {model}; give one of them")
     given = gathered_settings({"recipe": recipe}, None, {**given, "model": model})
     asked = recipes.check_config(given)  # refused before torch is imported
-    with shown_work():
+    with shown_work(quiet=quiet):
         from understudy.offload.settled import settled
         from understudy.report.model import ModelReport
 

@@ -17,11 +17,12 @@ def evaluate(
     router: options.Router = None,
     no_check: options.NoCheck = False,
     as_json: options.Json = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Examine a run's newest model on every task of its stream, greedily, at its budget."""
     from understudy import api
 
-    with shown_work(), api.load(run, options.router_choice(router)) as opened:
+    with shown_work(quiet=quiet), api.load(run, options.router_choice(router)) as opened:
         results = opened.examine(queries, check=not no_check)
     if as_json:
         print_json([result.to_json() for result in results])

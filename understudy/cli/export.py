@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from understudy.cli import options
+from understudy.cli.printing import print_path
 from understudy.cli.work import shown_work
 
 
@@ -17,10 +18,12 @@ def export(
     out: Annotated[
         Path | None, typer.Option(help="what to make; else it is in the run directory")
     ] = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Write a run's newest model as an adapter, a whole checkpoint or a file of llama.cpp."""
     from understudy import api
 
-    with shown_work():
+    with shown_work(quiet=quiet):
         written = api.export(run, to, out)
-    print(written)
+    print_path(written, as_json)

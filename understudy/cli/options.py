@@ -27,6 +27,7 @@ Store = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="print JSON")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="show results and warnings alone")]
 Router = Annotated[
     str | None,
     typer.Option(

@@ -12,6 +12,7 @@ import typer
 from understudy import __version__, interrupt
 from understudy.cli import events, keys, train
 from understudy.cli.ask import ask
+from understudy.cli.chat import chat
 from understudy.cli.command import Command
 from understudy.cli.compare import compare
 from understudy.cli.env import env
@@ -39,7 +40,7 @@ app = typer.Typer(
     help="Small local models that keep learning, and ask a large one within your budget.",
     no_args_is_help=True,
     invoke_without_command=True,
-    add_completion=False,
+    add_completion=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -47,6 +48,7 @@ app.add_typer(train.app, name="train")
 app.command(cls=ShareCommand)(share)
 app.command(cls=FederateCommand)(federate)
 app.command(cls=Command)(ask)
+app.command(cls=Command)(chat)
 app.command("eval", cls=Command)(evaluate)
 app.command(cls=Command)(compare)
 app.command(cls=Command)(report)

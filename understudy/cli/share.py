@@ -10,7 +10,7 @@ import typer
 from understudy.cli import options
 from understudy.cli.command import Command
 from understudy.cli.printing import print_report
-from understudy.cli.work import long_work
+from understudy.cli.work import display_of, long_work
 
 
 class ShareCommand(Command):
@@ -31,6 +31,8 @@ def share(
     set_: options.Set = None,
     resume: options.Resume = False,
     dry_run: options.DryRun = False,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Let agents on a graph learn together: they share data, parameters or modules."""
     from understudy import api
@@ -45,5 +47,5 @@ def share(
         print(plan_text(asked))
         return
     with long_work(out):
-        run = api.share(given, out=out, resume=resume, display=True)
-    print_report(run)
+        run = api.share(given, out=out, resume=resume, display=display_of(as_json, quiet))
+    print_report(run, as_json)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 import typer.core
@@ -11,9 +10,12 @@ import typer.core
 from understudy import recipes
 from understudy.cli import options
 from understudy.cli.command import Command
-from understudy.cli.printing import print_report
-from understudy.cli.work import is_first_process, long_work
+from understudy.cli.printing import print_json, print_report
+from understudy.cli.work import display_of, is_first_process, long_work
 from understudy.recipes import RECIPES
+
+if TYPE_CHECKING:
+    from understudy.offload.config import Config
 
 
 class _TrainGroup(typer.core.TyperGroup):
@@ -56,33 +58,34 @@ def _add_recipe(group: typer.Typer, name: str, summary: str) -> None:
         resume: options.Resume = False,
         dry_run: options.DryRun = False,
         no_check: options.NoCheck = False,
+        as_json: options.Json = False,
+        quiet: options.Quiet = False,
     ) -> None:
-        _train(name, out, (config, set_ or []), resume, dry_run, not no_check)
+        from understudy import api
+        from understudy.settings import gathered_settings
+
+        given = gathered_settings({}, config, set_ or [])
+        settings = api.train_settings(name, out, given, resume)  # refused before torch is imported
+        if dry_run:
+            _print_plan(settings, as_json)
+            return
+        display, check = display_of(as_json, quiet), not no_check
+        with long_work(out):
+            run = api.train(
+                name, out=out, config=given, resume=resume, display=display, check=check
+            )
+        if is_first_process():
+            print_report(run, as_json)
 
 
 for _name in RECIPES:
     _add_recipe(app, _name, RECIPES.summary(_name))
 
 
-def _train(
-    recipe: str,
-    out: Path,
-    settings: tuple[Path | None, list[str]],  # a file, and overrides
-    resume: bool,
-    dry_run: bool,
-    check: bool,
-) -> None:
-    from understudy import api
-    from understudy.settings import gathered_settings
+def _print_plan(config: Config, as_json: bool) -> None:
+    from understudy.offload.plan import plan_text
 
-    given = gathered_settings({}, *settings)
-    config = api.train_settings(recipe, out, given, resume)  # refused before torch is imported
-    if dry_run:
-        from understudy.offload.plan import plan_text
-
+    if as_json:
+        print_json(config.model_dump(mode="json"))
+    else:
         print(plan_text(config))
-        return
-    with long_work(out):
-        run = api.train(recipe, out=out, config=given, resume=resume, display=True, check=check)
-    if is_first_process():
-        print_report(run)

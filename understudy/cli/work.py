@@ -7,12 +7,15 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO, cast
+from typing import TYPE_CHECKING, TextIO, cast
 
 import typer
 
 from understudy import interrupt
 from understudy.cli.output import Output, complain
+
+if TYPE_CHECKING:
+    from understudy.report.screen import Screen
 
 
 @contextlib.contextmanager
@@ -36,18 +39,29 @@ def long_work(out: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def shown_work(with_torch: bool = True) -> Iterator[None]:
+def shown_work(with_torch: bool = True, quiet: bool = False) -> Iterator[None]:
     """Work before a result is printed: how it proceeds is shown on standard error."""
     if with_torch:
         import torch  # noqa: F401  before interrupts are raised: see interrupt.py
+    with interrupt.raised(), screen_on_errors(quiet):
+        yield
+
+
+def screen_on_errors(quiet: bool) -> Screen:
+    """How work proceeds, on standard error; quiet: warnings alone."""
     from rich.console import Console
 
-    from understudy.report.screen import screen_on
+    from understudy.report.screen import QuietScreen, screen_on
 
     errors = Output(sys.stderr)
     errors.keep_going()
-    with interrupt.raised(), screen_on(Console(file=cast(TextIO, errors))):
-        yield
+    console = Console(file=cast(TextIO, errors))
+    return QuietScreen(console) if quiet else screen_on(console)
+
+
+def display_of(as_json: bool, quiet: bool) -> bool | Screen:
+    """Where a run shows how it proceeds: not where its result is JSON, and not if unwanted."""
+    return screen_on_errors(quiet) if as_json or quiet else True
 
 
 def is_first_process() -> bool:

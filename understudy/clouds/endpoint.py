@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from pydantic import Field
 
 from understudy.clouds.prices import Prices, load_prices
 from understudy.errors import ConfigError
-from understudy.settings import Section
+from understudy.settings import PATH, Section
 
 _OWN_SETTINGS = ("model", "messages", "stream", "stream_options", "max_tokens", "temperature")
 
@@ -29,10 +29,12 @@ class Endpoint(Section):
     api_key_env: str | None = Field(
         None, description="name of the environment variable that holds the key"
     )
-    api_key_file: str | None = Field(
+    api_key_file: Annotated[str | None, PATH] = Field(
         None, description="file that holds the key; neither: no key is sent"
     )
-    prices: str = Field("", description="your price table, YAML or JSON; the model must be in it")
+    prices: Annotated[str, PATH] = Field(
+        "", description="your price table, YAML or JSON; the model must be in it"
+    )
     max_tokens: int | None = Field(1024, ge=1, description="longest answer; null: not sent")
     temperature: float | None = Field(None, ge=0, description="of the answer; null: not sent")
     stream: bool = Field(False, description="receive answers as server-sent events")

@@ -18,7 +18,7 @@ from understudy.clouds.failures import FAILED_IN_RECORD, NOT_RECORDED
 from understudy.clouds.record import RecordedReply, append_line, read_record, record_files, repair
 from understudy.clouds.settings import CloudSettings, refuse_settings_of_a_run
 from understudy.errors import ConfigError
-from understudy.settings import Kinds
+from understudy.settings import PATH, Kinds
 from understudy.types import AnswerKey, Cloud, Cost, Question, Reply, Request
 
 _LONGEST_SHOWN = 60  # characters of a question in an error
@@ -36,7 +36,7 @@ class RecordedCloud:
 
     class Settings(CloudSettings):
         kind: str = "recorded"
-        files: list[str] = Field(
+        files: Annotated[list[str], PATH] = Field(
             [], description="records: reply logs, JSONL (perhaps .gz), or folders of runs"
         )
         live: Annotated[CloudSettings, Kinds(CLOUDS, "openai")] | None = Field(

@@ -87,6 +87,17 @@ def cell_alarms(task: str, cell: Cell) -> list[str]:
     return [text for text in (label_alarm(task, cell), never) if text]
 
 
+def over_budget(task: str, cell: Cell, budget: float) -> str | None:
+    """A sentence where a task asks more than its budget, and not by chance."""
+    low, high = cell.interval(cell.ask_rate)
+    if low <= budget:
+        return None
+    return (
+        f"{task} asks {cell.ask_rate:.2f} as served, above its budget of {budget:.2f} "
+        f"({low:.2f} to {high:.2f} by {cell.sample} different test questions)"
+    )
+
+
 def label_alarm(task: str, cell: Cell) -> str | None:
     """A sentence where the local model does not tell the labels of a task apart."""
     if cell.answers is None or cell.constant is None or cell.constant == 1.0:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from understudy.clouds import CLOUDS
 from understudy.clouds.settings import CloudSettings
+from understudy.given import anchored
 from understudy.models.lora import Lora
 from understudy.offload.rewards import RewardConfig
 from understudy.retention import RETENTIONS
@@ -18,6 +19,7 @@ from understudy.routing import ROUTERS
 from understudy.sandbox.settings import SandboxSettings
 from understudy.settings import OPEN, Chosen, Kinds, KindSection, Section
 from understudy.tasks.data import DataConfig
+from understudy.tasks.stream import is_shipped
 
 LossType = Literal["dagrpo", "grpo", "dapo", "dr_grpo"]
 MOST_RESPONSES = 2**20  # of a step or an examination: more would hang long before it fails
@@ -49,13 +51,21 @@ class WarmStart(Section):
         return self
 
 
+def _model_anchored(model: Any) -> Any:
+    return model if model == "tiny" else anchored(model)
+
+
+def _stream_anchored(stream: Any) -> Any:
+    return anchored(stream) if isinstance(stream, str) and not is_shipped(stream) else stream
+
+
 class Config(Section):
     """What every recipe reads. A recipe's own settings are a subclass, beside its code."""
 
     recipe: str = Field(
         "understudy", description="the method: a recipe, module:Name or path/to/file.py:Name"
     )
-    model: str = Field(
+    model: Annotated[str, BeforeValidator(_model_anchored)] = Field(
         "tiny", description="'tiny', a checkpoint's folder, a GGUF file, or a name of the hub"
     )
     backend: Literal["auto", "builtin", "transformers"] = Field(
@@ -86,7 +96,7 @@ class Config(Section):
     retention: Annotated[KindSection, Kinds(RETENTIONS, "none")] = Field(
         "none", validate_default=True, description=RETENTION
     )
-    stream: str | list[Any] = Field(
+    stream: Annotated[str | list[Any], BeforeValidator(_stream_anchored)] = Field(
         "switching", description="a shipped stream, a YAML file, or a list of phases"
     )
     budget: float = Field(

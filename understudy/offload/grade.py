@@ -48,6 +48,7 @@ def grade(
         threshold=float(calibrated_threshold),
         curve=tuple(value if math.isfinite(value) else None for value in curve.tolist()),
         questions=len(rows),
+        distinct_questions=len({row.digest for row in rows}),
         cloud_answers=int(known.sum()),
         router_tokens=router_tokens,
         **_label_figures(rows),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from understudy.metrics import SummaryHead
+from understudy.metrics import SummaryHead, wilson_interval
 from understudy.plain import from_plain, to_plain
 from understudy.types import Cost
 
@@ -42,6 +42,16 @@ class Cell:
     macro_f1: float | None = None  # of the local answers
     constant: float | None = None  # accuracy of always naming the label that is right most often
     answers: int | None = None  # different labels that the local model named
+    distinct_questions: int | None = None  # of the questions; None: an older run did not count
+
+    @property
+    def sample(self) -> int:
+        """What the figures are sure by: a question that comes twice says nothing new."""
+        return self.questions if self.distinct_questions is None else self.distinct_questions
+
+    def interval(self, share: float) -> tuple[float, float]:
+        """The 95 % interval (Wilson's) of one of its shares over the questions."""
+        return wilson_interval(share * self.sample, self.sample)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +89,9 @@ class TaskResult:
     def to_json(self) -> dict[str, Any]:
         record: dict[str, Any] = to_plain(self)
         cell: dict[str, Any] = record.pop("cell")
-        return record | cell
+        shares = ("local", "system", "ask_rate")
+        known = {name: self.cell.interval(getattr(self.cell, name)) for name in shares}
+        return record | cell | {"intervals": {name: list(ends) for name, ends in known.items()}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +188,7 @@ class RunSummary(SummaryHead):
 class Answer:
     """Who answered a question, why, and what it cost."""
 
-    text: str
+    text: str | None  # None: nobody gave an answer in the form of the task
     answered_by: Literal["local", "cloud"]
     why: str
     cost: Cost  # of the cloud; the local model is free

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Annotated, Protocol
 
 from pydantic import Field, model_validator
 
 from understudy.errors import ConfigError
-from understudy.settings import Section
+from understudy.settings import PATH, Section
 from understudy.types import Problem
 
 
@@ -18,7 +18,7 @@ class RewardConfig(Section):
     local: float = Field(1.0, description="right by itself")
     cloud: float = Field(1.0, description="right because the cloud was asked")
     format: float = Field(0.0, description="wrong, but with an answer in the right form")
-    functions: list[str] = Field(
+    functions: Annotated[list[str], PATH] = Field(
         [], description="your own reward functions, TRL's signature: module:name or file.py:name"
     )
     weights: list[float] = Field([], description="their weights; none given: 1 each")

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from dataclasses import replace
+from functools import cached_property
 from typing import Any, Self
 
 import torch
@@ -15,10 +16,11 @@ from understudy.clouds import MeteredCloud
 from understudy.clouds.building import build_budget, build_cloud
 from understudy.clouds.check import check_cloud
 from understudy.clouds.failures import FailureWatch
-from understudy.errors import RunError
+from understudy.errors import ConfigError, RunError
+from understudy.link import Budget, Refusal
 from understudy.models.policy import Policy
 from understudy.models.tokens import ASK, END, PAD
-from understudy.offload.alarms import cell_alarms
+from understudy.offload.alarms import cell_alarms, over_budget
 from understudy.offload.config import Config
 from understudy.offload.examination import (
     Examiner,
@@ -33,14 +35,16 @@ from understudy.offload.local import LocalGenerator, greedy
 from understudy.offload.phases import budget_of, phases_of
 from understudy.offload.records import Answer, TaskResult
 from understudy.offload.session import trained_policy
-from understudy.offload.start import build_tasks, retention_of
+from understudy.offload.start import build_tasks, retention_of, tasks_to_ask
 from understudy.offload.state import restore_retention, saved_dual
 from understudy.routing.router import Router, build_router, chosen_router, with_signals
 from understudy.routing.rows import evidence_of
 from understudy.run import RunDirectory
-from understudy.tasks import DataSet, Tasks
+from understudy.tasks import DataSet, KeyOfDrawn, Tasks
 from understudy.tasks.recognise import recognise, typed
 from understudy.types import Cost, Problem, Question
+
+_A_CALL = Cost(calls=1)
 
 
 class TrainedModel:
@@ -66,15 +70,14 @@ class TrainedModel:
         self.served = ServedModel(policy, build_router(settings), own_threshold, answering)
         self.stream = phases_of(config)
         self.step = int(folder.name.rpartition("-")[2])
+        self._shares: dict[float, Budget] = {}  # by the share allowed
         self._open = ExitStack()
-        self.tasks = self._open.enter_context(closing(build_tasks(config, policy)))
+        self.key = KeyOfDrawn()
+        asked = tasks_to_ask(run, config, policy, self.key)
+        self.asked = self._open.enter_context(closing(asked))
         self.fitted = FittedRouters(
             run, config, self.served.router, own_threshold, lambda: self.tasks, self._generate
         )
-        cloud = build_cloud(config.cloud, self.tasks.key)
-        budget = build_budget(config.cloud)  # the caps hold for each command by itself
-        self.cloud = MeteredCloud(cloud, budget=budget)
-        self._open.enter_context(closing(self.cloud))
 
     def __enter__(self) -> Self:
         return self
@@ -85,9 +88,22 @@ class TrainedModel:
     def close(self) -> None:
         self._open.close()
 
+    @cached_property
+    def tasks(self) -> Tasks:
+        """With the questions of the data sets, which are read when they are first needed."""
+        built = replace(build_tasks(self.config, self.served.policy), key=self.key)
+        return self._open.enter_context(closing(built))
+
+    @cached_property
+    def cloud(self) -> MeteredCloud:
+        """Who helps. What it needs, such as a key, is looked for when it is first asked."""
+        cloud = build_cloud(self.config.cloud, self.key)
+        budget = build_budget(self.config.cloud)  # the caps hold for each command by itself
+        return self._open.enter_context(closing(MeteredCloud(cloud, budget=budget)))
+
     def answer(self, question: Question, task: str | None = None) -> Answer:
         """Answer locally, or ask. task: which of the run's; None: the last."""
-        problem = problem_of(self.tasks, self.config, question, task)
+        problem = problem_of(self.asked, self.config, question, task)
         _check_readable(self.served.policy, problem, self.config)
         policy = self.served.policy
         with holding(policy, self.served.answering(self.fitted.phases(task))):
@@ -98,7 +114,7 @@ class TrainedModel:
         luck = random.Random(f"{self.config.seed} {problem.prompt}").random()
         asks = luck < float(router.decisions(evidence)[0])
         answer = Answer(
-            text=self.tasks.answer(problem, local.answer) or "(no answer)",
+            text=self.asked.answer(problem, local.answer) or None,
             answered_by="local",
             why=router.why(evidence),
             cost=Cost(),
@@ -106,7 +122,27 @@ class TrainedModel:
             margin=local.margin,
             threshold=router.threshold,
         )
-        return self._helped(problem, answer) if asks else answer
+        share = self._share(task)
+        share.see()
+        if asks:
+            share.charge(_A_CALL)
+            return self._helped(problem, answer)
+        return answer if answer.text is not None else self._rescued(problem, answer, share)
+
+    def _share(self, task: str | None) -> Budget:
+        """What is left of a task's budget in the questions that were asked here."""
+        budget = budget_of(self.stream[self.fitted.phases(task)[-1] - 1], self.config)
+        return self._shares.setdefault(budget, Budget(share=budget))
+
+    def _rescued(self, problem: Problem, local: Answer, share: Budget) -> Answer:
+        """The cloud's answer where the local model gave none and the budget has room."""
+        none = replace(local, why=f"the local model's reply holds no answer ({local.why})")
+        room = share.reserve(_A_CALL)
+        if isinstance(room, Refusal):
+            return replace(none, why=f"{none.why}; the cloud is not asked: {room.reason}")
+        helped = self._helped(problem, none)
+        share.settle(room, Cost(calls=helped.cost.calls))
+        return helped
 
     def router_of(self, task: str | None = None) -> Router:
         """The router of one of the run's tasks, fitted as in the last examination; None: the
@@ -141,8 +177,9 @@ class TrainedModel:
             TaskResult(phase.name, budget_of(phase, config), queries, each.cell)
             for phase, each in zip(self.stream, found, strict=True)
         ]
-        found_wrong = (text for each in results for text in cell_alarms(each.task, each.cell))
-        for text in dict.fromkeys(found_wrong):
+        found_wrong = [text for each in results for text in cell_alarms(each.task, each.cell)]
+        over = (over_budget(each.task, each.cell, each.budget) for each in results)
+        for text in dict.fromkeys([*found_wrong, *filter(None, over)]):
             warnings.warn(text, stacklevel=2)
         return results
 
@@ -152,11 +189,14 @@ class TrainedModel:
 
     def _helped(self, problem: Problem, local: Answer) -> Answer:
         """The cloud's answer in its place; where the cloud fails, the local one stands."""
-        (reply,) = self.cloud.replies([problem.question])
+        try:
+            (reply,) = self.cloud.replies([problem.question])
+        except ConfigError as error:
+            return replace(local, why=f"{local.why}, but the cloud cannot be asked: {error}")
         paid = replace(local, cost=reply.cost)
         if reply.error is not None or reply.text is None:
             return replace(paid, why=f"{local.why}, but the cloud failed: {reply.error}")
-        answer = self.tasks.answer(problem, reply.text) or reply.text
+        answer = self.asked.answer(problem, reply.text) or reply.text
         return replace(paid, text=answer, answered_by="cloud")
 
 

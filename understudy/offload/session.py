@@ -33,6 +33,7 @@ from understudy.offload.team import ALONE, Team
 from understudy.plain import to_plain
 from understudy.routing.rows import ExaminedQuestion
 from understudy.run import RunDirectory
+from understudy.tasks.asked import asked_record
 from understudy.tasks.stream import Phase
 from understudy.types import Question, Reply
 
@@ -148,6 +149,7 @@ def _go(
     with closing(helpers):
         with run.writing():
             run.rewind(state.step, len(state.matrix))
+            run.write(run.data_sets, asked_record(helpers.tasks))
             recorder.recall(state)
 
         def save(state: State) -> None:

@@ -30,7 +30,9 @@ from understudy.progress import task
 from understudy.retention.build import build_retention
 from understudy.retention.retention import Retention
 from understudy.routing.router import build_router
-from understudy.tasks import DataSet, Tasks, open_tasks
+from understudy.run import RunDirectory
+from understudy.tasks import DataSet, KeyOfDrawn, Tasks, open_tasks
+from understudy.tasks.asked import asked_tasks
 from understudy.tasks.examples import usual_count
 
 
@@ -99,6 +101,17 @@ def load_policy(config: Config, model: str | None = None) -> Policy:
             seed=config.seed,
             source=config.model,
         )
+
+
+def tasks_to_ask(
+    run: RunDirectory, config: Config, policy: Policy, key: KeyOfDrawn | None = None
+) -> Tasks:
+    """What it takes to ask: no data are read, unless an older run kept nothing of them."""
+    key = key or KeyOfDrawn()
+    if not run.data_sets.exists():
+        return replace(build_tasks(config, policy), key=key)
+    record = run.read(run.data_sets)
+    return asked_tasks(record, run.data_sets, config.sandbox.allow_unsafe_code, key)
 
 
 def build_tasks(config: Config, policy: Policy) -> Tasks:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from understudy.errors import ConfigError
+from understudy.given import anchored
 from understudy.registry import Registry
 
 if TYPE_CHECKING:
@@ -71,12 +72,17 @@ def resolve_config(recipe: str | None, file: Path | None, overrides: Sequence[st
     return check_config(gathered_settings(named, file, overrides))
 
 
+def whole_name(recipe: object) -> str:
+    """The name of a recipe that ships, or a stranger's, whose path means the same anywhere."""
+    return str(recipe) if recipe in RECIPES.known else str(anchored(recipe))
+
+
 def check_config(settings: Mapping[str, Any]) -> Config:
     """The settings as those of their recipe; one that would have no effect is refused."""
     from understudy.settings import check_settings
 
-    recipe = str(settings.get("recipe", DEFAULT))
-    return check_settings(load_method(recipe).Settings, {"recipe": recipe, **settings}, _others)
+    recipe = whole_name(settings.get("recipe", DEFAULT))
+    return check_settings(load_method(recipe).Settings, {**settings, "recipe": recipe}, _others)
 
 
 def saved_config(run: RunDirectory) -> Config:

@@ -218,6 +218,16 @@ class SilentScreen:
         return False
 
 
+class QuietScreen(SilentScreen):
+    """Warnings are shown, and nothing else."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+
+    def warn(self, text: str) -> None:
+        self.console.print(_warning(text), soft_wrap=True)
+
+
 def _warning(text: str) -> str:
     return f"[yellow]warning:[/] {escape(text)}"
 

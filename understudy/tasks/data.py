@@ -7,17 +7,24 @@ import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from understudy.errors import ConfigError
-from understudy.settings import Section
+from understudy.settings import PATH, Section
 from understudy.tasks.checker import Checker, Kind
 from understudy.tasks.examples import chosen_examples, turns_of
 from understudy.tasks.extract import plain
 from understudy.tasks.family import Split
-from understudy.tasks.forms import FORMS, FormError, NoTestsError, ParsedRow, read_columns
+from understudy.tasks.forms import (
+    FORMS,
+    FormError,
+    NoTestsError,
+    ParsedRow,
+    check_row,
+    read_columns,
+)
 from understudy.tasks.rows import WHOLE, Row, rows_of_function, rows_of_hub, rows_of_path
 from understudy.types import Problem, Turn
 
@@ -57,7 +64,7 @@ _SMS_COLUMNS = ("label", "sms")  # its one file names no columns
 class DataConfig(Section):
     """One data set: where it is, and how its rows are read."""
 
-    path: str | None = Field(
+    path: Annotated[str | None, PATH] = Field(
         None, description="a file or folder (jsonl, json, csv, tsv, parquet), or file.py:function"
     )
     hub: str | None = Field(None, description="or its name for datasets.load_dataset")
@@ -137,6 +144,11 @@ class DataSet:
         found = [problem for problem in self.questions[split] if low <= problem.level <= high]
         if not found:
             has = ", ".join(f"{len(self.questions[each])} {each}" for each in SPLITS)
+            if not self.questions[split]:
+                raise ConfigError(
+                    f"data.{self.name}: no question is left for split {split} (it has {has}); "
+                    f"give it more rows, or name a split of its own by {split}"
+                )
             raise ConfigError(
                 f"{self.name}: no question of split {split} has a level from {low} to {high}; "
                 f"it has {has}"
@@ -204,9 +216,12 @@ def _read(
         assert config.checker is not None
         assert config.prompt is not None
         assert config.solution is not None
-        read = read_columns(config.checker, config.prompt, config.solution, config.level)
+        kind, read = (
+            config.checker,
+            read_columns(config.checker, config.prompt, config.solution, config.level),
+        )
     else:
-        read = FORMS[form].read
+        kind, read = FORMS[form].kind, FORMS[form].read
     parsed: dict[str, list[ParsedRow]] = {}
     untested = 0
     for split, part in rows.items():
@@ -214,11 +229,13 @@ def _read(
         for number, row in enumerate(part, start=1):
             try:
                 parsed[split].append(read(row))
+                check_row(parsed[split][-1], kind)
             except NoTestsError:
                 untested += 1
             except (FormError, ValueError, KeyError, TypeError, IndexError) as error:
+                of = "" if split == WHOLE else f" of {split}"
                 raise ConfigError(
-                    f"data.{name}: row {number} of {split} is not of form {form}: {error}"
+                    f"data.{name}: row {number}{of} is not of form {form}: {error}"
                 ) from None
     if untested:
         if not any(parsed.values()):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from typing import Any
 from understudy.tasks.checker import Kind
 from understudy.tasks.extract import LETTERS, boxed
 from understudy.tasks.family import LEVELS, Split
+from understudy.tasks.numbers import exact_number
 from understudy.tasks.rows import Row
 
 
@@ -51,9 +53,29 @@ class Form:
 def text_of(row: Row, *columns: str) -> str:
     """The first of these columns that the row has."""
     for column in columns:
-        if (value := row.get(column)) is not None:
+        value = row.get(column)
+        if value is not None and not (isinstance(value, float) and math.isnan(value)):
             return str(value)
+    if there := [column for column in columns if column in row]:
+        raise FormError(f"its {' and '.join(there)} {'is' if len(there) == 1 else 'are'} empty")
     raise FormError(f"no column {' or '.join(columns)}; it has {', '.join(map(str, row))}")
+
+
+def check_row(row: ParsedRow, kind: Kind) -> None:
+    """Refuse a row that asks nothing, or whose solution no answer can match."""
+    if not row.prompt.strip():
+        raise FormError("its question is empty")
+    solution = row.solution.strip()
+    if kind == "code":
+        return
+    if not solution:
+        raise FormError("its solution is empty")
+    if kind == "number" and exact_number(solution, units=True) is None:
+        raise FormError(f"its solution {solution[:40]!r} is no number, which checker number needs")
+    if kind == "choice" and (len(solution) > 1 or solution not in LETTERS):
+        raise FormError(
+            f"its solution {solution[:40]!r} is no letter of an option, which checker choice needs"
+        )
 
 
 def _gsm8k(row: Row) -> ParsedRow:
@@ -289,12 +311,11 @@ def read_columns(
     """
 
     def read(row: Row) -> ParsedRow:
-        asked, right = text_of(row, prompt).strip(), row.get(solution)
-        if right is None:
-            raise FormError(f"no column {solution}; it has {', '.join(map(str, row))}")
+        asked, text = text_of(row, prompt).strip(), text_of(row, solution)
+        right: Any = row[solution]
         hardness = 1 if level is None else _level(text_of(row, level))
         if kind != "code":
-            answer = str(right).strip()
+            answer = text.strip()
             worked = f"#### {answer}" if kind == "number" else answer
             worked = f"\\boxed{{{answer}}}" if kind == "mathematics" else worked
             return ParsedRow(asked, answer, worked, hardness, row)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from understudy.errors import UnderstudyError
-from understudy.registry import named_function
+from understudy.registry import named_function, reason_of
 from understudy.tasks.checker import Checker, Kind
 from understudy.tasks.judge import Judge
 from understudy.types import Problem
@@ -41,7 +41,7 @@ class Reward:
     def values(
         self, problems: Sequence[Problem], completions: Sequence[str], **given: Any
     ) -> list[float | None]:
-        """A value per completion, None where the function leaves it out (NaN counts as that).
+        """A value per completion, None where the function leaves it out.
 
         given: what the trainer adds, such as completion_ids and trainer_state. A function gets
         what it accepts of that; `log_extra` and `log_metric` are there in any case.
@@ -61,10 +61,7 @@ class Reward:
         except RewardError:
             raise
         except Exception as error:
-            reason = " ".join(str(error).split())[:300]
-            raise RewardError(
-                f"reward {self.name} raised {type(error).__name__}: {reason}"
-            ) from error
+            raise RewardError(f"reward {self.name} raised {reason_of(error)}") from error
         return _checked(self.name, returned, len(completions))
 
     def _arguments(
@@ -209,10 +206,13 @@ def _checked(name: str, returned: Any, wanted: int) -> list[float | None]:
             f"reward {name} returned {len(values)} values for {wanted} completions; "
             "return one for each"
         )
-    for value in values:
-        if value is not None and math.isinf(value):
-            raise RewardError(f"reward {name} returned {value}; a reward is finite")
-    return [None if value is None or math.isnan(value) else value for value in values]
+    for place, value in enumerate(values, start=1):
+        if value is not None and not math.isfinite(value):
+            raise RewardError(
+                f"reward {name} returned {value} for completion {place} of {wanted}; a reward is "
+                "finite, or None to leave the completion out"
+            )
+    return values
 
 
 async def _awaited(value: Any) -> Any:

@@ -94,6 +94,10 @@ def _unknown(name: str, families: Collection[str]) -> str:
     return f"unknown family {name!r}; choose from {', '.join(families)}, or add it under data"
 
 
+def is_shipped(name: str) -> bool:
+    return (_SHIPPED / f"{name}.yaml").is_file()
+
+
 def shipped_streams() -> list[str]:
     return sorted(path.stem for path in _SHIPPED.glob("*.yaml"))
 

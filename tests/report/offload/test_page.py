@@ -80,9 +80,25 @@ def test_the_same_run_gives_the_same_bytes_in_every_process(
 def test_how_exact_a_figure_is_goes_by_the_questions_that_were_asked(make_run: MakeRun) -> None:
     """Not by those that were asked for: a data set may have fewer."""
     run = make_run(settings={"eval_queries": 512})
-    assert "Each figure is over 256 test questions: ±0.06 at most." in page(run)
-    change(run, "matrix", lambda rows: rows[0]["tasks"][1].update(questions=46))
-    assert "Each figure is over 46 test questions or more: ±0.14 at most." in page(run)
+    assert "Each figure is over 256 different test questions per task: ±0.06 at most." in page(run)
+    change(run, "matrix", lambda rows: rows[0]["tasks"][1].update(distinct_questions=46))
+    assert (
+        "Each figure is over 46 different test questions or more per task: ±0.14 at most."
+        in page(run)
+    )
+
+
+def test_a_task_that_asks_more_than_its_budget_is_named_if_chance_cannot_explain_it(
+    make_run: MakeRun,
+) -> None:
+    """0.5 of 57 questions is 0.37 to 0.63: above 0.3, and not above 0.4."""
+    for budget, named in ((0.3, True), (0.4, False)):
+        run = make_run(f"run-{budget}", tasks=("sums",))
+        served = {"ask_rate": 0.5, "distinct_questions": 57}
+        change(run, "matrix", lambda rows, served=served: rows[1]["tasks"][0].update(served))
+        change(run, "summary", lambda found, most=budget: found["phases"][0].update(budget=most))
+        words = f"sums asks 0.50 as served, above its budget of {budget:.2f} (0.37 to 0.63 by 57"
+        assert (words in page(run)) is named
 
 
 @pytest.mark.parametrize("tasks", [("sums",), TEN])

@@ -33,10 +33,10 @@ def test_a_run_has_a_row_per_phase(make_run: MakeRun) -> None:
 
 def test_an_exam_has_a_row_per_task() -> None:
     cell = Cell(0.4, 0.6, 0.3, None, 0.2, 0.5, 0.3, 0.6, 0.1, (None,) * 11, 64, 0, 0)
-    few = replace(cell, questions=46)  # a data set with no more
+    few = replace(cell, questions=512, distinct_questions=57)  # a data set with no more
     table = exam_table([TaskResult("sums", 0.35, 64, cell), TaskResult("facts[b]", 0.35, 64, few)])
     assert table.row_count == 2
-    assert "examined on 46 to 64 test questions per task" in terminal(table)
+    assert "over 57 different test questions or more per task: ±0.13 at most." in terminal(table)
     lines = [line.replace("│", " ").split() for line in terminal(table).splitlines()]
     figures = ["0.350", "0.300", "0.400", "0.600", "–", "0.200", "0.500"]
     assert ["sums", *figures] in lines

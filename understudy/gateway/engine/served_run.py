@@ -22,7 +22,7 @@ from understudy.models.policy import Policy
 from understudy.offload.config import Config
 from understudy.offload.device import check_device
 from understudy.offload.serve import problem_of
-from understudy.offload.start import build_tasks
+from understudy.offload.start import tasks_to_ask
 from understudy.retention import RETENTIONS
 from understudy.retention.retention import Retention
 from understudy.run import RunDirectory
@@ -51,7 +51,7 @@ def open_run(path: Path, name: str, form: Form, task: str, options: EngineOption
     as_asked: AsAsked | None = None
     if form == "task":
         try:
-            tasks = build_tasks(config, policy)
+            tasks = tasks_to_ask(run, config, policy)
         except ConfigError as error:
             raise ConfigError(
                 f"{error}; local.form=plain serves the run without its tasks' instructions and "

@@ -7,12 +7,12 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from understudy.metrics import wilson_interval
-from understudy.offload.alarms import Alarms, examination_alarms
+from understudy.offload.alarms import Alarms, examination_alarms, over_budget
 from understudy.offload.records import MatrixRow, PhaseSummary, RunSummary
 from understudy.offload.steps import StepMetrics
 from understudy.report.offload import plots, tables
 from understudy.report.offload.records import FinishedRun, errors_of, read_run
+from understudy.report.offload.tables import precision_words
 from understudy.report.parts.numbers import dollars, mean, measured, number, span
 from understudy.report.parts.page import Tile, render
 from understudy.run import RunDirectory
@@ -34,7 +34,7 @@ def page(directory: RunDirectory) -> str:
         facts=_facts(run),
         tiles=_tiles(run),
         failures=_failures(directory, summary),
-        warnings=[*_warnings(steps), *_label_warnings(run)],
+        warnings=[*_warnings(steps), *_label_warnings(run), *_over_budget(run)],
         budget_words=_budget_words(steps, phases),
         budget_plot=plots.budget_plot(steps, phases),
         precision=_precision(matrix),
@@ -122,6 +122,13 @@ def _label_warnings(run: FinishedRun) -> list[str]:
     return [text for row in run.matrix for text in examination_alarms(row, run.names)]
 
 
+def _over_budget(run: FinishedRun) -> list[str]:
+    """A sentence for each phase whose served share is above its budget by more than chance."""
+    ends = [(phase, run.matrix[phase.phase].tasks[phase.phase - 1]) for phase in run.summary.phases]
+    found = (over_budget(phase.task, cell, phase.budget) for phase, cell in ends)
+    return list(dict.fromkeys(text for text in found if text))
+
+
 def _budget_words(steps: Sequence[StepMetrics], phases: Sequence[PhaseSummary]) -> str:
     over = [step.ask_rate > step.budget + 1e-6 for step in steps]
     words = f"{mean(over):.0%} of the training steps ask above the budget."
@@ -136,10 +143,4 @@ def _budget_words(steps: Sequence[StepMetrics], phases: Sequence[PhaseSummary]) 
 
 
 def _precision(matrix: Sequence[MatrixRow]) -> str:
-    counts = [cell.questions for row in matrix for cell in row.tasks]
-    least = min(counts, default=0)
-    if least <= 0:
-        return ""
-    low, high = wilson_interval(least // 2, least)
-    over = f"{least} test questions" if least == max(counts) else f"{least} test questions or more"
-    return f"Each figure is over {over}: ±{(high - low) / 2:.2f} at most."
+    return precision_words([cell for row in matrix for cell in row.tasks])

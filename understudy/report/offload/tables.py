@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from understudy.metrics import wilson_interval
 from understudy.offload.records import Bill, MatrixRow, PhaseSummary, RunSummary, TaskResult
-from understudy.report.parts.numbers import count, dollars, mean, number, span
+from understudy.offload.records import Cell as MatrixCell
+from understudy.report.parts.numbers import count, dollars, mean, number
 from understudy.report.parts.tables import Cell, Table
 
 if TYPE_CHECKING:
@@ -93,5 +95,16 @@ def exam_table(results: Sequence[TaskResult]) -> rich.table.Table:
         ]
         for result in results
     ]
-    questions = span([result.cell.questions for result in results], "{:.0f}")
-    return Table(heads, rows).for_terminal(f"examined on {questions} test questions per task")
+    words = precision_words([result.cell for result in results])
+    return Table(heads, rows).for_terminal(words)
+
+
+def precision_words(cells: Sequence[MatrixCell]) -> str:
+    """How many different test questions figures are over, and how sure that makes them."""
+    counts = [cell.sample for cell in cells]
+    if not counts or not min(counts):
+        return ""
+    low, high = wilson_interval(min(counts) // 2, min(counts))
+    more = "" if min(counts) == max(counts) else " or more"
+    over = f"{min(counts)} different test questions{more} per task"
+    return f"Each figure is over {over}: ±{(high - low) / 2:.2f} at most."
