@@ -142,6 +142,11 @@ class RunDirectory:
             raise RunError(f"{self.config}: is no mapping of settings")
         return content
 
+    def keep_settings(self, settings: dict[str, Any]) -> None:
+        """Write others than are there."""
+        if self.settings() != settings:
+            write_text(self.config, yaml.safe_dump(settings, sort_keys=False))
+
     def append(self, metrics: dict[str, Any], timings: dict[str, Any]) -> None:
         for path, line in ((self.metrics, metrics), (self.timings, timings)):
             with path.open("a", encoding="utf-8") as file:

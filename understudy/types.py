@@ -172,6 +172,8 @@ class Reply:
     cloud: str = ""  # which of several clouds it came from
     tried: tuple[Reply, ...] = ()  # failed replies of the clouds that were asked before
     called: bool = True  # false: failed here, so that nothing crossed the link
+    retries: int = 0  # of the call, before it ended
+    may_cost: float = 0.0  # dollars at most, of a call that broke off: nobody says what it cost
 
     @property
     def cost(self) -> Cost:
@@ -184,6 +186,12 @@ class Reply:
             seconds=self.seconds,
         )
         return sum((each.cost for each in self.tried), own)
+
+    @property
+    def most(self) -> Cost:
+        """The cost, with what calls that broke off may have cost."""
+        doubts = self.may_cost + sum(each.may_cost for each in self.tried)
+        return self.cost + Cost(dollars=doubts)
 
     def to_json(self) -> dict[str, Any]:
         """The reply in a file; what says nothing about the cloud is left out."""
@@ -201,7 +209,8 @@ class Reply:
         return cls(**{**record, "tried": tried})
 
 
-_LEFT_OUT = {"cloud": "", "tried": [], "called": True}  # values that say nothing, by name
+# Values that say nothing, by name.
+_LEFT_OUT = {"cloud": "", "tried": [], "called": True, "retries": 0, "may_cost": 0.0}
 
 
 class Cloud(Protocol):

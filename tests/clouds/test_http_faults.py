@@ -24,7 +24,7 @@ from tests.clouds.endpoint_server import (
     serving,
     streamed,
 )
-from tests.clouds.http_client import ask_one, cloud_of
+from tests.clouds.http_client import QUESTION, ask_one, cloud_of
 from understudy.clouds import MeteredCloud, http
 from understudy.clouds.retries import Circuit, retry_after, wait_before
 from understudy.types import Question
@@ -44,7 +44,10 @@ def test_what_passes_is_tried_again(status: int) -> None:
 def test_where_an_answer_may_be_on_its_way_none_is_asked_for_again(status: int) -> None:
     with serving(answering(refused(status), ok())) as server:
         reply = ask_one(cloud_of(server))
+        most = cloud_of(server).estimate(QUESTION).dollars
     assert (reply.error, len(server.calls)) == (f"HTTP {status}: status {status}", 1)
+    assert (reply.dollars, reply.may_cost) == (0.0, most)
+    assert most > 0
 
 
 @pytest.mark.parametrize(("patience", "calls"), [(60.0, 2), (0.0, 1)])
@@ -66,7 +69,7 @@ def test_retries_end() -> None:
     with serving(answering(refused(503))) as server:
         reply = ask_one(cloud_of(server, max_retries=2))
     assert (reply.text, reply.error) == (None, "HTTP 503: status 503")
-    assert len(server.calls) == 3
+    assert (len(server.calls), reply.retries, reply.may_cost) == (3, 2, 0.0)
 
 
 def test_a_connection_torn_before_any_answer_is_tried_again(
@@ -126,6 +129,7 @@ def test_a_call_ends_at_its_deadline(stream: bool) -> None:
     with serving(drip) as server:
         reply = ask_one(cloud_of(server, stream=stream, timeout_seconds=5.0))
     assert (reply.text, reply.error, reply.dollars) == (None, "timeout", 0.0)
+    assert reply.may_cost > 0
     assert 5.0 <= reply.seconds < 30
     assert len(server.calls) == 1
 

@@ -7,7 +7,8 @@ import json
 from dataclasses import asdict
 
 from understudy.clouds import MeteredCloud
-from understudy.types import Question, Reply, Request
+from understudy.link import Budget
+from understudy.types import Cost, Question, Reply, Request
 
 
 class Scripted:
@@ -97,3 +98,25 @@ def test_no_question_costs_nothing() -> None:
     cloud = MeteredCloud(Scripted())
     assert ask(cloud) == []
     assert cloud.spend.calls == 0
+
+
+class BreaksOff:
+    """A cloud whose every call breaks off after a retry, when it may have been paid for."""
+
+    async def answer(self, request: Request) -> Reply:
+        return Reply(None, error="timeout", retries=1, may_cost=0.25)
+
+    def estimate(self, question: Question) -> Cost:
+        return Cost(calls=1, dollars=0.25)
+
+
+def test_what_calls_that_broke_off_may_have_cost_is_counted_apart_and_held_by_a_cap() -> None:
+    """A dollar is four such calls, whatever they have really cost."""
+    budget = Budget({"dollars": 1.0})
+    cloud = MeteredCloud(BreaksOff(), budget=budget)
+    ask(cloud, *"abcdef")
+    spend = cloud.spend
+    assert (spend.calls, spend.failed_calls, spend.refused_calls) == (4, 4, 2)
+    assert (spend.dollars, spend.unknown_calls, spend.unknown_dollars) == (0.0, 4, 1.0)
+    assert spend.retries == 4
+    assert MeteredCloud(BreaksOff(), cloud.state()).spend == spend

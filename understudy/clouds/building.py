@@ -35,5 +35,5 @@ def build_budget(settings: CloudSettings, logs: Sequence[ReplyLog] = ()) -> Budg
     budget = Budget(caps)
     for log in logs:
         for entry in log.entries():
-            budget.charge(entry.reply.cost)
+            budget.charge(entry.reply.most)
     return budget

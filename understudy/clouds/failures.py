@@ -57,7 +57,7 @@ class FailureWatch:
 
     most: the share of failed calls above which the run stops, of the last 100 and at least 20;
     20 in a row stop it too, unless any share is allowed.
-    then: what to do when the cloud answers again.
+    then: what to do when the cloud answers again. stops_at_cap: whether a cap ends the run, too.
     """
 
     def __init__(
@@ -66,10 +66,12 @@ class FailureWatch:
         most: float,
         warn: Callable[[str], None],
         then: str = "then continue with --resume",
+        stops_at_cap: bool = False,
     ) -> None:
+        self.stops_at_cap = stops_at_cap
         self.cloud, self.most, self.warn, self.then = cloud, most, warn, then
         self.failed = 0
-        self._refused = False
+        self._refused = ""
         self._named: set[str] = set()
         self._recent: deque[str | None] = deque(maxlen=_WINDOW)  # errors
         self._next_count = 10
@@ -98,11 +100,17 @@ class FailureWatch:
     def refuse(self, reason: str) -> None:
         """A question was not asked, since a cap of the run is reached."""
         if not self._refused:
-            self._refused = True
-            self.warn(f"{reason}; the same for questions after it that have no room")
+            self._refused = reason
+            if not self.stops_at_cap:
+                self.warn(f"{reason}; the same for questions after it that have no room")
 
     def check(self) -> None:
-        """Stop the run where too many of the last calls failed."""
+        """Stop the run where too many of the last calls failed, or at a cap that ends it."""
+        if self._refused and self.stops_at_cap:
+            raise CloudError(
+                f"{self._refused}; cloud.at_cap=stop ends the run: raise the cap, as with "
+                "--resume --set cloud.max_dollars=N"
+            )
         calls = list(self._recent)
         if None not in calls[-_FEWEST:]:
             calls = calls[-_FEWEST:]

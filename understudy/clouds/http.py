@@ -8,7 +8,7 @@ import random
 import time
 import urllib.request
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -59,6 +59,8 @@ class _Outcome:
     retried: bool = False
     after: float | None = None  # seconds that it asks to wait
     status: int | None = None
+    broke_off: bool = False  # an answer may have been written, and nobody says what it cost
+    retries: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,12 +158,12 @@ class HttpCloud:
                 self._circuit.note(works)
         if pieces is not None:
             pieces.close()
-        return self._reply(question, outcome.answer, time.monotonic() - started)
+        return self._reply(question, outcome, time.monotonic() - started)
 
     async def _outcome(self, call: _Call) -> _Outcome:
         """Of a call and its retries, within the deadline."""
         seconds = self.endpoint.timeout_seconds
-        deadline = time.monotonic() + seconds
+        deadline, retry = time.monotonic() + seconds, 0
         try:
             async with asyncio.timeout(seconds):
                 for retry in range(self.endpoint.max_retries + 1):
@@ -169,11 +171,11 @@ class HttpCloud:
                     wait = wait_before(retry, outcome.after, self._random)
                     last = retry == self.endpoint.max_retries
                     if last or not outcome.retried or time.monotonic() + wait >= deadline:
-                        return outcome
+                        return replace(outcome, retries=retry)
                     await asyncio.sleep(wait)
         except TimeoutError:
             pass
-        return _Outcome(Answer(error="timeout"), works=False)
+        return _Outcome(Answer(error="timeout"), works=False, broke_off=True, retries=retry)
 
     async def _called(self, call: _Call) -> _Outcome:
         """One attempt. Until it is known that a stream can count its tokens, a refusal may be for
@@ -215,7 +217,7 @@ class HttpCloud:
             never_made = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
             soon = time.monotonic() - started < _STALE_SECONDS
             retried = soon or isinstance(error, never_made)
-            return _failed(f"no connection: {reason}", retried)
+            return replace(_failed(f"no connection: {reason}", retried), broke_off=not retried)
         except (aiohttp.ClientError, ValueError) as error:
             return _failed(f"no HTTP: {type(error).__name__}")
         async with response:
@@ -230,6 +232,7 @@ class HttpCloud:
                 retried=is_retried(status),
                 after=retry_after(response.headers, time.time()),
                 status=status,
+                broke_off=status in (504, 524),
             )
         kind = response.content_type
         if kind == "text/event-stream":
@@ -238,7 +241,7 @@ class HttpCloud:
             answer = await self._whole(response)
         else:
             answer = Answer(error=f"wrong content type: {kind}")
-        return _Outcome(answer, works=answer.served, status=200)
+        return _Outcome(answer, works=answer.served, status=200, broke_off=not answer.served)
 
     async def _whole(self, response: aiohttp.ClientResponse) -> Answer:
         content = bytearray()
@@ -270,8 +273,9 @@ class HttpCloud:
     def _too_large(self) -> Answer:
         return Answer(error=f"reply over {self.largest_reply} bytes")
 
-    def _reply(self, question: Question, answer: Answer, seconds: float) -> Reply:
+    def _reply(self, question: Question, outcome: _Outcome, seconds: float) -> Reply:
         """Our record of it: counted, priced, and without the key."""
+        answer = outcome.answer
         prompt_tokens, completion_tokens = answer.prompt_tokens, answer.completion_tokens
         if answer.served and (prompt_tokens is None or completion_tokens is None):
             self.estimated += 1
@@ -294,6 +298,8 @@ class HttpCloud:
             ),
             seconds=seconds,
             error=shortened(error) if error else None,
+            retries=outcome.retries,
+            may_cost=self.estimate(question).dollars if outcome.broke_off else 0.0,
         )
 
     async def _connections(self) -> _Connections:

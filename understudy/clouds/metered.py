@@ -13,7 +13,7 @@ from understudy.clouds.failures import FailureWatch
 from understudy.clouds.shared_calls import ReservationQueue, SharedCall
 from understudy.errors import CheckpointError
 from understudy.link import Budget, Entry, Meter, Refusal, ReplyLog, Spend
-from understudy.link.spend import CACHE_HIT, FAILED, REFUSED
+from understudy.link.spend import CACHE_HIT, FAILED, REFUSED, RETRY
 from understudy.types import Cloud, Cost, Question, Reply, Request
 from understudy.waiting import Waiter
 
@@ -140,7 +140,7 @@ class MeteredCloud:
         digest = question.digest
         attempt = self._attempts.get(digest, 0)
         if self.budget is not None:
-            self.budget.charge(reply.cost)
+            self.budget.charge(reply.most)
         kept = self._logged(Request(question, attempt), reply)
         if digest not in self._known:
             self._paid.setdefault((digest, attempt), kept)
@@ -210,7 +210,7 @@ class MeteredCloud:
             if not call.refused:
                 if self.watch is not None:
                     self.watch.note(reply, request.attempt)
-                free = reply.error is not None and not reply.cost.dollars
+                free = reply.error is not None and not reply.most.dollars
                 kept = reply if free else self._logged(request, reply)
                 self._paid[digest, request.attempt] = kept
             return reply
@@ -236,7 +236,7 @@ class MeteredCloud:
         except BaseException:
             budget.release(room)
             raise
-        budget.settle(room, reply.cost)
+        budget.settle(room, reply.most)
         self._queue.changed()
         return reply
 
@@ -270,6 +270,9 @@ class MeteredCloud:
         for each in (*reply.tried, reply):
             own = replace(each, tried=())
             self.meter.charge(_EDGE, each.cloud, own.cost)
+            self.meter.note(_EDGE, RETRY, each.retries)
+            if each.may_cost:
+                self.meter.doubt(_EDGE, Cost(calls=1, dollars=each.may_cost))
             if each.error is not None:
                 self.meter.note(_EDGE, FAILED if each.called else REFUSED)
         if reply.error is None:

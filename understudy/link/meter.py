@@ -14,12 +14,14 @@ class Account:
     """What crossed one edge.
 
     by_kind: the cost of each kind of message, such as "data", "parameters", or the name of a
-    cloud; events: what is counted and costs nothing itself, such as a lost message.
+    cloud; events: what is counted and costs nothing itself, such as a lost message; unknown: of
+    what broke off, at most: it is not among the total.
     """
 
     total: Cost = field(default_factory=Cost)
     by_kind: dict[str, Cost] = field(default_factory=dict)
     events: Counter[str] = field(default_factory=Counter)
+    unknown: Cost = field(default_factory=Cost)
 
 
 class Meter:
@@ -35,6 +37,10 @@ class Meter:
         account = self.account(edge)
         account.total += cost
         account.by_kind[kind] = account.by_kind.get(kind, Cost()) + cost
+
+    def doubt(self, edge: Hashable, most: Cost) -> None:
+        """Something may have cost so much, and nobody knows."""
+        self.account(edge).unknown += most
 
     def note(self, edge: Hashable, event: str, count: int = 1) -> None:
         self.account(edge).events[event] += count

@@ -9,6 +9,7 @@ from understudy.link.meter import Account
 from understudy.types import Cost
 
 CACHE_HIT, FAILED, REFUSED = "cache hit", "failed call", "refused call"
+RETRY = "retry"
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +17,8 @@ class Spend:
     """Running totals of one link. What the cache answers costs nothing and is counted apart.
 
     refused_calls: not made, since a cap was reached or the endpoint had failed too often before;
-    they are among neither calls nor failures.
+    they are among neither calls nor failures. unknown_calls: among the failed ones those that broke
+    off, so that they may have been paid for: unknown_dollars at most, which are not among dollars.
     """
 
     calls: int = 0
@@ -27,6 +29,9 @@ class Spend:
     dollars: float = 0.0
     seconds: float = 0.0
     refused_calls: int = 0
+    retries: int = 0
+    unknown_calls: int = 0
+    unknown_dollars: float = 0.0
 
     @classmethod
     def of(cls, account: Account) -> Spend:
@@ -40,6 +45,9 @@ class Spend:
             dollars=cost.dollars,
             seconds=cost.seconds,
             refused_calls=events[REFUSED],
+            retries=events[RETRY],
+            unknown_calls=account.unknown.calls,
+            unknown_dollars=account.unknown.dollars,
         )
 
     def account(self) -> Account:
@@ -55,5 +63,7 @@ class Spend:
             FAILED: self.failed_calls,
             CACHE_HIT: self.cache_hits,
             REFUSED: self.refused_calls,
+            RETRY: self.retries,
         }
-        return Account(total, events=Counter(events))
+        unknown = Cost(calls=self.unknown_calls, dollars=self.unknown_dollars)
+        return Account(total, events=Counter(events), unknown=unknown)

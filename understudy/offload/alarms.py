@@ -10,6 +10,7 @@ from understudy.offload.records import LEAST_SHOWN, Cell, MatrixRow
 from understudy.offload.steps import StepMetrics
 
 _WINDOW = 5  # steps: one odd batch is no alarm
+_FEW = 20  # questions: none of fewer may be right by chance
 _NEAR_ALL = 0.95
 _NEAR_NONE = 0.02
 _MANY_CUT = 0.25  # an answer that is cut off teaches nothing but to be shorter
@@ -84,7 +85,7 @@ def examination_alarms(row: MatrixRow, tasks: Sequence[str]) -> list[str]:
 def cell_alarms(task: str, cell: Cell) -> list[str]:
     """What is wrong with a task's figures, a sentence each."""
     never = cell.never_asks and f"no question of {task} is sent to the cloud: {cell.never_asks}"
-    return [text for text in (label_alarm(task, cell), never) if text]
+    return [text for text in (label_alarm(task, cell), none_right(task, cell), never) if text]
 
 
 def over_budget(task: str, cell: Cell, budget: float) -> str | None:
@@ -95,6 +96,17 @@ def over_budget(task: str, cell: Cell, budget: float) -> str | None:
     return (
         f"{task} asks {cell.ask_rate:.2f} as served, above its budget of {budget:.2f} "
         f"({low:.2f} to {high:.2f} by {cell.sample} different test questions)"
+    )
+
+
+def none_right(task: str, cell: Cell) -> str | None:
+    """A sentence where no answer at all is right: that is seldom for want of knowledge."""
+    if cell.local or cell.sample < _FEW or cell.answers == 0:
+        return None
+    return (
+        f"the local model is right on none of {cell.sample} questions of {task}: look at its "
+        "answers under examinations; if they lack the wanted form, set warm_start.steps, or an "
+        "instruction or examples of the data set that show it"
     )
 
 

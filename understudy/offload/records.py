@@ -164,6 +164,9 @@ class Bill:
     tokens: int
     dollars: float
     seconds: float
+    retries: int = 0
+    unknown_calls: int = 0  # failed ones that may have been paid for
+    unknown_dollars: float = 0.0  # what they cost at most, not among the dollars
 
 
 @dataclass(frozen=True, slots=True)

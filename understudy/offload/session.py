@@ -101,6 +101,8 @@ def resume_run(
         _follow(state, helpers, config)
         return run
     with run.held():
+        with run.writing():  # caps may be others than before
+            run.keep_settings(config.model_dump(mode="json"))
         helpers = _logged(helpers, run, config, display)
         if saved:
             state, helpers = load_state(state, helpers, saved)
@@ -128,7 +130,8 @@ def _logged(helpers: Helpers, run: RunDirectory, config: Config, display: Displa
     cloud = helpers.cloud.cloud
     logs = [ReplyLog(run.replies), ReplyLog(run.examination_replies)]
     budget = build_budget(config.cloud, logs)
-    watch = FailureWatch(cloud, config.cloud.max_failed_share, display.warning)
+    most, stops = config.cloud.max_failed_share, config.cloud.at_cap == "stop"
+    watch = FailureWatch(cloud, most, display.warning, stops_at_cap=stops)
     training, examiner = (MeteredCloud(cloud, None, log, budget, watch) for log in logs)
     return replace(helpers, cloud=training, examiner=examiner)
 

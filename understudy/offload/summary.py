@@ -112,4 +112,7 @@ def _bill(spend: Spend) -> Bill:
         tokens=spend.prompt_tokens + spend.completion_tokens,
         dollars=spend.dollars,
         seconds=spend.seconds,
+        retries=spend.retries,
+        unknown_calls=spend.unknown_calls,
+        unknown_dollars=spend.unknown_dollars,
     )

@@ -98,14 +98,18 @@ def saved_config(run: RunDirectory) -> Config:
 def resumed_config(
     run: RunDirectory, file: Path | None, overrides: Sequence[str] | Mapping[str, Any]
 ) -> Config:
-    """The settings of a run that is to go on; others than it has are refused."""
+    """The settings of a run that is to go on; others than it has are refused, but for its caps."""
     from understudy.offload.settled import settled
     from understudy.settings import check_unchanged, gathered_settings
 
     kept = saved_config(run)
     asked = check_config(gathered_settings(kept.model_dump(mode="json"), file, overrides))
-    check_unchanged(kept, settled(asked), run.path)
-    return kept
+    asked = settled(asked)
+    check_unchanged(kept, asked, run.path, _CAPS)
+    return kept.model_copy(update={"cloud": asked.cloud})
+
+
+_CAPS = ("cloud.max_calls", "cloud.max_dollars", "cloud.at_cap")
 
 
 def _others() -> Iterator[tuple[str, type[Config]]]:

@@ -91,7 +91,7 @@ def _check(partition: Partition, classes: int, counts: Sequence[int]) -> None:
         if getattr(partition, name) > has:
             raise ConfigError(
                 f"{name}={getattr(partition, name)}, but the smallest class has {has} such "
-                f"instances; use {has} or fewer"
+                f"instances; {f'use {has} or fewer' if has else 'give it more'}"
             )
 
 

@@ -20,7 +20,8 @@ MakeRun = Callable[..., RunDirectory]
 
 def test_a_run_has_a_row_per_phase(make_run: MakeRun) -> None:
     run = make_run()
-    (table,) = tables(run)
+    table, bill = tables(run)
+    assert "4,321" in terminal(bill)
     assert table.row_count == 3 + 1
     lines = terminal(table).splitlines()
     ends = [cell["system"] for cell in run.read(run.matrix)[-1]["tasks"]]

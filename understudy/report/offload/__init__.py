@@ -32,10 +32,11 @@ class OffloadReport:
 
     def tables(self) -> list[Table]:
         from understudy.report.offload.records import read_matrix, read_summary
-        from understudy.report.offload.tables import phase_table
+        from understudy.report.offload.tables import bill_table, phase_table
 
-        phases = read_summary(self.run).phases
-        return [phase_table(phases, read_matrix(self.run)).for_terminal("phase by phase")]
+        summary = read_summary(self.run)
+        phases = phase_table(summary.phases, read_matrix(self.run)).for_terminal("phase by phase")
+        return [phases, bill_table(summary).for_terminal("what the cloud was asked, and its cost")]
 
     def headline(self) -> Headline:
         """Beside the head: accuracies, and the shares asked."""

@@ -6,6 +6,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from understudy.offload.records import Cell, MatrixRow
 from understudy.offload.steps import StepMetrics
+from understudy.report.parts.numbers import dollars
 from understudy.report.screen import Screen, clock_time
 
 _EVERY = 10  # steps between plain log lines
@@ -71,6 +72,7 @@ def _described(metrics: StepMetrics, seconds_left: float) -> tuple[str, str]:
     figures = (
         f"local {local}  system {metrics.system_accuracy:.2f}  "
         f"asks {metrics.ask_rate:.2f} of {metrics.budget:.2f}  "
-        f"price {metrics.price:.2f}  left {clock_time(seconds_left)}"
+        f"price {metrics.price:.2f}  spent {dollars(metrics.dollars)}  "
+        f"left {clock_time(seconds_left)}"
     )
     return f"phase {metrics.phase} {metrics.task}", figures

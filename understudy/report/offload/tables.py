@@ -71,14 +71,18 @@ def metric_table(summary: RunSummary) -> Table:
 
 
 def bill_table(summary: RunSummary) -> Table:
-    heads = ("", "calls", "failed", "cache hits", "tokens", "dollars")
+    heads = ("", "calls", "retries", "failed", "of unknown cost", "cache hits", "tokens", "dollars")
     bills = (("training", summary.spend), ("examinations", summary.evaluation_spend))
     return Table(heads, [[name, *_bill(bill)] for name, bill in bills])
 
 
 def _bill(bill: Bill) -> list[str]:
-    counts = (bill.calls, bill.failed_calls, bill.cache_hits, bill.tokens)
-    return [*map(count, counts), dollars(bill.dollars)]
+    unknown = count(bill.unknown_calls)
+    if bill.unknown_calls:
+        unknown += f" ({dollars(bill.unknown_dollars)} at most)"
+    calls = (bill.calls, bill.retries, bill.failed_calls)
+    crossed = (bill.cache_hits, bill.tokens)
+    return [*map(count, calls), unknown, *map(count, crossed), dollars(bill.dollars)]
 
 
 def exam_table(results: Sequence[TaskResult]) -> rich.table.Table:

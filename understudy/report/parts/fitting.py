@@ -17,10 +17,12 @@ _FIGURE = re.compile(r"[-+−±–$]?\d|–$")
 def parts_that_fit(table: Table, width: int) -> list[Table]:
     """The table in a window of so many characters: itself, or its columns in several tables, each
     behind the first column, which names the rows."""
+    if len(table.columns) < 2:
+        return [table]
     first, *others = table.columns
     room = width - 1 - _BESIDE - min(_longest(first), _NAME)
     groups = list(_groups([_needed(each) for each in others], room))
-    return [_part(table, group, has_title=group[0] == 0) for group in groups]
+    return [_part(table, group, width) for group in groups]
 
 
 def _groups(needed: Sequence[int], room: int) -> Iterator[list[int]]:
@@ -36,19 +38,22 @@ def _groups(needed: Sequence[int], room: int) -> Iterator[list[int]]:
     yield group
 
 
-def _part(table: Table, group: Sequence[int], has_title: bool) -> Table:
+def _part(table: Table, group: Sequence[int], width: int) -> Table:
+    """The first column and some others. Room that is left goes to names and heads in turn."""
     from rich.table import Table
 
-    first, *others = table.columns
-    part = Table(title=table.title if has_title else None, show_header=table.show_header)
-    part.add_column(first.header, overflow="fold", min_width=min(_longest(first), _NAME))
-    for place in group:
-        column = others[place]
+    columns = [table.columns[0], *(table.columns[place + 1] for place in group)]
+    part = Table(title=None if group[0] else table.title, show_header=table.show_header)
+    least = [min(_longest(columns[0]), _NAME), *map(_needed, columns[1:])]
+    left = width - 1 - sum(least) - _BESIDE * len(least)
+    for column, characters in zip(columns, least, strict=True):
+        more = max(0, min(left, max(_longest(column), len(str(column.header))) - characters))
+        left -= more
         part.add_column(
-            column.header, justify=column.justify, overflow="fold", min_width=_needed(column)
+            column.header, justify=column.justify, overflow="fold", width=characters + more
         )
-    columns = [list(each.cells) for each in (first, *(others[place] for place in group))]
-    for row, cells in zip(table.rows, zip(*columns, strict=True), strict=True):
+    cells_of_rows = zip(*(list(each.cells) for each in columns), strict=True)
+    for row, cells in zip(table.rows, cells_of_rows, strict=True):
         part.add_row(*cells, end_section=row.end_section)
     return part
 
