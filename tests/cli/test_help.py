@@ -8,7 +8,7 @@ from tests.cli.commands import Command
 from understudy.recipes import RECIPES, load_method
 from understudy.settings import described_settings
 
-VERBS = ["train", "ask", "eval", "compare", "report", "export", "env"]
+VERBS = ["train", "ask", "chat", "eval", "compare", "report", "export", "env"]
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -37,3 +37,22 @@ def test_without_a_verb_the_help_is_shown(arguments: list[str], command: Command
     assert (code, out) == (2, "")
     assert err.startswith("Usage: ")
     assert ("dagrpo" if arguments else "train") in err
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("understudy tr", "train"),
+        ("understudy train da", "dagrpo"),
+        ("understudy ask --js", "--jsonl"),
+    ],
+)
+def test_a_shell_completes_verbs_recipes_and_options(
+    typed: str, offered: str, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("_UNDERSTUDY_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", typed)
+    monkeypatch.setenv("COMP_CWORD", str(len(typed.split()) - 1))
+    code, out, _ = command()
+    assert code == 0
+    assert offered in out.split()

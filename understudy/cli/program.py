@@ -80,7 +80,7 @@ def main() -> None:
 
 def _exit_code() -> int:
     try:
-        code = app(standalone_mode=False)
+        code = app(prog_name="understudy", standalone_mode=False)
         print(end="", flush=True)
     except OutputError as error:
         return _CLOSED if error.closed else _refused(str(error))

@@ -15,7 +15,7 @@ from understudy.sandbox import Limits
 from understudy.tasks.answer import FORM, answer_of
 from understudy.tasks.catalogue import FAMILIES
 from understudy.tasks.checker import Checker
-from understudy.tasks.data import DataConfig, DataSet, load_data
+from understudy.tasks.data import SPLITS, DataConfig, DataSet, load_data
 from understudy.tasks.family import Family, Split, draw_problem
 from understudy.tasks.judge import Judge
 from understudy.tasks.key import KeyOfDrawn
@@ -43,7 +43,10 @@ class Tasks:
         return self.judge.undecided
 
     def prepare(self, stream: Sequence[Phase]) -> None:
-        """Refuse a stream whose answers could not be checked on this machine."""
+        """Refuse a stream that lacks questions, or whose answers could not be checked here."""
+        for phase in stream:
+            for split in SPLITS:
+                self._pools(phase, split)
         used = [self._family(name) for name in {n for phase in stream for n in phase.families}]
         self.judge.prepare({each.checker.kind for each in used if isinstance(each, DataSet)})
 
