@@ -77,17 +77,23 @@ def test_a_runs_task_puts_its_instruction_and_examples_before_a_question(
     assert second.text == first.text
 
 
-def test_a_run_whose_data_is_gone_says_how_it_is_served_without(adapted: RunDirectory) -> None:
-    data = adapted.path.parent / "data.jsonl"
-    away = data.rename(data.with_name("away.jsonl"))
+def test_a_run_whose_data_is_gone_answers_as_before(adapted: RunDirectory) -> None:
+    """An older run, which kept nothing of its data, says how it is served without."""
+    asked = job("7 pens", "mine@2")
+    (before,) = asyncio.run(answered(adapted.path, asked, name="mine", task="mine"))
+    data, kept = adapted.path.parent / "data.jsonl", adapted.data_sets
+    away, old = data.rename(data.with_name("away.jsonl")), kept.with_name("kept.json")
     try:
+        (after,) = asyncio.run(answered(adapted.path, asked, name="mine", task="mine"))
+        kept.rename(old)
         with pytest.raises(ConfigError, match=r"data\.jsonl.*local\.form=plain"):
             asyncio.run(answered(adapted.path))
-        asked = job("7 pens", "mine@2")
-        (written,) = asyncio.run(answered(adapted.path, asked, name="mine", form="plain"))
+        (plain,) = asyncio.run(answered(adapted.path, asked, name="mine", form="plain"))
     finally:
         away.rename(data)
-    assert written.completion_tokens > 0
+        old.rename(kept)
+    assert (after.text, after.prompt_tokens) == (before.text, before.prompt_tokens)
+    assert plain.completion_tokens > 0
 
 
 def test_what_a_run_does_not_know_is_refused(run: RunDirectory) -> None:
