@@ -206,8 +206,8 @@ def train(
     mapping: price={"rate": 0.01}.
     """
     named = {"model": model, "stream": stream, "budget": budget}
-    given = _given(config, {key: value for key, value in named.items() if value is not None})
-    checked = train_settings(recipe, out, _merged(given, settings), resume)
+    named = {key: value for key, value in named.items() if value is not None}
+    checked = train_settings(recipe, out, _given(config, {**named, **settings}), resume)
     return _train(checked, Path(out), resume, display, check)
 
 
@@ -271,7 +271,7 @@ def share(
     from understudy.share.session import run_share
     from understudy.share.variants import asked_settings
 
-    asked = asked_settings(Path(out), _merged(_given(config, {}), settings), resume)
+    asked = asked_settings(Path(out), _given(config, settings), resume)
     with ShareDisplay(_screen(Console(), display), rounds_of(asked)) as live:
         run = run_share(Path(out), asked, live, resume)
     report.write(run)
@@ -296,7 +296,7 @@ def federate(
     from understudy.federate.variants import asked_settings
     from understudy.report.federate.live import FederateDisplay
 
-    asked = asked_settings(Path(out), _merged(_given(config, {}), settings), resume)
+    asked = asked_settings(Path(out), _given(config, settings), resume)
     with FederateDisplay(_screen(Console(), display), moments_in(asked)) as live:
         run = run_federation(Path(out), asked, live, resume)
     report.write(run)
@@ -385,12 +385,6 @@ def _given(config: Path | str | Settings | None, named: Settings) -> dict[str, A
     if isinstance(config, Path | str):
         return gathered_settings({}, Path(config), named)
     return gathered_settings(config or {}, None, named)
-
-
-def _merged(low: Settings, high: Settings) -> dict[str, Any]:
-    from understudy.settings import gathered_settings
-
-    return gathered_settings(low, None, high)
 
 
 def _screen(console: Any, display: bool | Screen) -> Screen:
