@@ -314,6 +314,7 @@ def test_what_cannot_be_is_refused_in_a_line(folders: dict[str, Path], tmp_path:
     own = tmp_path / "own.py"
     own.write_text("def make(**options):\n    return object()\n")
     assert "without kind, width" in refusal(f"{own}:make")
+    assert refusal(tmp_path / "missing").startswith(f"foundation={tmp_path / 'missing'}: no check")
 
 
 def test_a_checkpoint_that_says_nothing_of_normalisation_is_warned_of(tmp_path: Path) -> None:

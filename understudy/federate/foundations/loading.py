@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from understudy.errors import ConfigError
+from understudy.errors import CheckpointError, ConfigError
 from understudy.federate.foundations.foundation import Foundation
 from understudy.federate.foundations.inputs import (
     PIXELS,
@@ -40,7 +40,10 @@ def load_foundation(settings: FoundationSettings) -> Foundation:
 
 def _folder(name: str) -> Path:
     if name != "vit":
-        return resolve(name)
+        try:
+            return resolve(name)
+        except CheckpointError as error:  # which speaks of the setting `model`
+            raise ConfigError(str(error).replace("model=", "foundation=", 1)) from error
     if not (VIT / "config.json").is_file():
         raise ConfigError(
             "foundation=vit: its weights are not in this copy; run `python "
