@@ -227,6 +227,16 @@ def test_noise_and_a_bound_change_what_leaves() -> None:
     assert float((one - other).std()) > 0.5
 
 
+@pytest.mark.parametrize("link", [{"latency": 2}, {"loss": 0.4}])
+def test_messages_that_are_late_or_lost_do_not_stop_a_round(link: dict[str, Any]) -> None:
+    crew, _ = ran(link=link, tasks=3, partition={**SMALL["partition"], "shared": 4})
+    served: Any = crew.logs()[0][0]
+    refused = {each.reason for entry in served for each in entry.refused}
+    assert refused == ({"incomplete"} if "loss" in link else set())
+    assert any(entry.accepted for entry in served)
+    assert len(served) == 3 * 2
+
+
 def test_a_client_whose_loss_is_no_number_is_refused_and_named(tmp_path: Path) -> None:
     display = Quiet()
     config = run_of(variants={}, seeds=[0], local={"batch": 8, "learning_rate": 1e30})

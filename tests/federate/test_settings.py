@@ -59,7 +59,7 @@ def test_every_example_is_a_plan() -> None:
     assert len(paths) == 3
     for path in paths:
         run = resolve_settings(FederateRun, {}, path, [])
-        assert len(plan_text(run).splitlines()) > len(variants_of(run)) == 4
+        assert len(plan_text(run).splitlines()) > len(variants_of(run)) > 2
         held = run.partition.private + run.partition.shared
         assert run.tasks * run.classes_per_task <= held
 
