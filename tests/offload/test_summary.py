@@ -106,6 +106,9 @@ def test_the_bill_and_the_rest(summary: dict[str, Any]) -> None:
         "tokens": 42,
         "dollars": 0.25,
         "seconds": 4.5,
+        "retries": 0,
+        "unknown_calls": 0,
+        "unknown_dollars": 0.0,
     }
     assert summary["evaluation_spend"]["calls"] == 0
 
