@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +27,7 @@ from understudy.gateway.requests import Refused
 from understudy.gateway.upstreams.calls import UpstreamError, of_question
 from understudy.gateway.upstreams.failing import Failures
 from understudy.gateway.upstreams.openai import OpenAIUpstream
+from understudy.gateway.upstreams.refusal import _hidden
 from understudy.store.caps import Refusal
 
 PICTURE = [{"type": "image_url", "image_url": {"url": "data:,"}}]
@@ -55,6 +57,18 @@ def test_only_a_refusal_of_the_question_is_told_in_the_clouds_words(
         assert (None if body is None else body["error"]["message"]) == told
 
     relayed(work, Behaviour(status=status, message=message), key=KEY)
+
+
+def test_a_long_error_takes_no_longer_than_its_length() -> None:
+    """Clouds quote what they were asked: eight times as long takes eight times as long."""
+
+    def seconds(words: int) -> float:
+        started = time.process_time()
+        assert _hidden("a.b/" * words + "sk-" * words, None).endswith("...")
+        return time.process_time() - started
+
+    short, long = (min(seconds(words) for _ in range(3)) for words in (250, 2000))
+    assert long < 24 * short
 
 
 @pytest.mark.parametrize("stream", [False, True])

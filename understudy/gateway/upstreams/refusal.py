@@ -33,8 +33,12 @@ _CODE = re.compile("[a-z]+(?:_[a-z]+)*")
 _LONGEST_CODE = 40
 # Some refuse a wrong key with 400.
 _OF_ACCOUNT = re.compile("api[ _-]?key|credential|authori[sz]|authenti|billing|quota", re.I)
+# A digit or a star is looked for so far: to the end of the word it would take the square of the
+# length of what an error quotes.
 _LIKE_A_KEY = re.compile(
-    r"\bbearer\s+\S+|\b(?=\S*[\d*])(?:sk|pk|rk|key|gsk|xai|hf|org|proj|AIza)[-_]?[\w*.-]{8,}", re.I
+    r"\bbearer\s+\S+"
+    r"|\b(?:sk|pk|rk|key|gsk|xai|hf|org|proj|AIza)(?=\S{0,200}[\d*])[-_]?[\w*.-]{8,}",
+    re.I,
 )
 
 
