@@ -23,6 +23,13 @@ from understudy.settings import check_settings
 from understudy.types import Cost, Question
 
 
+def test_a_password_in_the_engines_address_is_refused_and_not_repeated() -> None:
+    for path in ("http://ann:s3cret@localhost:1/v1", "http://s3cret@localhost:1/v1"):
+        with pytest.raises(ConfigError, match=r"local\.api_key_env") as refused:
+            check_settings(ServeSettings, {"local": {"path": path}})
+        assert "s3cret" not in str(refused.value)
+
+
 def test_a_quantile_worked_by_hand() -> None:
     rising = [1.0, 2.0, 3.0, 4.0, 5.0]
     assert [quantile(rising, share) for share in (0.1, 0.2, 0.21, 0.9, 1.0)] == [1, 1, 2, 5, 5]

@@ -9,6 +9,7 @@ store: {caps: [{dollars: 5, per: day}]}
 from __future__ import annotations
 
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
@@ -56,6 +57,14 @@ class LocalSettings(Section):
     max_running: int = Field(32, ge=1, description="answers written at once")
     max_waiting: int = Field(256, ge=0, description="requests that wait; more are refused with 429")
     threads: int | None = Field(None, ge=1, description="CPU threads; null: as the run, or all")
+
+    @model_validator(mode="after")
+    def _holds_no_secret(self) -> Self:
+        """Of all settings together: whoever gave a wrong one is shown it."""
+        parts = urlsplit(self.path)
+        if parts.username is not None or parts.password is not None:
+            raise ValueError("path holds a user or a password; give the key by local.api_key_env")
+        return self
 
 
 class PolicySettings(Section):
