@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from sqlalchemy import create_engine
 
 from tests import postgres
 from understudy.errors import LedgerUnavailable
@@ -39,6 +40,13 @@ def database(cluster: postgres.Cluster) -> Iterator[Database]:
             connection.exec_driver_sql(f"DELETE FROM {table}")
     yield found
     found.close()
+
+
+def test_no_password_of_a_url_is_shown_wherever_it_stands() -> None:
+    for place in ("ann:s3cret@h/db", "h/db?user=ann&password=s3cret"):
+        shown = Database(create_engine(f"postgresql+psycopg://{place}")).where
+        assert "ann" in shown
+        assert "s3cret" not in shown
 
 
 def test_windows_shares_and_late_settlements(database: Database) -> None:

@@ -41,6 +41,7 @@ _BUSY_SECONDS = 10.0  # how long one writer of SQLite waits for another
 _LOG_PAGES = 16_000  # 64 MB: long before that checkpoints.py has seen to it
 _UPGRADE_LOCK = 7_326_459  # any number: replicas that start at once make the tables once
 _POSTGRES = {"connect_timeout": 3, "tcp_user_timeout": 5000}  # what a URL says itself goes before
+_SECRETS = {"password", "sslpassword"}  # in what follows the ? of a URL
 _POSTGRES_OPTIONS = "-c statement_timeout=5000 -c lock_timeout=5000 -c timezone=UTC"
 
 
@@ -66,8 +67,10 @@ class Database:
 
     @property
     def where(self) -> str:
-        """The file of SQLite, or the URL without its password."""
-        return str(self.file or self.engine.url.render_as_string(hide_password=True))
+        """The file of SQLite, or the URL without its password, wherever that stands in it."""
+        hidden = dict.fromkeys(_SECRETS & self.engine.url.query.keys(), "hidden")
+        url = self.engine.url.update_query_dict(hidden)
+        return str(self.file or url.render_as_string(hide_password=True))
 
     @property
     def file(self) -> Path | None:
