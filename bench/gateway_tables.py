@@ -112,8 +112,8 @@ def page_rows(record: Record) -> Table:
             continue
         page = found.get("page", found)
         events = found.get("events")
-        cells = [f"{1000 * page[kind]:.0f}" for kind in ("median", "most")]
-        rows.append([name, *cells, f"{1000 * events['median']:.0f}" if events else ""])
+        cells = [f"{page[kind]:,.3g}" for kind in ("median", "most")]
+        rows.append([name, *cells, f"{events['median']:,.0f}" if events else ""])
     return [f"{record['settings']['events']:,} events", "ms", "at most", "from events, ms"], rows
 
 

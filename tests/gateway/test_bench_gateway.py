@@ -27,6 +27,14 @@ def test_what_a_side_adds_is_its_quantile_minus_that_of_direct_calls() -> None:
     assert found["understudy"]["beyond_relay_p99_ms"] == pytest.approx(1.0)
 
 
+def test_the_dashboards_times_are_in_the_unit_of_their_heading() -> None:
+    page = {"median": 84.6, "most": 262.7}
+    found = {"hour": {"page": page, "events": page}, "decisions": {"median": 0.67, "most": 1.0}}
+    heads, rows = TABLES["dashboard"][1]({"settings": {"events": 5}, "result": found})
+    assert heads == ["5 events", "ms", "at most", "from events, ms"]
+    assert rows == [["hour", "84.6", "263", "85"], ["decisions", "0.67", "1", ""]]
+
+
 def test_a_slope_is_that_of_a_straight_line() -> None:
     assert gateway.slope([(0.0, 5.0), (10.0, 7.0), (20.0, 9.0)]) == pytest.approx(0.2)
     assert gateway.slope([(3.0, 5.0)]) == 0.0
