@@ -78,7 +78,8 @@ def test_what_it_does_not_know_is_no_answer_and_no_outage(stream: bool) -> None:
     asked = body("what is the meaning of life", stream=stream)
     with pytest.raises(UpstreamError, match="knows only the forms") as caught:
         asyncio.run(upstream().send(Call(asked, "r")))
-    assert (caught.value.at_fault, caught.value.billed) == (False, False)
+    error = caught.value
+    assert (error.status, error.at_fault, error.billed) == (400, False, False)
 
 
 @pytest.mark.parametrize(

@@ -120,9 +120,9 @@ class Told:
             raise
         reply = self._reply
         if reply is not None and self.error is not None and not (streams and self._ready):
-            works = (reply.error or "").startswith(_OF_QUESTION)
-            billed = None if reply.cost.dollars else False
-            raise UpstreamError(self.error, at_fault=not works, billed=billed)
+            if (reply.error or "").startswith(_OF_QUESTION):
+                raise of_question(self.error, "messages", "unknown_question")
+            raise UpstreamError(self.error, billed=None if reply.cost.dollars else False)
         if reply is not None and not streams:
             choice = choice_of(self.text, self.finish_reason)
             self.completion = self._writing.completion([choice], _usage(reply))
