@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,6 @@ FIELDS: dict[str, Any] = {
     "logit_bias": {"5": 10},
     "min_tokens": 20,
     "ignore_eos": True,
-    "prediction": {"type": "content", "content": "x"},
     "web_search_options": {},
     "audio": {"voice": "alloy"},
     "functions": [{"name": "f"}],
@@ -47,7 +47,13 @@ IDLE: dict[str, Any] = {
     "best_of": 1,
     "user": "ann",
     "service_tier": "auto",
+    "prompt_cache_options": {"mode": "explicit"},
+    "prediction": {"type": "content", "content": "x"},  # what it may be, so that it comes sooner
+    "provider": {"order": ["a"]},
+    "usage": {"include": True},
     "reasoning_effort": "low",
+    "reasoning": {"effort": "low"},
+    "thinking": {"type": "disabled"},
     "parallel_tool_calls": False,
     "web_search_options": None,
 }
@@ -62,7 +68,7 @@ def test_a_field_that_is_not_followed_is_refused_or_goes_to_the_cloud(
             await built.ask(EASY, model="local", **{name: FIELDS[name]})
         assert (caught.value.status, caught.value.param) == (400, name)
         assert built.engine.jobs == []
-        if name not in ("prediction", "web_search_options", "audio"):  # which cost more than tokens
+        if name not in ("web_search_options", "audio"):  # which cost more than tokens
             outcome = await built.ask(EASY, **{name: FIELDS[name]})
             assert outcome.decision.answered_by == "cloud"
             assert name in outcome.decision.why
@@ -74,7 +80,8 @@ def test_a_field_that_is_not_followed_is_refused_or_goes_to_the_cloud(
 def test_a_field_that_asks_for_nothing_is_no_matter(tmp_path: Path) -> None:
     async def work(built: Built, clouds: list[MockUpstream]) -> None:
         assert text(await built.ask(EASY, **IDLE)) == EASY
-        assert built.engine.jobs[0].more == IDLE
+        passed_on = {name: value for name, value in IDLE.items() if value is not None}
+        assert built.engine.jobs[0].more == passed_on  # not every engine takes null
 
     run(work, tmp_path)
 
@@ -141,10 +148,28 @@ def test_a_task_that_the_model_does_not_have_is_refused_by_name(tmp_path: Path) 
         assert local is not None
         local.tasks = ("sums", "stories")
         assert text(await built.ask(EASY, metadata={"task": "sums"})) == EASY
-        with pytest.raises(Refused, match="no task 'chess' here; this model knows sums, stories"):
-            await built.ask(EASY, metadata={"task": "chess"})
+        for where in ("metadata.task", "x-understudy-task"):
+            said = {"metadata": {"task": "chess"}} if where == "metadata.task" else {}
+            caller = CALLER if said else replace(CALLER, task="chess")
+            with pytest.raises(Refused, match="no task 'chess' here; this model knows sums") as no:
+                await built.ask(EASY, caller, **said)
+            assert no.value.param == where
 
     run(work, tmp_path)
+
+
+def test_a_task_that_the_model_does_not_have_is_no_matter_to_a_cloud(tmp_path: Path) -> None:
+    async def work(built: Built, clouds: list[MockUpstream]) -> None:
+        local = built.gateway.parts.local
+        assert local is not None
+        local.tasks = ("sums", "stories")
+        asked: dict[str, Any] = {"model": "cloud", "metadata": {"task": "chess"}}
+        assert text(await built.ask(EASY, **asked)) == SAID
+        clouds[0].behaviours = [Behaviour(status=500)]
+        with pytest.raises(Refused, match="and the local model has no such task"):
+            await built.ask(EASY, **asked)
+
+    run(work, tmp_path, Behaviour())
 
 
 def test_what_is_left_of_a_cap_is_without_what_came_back(tmp_path: Path) -> None:

@@ -33,13 +33,13 @@ class LocalSide:
         """Raises UnableError, and Refused for a task that there is not."""
         task = caller.task or str(request.metadata.get("task") or "")
         if task and self.tasks and task not in self.tasks:
-            known = ", ".join(self.tasks)
+            known, by_metadata = ", ".join(self.tasks), request.metadata.get("task") == task
             raise Refused(
                 400,
                 "invalid_request_error",
                 f"there is no task {task!r} here; this model knows {known}",
                 code="unknown_task",
-                param="x-understudy-task",
+                param="metadata.task" if by_metadata else "x-understudy-task",
             )
         found = prepared(request, task, self.engine)
         if not self.knows(found.question.prompt):

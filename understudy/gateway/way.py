@@ -108,6 +108,10 @@ class Way:
             self.trace.task = self._prepared.task
         except UnableError as error:
             self._unable, self._unable_param = str(error), error.param
+        except Refused:  # of a task that it does not have, which is no matter to a cloud
+            if self._target.way != "cloud":
+                raise
+            self._unable = "has no such task"
 
     async def _by_policy(self) -> Outcome:
         parts, caller = self.parts, self.caller

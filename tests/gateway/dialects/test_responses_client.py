@@ -41,6 +41,16 @@ def test_a_response(served: Served, client: openai.OpenAI) -> None:
     assert request.max_tokens == 1
 
 
+def test_who_asks_stays_out_of_the_question(served: Served, client: openai.OpenAI) -> None:
+    """Codex says which of its installations asks; no chat completion has a field for that."""
+    client.responses.create(
+        model="auto", input="one", extra_body={"client_metadata": {"installation": "a"}, "odd": 1}
+    )
+    request, _ = served.core.calls[-1]
+    assert "client_metadata" not in request.body
+    assert request.body["odd"] == 1
+
+
 def test_a_conversation_with_a_tool(served: Served, client: openai.OpenAI) -> None:
     asked: list[Any] = [{"role": "user", "content": [{"type": "input_text", "text": "one"}]}]
     first = client.responses.create(model="auto", input=asked, tools=[TOOL])

@@ -38,6 +38,7 @@ _OURS = {
     "truncation",
     "max_tool_calls",
     "context_management",
+    "client_metadata",
     "prewarm",
 }
 _REFUSED = {

@@ -16,8 +16,9 @@ JOB = frozenset(
 # Of whoever asks, of clouds' prices and caches, or wishes that leave the answer open.
 _NO_MATTER = frozenset(
     {
-        *("user", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"),
-        *("service_tier", "cache_prompt", "parallel_tool_calls", "reasoning_effort", "verbosity"),
+        *("user", "safety_identifier", "service_tier", "provider", "usage", "cache_prompt"),
+        *("prompt_cache_key", "prompt_cache_options", "prompt_cache_retention", "prediction"),
+        *("reasoning_effort", "reasoning", "thinking", "verbosity", "parallel_tool_calls"),
     }
 )
 _ASKS_THOUGH_EMPTY = frozenset({"web_search_options"})
@@ -46,5 +47,6 @@ def unserved(body: Mapping[str, Any]) -> str:
 
 
 def more_of(body: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields that a `Job` has no name for."""
-    return {name: value for name, value in body.items() if name not in JOB}
+    """The fields that a `Job` has no name for. Null asks for nothing, and not every engine takes
+    it."""
+    return {name: found for name, found in body.items() if name not in JOB and found is not None}
