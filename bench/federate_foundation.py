@@ -186,6 +186,7 @@ def write(training: Training, folder: Path) -> None:
     record = {
         "command": "python bench/federate_foundation.py",
         "options": {name: getattr(options, name) for name in _FIXED},
+        "step": training.step,
         "commit": commit.strip(),
         "seconds": round(training.seconds),
         "bytes": size,
@@ -218,10 +219,9 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     options = parsed()
     training = train(options)
-    if training.step == options.steps:
-        write(training, options.out / "vit")
-        if options.ship:
-            shutil.copytree(options.out / "vit", VIT, dirs_exist_ok=True)
+    write(training, options.out / "vit")  # also of a part, which can be probed
+    if options.ship and training.step == options.steps:
+        shutil.copytree(options.out / "vit", VIT, dirs_exist_ok=True)
 
 
 if __name__ == "__main__":
