@@ -132,7 +132,7 @@ def test_a_cloud_that_dies_and_comes_back_costs_a_resume(
         display = Silent()
         run = run_on(run, settings(server.url), display)
     # What failed while it was dead was asked again: no figure is over failed calls.
-    assert display.warnings == []
+    assert not [text for text in display.warnings if "cloud" in text]
     assert spent(run)[1] == 0
     assert all(cell["cloud_answers"] == 30 for cell in run.read(run.matrix)[0]["tasks"])
 

@@ -110,7 +110,7 @@ def test_a_router_generates_from_what_the_local_model_is_asked(tmp_path: Path, m
     kept = map(ExaminedQuestion.from_json, run.read_examination("phase-1"))
     assert {tuple(row.signals.values()) for row in kept} == {(5.0, 1.0)}
     with TrainedModel(run, config) as served:
-        assert "its score, 51.00, is" in served.answer(Question.of("3+4")).why
+        assert "score, 51.00, is" in served.answer(Question.of("3+4")).why
 
 
 def test_what_is_not_asked_is_said_with_its_reason(tmp_path: Path, model: Path) -> None:
