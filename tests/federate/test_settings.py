@@ -56,7 +56,7 @@ def test_variants_are_settings_over_the_others() -> None:
 def test_every_example_is_a_plan() -> None:
     folder = Path(__file__).parents[2] / "examples" / "federate"
     paths = sorted(folder.rglob("*.yaml"))
-    assert len(paths) == 3
+    assert len(paths) == 4
     for path in paths:
         run = resolve_settings(FederateRun, {}, path, [])
         assert len(plan_text(run).splitlines()) > len(variants_of(run)) > 2

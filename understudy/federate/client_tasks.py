@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -82,7 +82,15 @@ def _lengthened(tensor: Tensor, length: int) -> Tensor:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PreparedTask:
+    """learnt: the classes of its training samples, where they are others than the task's."""
+
     number: int
     classes: tuple[int, ...]
     train: Examples
     test: Examples
+    learnt: tuple[int, ...] | None = None
+
+    @property
+    def as_trained(self) -> PreparedTask:
+        """The task as it is while it is trained on."""
+        return self if self.learnt is None else replace(self, classes=self.learnt)

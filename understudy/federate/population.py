@@ -7,6 +7,8 @@ from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any
 
+import torch
+
 from understudy.actors.actor import Actor, Address
 from understudy.actors.factory import HERE, Factory
 from understudy.errors import ConfigError
@@ -18,6 +20,7 @@ from understudy.federate.entries import ActorReport, ClientEntry, Entry, ServerE
 from understudy.federate.foundations.cached import cached_inputs
 from understudy.federate.foundations.foundation import Foundation
 from understudy.federate.foundations.loading import load_foundation
+from understudy.federate.joint import LEARNER, with_everything, with_nothing
 from understudy.federate.methods import METHODS
 from understudy.federate.methods.method import Common, Method, Own
 from understudy.federate.partition import Partitioner
@@ -26,6 +29,7 @@ from understudy.federate.server import Server
 from understudy.federate.servers import SERVERS
 from understudy.federate.settings import FederateConfig
 from understudy.federate.small.making import new_small
+from understudy.federate.small.network import SmallNetwork
 from understudy.federate.tick import CLIENT_SEED, SERVER
 from understudy.link.carrier import Carrier
 from understudy.link.graph import Edge, make_graph
@@ -80,7 +84,16 @@ class Federation(Factory):
         return {*self.method.uploads(common), *self.method.downloads(common)}
 
     def common(self, seed: int) -> Common:
-        return Common(self.config, self.foundation, self.classes, seed)
+        small = partial(self._small, seed, 1) if self.method.Settings.small else None
+        return Common(self.config, self.foundation, self.classes, seed, small)
+
+    def _small_kind(self, number: int) -> str:
+        return self.config.smalls[(number - 1) % len(self.config.smalls)]
+
+    def _small(self, seed: int, number: int) -> SmallNetwork:
+        """A client's small network, as it begins."""
+        raw = self.data_of(number).of(torch.arange(2))
+        return new_small(self._small_kind(number), self.config.small_options, raw, seed)
 
     @cached_property
     def classes(self) -> int:
@@ -130,16 +143,28 @@ class Federation(Factory):
 
     def _client(self, population: int, number: int, common: Common) -> Client:
         own = common.seed + CLIENT_SEED * number
-        kind = self.config.smalls[(number - 1) % len(self.config.smalls)]
-        tasks = self._tasks(population, number)
         small = None
         if self.method.Settings.small:
-            options, raw = self.config.small_options, tasks[0].train.raw
-            small = partial(new_small, kind, options, raw, common.seed)
+            small = partial(self._small, common.seed, number)
         prepare = None if small is None else small().prepare
-        prepared = [self._prepared(task, prepare) for task in tasks]
+        prepared = [self._prepared(task, prepare) for task in self._tasks(population, number)]
+        if self.config.joint:
+            prepared = self._jointly(population, number, prepared, prepare)
         method = self.method(self.config.method, common, Own(number, own, prepared, small))
-        return Client(method, "" if small is None else kind)
+        return Client(method, "" if small is None else self._small_kind(number))
+
+    def _jointly(
+        self, population: int, number: int, tasks: list[PreparedTask], prepare: Any
+    ) -> list[PreparedTask]:
+        if number != LEARNER:
+            return with_nothing(tasks)
+        others = range(LEARNER + 1, self.config.clients + 1)
+        theirs = (task for other in others for task in self._tasks(population, other))
+        return with_everything(
+            tasks,
+            [task.train for task in tasks]
+            + [self._examples(each.train, prepare) for each in theirs],
+        )
 
     def _prepared(self, task: ClientTask, prepare: Any) -> PreparedTask:
         train, test = (self._examples(part, prepare) for part in (task.train, task.test))

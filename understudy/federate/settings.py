@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from understudy.federate.foundations.settings import FoundationSettings
+from understudy.federate.joint import check_joint
 from understudy.federate.methods import METHODS
 from understudy.federate.methods.settings import MethodSettings
 from understudy.federate.servers import SERVERS
@@ -124,6 +125,11 @@ class FederateConfig(Section):
         1.0, gt=0, le=1, description="share of the clients that take part in a round, drawn anew"
     )
     local: LocalTraining = Field(LocalTraining(), description="a client's part of a round")
+    joint: bool = Field(
+        False,
+        description="client 1 has the training samples of everybody and of all tasks, from the "
+        "first task on, and the others take what it learnt: the bound",
+    )
     masks: Masks = Field(Masks(), description="among which classes is answered")
     cache: bool = Field(
         False,
@@ -167,6 +173,9 @@ class FederateConfig(Section):
                 f"server.kind={kind} makes nothing of what method.kind="
                 f"{self.method.kind} sends; use {' or '.join(self.method.servers)}, or leave it out"
             )
+        self.method.check(self)
+        if self.joint:
+            check_joint(self)
         return self
 
 

@@ -170,7 +170,10 @@ def leaves(config: FederateConfig) -> list[str]:
     if not server.takes or not sentences:
         return ["Nothing leaves a client."]
     back: str = server.comes_back(config.serving)
-    return [*sentences, back]
+    bound = (
+        ["All training samples lie at client 1: a bound to compare with."] if config.joint else []
+    )
+    return [*bound, *sentences, back]
 
 
 def mean_and_error(values: Sequence[float]) -> SeedMean:

@@ -7,6 +7,10 @@ Where the blocks before the first tuned one are many, their result is computed o
 
     kept = foundation.activations(inputs, before=8)   # the inputs, and `hidden.8` among them
     features = foundation.features(kept, adapters)    # goes on from block 8
+
+Tokens of one's own may be read beside a sample's:
+
+    features = foundation.features(inputs, prompts=tokens)
 """
 
 from __future__ import annotations
@@ -51,6 +55,7 @@ class Foundation(Protocol):
 
     kind: Literal["pictures", "text"]
     width: int  # of what `features` returns
+    token_width: int  # of a token as the first block reads it, and so of a prompt's
     blocks: int
     module: torch.nn.Module
 
@@ -67,9 +72,16 @@ class Foundation(Protocol):
         no earlier block is adapted."""
         ...
 
-    def features(self, inputs: Inputs, adapters: Mapping[int, Adapter] | None = None) -> Tensor:
-        """(n, width): the class token, the mean or the last token; with gradients to adapters.
+    def features(
+        self,
+        inputs: Inputs,
+        adapters: Mapping[int, Adapter] | None = None,
+        prompts: Tensor | None = None,
+    ) -> Tensor:
+        """(n, width): the class token, the mean or the last token; with gradients to adapters and
+        prompts.
 
-        adapters: by block. Inputs with `hidden.BLOCK` go on from that block.
+        adapters: by block. Inputs with `hidden.BLOCK` go on from that block. prompts: (n, tokens,
+        token_width), read from the first block on beside the sample's own tokens, and not pooled.
         """
         ...

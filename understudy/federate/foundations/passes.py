@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from understudy.federate.adapted import raised, reduced
@@ -23,14 +24,16 @@ class Pass:
     """What one pass asks for.
 
     adapters: by block, one of each sample. start, given: the first block that is computed, and
-    what it reads, (samples, tokens, width); stop: the first that is not computed any more. look:
-    whether what every block reads is kept, in seen.
+    what it reads, (samples, tokens, width); stop: the first that is not computed any more. last:
+    tokens that the first block reads after the sample's own. look: whether what every block reads
+    is kept, in seen.
     """
 
     adapters: Mapping[int, Adapter] = field(default_factory=dict)
     start: int = 0
     given: Tensor | None = None
     stop: int | None = None
+    last: Tensor | None = None
     look: bool = False
     seen: dict[int, Tensor] = field(default_factory=dict)
     low: tuple[Tensor, Tensor] | None = None  # the last input of an adapted layer, and A times it
@@ -68,6 +71,8 @@ class Passes:
         hidden: Tensor = args[0] if args else given["hidden_states"]
         if number == now.start and now.given is not None:
             hidden = now.given
+        if number == 0 and now.last is not None:
+            hidden = torch.cat([hidden, now.last], dim=1)
         if now.look or number == now.stop:
             now.seen[number] = hidden
         if number < now.start or (now.stop is not None and number >= now.stop):

@@ -53,6 +53,7 @@ class TransformersFoundation:
         self._options = self._accepted()
         states, self._extra = self._tried()
         self._tokens, self.width = states.shape[1:]
+        self.token_width = self._width_of_tokens()
         self.pooling = self._chosen(pooling)
 
     def target(self, block: int) -> Target:
@@ -84,13 +85,42 @@ class TransformersFoundation:
             hidden = F.pad(hidden, (0, 0, 0, kept[IDS].shape[1] - hidden.shape[1]))
         return kept | {f"{HIDDEN}{before}": hidden}
 
-    def features(self, inputs: Inputs, adapters: Mapping[int, Adapter] | None = None) -> Tensor:
+    def features(
+        self,
+        inputs: Inputs,
+        adapters: Mapping[int, Adapter] | None = None,
+        prompts: Tensor | None = None,
+    ) -> Tensor:
         asked, given = self._begun(inputs)
         asked.adapters = adapters or {}
         for block in asked.adapters:
             self.target(block)
             assert block >= asked.start, "an adapted block lies before these activations"
-        return self.pooled(self._run(given, asked), given)
+        if prompts is None:
+            return self.pooled(self._run(given, asked), given)
+        return self.pooled(self._prompted(given, asked, prompts), given)
+
+    def _prompted(self, given: Mapping[str, Tensor], asked: Pass, prompts: Tensor) -> Tensor:
+        """The last states of a sample's own tokens. Patches have their positions already, so
+        prompts stand after them; a text is read from the left, so they stand before it."""
+        assert asked.given is None, "prompts are read by the first block"
+        count = prompts.shape[1]
+        if self.kind == "pictures":
+            asked.last = prompts
+            return self._run(given, asked)[:, :-count]
+        embedding: Any = self.module.get_input_embeddings()  # type: ignore[operator]
+        mask = given[MASK]
+        most = getattr(self.module.config, "max_position_embeddings", None)
+        if most is not None and count + mask.shape[1] > most:
+            raise ConfigError(
+                f"foundation={self.name}: {count} tokens of prompts and {mask.shape[1]} of a text "
+                f"are more than the {most} it can read; lower foundation.longest"
+            )
+        embedded = {
+            "inputs_embeds": torch.cat([prompts, embedding(given[IDS])], dim=1),
+            MASK: torch.cat([mask.new_ones(len(mask), count), mask], dim=1),
+        }
+        return self._run(embedded, asked)[:, count:]
 
     @torch.no_grad()
     def states(self, inputs: Inputs) -> list[Tensor]:
@@ -170,6 +200,12 @@ class TransformersFoundation:
         patch = side(self.module.config.patch_size)  # type: ignore[union-attr]
         assert self._size is not None
         return last, last.shape[1] - (self._size // patch) ** 2
+
+    def _width_of_tokens(self) -> int:
+        if self.kind == "pictures":
+            return self.width
+        weight: Tensor = self.module.get_input_embeddings().weight  # type: ignore[operator]
+        return weight.shape[1]
 
     def _nothing(self) -> dict[int, Adapter]:
         """Adapters of rank 1 for one sample that change nothing."""

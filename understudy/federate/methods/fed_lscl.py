@@ -20,7 +20,7 @@ from pydantic import Field, model_validator
 
 from understudy.federate.generator_settings import GeneratorSettings
 from understudy.federate.methods.method import Arrays, Batch, Common, Method, Own, Shapes
-from understudy.federate.methods.settings import MethodSettings
+from understudy.federate.methods.settings import AdaptedSettings
 from understudy.settings import Section
 
 if TYPE_CHECKING:
@@ -58,30 +58,15 @@ class FeatureSet(Section):
 
 
 class FedLscl(Method):
-    class Settings(MethodSettings):
+    class Settings(AdaptedSettings):
         served_by: ClassVar[str] = "o2d"
         servers: ClassVar[tuple[str, ...]] = ("o2d", "average", "none")
         small: ClassVar[bool] = True
 
-        blocks: tuple[int, ...] = Field(
-            (2, 3), min_length=1, description="blocks of the foundation that are adapted, from 0"
-        )
-        rank: int = Field(4, ge=1, description="of the low-rank matrices")
-        alpha: float = Field(16.0, gt=0, description="their scale is alpha / rank")
         generator: GeneratorSettings = Field(GeneratorSettings(), description="makes the matrices")
         smcf: SmCf = Field(SmCf(), description="holds earlier tasks")
         buffer: int = Field(100, ge=0, description="samples kept of each task, for both of these")
         features: FeatureSet = Field(FeatureSet(), description="what is sent of the buffer")
-
-        @property
-        def tuned(self) -> tuple[int, ...]:
-            return self.blocks
-
-        @model_validator(mode="after")
-        def _compatible(self) -> FedLscl.Settings:
-            if len(set(self.blocks)) < len(self.blocks) or min(self.blocks) < 0:
-                raise ValueError(f"blocks={list(self.blocks)}: give different numbers from 0 on")
-            return self
 
     settings: Settings
     returned = (GENERATOR,)

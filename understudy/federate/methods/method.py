@@ -40,6 +40,7 @@ class Common:
     foundation: Foundation
     classes: int  # of the whole set
     seed: int  # of the federation
+    small: Callable[[], SmallNetwork] | None = None  # makes the first client's small network
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ class Method:
     def downloads(cls, common: Common) -> Mapping[str, Shapes]:
         """What a client takes."""
         sent = cls.uploads(common)
-        return {kind: sent[kind] for kind in cls.returned}
+        return {kind: shapes for kind, shapes in sent.items() if kind in cls.returned}
 
     @classmethod
     def leaving(cls, settings: Any) -> Sequence[str]:
@@ -133,7 +134,7 @@ class Method:
         import torch
 
         task = self.own.tasks[lesson.task]
-        allowed = self.allowed(self.common.config.masks.train, task)
+        allowed = self.allowed(self.common.config.masks.train, task.as_trained)
         tuned = [each for each in self.modules.parameters() if each.requires_grad]
         optimiser = torch.optim.Adam(tuned, lr=lesson.learning_rate)
         found: dict[str, list[float]] = {}

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field, model_validator
 
 from understudy.settings import KindSection
+
+if TYPE_CHECKING:
+    from understudy.federate.settings import FederateConfig
 
 
 class MethodSettings(KindSection):
@@ -13,8 +18,49 @@ class MethodSettings(KindSection):
     served_by: ClassVar[str] = "average"  # the kind of server that belongs to it
     servers: ClassVar[tuple[str, ...]] = ("average", "none")  # that it can have
     small: ClassVar[bool] = False  # whether its clients have small networks
+    whole: ClassVar[bool] = False  # whether all that a client learns crosses and is averaged
 
     @property
     def tuned(self) -> tuple[int, ...]:
         """Blocks of the foundation that are adapted; none: its features stay as they are."""
         return ()
+
+    def check(self, config: FederateConfig) -> None:
+        """Refuse, with a ValueError, what clashes with the federation's other settings."""
+
+
+class AdaptedSettings(MethodSettings):
+    """Of a method that changes blocks of the foundation by low-rank matrices."""
+
+    blocks: tuple[int, ...] = Field(
+        (2, 3), min_length=1, description="blocks of the foundation that are adapted, from 0"
+    )
+    rank: int = Field(4, ge=1, description="of the low-rank matrices")
+    alpha: float = Field(16.0, gt=0, description="their scale is alpha / rank")
+
+    @property
+    def tuned(self) -> tuple[int, ...]:
+        return self.blocks
+
+    @model_validator(mode="after")
+    def _different_blocks(self) -> AdaptedSettings:
+        if len(set(self.blocks)) < len(self.blocks) or min(self.blocks) < 0:
+            raise ValueError(f"blocks={list(self.blocks)}: give different numbers from 0 on")
+        return self
+
+
+class AveragedSettings(MethodSettings):
+    """Of a method of which all that a client learns crosses and is averaged."""
+
+    whole: ClassVar[bool] = True
+
+    mu: float = Field(
+        0.0, ge=0, description="weight of the pull towards what the server sent last; 0: FedAvg"
+    )
+
+    def check(self, config: FederateConfig) -> None:
+        if self.mu and config.serving.kind == "none":
+            raise ValueError(
+                f"method.mu={self.mu} pulls towards what the server sends, but server=none sends "
+                "nothing; leave one of them out"
+            )

@@ -1,0 +1,99 @@
+"""FedAvg and FedProx: all that a client learns crosses, and comes back averaged.
+
+    loss = the method's own + mu / 2 * ||w - w_sent||^2        (arXiv:1602.05629, arXiv:1812.06127)
+
+w_sent: what the server sent last, and before that what all clients begin with. A kind says which
+modules it trains; all of their weights and floating buffers cross.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from understudy.federate.methods.method import Arrays, Batch, Common, Method, Own, Shapes
+from understudy.federate.methods.settings import AveragedSettings
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from understudy.federate.small.network import SmallNetwork
+
+MODEL = "model"  # the kind of message
+
+
+class Averaged(Method):
+    Settings = AveragedSettings
+    settings: Any
+    returned = (MODEL,)
+    remembered = ("anchor",)
+    sent: ClassVar[str]  # what crosses, in words
+
+    def __init__(self, settings: Any, common: Common, own: Own) -> None:
+        super().__init__(settings, common, own)
+        self.modules = _first(type(self), common, own.small)
+        self.anchor = weights_of(self.modules) if settings.mu else {}
+
+    @classmethod
+    def new_modules(
+        cls, common: Common, small: Callable[[], SmallNetwork] | None
+    ) -> Mapping[str, nn.Module]:
+        """What a client trains, by name. small: makes its small network, where there is one."""
+        raise NotImplementedError
+
+    def terms(self, batch: Batch) -> Mapping[str, Tensor]:
+        return {**super().terms(batch), **self.pull()}
+
+    def pull(self) -> Mapping[str, Tensor]:
+        """FedProx's term."""
+        if not self.settings.mu:
+            return {}
+        from understudy.objectives import proximal_penalty
+
+        named = list(self.modules.named_parameters())
+        penalty = proximal_penalty(
+            [each[None] for _, each in named],
+            [self.anchor[name][None] for name, _ in named],
+            squared=True,
+        )
+        return {"proximal": self.settings.mu * penalty[0]}
+
+    def upload(self, round_: int) -> Mapping[str, Arrays]:
+        return {MODEL: weights_of(self.modules)}
+
+    def receive(self, kind: str, arrays: Arrays) -> None:
+        self.modules.load_state_dict({**self.modules.state_dict(), **arrays})
+        if self.settings.mu:
+            self.anchor = weights_of(self.modules)
+
+    @classmethod
+    def uploads(cls, common: Common) -> Mapping[str, Shapes]:
+        if common.config.serving.kind == "none":
+            return {}
+        first = weights_of(_first(cls, common, common.small))
+        return {MODEL: {name: tuple(each.shape) for name, each in first.items()}}
+
+    @classmethod
+    def leaving(cls, settings: Any) -> Sequence[str]:
+        return [f"After each round, a client sends {cls.sent}; no sample and no label."]
+
+
+def weights_of(modules: nn.Module) -> dict[str, Tensor]:
+    """Copies of all weights, and of buffers that can be averaged."""
+    return {
+        name: each.clone()
+        for name, each in modules.state_dict().items()
+        if each.is_floating_point()
+    }
+
+
+def _first(
+    method: type[Averaged], common: Common, small: Callable[[], SmallNetwork] | None
+) -> nn.ModuleDict:
+    """As all clients of a federation begin."""
+    import torch
+    from torch import nn
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(common.seed)
+        return nn.ModuleDict(dict(method.new_modules(common, small))).eval()
