@@ -23,7 +23,7 @@ def test_the_keys_of_the_smallest_angle_are_chosen() -> None:
     query = torch.tensor([[2.0, 0.0], [0.0, -1.0]])
     keys = torch.tensor([[0.0, 5.0], [1.0, 1.0], [3.0, 0.0]])
     alike, places = nearest(query, keys, 2)
-    assert places.tolist() == [[2, 1], [2, 1]] or places.tolist() == [[2, 1], [2, 0]]
+    assert places.tolist() == [[2, 1], [2, 1]]
     torch.testing.assert_close(alike[0], torch.tensor([1.0, 0.5**0.5]))
     assert float(alike[1, 0]) == 0.0
 
@@ -44,7 +44,7 @@ def test_every_block_of_pictures_reads_them_and_they_are_not_pooled() -> None:
         wanted = plain.layernorm(hidden)[:, 0]
     torch.testing.assert_close(found, wanted)
     assert not torch.allclose(found, frozen.features(inputs), atol=1e-3)
-    (gradient,) = torch.autograd.grad(found[0].sum(), prompts)
+    (gradient,) = torch.autograd.grad(found[0, 0], prompts)
     assert float(gradient[0].abs().sum()) > 0
     assert float(gradient[1:].abs().sum()) == 0  # a sample's prompts are its own
 
