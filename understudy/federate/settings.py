@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from understudy.federate.foundations.settings import FoundationSettings
-from understudy.federate.joint import check_joint
 from understudy.federate.methods import METHODS
 from understudy.federate.methods.settings import MethodSettings
 from understudy.federate.servers import SERVERS
@@ -175,8 +174,30 @@ class FederateConfig(Section):
             )
         self.method.check(self)
         if self.joint:
-            check_joint(self)
+            _check_joint(self)
         return self
+
+
+def _check_joint(config: FederateConfig) -> None:
+    """Refuse what would give the others something else than what client 1 learnt."""
+    server = config.serving
+    by_samples = {"kind": "average", "rule": "mean", "weights": "samples"}
+    if not config.method.whole:
+        raise ValueError(
+            f"joint=true: of method.kind={config.method.kind} not all that a client learns is "
+            "averaged, so the others would not learn it; use head, lora, prompts or small_alone"
+        )
+    for name, wanted in by_samples.items():
+        if (found := getattr(server, name, None)) != wanted:
+            raise ValueError(
+                f"joint=true gives client 1 all samples, so only a mean by samples is what it "
+                f"learnt, but server.{name}={found}; use {wanted}"
+            )
+    if config.participation < 1 or config.link.loss:
+        raise ValueError(
+            f"joint=true needs client 1 in every round, but participation={config.participation} "
+            f"and link.loss={config.link.loss}; leave them out"
+        )
 
 
 SERVER_KINDS = Kinds(SERVERS, "average")

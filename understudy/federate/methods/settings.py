@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field, model_validator
 
 from understudy.settings import KindSection
-
-if TYPE_CHECKING:
-    from understudy.federate.settings import FederateConfig
 
 
 class MethodSettings(KindSection):
@@ -25,8 +22,11 @@ class MethodSettings(KindSection):
         """Blocks of the foundation that are adapted; none: its features stay as they are."""
         return ()
 
-    def check(self, config: FederateConfig) -> None:
-        """Refuse, with a ValueError, what clashes with the federation's other settings."""
+    def check(self, config: Any) -> None:
+        """Refuse, with a ValueError, what clashes with the federation's other settings.
+
+        config: its FederateConfig, whose module reads this one.
+        """
 
 
 class AdaptedSettings(MethodSettings):
@@ -58,7 +58,7 @@ class AveragedSettings(MethodSettings):
         0.0, ge=0, description="weight of the pull towards what the server sent last; 0: FedAvg"
     )
 
-    def check(self, config: FederateConfig) -> None:
+    def check(self, config: Any) -> None:
         if self.mu and config.serving.kind == "none":
             raise ValueError(
                 f"method.mu={self.mu} pulls towards what the server sends, but server=none sends "
