@@ -354,11 +354,12 @@ def test_a_call_that_may_have_begun_is_not_made_twice() -> None:
     relayed(work, Behaviour(drop_after=0))
 
 
-def test_a_kept_connection_that_the_other_side_gave_up_is_no_failure() -> None:
+def test_kept_connections_that_the_other_side_gave_up_are_no_failure() -> None:
     choice = {"message": {"content": "a"}, "finish_reason": "stop"}
     whole = orjson.dumps({"choices": [choice]})
     head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
     came: list[int] = []  # over each connection
+    three_came = asyncio.Event()
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         number = len(came)
@@ -368,8 +369,11 @@ def test_a_kept_connection_that_the_other_side_gave_up_is_no_failure() -> None:
                 asked = (await reader.readuntil(b"\r\n\r\n")).lower()
                 await reader.readexactly(int(asked.partition(b"content-length:")[2].split()[0]))
                 came[number] += 1
-                if came == [2]:
+                if came[number] == 2:
                     break
+                if len(came) == 3:
+                    three_came.set()
+                await three_came.wait()
                 writer.write(head % len(whole) + whole)
         writer.close()
 
@@ -378,13 +382,14 @@ def test_a_kept_connection_that_the_other_side_gave_up_is_no_failure() -> None:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
         given = {"base_url": url, "model": "big", "prices": PRICES}
         upstream = OpenAIUpstream("main", OpenAIUpstream.Settings.model_validate(given))
-        for _ in range(2):
-            incoming = await upstream.send(call(False))
-            assert incoming.raw == whole
+        for incoming in await asyncio.gather(*(upstream.send(call(False)) for _ in range(3))):
             await incoming.close()
+        incoming = await upstream.send(call(False))
+        assert incoming.raw == whole
+        await incoming.close()
         await upstream.close()
         server.close()
-        assert came == [2, 1]
+        assert came == [2, 2, 2, 1]
 
     asyncio.run(run())
 

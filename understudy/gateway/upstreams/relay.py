@@ -40,6 +40,7 @@ _BROKEN = (
     aiohttp.ClientConnectionResetError,
     aiohttp.ClientOSError,
 )
+_TRIES = 5  # a server that starts anew gives up all kept connections at once
 _STALE_SECONDS = 1.0  # a kept connection that the other side gave up breaks this soon
 
 
@@ -112,8 +113,8 @@ class Relay:
 
     async def _response(self, content: bytes, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
         """Sent again only where a kept connection broke at once: the other side had given it up,
-        and began no answer."""
-        for again in (False, True):
+        and began no answer. It may have given up several."""
+        for tries_left in reversed(range(_TRIES)):
             started, about = time.monotonic(), _Sent()
             try:
                 return await self._session.post(
@@ -128,13 +129,13 @@ class Relay:
                 raise UpstreamError(f"no connection: {reason_of(error)}") from None
             except _BROKEN:
                 soon = time.monotonic() - started < _STALE_SECONDS
-                if again or not (about.reused and soon):
+                if not (tries_left and about.reused and soon):
                     raise UpstreamError("it closed the connection", billed=None) from None
             except TimeoutError:
                 raise UpstreamError(LATE, billed=None) from None
             except (aiohttp.ClientError, OSError, ValueError) as error:
                 raise UpstreamError(f"no answer: {reason_of(error)}", billed=None) from None
-        raise AssertionError("the second attempt returns or raises")
+        raise AssertionError("the last try returns or raises")
 
     def _headers(self, call: Call) -> dict[str, str]:
         headers = {
