@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
@@ -28,6 +29,16 @@ def test_a_password_in_the_engines_address_is_refused_and_not_repeated() -> None
         with pytest.raises(ConfigError, match=r"local\.api_key_env") as refused:
             check_settings(ServeSettings, {"local": {"path": path}})
         assert "s3cret" not in str(refused.value)
+
+
+def test_a_model_that_stands_twice_in_the_table_of_prices_is_refused(tmp_path: Path) -> None:
+    """One of its two prices would be ignored."""
+    prices = tmp_path / "prices.yaml"
+    prices.write_text("big: {prompt: 1, completion: 1}\nbig: {prompt: 9, completion: 9}\n")
+    given = {"clouds": {"main": {"base_url": "http://localhost:1/v1", "model": "big"}}}
+    settings = check_settings(ServeSettings, given | {"prices": str(prices)})
+    with pytest.raises(ConfigError, match="line 2: big is given twice; keep one"):
+        open_clouds(settings, lambda text: None)
 
 
 def test_a_quantile_worked_by_hand() -> None:

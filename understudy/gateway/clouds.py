@@ -14,6 +14,7 @@ from understudy.gateway.upstreams import UPSTREAMS, UpstreamSettings
 from understudy.gateway.upstreams.choice import Candidate, Choice, candidate_of
 from understudy.gateway.upstreams.litellm import read_model_list
 from understudy.gateway.upstreams.openai import OpenAIUpstream
+from understudy.given import load_yaml
 from understudy.settings import Kinds
 
 SIMULATED = "simulated"
@@ -63,10 +64,11 @@ def _table(path: str) -> Mapping[str, Any]:
     if not path:
         return {}
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not valid YAML"
-        raise ConfigError(f"prices={path}: cannot be read ({reason})") from None
+        content = load_yaml(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"prices={path}: cannot be read ({error.strerror})") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"prices={path}: not valid YAML ({error})".replace("\n", " ")) from None
     if not isinstance(content, Mapping):
         raise ConfigError(f"prices={path}: a price table is a mapping of models to their prices")
     return content

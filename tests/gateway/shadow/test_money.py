@@ -65,7 +65,10 @@ def test_a_stream_without_usage_is_reckoned_and_counted() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["{gpt-x: 3}", "{gpt-x: {prompt: -1, completion: 1}}", "[1]: 2", "{gpt-x: {prompt: 1}}", "{}"],
+    [
+        *("{gpt-x: 3}", "{gpt-x: {prompt: -1, completion: 1}}", "[1]: 2"),
+        *("{gpt-x: {prompt: 1}}", "{}", "{a: {prompt: 1, completion: 1, prompt: 2}}"),
+    ],
 )
 def test_what_is_no_table_is_refused(text: str, tmp_path: Path) -> None:
     path = tmp_path / "prices.yaml"

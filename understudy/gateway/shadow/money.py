@@ -17,6 +17,7 @@ from understudy.clouds.prices import Prices, price_pair
 from understudy.errors import ConfigError
 from understudy.gateway.shadow.records import LoggedCall, text_in
 from understudy.gateway.upstreams.openai import PriceSettings
+from understudy.given import load_yaml
 from understudy.settings import check_settings
 
 _OPTION = "--cloud-prices"
@@ -91,7 +92,7 @@ def load_table(given: str) -> dict[str, Prices]:
             reason = getattr(error, "strerror", None) or "it is no text"
             raise ConfigError(f"{where}: cannot be read ({reason})") from None
     try:
-        table: Any = yaml.safe_load(text)
+        table: Any = load_yaml(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"{where}: not valid YAML ({error})".replace("\n", " ")) from None
     if not isinstance(table, Mapping) or not table:
