@@ -163,3 +163,11 @@ def test_a_request_by_model_name_goes_to_any_of_its_entries(tmp_path: Path) -> N
             await choice.close()
 
     asyncio.run(go())
+
+
+def test_a_name_of_the_gateways_own_is_refused_as_that_of_a_cloud(tmp_path: Path) -> None:
+    """No request could mean it."""
+    path = write(tmp_path, entry("max_tokens: 9").replace("model_name: a,", "model_name: auto,"))
+    settings = check_settings(ServeSettings, {"litellm": str(path), "local": {"path": "none"}})
+    with pytest.raises(ConfigError, match="model_name auto: a request that gives this"):
+        open_clouds(settings, lambda text: None)

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from understudy.errors import ConfigError
-from understudy.gateway.settings import DEMO, ServeSettings
+from understudy.gateway.settings import DEMO, RESERVED, ServeSettings
 from understudy.gateway.upstreams import UPSTREAMS, UpstreamSettings
 from understudy.gateway.upstreams.choice import Candidate, Choice, candidate_of
 from understudy.gateway.upstreams.litellm import read_model_list
@@ -32,6 +32,11 @@ def open_clouds(settings: ServeSettings, warn: Callable[[str], None]) -> Choice:
         for each in read_model_list(Path(settings.litellm), table, warn):
             if each.name in settings.clouds:
                 raise ConfigError(f"clouds.{each.name}: is a model_name of {settings.litellm} too")
+            if each.alias in RESERVED:
+                raise ConfigError(
+                    f"{settings.litellm}: model_name {each.alias}: a request that gives this as "
+                    "its model means something else; call it by another name"
+                )
             found.append(candidate_of(each.name, each.settings, usual, each.key, each.alias))
     if settings.local.path == DEMO and found:
         warn(
