@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -119,6 +120,40 @@ def test_texts_are_embedded_and_cost_what_the_endpoint_counted(books: Books) -> 
     metrics = Metrics()
     metrics.answered(traces[0])
     assert b'understudy_spend_dollars_total{cloud="small"} 3.0' in generate_latest(metrics.registry)
+
+
+def test_a_kept_connection_that_the_other_side_gave_up_is_no_failure(books: Books) -> None:
+    """It began no answer, so nothing is charged for it."""
+    whole = orjson.dumps({"data": [], "usage": {"prompt_tokens": 3}})
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+    came: list[int] = []  # over each connection
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        number = len(came)
+        came.append(0)
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while came != [2]:
+                if came[number]:
+                    writer.write(head % len(whole) + whole)
+                asked = (await reader.readuntil(b"\r\n\r\n")).lower()
+                await reader.readexactly(int(asked.partition(b"content-length:")[2].split()[0]))
+                came[number] += 1
+        writer.close()
+
+    async def run() -> None:
+        server = await asyncio.start_server(connected, "127.0.0.1", 0)
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+        given = EmbeddingSettings.model_validate({"base_url": url, "model": "e", "price": 1e6})
+        async with books.opened() as ledger:
+            embeddings = Embeddings({"small": given}, ledger, 0.0)
+            for _ in range(2):
+                assert (await embeddings.embed(BODY, Caller("k1")))["data"] == []
+            await embeddings.close()
+        server.close()
+
+    asyncio.run(run())
+    assert came == [2, 1]
+    assert books.spent == 6
 
 
 def test_a_refusal_of_the_question_is_passed_on_and_costs_nothing(books: Books) -> None:

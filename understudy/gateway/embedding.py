@@ -24,6 +24,7 @@ from understudy.gateway.upstreams.bounds import cost_of
 from understudy.gateway.upstreams.calls import LATE, UpstreamError
 from understudy.gateway.upstreams.embedding import EmbeddingSettings
 from understudy.gateway.upstreams.failing import Failures
+from understudy.gateway.upstreams.posting import open_session, posted
 from understudy.gateway.upstreams.refusal import reason_of, refusal_of
 from understudy.store.batches import AsyncLedger
 from understudy.store.caps import Refusal
@@ -153,19 +154,13 @@ class _Endpoint:
         headers = {"Content-Type": "application/json", "x-client-request-id": call_id}
         if self._key is not None:
             headers["Authorization"] = f"Bearer {self._key}"
+        content = orjson.dumps({**body, "model": self.model})
+        response = await posted(self._opened(), self.url, content, headers, self._proxy)
         try:
-            async with self._opened().post(
-                self.url,
-                data=orjson.dumps({**body, "model": self.model}),
-                headers=headers,
-                proxy=self._proxy,
-                allow_redirects=False,  # a key goes where its owner sent it
-            ) as response:
+            async with response:
                 if response.status != 200:
                     raise await refusal_of(response, self._key)
                 return await _read(response)
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise UpstreamError(f"no connection: {reason_of(error)}") from None
         except TimeoutError:
             raise UpstreamError(LATE, billed=None) from None
         except (aiohttp.ClientError, OSError) as error:
@@ -183,10 +178,7 @@ class _Endpoint:
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
-            self._session = aiohttp.ClientSession(
-                timeout=aiohttp.ClientTimeout(total=self._seconds),
-                cookie_jar=aiohttp.DummyCookieJar(),
-            )
+            self._session = open_session(aiohttp.ClientTimeout(total=self._seconds))
         return self._session
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import replace
@@ -21,27 +20,16 @@ from understudy.clouds.http import proxy_for
 from understudy.clouds.prices import Prices
 from understudy.clouds.retries import REFUSED_QUESTION
 from understudy.gateway.upstreams.bounds import cost_of, passes
-from understudy.gateway.upstreams.calls import LATE, Call, UpstreamError
+from understudy.gateway.upstreams.calls import Call, UpstreamError
+from understudy.gateway.upstreams.posting import open_session, posted
 from understudy.gateway.upstreams.refusal import read_at_most, reason_of, refusal_of, with_code
 from understudy.gateway.writing import error_payload
 from understudy.types import Cost
-
-# Common servers close a connection that was idle for 5 seconds; one that was idle for longer than
-# this is not used again.
-_KEEP_ALIVE_SECONDS = 4.0
 
 _LAST_BYTES_SECONDS = 1.0  # between a stream's [DONE] and the end of its body
 
 _LARGEST_ANSWER = 64 * 2**20  # bytes of an answer that does not stream
 _LARGEST_USAGE = 64 * 2**10
-
-_BROKEN = (
-    aiohttp.ServerDisconnectedError,
-    aiohttp.ClientConnectionResetError,
-    aiohttp.ClientOSError,
-)
-_TRIES = 5  # a server that starts anew gives up all kept connections at once
-_STALE_SECONDS = 1.0  # a kept connection that the other side gave up breaks this soon
 
 
 class Relay:
@@ -62,17 +50,12 @@ class Relay:
         self._key = key
         self._counts_usage: bool | None = None  # whether it takes stream_options; None: not known
         self._proxy = proxy_for(url)
-        tracing = aiohttp.TraceConfig()
-        tracing.on_connection_reuseconn.append(_note_reuse)
-        self._session = aiohttp.ClientSession(
-            trace_configs=[tracing],
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_SECONDS),
-            timeout=aiohttp.ClientTimeout(
+        self._session = open_session(
+            aiohttp.ClientTimeout(
                 total=None,
                 sock_connect=connect_timeout_seconds,
                 sock_read=timeout_seconds,
-            ),
-            cookie_jar=aiohttp.DummyCookieJar(),
+            )
         )
 
     async def close(self) -> None:
@@ -100,7 +83,8 @@ class Relay:
             body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
         elif call.streams:
             body.pop("stream_options", None)
-        response = await self._response(orjson.dumps(body), self._headers(call))
+        content, headers = orjson.dumps(body), self._headers(call)
+        response = await posted(self._session, self.url, content, headers, self._proxy)
         passing = Passing(response, self.prices, call, self._key)
         try:
             if response.status != 200:
@@ -110,32 +94,6 @@ class Relay:
             response.close()
             raise
         return passing
-
-    async def _response(self, content: bytes, headers: Mapping[str, str]) -> aiohttp.ClientResponse:
-        """Sent again only where a kept connection broke at once: the other side had given it up,
-        and began no answer. It may have given up several."""
-        for tries_left in reversed(range(_TRIES)):
-            started, about = time.monotonic(), _Sent()
-            try:
-                return await self._session.post(
-                    self.url,
-                    data=content,
-                    headers=headers,
-                    proxy=self._proxy,
-                    allow_redirects=False,  # a key goes where its owner sent it
-                    trace_request_ctx=about,
-                )
-            except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-                raise UpstreamError(f"no connection: {reason_of(error)}") from None
-            except _BROKEN:
-                soon = time.monotonic() - started < _STALE_SECONDS
-                if not (tries_left and about.reused and soon):
-                    raise UpstreamError("it closed the connection", billed=None) from None
-            except TimeoutError:
-                raise UpstreamError(LATE, billed=None) from None
-            except (aiohttp.ClientError, OSError, ValueError) as error:
-                raise UpstreamError(f"no answer: {reason_of(error)}", billed=None) from None
-        raise AssertionError("the last try returns or raises")
 
     def _headers(self, call: Call) -> dict[str, str]:
         headers = {
@@ -190,17 +148,6 @@ def _believed(answer: Answer, size: int) -> Answer:
     if answer.completion_tokens == 0 and size:
         answer = replace(answer, completion_tokens=None)
     return answer
-
-
-class _Sent:
-    """What is known of a request that was sent."""
-
-    reused = False  # over a connection that was kept
-
-
-async def _note_reuse(session: aiohttp.ClientSession, context: Any, params: Any) -> None:
-    if isinstance(context.trace_request_ctx, _Sent):
-        context.trace_request_ctx.reused = True
 
 
 class Passing:
