@@ -88,6 +88,28 @@ def test_what_the_local_model_cannot_do_is_a_clear_refusal(client: openai.OpenAI
         client.chat.completions.create(model="no-such-model", messages=asked(EASY))
 
 
+def test_what_nobody_here_can_answer_is_no_outage_and_has_an_example(
+    client: openai.OpenAI,
+) -> None:
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.chat.completions.create(model="auto", messages=asked("hello"))
+    assert caught.value.code == "unknown_question"
+    assert "such as 'Tom has 12 pens, buys 5. how many?'" in caught.value.message
+    assert "--local or --cloud" in caught.value.message
+    assert ".md" not in caught.value.message
+
+
+def test_the_ids_of_every_dialect_are_found_and_judged(
+    served: Process, client: openai.OpenAI, claude: anthropic.Anthropic
+) -> None:
+    response = client.responses.create(model="auto", input=EASY, store=True)
+    message = claude.messages.create(model="auto", max_tokens=64, messages=asked(EASY))
+    assert (response.id[:5], message.id[:4]) == ("resp_", "msg_")
+    judge(served, response.id)
+    judge(served, message.id)
+    assert client.chat.completions.retrieve(response.id).choices
+
+
 def test_what_was_stored_is_found_and_judged(served: Process, client: openai.OpenAI) -> None:
     found = client.chat.completions.create(
         model="auto", messages=asked(EASY), store=True, metadata={"topic": "pens"}
@@ -96,7 +118,11 @@ def test_what_was_stored_is_found_and_judged(served: Process, client: openai.Ope
     assert kept.id == found.id
     (message,) = client.chat.completions.messages.list(found.id)
     assert message.content == EASY
-    body = {"inference_id": found.id, "metric_name": "right", "value": True}
+    judge(served, found.id)
+
+
+def judge(served: Process, answer: str) -> None:
+    body = {"inference_id": answer, "metric_name": "right", "value": True}
     request = urllib.request.Request(
         served.url.removesuffix("/v1") + "/feedback",
         json.dumps(body).encode(),

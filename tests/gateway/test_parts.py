@@ -10,12 +10,13 @@ import pytest
 from understudy.errors import ConfigError
 from understudy.gateway.clouds import open_clouds
 from understudy.gateway.conversations import Conversations
+from understudy.gateway.door.headers import retry_headers
 from understudy.gateway.engine import Written
 from understudy.gateway.latencies import Usual, quantile
 from understudy.gateway.names import Names
 from understudy.gateway.policy import Cascade, Verdict
 from understudy.gateway.recording import event_of
-from understudy.gateway.requests import Caller, ChatRequest, Decision, Refused
+from understudy.gateway.requests import Caller, ChatRequest, Decision, Refused, of_all
 from understudy.gateway.settings import ServeSettings
 from understudy.gateway.trace import FailedCall, Trace
 from understudy.gateway.upstreams.choice import Choice, candidate_of
@@ -163,6 +164,41 @@ def test_a_trace_becomes_an_event() -> None:
     assert event.metadata == {"a": "b"}
     assert isinstance(event.answer, dict)
     assert event.answer["choices"][0]["message"]["content"] == "yes"
+
+
+def test_several_questions_of_a_request_are_told_as_one() -> None:
+    here = Decision("local", "sure", "tiny@2", "tiny@2", left={"dollars/day": 0.5})
+    there = [
+        Decision("cloud", f"hard {n}", "big", asked=True, dollars=0.25, left={"dollars/day": left})
+        for n, left in ((1, 0.25), (2, 0.125))
+    ]
+    found = of_all([here, *there])
+    assert (found.answered_by, found.asked, found.dollars) == ("cloud", True, 0.5)
+    assert found.left == {"dollars/day": 0.125}
+    assert found.why == "3 questions, 2 of them answered by the cloud; the first of these: hard 1"
+    assert (found.model, found.version) == ("tiny@2, big", "tiny@2")
+    assert of_all([here]) is here
+
+
+@pytest.mark.parametrize(
+    ("code", "wait", "told"),
+    [
+        ("budget_exceeded", None, [("x-should-retry", "false")]),
+        ("budget_exceeded", 20.0, []),
+        ("budget_exceeded", 3600.0, [("x-should-retry", "false")]),
+        ("rate_limit_exceeded", 61.0, [("x-should-retry", "false")]),
+        ("engine_busy", 2.5, []),
+        ("cloud_unavailable", None, []),
+    ],
+)
+def test_who_need_not_try_again_is_told(
+    code: str, wait: float | None, told: list[tuple[str, str]]
+) -> None:
+    headers = dict(retry_headers(Refused(429, "x", "no", code=code, retry_after=wait)))
+    assert (b"retry-after" in headers) == (wait is not None)
+    found = [(name, headers[name.encode()].decode()) for name, _ in told]
+    assert found == told
+    assert (b"x-should-retry" in headers) == bool(told)
 
 
 def test_a_refusal_and_a_hang_up_are_events_too() -> None:

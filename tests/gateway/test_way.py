@@ -421,7 +421,7 @@ def test_over_budget_is_answered_here_and_says_so(tmp_path: Path) -> None:
         await built.settled()
         outcome = await built.ask(HARD)
         assert outcome.decision.answered_by == "local"
-        assert "the budget is spent (total: 1 calls at most per day" in outcome.decision.why
+        assert "the budget is spent (total: 1 call at most per day" in outcome.decision.why
         assert outcome.decision.left == {"calls/day": 0}
         with pytest.raises(Refused) as caught:
             await built.ask(HARD, replace(CALLER, insist=True))
@@ -429,6 +429,17 @@ def test_over_budget_is_answered_here_and_says_so(tmp_path: Path) -> None:
         assert caught.value.retry_after is not None
 
     run(work, tmp_path, Behaviour(), caps=[Cap.of("total", "calls", 1, "day")])
+
+
+def test_a_cap_that_pays_no_call_says_so_and_names_the_setting(tmp_path: Path) -> None:
+    async def work(built: Built, clouds: list[MockUpstream]) -> None:
+        with pytest.raises(Refused, match=r"a cap of \$0.00002 per day is smaller") as caught:
+            await built.ask(HARD, replace(CALLER, insist=True))
+        assert "spending.least_tokens" in caught.value.message
+        assert "is spent" not in caught.value.message
+        assert (caught.value.code, caught.value.retry_after) == ("budget_exceeded", None)
+
+    run(work, tmp_path, Behaviour(), caps=[Cap.of("total", "dollars", 0.00002, "day")])
 
 
 def test_an_unreachable_ledger_closes_the_cloud(tmp_path: Path) -> None:

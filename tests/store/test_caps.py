@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from understudy.errors import ConfigError
-from understudy.store.caps import Account, Amounts, Cap, Refusal, granted, room_of
+from understudy.store.caps import Account, Amounts, Cap, Refusal, decimal, granted, room_of, shown
 from understudy.types import Cost
 
 MOST = Cost(1, 100, 1000, dollars=1.1)
@@ -41,7 +41,29 @@ def test_a_refusal_is_final_only_where_releasing_every_hold_would_not_help() -> 
     ends = grant(cap, spent=dollars(0.95))
     assert isinstance(ends, Refusal)
     assert ends.final
-    assert "$1 at most per lifetime, of which $0.95 are spent" in ends.reason
+    assert "$1 at most per lifetime, with $0.95 spent" in ends.reason
+
+
+def test_a_cap_under_the_least_of_a_call_is_not_spent_but_too_small() -> None:
+    small = grant(Cap.of("total", "dollars", 0.00002, "day"))
+    assert isinstance(small, Refusal)
+    assert small.too_small
+    assert small.reason == (
+        "total: a cap of $0.00002 per day is smaller than the call takes at least, $0.1"
+    )
+    spent = grant(Cap.of("total", "calls", 1, "day"), spent=Amounts(calls=1))
+    assert isinstance(spent, Refusal)
+    assert not spent.too_small
+    assert spent.reason == "total: 1 call at most per day, with 1 call spent and 0 calls held"
+
+
+def test_amounts_are_written_out() -> None:
+    assert [decimal(value) for value in (2e-05, 4.25, 12, 0, 1e12)] == [
+        *("0.00002", "4.25", "12", "0"),
+        "1000000000000",
+    ]
+    assert shown("dollars", 94 * 10**6) == "$0.000094"
+    assert (shown("tokens", 1), shown("share", 2)) == ("1 token", "2 calls")
 
 
 @pytest.mark.parametrize(("seen", "asked"), [(0, 0), (1, 1), (4, 1), (5, 1), (6, 2), (10, 2)])

@@ -15,7 +15,10 @@ _NAMED = 3  # different failures that are named
 
 # What errors of a recorded cloud begin with, and of a simulated one that does not know a question.
 NOT_RECORDED, FAILED_IN_RECORD = "not in the record", "failed when it was recorded"
-NOT_KNOWN = "the simulated cloud knows only the forms of docs/tasks.md"
+NOT_KNOWN = (
+    "the simulated cloud knows only generated questions, such as "
+    "'Tom has 12 pens, buys 5. how many?'"
+)
 
 # What an error begins with, and what to do about it.
 _ADVICE = (

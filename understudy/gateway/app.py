@@ -38,6 +38,7 @@ _OF_A_LIST = ("after", "limit", "order")
 _SHOWN = [  # headers that a page of an allowed origin may read
     "x-request-id",
     "retry-after",
+    "x-should-retry",
     "x-understudy-answered-by",
     "x-understudy-why",
     "x-understudy-model",

@@ -43,7 +43,7 @@ class LocalSide:
             )
         found = prepared(request, task, self.engine)
         if not self.knows(found.question.prompt):
-            raise UnableError("answers the questions of docs/tasks.md only", "messages")
+            raise UnableError("answers generated questions only", "messages")
         return found
 
     def policy_for(self, asked: Prepared) -> tuple[str, Policy]:

@@ -78,6 +78,10 @@ def over_budget(refusal: Refusal) -> NotAskedError:
     resets = refusal.resets_at
     after = None if resets is None else max(resets - time.time(), 0.0)
     reason = f"the budget is spent ({refusal.reason})"
+    if refusal.too_small:
+        reason = refusal.reason
+        if not refusal.what.startswith("calls"):
+            reason += "; raise the cap, or lower spending.least_tokens"
     refused = Refused(429, "budget_exceeded", reason, code="budget_exceeded", retry_after=after)
     return NotAskedError(reason, refused, left=refusal.left)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -93,6 +94,34 @@ class Decision:
     asked: bool = False  # the cloud was called
     dollars: float = 0.0  # when the head is sent an upper bound; the event has what it cost
     left: Mapping[str, float] = field(default_factory=dict)  # of each cap: "dollars/day" -> left
+
+
+_BY = {"cloud": "answered by the cloud", "local": "answered by the local model"}
+
+
+def of_all(decisions: Sequence[Decision]) -> Decision:
+    """Of several questions in one request: the cloud answered if it answered any, the dollars are
+    those of all, and of each cap the least is left."""
+    if len(decisions) == 1:
+        return decisions[0]
+    counts = Counter(each.answered_by for each in decisions)
+    order: tuple[AnsweredBy, ...] = ("cloud", "undecided", "local", "refused")
+    who = next(each for each in order if counts[each])
+    told = next(each for each in decisions if each.answered_by == who)
+    left: dict[str, float] = {}
+    for each in decisions:
+        for cap, amount in each.left.items():
+            left[cap] = min(amount, left.get(cap, amount))
+    count, share = len(decisions), counts[who]
+    return Decision(
+        who,
+        f"{count} questions, {share} of them {_BY.get(who, who)}; the first of these: {told.why}",
+        ", ".join(dict.fromkeys(each.model for each in decisions)),
+        ", ".join(dict.fromkeys(each.version for each in decisions if each.version)),
+        asked=any(each.asked for each in decisions),
+        dollars=sum(each.dollars for each in decisions),
+        left=left,
+    )
 
 
 @dataclass(frozen=True, slots=True)

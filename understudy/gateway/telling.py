@@ -10,6 +10,7 @@ from typing import Any
 from understudy.gateway.asking import Asked
 from understudy.gateway.draft import Draft
 from understudy.gateway.engine import EngineError, TokenLogprob, Written
+from understudy.gateway.ids import with_id
 from understudy.gateway.requests import Decision
 from understudy.gateway.trace import Trace
 from understudy.gateway.upstreams.calls import Incoming
@@ -99,13 +100,15 @@ def note_draft(draft: Draft, trace: Trace) -> None:
     trace.completion_tokens = sum(each.completion_tokens for each in draft.written.values())
 
 
-async def cloud_chunks(incoming: Incoming, include_usage: bool) -> AsyncIterator[bytes]:
+async def cloud_chunks(
+    incoming: Incoming, include_usage: bool, answer_id: str
+) -> AsyncIterator[bytes]:
     if incoming.completion is not None:  # it does not stream
         for payload in chunks_of(incoming.completion, include_usage):
-            yield payload
+            yield with_id(payload, answer_id)
         return
     async for payload in incoming:
-        yield payload
+        yield with_id(payload, answer_id)
 
 
 def _payloads(draft: Draft, number: int, part: Any, writing: Writing, *, held: bool) -> list[bytes]:

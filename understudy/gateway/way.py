@@ -14,6 +14,7 @@ from understudy.gateway.draft import Draft
 from understudy.gateway.ends import Ends
 from understudy.gateway.engine import EngineBusy, EngineError, JobRefused, Piece
 from understudy.gateway.form import Prepared, UnableError
+from understudy.gateway.ids import new_id, with_id
 from understudy.gateway.latencies import Usual
 from understudy.gateway.local import LocalSide
 from understudy.gateway.names import Names, Target
@@ -309,19 +310,21 @@ class Way:
         self._asked(asked)
         decision = trace.decide(cloud_decision(asked, verdict.why))
         if self.request.stream:
-            payloads = cloud_chunks(incoming, self.request.include_usage)
+            payloads = cloud_chunks(incoming, self.request.include_usage, trace.answer_id)
             chunks = self.ends.chunks(payloads, partial(self.ends.settle, asked))
             return Outcome(decision, chunks=chunks)
         trace.first()
-        trace.completion = incoming.raw or incoming.completion
+        completion = {**(incoming.completion or {}), "id": trace.answer_id}
+        raw = with_id(incoming.raw, trace.answer_id) if incoming.raw else None
+        trace.completion = raw or completion
         self.ends.settle(asked)
         self.ends.tell()
-        return Outcome(decision, incoming.completion, raw=incoming.raw)
+        return Outcome(decision, completion, raw=raw)
 
     def _asked(self, asked: Asked) -> None:
         upstream, trace = asked.candidate.upstream, self.trace
         trace.cloud, trace.call_id = upstream.name, asked.hold.request_id
-        trace.answer_id = asked.incoming.id or trace.answer_id
+        trace.answer_id = trace.answer_id or new_id()  # clouds may repeat theirs
         trace.trains = upstream.train_on_replies
         self.parts.conversations.asked(self.caller.key, self.caller.conversation)
 
@@ -376,7 +379,8 @@ class Way:
                 self._asked(asked)
                 try:
                     yield decision_payload(trace.decide(cloud_decision(asked, why)), writing)
-                    async for payload in cloud_chunks(asked.incoming, self.request.include_usage):
+                    usage, answer_id = self.request.include_usage, trace.answer_id
+                    async for payload in cloud_chunks(asked.incoming, usage, answer_id):
                         yield payload
                 finally:
                     self.ends.settle(asked)

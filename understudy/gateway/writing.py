@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import orjson
 
 from understudy.gateway.engine import TokenLogprob
+from understudy.gateway.ids import new_id
 
 Usage = Mapping[str, Any]
 
@@ -30,7 +30,7 @@ class Writing:
 
     def __init__(self, model: str, include_usage: bool = False) -> None:
         self.model, self.include_usage = model, include_usage
-        self.id = f"chatcmpl-{secrets.token_hex(12)}"
+        self.id = new_id()
         self.created = int(time.time())
         self._begun: set[int] = set()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from fractions import Fraction
 from typing import Literal, NamedTuple
 
@@ -198,6 +199,7 @@ class Refusal(LinkRefusal):
     scope: str = ""
     resets_at: float | None = None
     left: Mapping[str, float] = field(default_factory=dict)  # of each cap, by its name
+    too_small: bool = False  # the cap is, for any call such as this one
 
 
 UNCOUNTED = "one call"  # what a refusal names that no cap makes
@@ -209,7 +211,7 @@ def uncountable(most: Cost) -> Refusal | None:
         return None
     tokens = most.prompt_tokens + most.completion_tokens
     reason = (
-        f"a call of {tokens} tokens that may cost ${most.dollars:.10g} is more than the "
+        f"a call of {tokens} tokens that may cost ${decimal(most.dollars)} is more than the "
         f"ledger counts of one, ${MOST_OF_A_CALL // PICODOLLARS}; bound it by a smaller max_tokens"
     )
     return Refusal(UNCOUNTED, reason, final=True)
@@ -285,20 +287,27 @@ def _refusal(room: Room, needed: int) -> Refusal:
     cap, account = room.cap, room.account
     spent, held = account.spent_of(cap.unit), account.held_of(cap.unit)
     if cap.unit == "share":
-        limit = (
-            f"a share of {float(cap.share):g} of {account.seen} questions is {room.allowed} calls"
-        )
+        allowed = shown("calls", room.allowed)
+        limit = f"a share of {float(cap.share):g} of {account.seen} questions is {allowed}"
     else:
         limit = f"{shown(cap.unit, cap.most)} at most per {cap.window.name}"
         if cap.paced:
             limit += f", {shown(cap.unit, room.allowed)} by now"
     reason = (
-        f"{account.scope}: {limit}, of which {shown(cap.unit, spent)} are spent and "
-        f"{shown(cap.unit, held)} held; the call takes at least {shown(cap.unit, needed)}"
+        f"{account.scope}: {limit}, with {shown(cap.unit, spent)} spent and "
+        f"{shown(cap.unit, held)} held"
     )
-    final = needed > room.unspent
+    if cap.unit in ("dollars", "tokens"):
+        reason += f"; the call takes at least {shown(cap.unit, needed)}"
+    too_small = cap.unit != "share" and needed > cap.most
+    if too_small:
+        reason = (
+            f"{account.scope}: a cap of {shown(cap.unit, cap.most)} per {cap.window.name} is "
+            f"smaller than the call takes at least, {shown(cap.unit, needed)}"
+        )
+    final, again = needed > room.unspent, _room_again(room, needed)
     return Refusal(
-        cap.name, reason, final, scope=account.scope, resets_at=_room_again(room, needed)
+        cap.name, reason, final, scope=account.scope, resets_at=again, too_small=too_small
     )
 
 
@@ -328,7 +337,17 @@ def in_unit(unit: Unit, whole: int) -> float:
     return whole / PICODOLLARS if unit == "dollars" else whole
 
 
+def decimal(value: float) -> str:
+    """Nine digits that count, never with an exponent.
+
+    >>> decimal(0.00002), decimal(4.25), decimal(12)
+    ('0.00002', '4.25', '12')
+    """
+    return format(Decimal(f"{value:.9g}"), "f")
+
+
 def shown(unit: Unit, whole: int) -> str:
     if unit == "dollars":
-        return f"${in_unit(unit, whole):g}"
-    return f"{whole} {'calls' if unit == 'share' else unit}"
+        return f"${decimal(in_unit(unit, whole))}"
+    name = "calls" if unit == "share" else unit
+    return f"{whole} {name.removesuffix('s') if whole == 1 else name}"

@@ -61,7 +61,7 @@ def test_a_streamed_message(client: anthropic.Anthropic) -> None:
     assert whole.stop_reason == "end_turn"
     assert whole.usage.output_tokens == 5
     assert whole.usage.input_tokens == 4
-    assert whole.id == "chatcmpl-1"
+    assert whole.id == "msg_1"
 
 
 def test_a_draft_that_is_shown_is_a_thought(client: anthropic.Anthropic) -> None:
@@ -194,7 +194,20 @@ def test_a_refusal_is_the_clients_own_error(client: anthropic.Anthropic) -> None
         client.messages.create(model="auto", max_tokens=9, messages=asked)
     body: Any = caught.value.body
     assert body["error"]["type"] == "rate_limit_error"
+    assert body["error"]["code"] == "budget_exceeded"
     assert body["request_id"]
+
+
+def test_a_long_wait_is_not_slept_through(served: Served) -> None:
+    """Its own client sleeps as long as retry-after says, unless it is told not to."""
+    patient = anthropic.Anthropic(base_url=served.url, api_key="none", max_retries=2, timeout=60)
+    asked: Any = [{"role": "user", "content": "refuse"}]
+    before = len(served.core.calls)
+    with pytest.raises(anthropic.RateLimitError) as caught:
+        patient.messages.create(model="auto", max_tokens=9, messages=asked)
+    assert len(served.core.calls) == before + 1
+    assert caught.value.response.headers["retry-after"] == "91"
+    assert caught.value.response.headers["x-should-retry"] == "false"
 
 
 @pytest.mark.parametrize("word", ["break", "spoil"])

@@ -214,6 +214,12 @@ def test_completions_of_several_prompts(client: openai.OpenAI) -> None:
     assert logprobs.text_offset == [0, 1]
 
 
+def test_the_headers_of_several_prompts_are_of_all(client: openai.OpenAI) -> None:
+    raw = client.completions.with_raw_response.create(model="auto", prompt=["a b", "c"])
+    why = raw.headers["x-understudy-why"]
+    assert why.startswith("2 questions, 2 of them answered by the local model; the first of these")
+
+
 def test_streamed_completions(client: openai.OpenAI) -> None:
     stream = client.completions.create(model="auto", prompt=["a b", "c"], stream=True)
     texts = {0: "", 1: ""}

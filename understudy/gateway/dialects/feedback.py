@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from understudy.gateway.dialects.checking import Body, check
 from understudy.gateway.door.errors import invalid
+from understudy.gateway.ids import unmarked
 from understudy.store.feedback import Feedback
 
 COMMENT, DEMONSTRATION = "comment", "demonstration"  # metrics whose value is a text
@@ -69,7 +70,9 @@ def feedback_of(body: Mapping[str, Any], key: str) -> tuple[Feedback, bool]:
         key=key,
         metric=metric,
         value=_text(value) if isinstance(value, Mapping | list) else value,
-        answer=body.get("inference_id") or body.get("traceId") or body.get("request_id") or "",
+        answer=unmarked(
+            body.get("inference_id") or body.get("traceId") or body.get("request_id") or ""
+        ),
         conversation=body.get("episode_id") or "",
         comment=body.get("comment") or "",
         tags=tags,

@@ -9,6 +9,7 @@ import orjson
 
 from understudy.gateway.dialects.deltas import Delta, ToolDelta, delta_of
 from understudy.gateway.dialects.message_parts import stop_reason, usage_of
+from understudy.gateway.ids import MESSAGE, marked
 
 
 def sse(name: str, content: Mapping[str, Any]) -> bytes:
@@ -66,7 +67,7 @@ class MessageWriter:
             return
         self._started = True
         message: dict[str, Any] = {
-            "id": delta.id,
+            "id": marked(delta.id, MESSAGE),
             "type": "message",
             "role": "assistant",
             "model": delta.model or self._model,

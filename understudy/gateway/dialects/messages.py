@@ -22,6 +22,7 @@ from understudy.gateway.dialects.dialect import Dialect, written
 from understudy.gateway.dialects.message_events import MessageWriter, sse
 from understudy.gateway.dialects.message_parts import estimated_tokens, stop_reason, usage_of
 from understudy.gateway.door.errors import anthropic_error, invalid, unsupported
+from understudy.gateway.ids import MESSAGE, marked
 from understudy.gateway.requests import Outcome, Refused
 
 # Passed on under the same name, or read here; whatever else Anthropic's body has is its own.
@@ -114,7 +115,7 @@ class Messages(Dialect):
         said = choice.get("message") or {}
         stop = stop_of(choice)
         return {
-            "id": completion.get("id", ""),
+            "id": marked(completion.get("id", ""), MESSAGE),
             "type": "message",
             "role": "assistant",
             "model": completion.get("model", ""),

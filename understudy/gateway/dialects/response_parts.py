@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from understudy.gateway.dialects.deltas import reasoning_of, text_of
+from understudy.gateway.ids import RESPONSE, marked
 
 Item = dict[str, Any]
 
@@ -31,7 +32,7 @@ def shell(body: Mapping[str, Any], response_id: str, model: str, created: int) -
     """A response without output, its settings repeated as OpenAI does."""
     text = body.get("text") or {}
     return {
-        "id": response_id,
+        "id": marked(response_id, RESPONSE),
         "object": "response",
         "created_at": created,
         "status": "in_progress",

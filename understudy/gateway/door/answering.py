@@ -32,7 +32,14 @@ from understudy.gateway.door.flight import cut_off
 from understudy.gateway.door.limits import Count, Grant, expected_tokens
 from understudy.gateway.door.pulse import Pulse
 from understudy.gateway.door.waiting import WhileConnected
-from understudy.gateway.requests import Caller, ChatRequest, Decision, Outcome, Refused
+from understudy.gateway.requests import (
+    Caller,
+    ChatRequest,
+    Decision,
+    Outcome,
+    Refused,
+    of_all,
+)
 
 _LOGGED = 2000  # characters of a question
 _NO_USAGE = re.compile(rb'"usage": ?null')
@@ -107,7 +114,7 @@ class Answering:
             count.refund()
             raise
         try:
-            await way.pulse.decided(outcomes[0].decision)
+            await way.pulse.decided(of_all([each.decision for each in outcomes]))
             if first.stream:
                 usages = await self._stream(exchange, said, outcomes, way)
             else:
@@ -154,8 +161,16 @@ class Answering:
     ) -> Usages:
         """The usage of each stream that told it."""
         usages: Usages = {}
+        decisions = [each.decision for each in outcomes]
+
+        def decided(number: int, decision: Decision) -> None:
+            decisions[number] = decision
+            exchange.decision = of_all(decisions)
+
         streams = [
-            _counted(exchange, request, outcome, partial(usages.__setitem__, number))
+            _counted(
+                request, outcome, partial(usages.__setitem__, number), partial(decided, number)
+            )
             for number, (request, outcome) in enumerate(zip(said.requests, outcomes, strict=True))
         ]
         events = said.events(outcomes, streams)
@@ -186,10 +201,10 @@ class Answering:
 
 
 async def _counted(
-    exchange: Exchange,
     request: ChatRequest,
     outcome: Outcome,
     note: Callable[[Mapping[str, Any]], None],
+    decided: Callable[[Decision], None],
 ) -> AsyncIterator[bytes]:
     """The chunks, their usage noted: the last holds, where an upstream adds up as it goes. A chunk
     of usage that the caller did not ask for is kept back."""
@@ -199,7 +214,7 @@ async def _counted(
         if chunk.startswith(b'{"error"') and (error := orjson.loads(chunk)["error"]):
             raise _broken(error)
         if undecided and b'"understudy":{' in chunk:
-            exchange.decision = Decision(**orjson.loads(chunk)["understudy"])
+            decided(Decision(**orjson.loads(chunk)["understudy"]))
             undecided = False
         if b'"usage"' in chunk and not _NO_USAGE.search(chunk):
             found = orjson.loads(chunk)

@@ -77,4 +77,6 @@ def anthropic_error(refused: Refused, request_id: str = "") -> dict[str, Any]:
     if param and not message.startswith(param):  # it has no field of its own for that
         message = f"{param}: {message}"
     found = {"type": _ANTHROPIC_TYPES.get(refused.status, fallback), "message": message}
+    if refused.code:
+        found["code"] = refused.code
     return {"type": "error", "error": found, "request_id": request_id or None}

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 
 from understudy.gateway.door.errors import invalid
 from understudy.gateway.requests import Decision, Refused
+from understudy.store.caps import decimal
 
 Pairs = list[tuple[bytes, bytes]]
 
@@ -16,6 +17,7 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _MILLISECONDS = re.compile(r"[0-9]{1,9}")
 _NOT_PLAIN = re.compile(r"[^\x20-\x7e]+")
 _LONGEST_NAME = 256  # of a conversation or a task
+_PATIENT = 60.0  # seconds: who waits for longer should hear of it
 _YES, _NO = {"1", "true", "yes"}, {"", "0", "false", "no"}
 
 # Nothing of the API is to be kept, framed, sniffed at or run by a browser.
@@ -100,7 +102,7 @@ def decision_headers(decision: Decision) -> Pairs:
         "x-understudy-model": decision.model,
         "x-understudy-version": decision.version,
         "x-understudy-asked": "true" if decision.asked else "false",
-        "x-understudy-dollars-at-most": f"{decision.dollars:.9g}",
+        "x-understudy-dollars-at-most": decimal(decision.dollars),
         "x-understudy-left": left_text(decision.left),
     }
     return [(name.encode(), plain(value).encode()) for name, value in found.items() if value]
@@ -108,15 +110,19 @@ def decision_headers(decision: Decision) -> Pairs:
 
 def left_text(left: Mapping[str, float]) -> str:
     """As `dollars/day=4.25, calls/hour=12`."""
-    return ", ".join(f"{cap}={value:.9g}" for cap, value in left.items())
+    return ", ".join(f"{cap}={decimal(value)}" for cap, value in left.items())
 
 
 def retry_headers(refused: Refused) -> Pairs:
-    """When to come back, in whole seconds as the header has it and in milliseconds."""
-    if refused.retry_after is None:
-        return []
-    seconds = max(refused.retry_after, 0.0)
+    """When to come back, in whole seconds as the header has it and in milliseconds. Official
+    clients sleep so long, unless they are told that it is not worth their while."""
+    wait, spent = refused.retry_after, refused.code == "budget_exceeded"
+    found = [(b"x-should-retry", b"false")] if (spent if wait is None else wait > _PATIENT) else []
+    if wait is None:
+        return found
+    seconds = max(wait, 0.0)
     return [
+        *found,
         (b"retry-after", str(math.ceil(seconds)).encode()),
         (b"retry-after-ms", str(math.ceil(seconds * 1000)).encode()),
     ]

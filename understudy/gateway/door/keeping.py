@@ -21,6 +21,7 @@ from understudy.gateway.door.door import Door
 from understudy.gateway.door.errors import not_found
 from understudy.gateway.door.exchange import exchange_of
 from understudy.gateway.door.plain import Json
+from understudy.gateway.ids import unmarked
 from understudy.gateway.requests import Refused
 from understudy.store.feedback import EventStore
 
@@ -90,7 +91,7 @@ class Keeping:
 
 
 def _id(request: Request) -> str:
-    return str(request.path_params["completion"])
+    return unmarked(str(request.path_params["completion"]))
 
 
 def _missing(request: Request) -> Refused:

@@ -37,6 +37,7 @@ _NOT_TAKEN: dict[str, tuple[Any, ...]] = {
     "top_p": (None, 1),
 }
 _CUT = "truncated"  # the error of an answer that is as long as it may be
+_ELSEWHERE = "; for any other start understudy serve with --local or --cloud"
 _OF_QUESTION = (NOT_KNOWN, NOT_RECORDED)  # errors that are the question's, not the cloud's
 
 
@@ -121,7 +122,8 @@ class Told:
         reply = self._reply
         if reply is not None and self.error is not None and not (streams and self._ready):
             if (reply.error or "").startswith(_OF_QUESTION):
-                raise of_question(self.error, "messages", "unknown_question")
+                elsewhere = _ELSEWHERE if self.error == NOT_KNOWN else ""
+                raise of_question(self.error + elsewhere, "messages", "unknown_question")
             raise UpstreamError(self.error, billed=None if reply.cost.dollars else False)
         if reply is not None and not streams:
             choice = choice_of(self.text, self.finish_reason)
