@@ -22,7 +22,8 @@ help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 serve: $(LEAN)  ## serve the model that ships and a simulated cloud, OpenAI-compatible
-	$(BIN)/understudy serve
+	@$(BIN)/understudy serve $(if $(PORT),--port $(PORT)) \
+		|| { code=$$?; echo "It ended with the error above. Another port: make serve PORT=8001" >&2; exit $$code; }
 
 demo: $(LEAN)  ## train a small model that learns when to ask, in a minute or so
 	rm -rf runs/demo

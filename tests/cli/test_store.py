@@ -108,6 +108,38 @@ def test_events_are_those_of_a_key_by_its_name(
     assert "there are several: key_" in refused("events", "delete", "--key", "app")
 
 
+def test_a_live_key_has_its_name_to_itself(
+    command: Command, store: Path, refused: Callable[..., str]
+) -> None:
+    made = json.loads(command("keys", "create", "app", "--json")[1])
+    assert f"key app: there is one of that name, {made['id']};" in refused("keys", "create", "app")
+    assert len(json.loads(command("keys", "list", "--json")[1])) == 1
+    assert command("keys", "revoke", "app")[0] == 0
+    assert command("keys", "create", "app")[0] == 0
+
+
+def test_an_export_says_what_it_left_out(command: Command, store: Path, tmp_path: Path) -> None:
+    assert command("keys", "create", "app")[0] == 0
+    for text in ("off", "all"):
+        writer = EventWriter(
+            open_events(store), EventSettings.model_validate({"text": text, "days": None})
+        )
+        question = {"messages": [{"role": "user", "content": "Question"}]}
+        answer = {"choices": [{"message": {"role": "assistant", "content": "Yes."}}]}
+        about = {"request": question, "answer": answer, "cloud": "main"}
+        writer.add(Event(text, time.time(), "ann", "cloud", "sure", "big", **about))
+        writer.close()
+    file = tmp_path / "events.jsonl"
+    textless = "1 without a text, which store.events.text=all keeps"
+    forbidden = "1 of clouds with train_on_replies off in clouds.NAME"
+    assert f"{file}: 1 row; {textless}" in command("events", "export", "--out", file)[1]
+    code, out, errors = command("events", "export", "--for-training")
+    assert (code, out, errors.count("\n")) == (0, "", 1)
+    assert f"0 rows; {textless}" in errors
+    assert forbidden in errors
+    assert "0 rows; no such event" in command("events", "export", "--days", "0")[2]
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -130,7 +162,9 @@ def test_a_store_that_is_not_there_is_not_made(
 
 def test_the_first_key_may_come_before_the_gateway(command: Command, store: Path) -> None:
     code, out, errors = command("keys", "create", "app")
-    assert (code, errors) == (0, f"{store}: made a new store\n")
+    first, second = errors.splitlines()
+    assert (code, first) == (0, f"{store}: made a new store")
+    assert "its gateway answers nobody without one" in second
     assert out.startswith("us-")
     assert command("keys", "create", "other")[2] == ""
     assert "app" in command("keys", "list")[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from tests.gateway.echo import EchoCore
 from tests.gateway.served import ROOT, serving
 from tests.gateway.upstream import Behaviour, MockUpstream
 from understudy.cli.serve import greeting
+from understudy.gateway.clouds import open_clouds
 from understudy.gateway.door.door import Door
 from understudy.gateway.door.settings import DoorSettings
 from understudy.gateway.settings import ServeSettings
@@ -101,19 +103,52 @@ def test_who_starts_it_reads_how_to_ask(tmp_path: Path) -> None:
     def said(local: str = "demo", **settings: Any) -> str:
         door = Door(EchoCore(), DoorSettings.model_validate(settings), keys=keys)
         shown = ServeSettings.model_validate({"local": {"path": local}})
-        return greeting(shown, "http://here:1", door, "g.db")
+        return greeting(shown, door.settings.address(81), door, "g.db")
 
     assert HARD in said()
     assert HARD not in said(local="my.gguf")
     assert "keys create" not in said()
     assert "Bearer" not in said()
     for settings in ({"host": "0.0.0.0"}, {"keys": "required"}):
-        assert "understudy keys create NAME --store 'g.db'" in said(**settings)
+        assert "understudy keys create NAME --scope inference " in said(**settings)
+        assert "--scope dashboard --store 'g.db'" in said(**settings)
         assert "'authorization: Bearer KEY'" in said(**settings)
+    assert "at http://127.0.0.1:81/v1, and" in said()
+    for host in ("0.0.0.0", "::"):
+        everywhere = f"at http://{platform.node()}:81/v1, on every address of it, and shows"
+        assert everywhere in said(host=host)
     keys.create("app")
     keys.read()
     assert "Bearer KEY" in said()
     assert "keys create" not in said(host="0.0.0.0")
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({}, True),
+        ({"store": {"caps": [{"dollars": 5, "per": "day"}]}}, False),
+        ({"clouds": {"own": {"prices": {"prompt": 0, "completion": 0}}}}, False),
+        ({"clouds": {}}, False),
+    ],
+)
+def test_a_paid_cloud_without_a_cap_is_warned_of(given: dict[str, Any], told: bool) -> None:
+    place = {"base_url": "http://localhost:9/v1", "model": "big"}
+    paid = {"big": {"prices": {"prompt": 1, "completion": 4}}}
+    clouds = {name: place | each for name, each in given.get("clouds", paid).items()}
+    said: list[str] = []
+    open_clouds(ServeSettings.model_validate(given | {"clouds": clouds}), said.append)
+    assert any("--max-dollars 5/day" in each for each in said) == told
+
+
+def test_a_mistyped_run_is_one_short_line() -> None:
+    # The hub's own client is told to stay off the network.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        for place in ("runs/nowhere", "./runs/nowhere"):
+            said = refused("--local", place, "--port", "0")
+            assert "no such folder" in said
+            assert len(said) < 250
 
 
 def test_the_settings_are_shown_and_nothing_starts() -> None:

@@ -13,7 +13,7 @@ import typer
 
 from understudy.cli import options
 from understudy.cli.command import Command
-from understudy.cli.output import new_file
+from understudy.cli.output import complain, new_file
 from understudy.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def export(
     store: options.Store = "",
 ) -> None:
     """Write events whose text was kept as JSON lines, in TRL's form: prompt and completion."""
-    from understudy.store.export import exported
+    from understudy.store.export import exported, left_out
 
     since = 0.0 if days is None else time.time() - days * 86_400
     count = 0
@@ -45,8 +45,12 @@ def export(
             for row in exported(events, key=which, since=since, for_training=for_training):
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
                 count += 1
+        missing = left_out(events, key=which, since=since, for_training=for_training)
+    told = _rows(count, *missing)
     if out is not None:
-        print(f"{out}: {count} rows")
+        print(f"{out}: {told}")
+    elif count == 0:
+        complain(told)
 
 
 @app.command(cls=Command)
@@ -61,6 +65,21 @@ def delete(
         which = _whose(events, store, key)
         count = delete_of_key(events, which)
     print(f"deleted {count} events of {which}")
+
+
+def _rows(count: int, textless: int, forbidden: int) -> str:
+    """How many there are, and why there are no more."""
+    parts = [f"{count} row{'' if count == 1 else 's'}"]
+    if textless:
+        parts.append(
+            f"{textless} without a text, which store.events.text=all keeps of everybody, and "
+            "store: true of one request"
+        )
+    if forbidden:
+        parts.append(f"{forbidden} of clouds with train_on_replies off in clouds.NAME")
+    if not (count or textless or forbidden):
+        parts.append("no such event is kept")
+    return "; ".join(parts)
 
 
 def _events(store: str) -> closing[Database]:

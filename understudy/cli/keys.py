@@ -68,7 +68,8 @@ def create(
     until = None if expires is None else time.time() + _seconds(expires)
     check_key(name, team, scopes, dial)
     with _database(store, make=True) as database:  # a gateway that starts later finds the key in it
-        key, secret = Keys(database).create(
+        keys = Keys(database)
+        key, secret = keys.create(
             name,
             team=team,
             scopes=scopes,
@@ -78,8 +79,8 @@ def create(
             caps=caps,
             expires=until,
         )
-    if database.is_new:
-        complain(f"{database.where}: made a new store")
+        is_first = len(keys.all()) == 1
+    _tell_news(database, is_first)
     if as_json:
         print_json({"key": secret, **_plain(key)})
         return
@@ -138,6 +139,17 @@ def _caps(**given: list[str] | None) -> list[CapSettings]:
         for unit, texts in given.items()
         for each in texts or ()
     ]
+
+
+def _tell_news(database: Database, is_first: bool) -> None:
+    """What a key changes beside itself."""
+    if database.is_new:
+        complain(f"{database.where}: made a new store")
+    if is_first:
+        complain(
+            "this is its first key: within seconds its gateway answers nobody without one, and "
+            "shows its dashboard only to a key with --scope dashboard"
+        )
 
 
 def _database(store: str, make: bool = False) -> closing[Database]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -168,15 +169,25 @@ def greeting(settings: ServeSettings, url: str, door: Door, store: str) -> str:
         key = " \\\n    -H 'authorization: Bearer KEY'"
         if door.keys is not None and door.keys.none_known:
             hint = (
-                "\nNobody may ask yet: there is no key. To make one:\n"
-                f"  understudy keys create NAME --store '{store}'"
+                "\nNobody may ask yet: there is no key. To make one, for the dashboard too:\n"
+                "  understudy keys create NAME --scope inference --scope feedback "
+                f"--scope dashboard --store '{store}'"
             )
+    where = ""
+    if door.settings.is_everywhere:
+        url, where = _called(url, platform.node() or "localhost"), ", on every address of it"
     return (
-        f"understudy serves at {url}/v1, and shows what it does at {url}/\n"
+        f"understudy serves at {url}/v1{where}, and shows what it does at {url}/\n"
         f"  curl {url}/v1/chat/completions -H 'content-type: application/json'{key} \\\n"
         '    -d \'{"model": "auto", "messages": [{"role": "user", "content": '
         f'"{question}"}}]}}\'{hint}'
     )
+
+
+def _called(url: str, name: str) -> str:
+    """The URL with the machine's name in place of the address that stands for all of them."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{name}:{rest.rpartition(':')[2]}"
 
 
 _DEMO = "max has 41 cards, sells 13, finds 46, eats 4. how many?"

@@ -11,6 +11,7 @@ import yaml
 from understudy.errors import ConfigError
 from understudy.gateway.settings import DEMO, RESERVED, ServeSettings
 from understudy.gateway.upstreams import UPSTREAMS, UpstreamSettings
+from understudy.gateway.upstreams.calls import UpstreamError
 from understudy.gateway.upstreams.choice import Candidate, Choice, candidate_of
 from understudy.gateway.upstreams.litellm import read_model_list
 from understudy.gateway.upstreams.openai import OpenAIUpstream
@@ -43,6 +44,11 @@ def open_clouds(settings: ServeSettings, warn: Callable[[str], None]) -> Choice:
             "local.path=demo: the tiny model that ships answers first, and knows the questions of "
             "docs/tasks.md only; give --local a run, a model, a URL, or none to ask clouds alone"
         )
+    if not settings.store.caps and (paid := [each.name for each in found if _is_paid(each)]):
+        warn(
+            f"clouds.{paid[0]}: no cap bounds what is spent there, unless every key has its own; "
+            "give one, such as --max-dollars 5/day"
+        )
     if not found and settings.local.path == DEMO:
         found.append(candidate_of(SIMULATED, _simulated(), usual))
     for candidate in found:
@@ -56,6 +62,18 @@ def open_clouds(settings: ServeSettings, warn: Callable[[str], None]) -> Choice:
             # A call is looked up by the name of whoever served it.
             raise ConfigError(f"embeddings.{name}: is the name of a cloud too; give it another one")
     return Choice(found, settings.order)
+
+
+def _is_paid(candidate: Candidate) -> bool:
+    """Whether a question may cost something there, or nobody knows."""
+    upstream = candidate.upstream
+    if not upstream.bounds_dollars:
+        return True
+    question = {"model": upstream.model, "messages": [{"role": "user", "content": "?"}]}
+    try:
+        return upstream.bound(question, 1, 1).most.dollars > 0
+    except UpstreamError:  # it has no price, and is never asked
+        return False
 
 
 def _simulated() -> UpstreamSettings:

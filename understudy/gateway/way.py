@@ -78,7 +78,7 @@ class Way:
         self._prepare()
         may_ask = self.caller.may_ask(parts.settings.dial)
         if self._target.way == "cloud" and not may_ask:
-            raise never_asks(f"{self.request.model} is a cloud")
+            raise never_asks(f"the request's model, {self.request.model}, is one")
         if self._target.way == "auto" and self._unable and not may_ask:
             raise never_asks(f"the local model {self._unable}")
         alone = not parts.asking.choice.candidates

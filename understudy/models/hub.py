@@ -36,8 +36,9 @@ def resolve(model: str) -> Path:
             "load that file once, and it is there again"
         )
     if not any((folder / name).is_file() for name in _CONFIGS):
+        why = "config.json is missing" if folder.exists() else "there is no such folder"
         raise CheckpointError(
-            f"model={model}: no checkpoint there (config.json is missing); give "
+            f"model={model}: no checkpoint there ({why}); give "
             + (
                 _file_in(folder)
                 or "'tiny', the path of a transformers checkpoint folder, a GGUF "
@@ -83,10 +84,10 @@ def snapshot(model: str) -> Path:
             name, revision=revision or None, allow_patterns=_WANTED, ignore_patterns=_UNWANTED
         )
     except (OSError, ValueError) as error:  # all of huggingface_hub's are one or the other
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise CheckpointError(
-            f"model={model}: no such folder, and the hub does not give it ({reason[:300]}); "
-            "check the name, the network and HF_HOME, or give a local folder"
+            f"model={model}: no such folder, and the hub does not give it "
+            f"({type(error).__name__}); make a run there with `understudy train`, or check "
+            "the hub's name, the network and HF_HOME"
         ) from error
     return Path(folder)
 

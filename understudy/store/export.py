@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, select, true
+from sqlalchemy import ColumnElement, Connection, func, select, true
 
 from understudy.store.caps import PICODOLLARS
 from understudy.store.database import Database
@@ -18,6 +18,7 @@ _COLUMNS = (
     *("why", "model", "version", "cloud", "asked", "prompt_tokens", "completion_tokens", "calls"),
     *("seconds", "signals", "train_on_replies", "metadata"),
 )
+_MAY_TRAIN = (events.c.answered_by == "local") | events.c.train_on_replies
 
 
 def exported(
@@ -37,7 +38,7 @@ def exported(
     if key is not None:
         which &= events.c.key == key
     if for_training:
-        which &= (events.c.answered_by == "local") | events.c.train_on_replies
+        which &= _MAY_TRAIN
     last: ColumnElement[bool] = true()
     while True:
         query = select(events).where(which, last).order_by(events.c.at, events.c.id)
@@ -51,6 +52,25 @@ def exported(
             return
         at, name = rows[-1].at, rows[-1].id
         last = (events.c.at > at) | ((events.c.at == at) & (events.c.id > name))
+
+
+def left_out(
+    database: Database, *, key: str | None = None, since: float = 0.0, for_training: bool = False
+) -> tuple[int, int]:
+    """Events that `exported` leaves out: those without a text, and those whose cloud forbids it."""
+    which: ColumnElement[bool] = events.c.at >= since
+    if key is not None:
+        which &= events.c.key == key
+    forbidden = events.c.answer.is_not(None) & ~_MAY_TRAIN
+    with database.reading() as connection:
+        return (
+            _number(connection, which & events.c.answer.is_(None)),
+            _number(connection, which & forbidden) if for_training else 0,
+        )
+
+
+def _number(connection: Connection, which: ColumnElement[bool]) -> int:
+    return connection.execute(select(func.count()).select_from(events).where(which)).scalar_one()
 
 
 def _texts(row: Any) -> Iterator[dict[str, Any]]:

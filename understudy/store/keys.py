@@ -100,7 +100,10 @@ class Keys:
         caps: Sequence[CapSettings] = (),
         expires: float | None = None,
     ) -> tuple[Key, str]:
-        """A new key and its secret, which nobody can read again."""
+        """A new key and its secret, which nobody can read again.
+
+        A live key of that name is a ConfigError: people could not tell them apart.
+        """
         check_key(name, team, scopes, dial)
         key_id = f"key_{secrets.token_hex(6)}"
         own = tuple(cap.model_copy(update={"scope": f"key:{key_id}"}) for cap in caps)
@@ -115,7 +118,14 @@ class Keys:
             "scopes": json.dumps(key.scopes),
             "caps": json.dumps([cap.model_dump(exclude_defaults=True) for cap in own]),
         }
+        alike = select(keys).where(keys.c.name == name)
         with self._database.writing() as connection:
+            for other in map(_key, connection.execute(alike)):
+                if other.is_live(key.created):
+                    raise ConfigError(
+                        f"key {name}: there is one of that name, {other.id}; use another name, or "
+                        f"end that one with understudy keys revoke {other.id}"
+                    )
             connection.execute(insert(keys), row)
         self._read_at = float("-inf")
         return key, secret

@@ -263,7 +263,8 @@ def test_feedback_is_kept_beside_its_answer(board: Board) -> None:
             response = sent(gateway.port, "/dashboard/feedback", "POST", form, **OURS)
             assert words in response.read().decode()
         page = read(gateway.port, "/dashboard/decision?id=e1")
-        assert "<strong>thumbs up</strong> false" in page
+        assert "Judged: <strong>wrong</strong>" in page
+        assert "Was this right?" not in page  # again
         assert f"42 {ESCAPED}" in page
 
 

@@ -83,6 +83,14 @@ class DoorSettings(Section):
             return False
 
     @property
+    def is_everywhere(self) -> bool:
+        """Whether it listens on all addresses of the machine, and none that one can call."""
+        try:
+            return ipaddress.ip_address(self.host.strip("[]")).is_unspecified
+        except ValueError:
+            return False
+
+    @property
     def where(self) -> str:
         """Its address as it is set."""
         return f"host={self.host} port={self.port}"

@@ -103,13 +103,18 @@ def per_second(value: float) -> str:
     """A rate, in the unit that leaves a digit before the point.
 
     >>> per_second(10), per_second(0.5), per_second(0.0001)
-    ('10.0 per second', '30.0 per minute', '0.36 per hour')
+    ('10 per second', '30 per minute', '0.4 per hour')
     """
     if value >= 1:
-        return f"{value:,.1f} per second"
+        return f"{_short(value)} per second"
     if value * _MINUTE >= 1 or value == 0:
-        return f"{value * _MINUTE:.1f} per minute"
-    return f"{value * _HOUR:.2f} per hour"
+        return f"{_short(value * _MINUTE)} per minute"
+    return f"{_short(value * _HOUR)} per hour"
+
+
+def _short(value: float) -> str:
+    """A digit after the point where only one stands before it."""
+    return f"{value:,.0f}" if value >= 9.95 or value == 0 else f"{value:.1f}"
 
 
 def amount(unit: str, value: float | None) -> str:

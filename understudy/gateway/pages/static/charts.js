@@ -76,6 +76,14 @@
     const fine = [round([1, 2, 5]), round([1, 3]), round([1])].find((found) => found.length <= 5);
     return fine && fine.length ? fine : [low, high];
   }
+  // An axis as wide as its longest label, which an amount of money may make long.
+  function roomy(plot, labels, number, round) {
+    const axis = plot.axes[number];
+    if (round > 1) return axis._size;
+    plot.ctx.font = axis.font[0];
+    const widest = Math.max(0, ...(labels ?? []).map((label) => plot.ctx.measureText(label).width));
+    return Math.max(58, Math.ceil(widest / devicePixelRatio) + 16);
+  }
   function latency(found) {
     const columns = [found.p99, found.p95, found.p50];
     const series = [line("99 %", "quiet", { dash: [2, 3], width: 1.2 }), line("95 %", "middle"), line("Median", "local")];
@@ -96,7 +104,7 @@
       },
       axes: [
         { ...axis, grid: { show: false }, space: 70, size: data.span === "hour" ? 26 : 42, values: [[86400, "{D} {MMM}", null, null, null, null, null, null, 1], [3600, "{HH}:{mm}", "\n{D} {MMM}", null, "\n{D} {MMM}", null, null, null, 1], [60, "{HH}:{mm}", null, null, null, null, null, null, 1]] },
-        { ...axis, size: 58, space: 40, incrs: spec.bars ? [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 2e5, 5e5, 1e6] : undefined, splits: spec.log ? decades : undefined, filter: (plot, splits) => splits, values: (plot, splits) => splits.map(spec.format) },
+        { ...axis, size: roomy, space: 40, incrs: spec.bars ? [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 2e5, 5e5, 1e6] : undefined, splits: spec.log ? decades : undefined, filter: (plot, splits) => splits, values: (plot, splits) => splits.map(spec.format) },
       ],
       series: [{}, ...spec.series],
       hooks: { setCursor: [(plot) => legend(box.closest("figure").dataset.chart, plot.cursor.idx)] },
