@@ -84,7 +84,9 @@ def test_a_minute_for_anyone(tmp_path: Path) -> None:
         for question in ("hello", "Hello!", "who are you"):
             said = [{"role": "user", "content": question}]
             for model in ("auto", "local"):
-                with pytest.raises(openai.APIStatusError, match=r"docs/tasks\.md"):
+                with pytest.raises(
+                    openai.APIStatusError, match="only generated questions, such as"
+                ):
                     client.with_options(max_retries=0).chat.completions.create(
                         model=model,
                         messages=said,  # type: ignore[arg-type]

@@ -43,7 +43,9 @@ class LocalSide:
             )
         found = prepared(request, task, self.engine)
         if not self.knows(found.question.prompt):
-            raise UnableError("answers generated questions only", "messages")
+            raise UnableError(
+                "answers only generated questions, such as 'What is 17 + 25?'", "messages"
+            )
         return found
 
     def policy_for(self, asked: Prepared) -> tuple[str, Policy]:
