@@ -18,7 +18,7 @@ from understudy.federate.methods.fed_lscl import FEATURES, GENERATOR, FedLscl, f
 from understudy.federate.methods.method import Common
 from understudy.federate.server import Server
 from understudy.federate.servers import SERVERS
-from understudy.federate.tick import Tick
+from understudy.federate.turn import Turn
 from understudy.link.carrier import Inbox, Message
 
 TO = (1, 2, 3)
@@ -48,7 +48,7 @@ def upload(
 
 def served(server: Server, messages: Sequence[Message], round_: int = 0) -> list[Message]:
     inbox = Inbox(tuple(messages))
-    (outbox,) = run_steps([server.step(Tick("serve", 0, round_, TO), inbox)])
+    (outbox,) = run_steps([server.step(Turn("serve", 0, round_, TO), inbox)])
     return outbox
 
 
@@ -141,7 +141,7 @@ def test_one_liar_of_ten_cannot_move_a_robust_mean_far() -> None:
 def test_an_answer_waits_until_its_client_takes_part_again() -> None:
     server = server_of()
     inbox = Inbox(tuple(upload(server, 1, 4.0)))
-    (first,) = run_steps([server.step(Tick("serve", 0, 0, (2,)), inbox)])
+    (first,) = run_steps([server.step(Turn("serve", 0, 0, (2,)), inbox)])
     assert [each.receiver for each in first] == [2]
     kept = server.state()
     other = server_of()

@@ -1,6 +1,6 @@
 """One client: it learns its tasks one after the other, and never shows a sample.
 
-step(tick, inbox):
+step(turn, inbox):
     take what the server sent, if it is sound
     train:    begin the task if it is new; train; send what the method uploads
     examine:  test on all tasks; after a task's last round, end it
@@ -19,7 +19,7 @@ from understudy.federate.jobs import Examine, Train
 from understudy.federate.lesson import Lesson
 from understudy.federate.methods.method import Method
 from understudy.federate.servers import SERVERS
-from understudy.federate.tick import SERVER, Tick
+from understudy.federate.turn import SERVER, Turn
 from understudy.link.carrier import Inbox, Message
 
 
@@ -32,12 +32,12 @@ class Client:
         self.log: list[ClientEntry] = []
         self.events: Counter[str] = Counter()
 
-    def step(self, tick: Tick, inbox: Inbox) -> Step:
+    def step(self, turn: Turn, inbox: Inbox) -> Step:
         for each in inbox.messages:
             self._take(each)
-        if tick.act == "train":
-            return (yield from self._train(tick))
-        yield from self._examine(tick)
+        if turn.act == "train":
+            return (yield from self._train(turn))
+        yield from self._examine(turn)
         return []
 
     def _take(self, given: Message) -> None:
@@ -49,27 +49,27 @@ class Client:
         else:
             self.method.receive(given.kind, arrays)
 
-    def _train(self, tick: Tick) -> Generator[Job, Any, list[Message]]:
-        self._start(tick.task)
-        lesson = Lesson(tick.task, tick.round, self.method.own.seed, self.config.local)
+    def _train(self, turn: Turn) -> Generator[Job, Any, list[Message]]:
+        self._start(turn.task)
+        lesson = Lesson(turn.task, turn.round, self.method.own.seed, self.config.local)
         terms = yield Train(self.method, lesson)
-        self.log.append(ClientEntry("train", tick.task, tick.round, terms, []))
+        self.log.append(ClientEntry("train", turn.task, turn.round, terms, []))
         if not self.sends:
             return []
-        samples = len(self.method.own.tasks[tick.task].train)
-        about = About(self.number, tick.round, samples)
+        samples = len(self.method.own.tasks[turn.task].train)
+        about = About(self.number, turn.round, samples)
         return [
             message(self.number, SERVER, kind, arrays, about)
-            for kind, arrays in self.method.upload(tick.round).items()
+            for kind, arrays in self.method.upload(turn.round).items()
         ]
 
-    def _examine(self, tick: Tick) -> Generator[Job, Any, None]:
-        if tick.act == "examine":
-            self._start(tick.task)
+    def _examine(self, turn: Turn) -> Generator[Job, Any, None]:
+        if turn.act == "examine":
+            self._start(turn.task)
         accuracy = yield Examine(self.method)
-        self.log.append(ClientEntry(tick.act, tick.task, tick.round, {}, accuracy, tick.last))
-        if tick.last:
-            self.method.end(self.method.own.tasks[tick.task])
+        self.log.append(ClientEntry(turn.act, turn.task, turn.round, {}, accuracy, turn.last))
+        if turn.last:
+            self.method.end(self.method.own.tasks[turn.task])
 
     def _start(self, task: int) -> None:
         """Begin a task that is new; one in which the client never took part begins too."""

@@ -13,11 +13,11 @@ from __future__ import annotations
 import math
 
 from understudy.federate.settings import FederateConfig
-from understudy.federate.tick import Tick
+from understudy.federate.turn import Turn
 
 _TURN = 60  # what a draw is for
 
-Moment = list[list[Tick | None]]  # by federation and actor, the server first; None: it waits
+Moment = list[list[Turn | None]]  # by federation and actor, the server first; None: it waits
 
 
 def moments_of(config: FederateConfig) -> list[Moment]:
@@ -38,22 +38,22 @@ def participants(config: FederateConfig, seed: int, round_: int) -> tuple[int, .
     return tuple(sorted(int(place) + 1 for place in drawn))
 
 
-def _track(config: FederateConfig, seed: int) -> list[list[Tick | None]]:
-    """One federation's ticks: a row for each moment, a column for each actor."""
+def _track(config: FederateConfig, seed: int) -> list[list[Turn | None]]:
+    """One federation's turns: a row for each moment, a column for each actor."""
     everyone = tuple(range(1, config.clients + 1))
-    rows = [_clients(config, everyone, Tick("begin", 0, 0))]
+    rows = [_clients(config, everyone, Turn("begin", 0, 0))]
     for task in range(config.tasks):
         for turn in range(config.rounds):
             round_, last = task * config.rounds + turn, turn == config.rounds - 1
             here = participants(config, seed, round_)
-            rows.append(_clients(config, here, Tick("train", task, round_)))
+            rows.append(_clients(config, here, Turn("train", task, round_)))
             examined = last or config.examine_rounds
             to = everyone if examined else participants(config, seed, round_ + 1)
-            rows.append([Tick("serve", task, round_, to), *[None] * config.clients])
+            rows.append([Turn("serve", task, round_, to), *[None] * config.clients])
             if examined:
-                rows.append(_clients(config, everyone, Tick("examine", task, round_, last=last)))
+                rows.append(_clients(config, everyone, Turn("examine", task, round_, last=last)))
     return rows
 
 
-def _clients(config: FederateConfig, some: tuple[int, ...], tick: Tick) -> list[Tick | None]:
-    return [None, *(tick if n in some else None for n in range(1, config.clients + 1))]
+def _clients(config: FederateConfig, some: tuple[int, ...], turn: Turn) -> list[Turn | None]:
+    return [None, *(turn if n in some else None for n in range(1, config.clients + 1))]

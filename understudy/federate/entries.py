@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from understudy.actors.records import registered
-from understudy.federate.tick import Act
+from understudy.federate.turn import Act
 
 
 @registered

@@ -30,7 +30,7 @@ from understudy.federate.servers import SERVERS
 from understudy.federate.settings import FederateConfig
 from understudy.federate.small.making import new_small
 from understudy.federate.small.network import SmallNetwork
-from understudy.federate.tick import CLIENT_SEED, SERVER
+from understudy.federate.turn import CLIENT_SEED, SERVER
 from understudy.link.carrier import Carrier
 from understudy.link.graph import Edge, make_graph
 

@@ -11,7 +11,7 @@ from understudy.actors.crew import Crew, Moment
 from understudy.federate.entries import ClientEntry, ServerEntry
 from understudy.federate.records import ClientResult, Line, Number
 from understudy.federate.settings import FederateConfig
-from understudy.federate.tick import SERVER
+from understudy.federate.turn import SERVER
 from understudy.link.carrier import Carrier
 from understudy.plain import to_plain
 from understudy.run import RunDirectory
@@ -112,9 +112,9 @@ class Recorder:
 
 def _act(moment: Moment) -> str:
     for row in moment:
-        for tick in row:
-            if tick is not None:
-                return str(tick.act)
+        for turn in row:
+            if turn is not None:
+                return str(turn.act)
     raise AssertionError("a moment at which nobody does anything")
 
 

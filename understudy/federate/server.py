@@ -1,6 +1,6 @@
 """The server: it takes what clients send, refuses what is unsound, and answers each.
 
-step(tick, inbox):
+step(turn, inbox):
     take each message that is sound; note why any other is refused
     serve:  let the aggregation answer the whole uploads of the round
             send what is ready to the clients that take a step next
@@ -17,7 +17,7 @@ from understudy.federate.crossing import About, message, read
 from understudy.federate.entries import ActorReport, Refusal, ServerEntry
 from understudy.federate.methods.method import Common, Method
 from understudy.federate.servers.aggregation import Aggregation, Upload
-from understudy.federate.tick import SERVER, Tick
+from understudy.federate.turn import SERVER, Turn
 from understudy.link.carrier import Inbox, Message
 
 
@@ -33,19 +33,19 @@ class Server:
         self._round: dict[int, int] = {}  # by client: of which that is the answer
         self._refused: list[Refusal] = []
 
-    def step(self, tick: Tick, inbox: Inbox) -> Step:
+    def step(self, turn: Turn, inbox: Inbox) -> Step:
         for each in inbox.messages:
-            if reason := self._take(each, tick.round):
+            if reason := self._take(each, turn.round):
                 self._refuse(each.sender, each.kind, reason)
         whole = self._whole()
         answers = yield from self.aggregation.answers(whole)
         for client, kinds in answers.items():
             self._ready[client] = dict(kinds)
-            self._round[client] = tick.round
+            self._round[client] = turn.round
         figures = dict(self.aggregation.figures) if whole else {}
-        self.log.append(ServerEntry(tick.task, tick.round, list(whole), self._refused, figures))
+        self.log.append(ServerEntry(turn.task, turn.round, list(whole), self._refused, figures))
         self._refused = []
-        return self._outbox(tick)
+        return self._outbox(turn)
 
     def _take(self, given: Message, now: int) -> str:
         """Why a message is refused; nothing: it was taken."""
@@ -90,9 +90,9 @@ class Server:
         self._refused.append(Refusal(client, kind, reason))
         self.events[f"{kind}: {reason}"] += 1
 
-    def _outbox(self, tick: Tick) -> list[Message]:
+    def _outbox(self, turn: Turn) -> list[Message]:
         outbox = []
-        for client in sorted(set(tick.to) & set(self._ready)):
+        for client in sorted(set(turn.to) & set(self._ready)):
             about = About(client, self._round[client], 0)
             kinds = self._ready.pop(client)
             outbox += [message(SERVER, client, kind, kinds[kind], about) for kind in kinds]

@@ -23,7 +23,7 @@ from understudy.federate.records import (
 )
 from understudy.federate.servers import SERVERS
 from understudy.federate.settings import FederateConfig
-from understudy.federate.tick import SERVER
+from understudy.federate.turn import SERVER
 from understudy.link.carrier import Carrier
 from understudy.metrics import continual_summary, quality_over_repeats, user_summary
 from understudy.metrics.measured import FloatArray

@@ -15,7 +15,7 @@ Act = Literal["begin", "train", "serve", "examine"]
 
 @registered
 @dataclass(frozen=True, slots=True)
-class Tick:
+class Turn:
     """What an actor does at a moment.
 
     begin: examine, before anything is learnt. round: counted over the whole run; to: those that the
