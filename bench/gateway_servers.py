@@ -174,7 +174,7 @@ def understudy_command(
     cloud["usage_url"] = f"{upstream}/usage/{{request_id}}"
     settings = {
         "local": {"path": "none"},
-        "clouds": {"cloud": cloud},
+        "clouds": {"upstream": cloud},
         "door": {"port": port, "log_requests": False, "keys": keys},
         "spending": spending or {},
         "store": store,

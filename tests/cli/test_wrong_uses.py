@@ -60,6 +60,7 @@ def test_a_wrong_use_is_one_line(
     here = Path(shutil.copytree(FILES, tmp_path / "here"))
     monkeypatch.chdir(here)
     monkeypatch.setattr(sys, "stdin", io.StringIO())
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # of reward functions beside the data
     places = {"{model}": str(model), "{run}": str(finished["understudy"])}
     words: list[str] = []
     for word in shlex.split(typed):

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from understudy.errors import ConfigError
-from understudy.given import anchored
 from understudy.registry import Registry
 
 if TYPE_CHECKING:
@@ -74,6 +73,8 @@ def resolve_config(recipe: str | None, file: Path | None, overrides: Sequence[st
 
 def whole_name(recipe: object) -> str:
     """The name of a recipe that ships, or a stranger's, whose path means the same anywhere."""
+    from understudy.given import anchored  # with yaml, which --help does without
+
     return str(recipe) if recipe in RECIPES.known else str(anchored(recipe))
 
 

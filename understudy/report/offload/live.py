@@ -69,10 +69,11 @@ def _accuracies(cell: Cell) -> str:
 def _described(metrics: StepMetrics, seconds_left: float) -> tuple[str, str]:
     right = metrics.local_accuracy
     local = "-" if right is None else f"{right:.2f}"
+    spent = f"spent {dollars(metrics.dollars)}  " if metrics.dollars else ""
     figures = (
         f"local {local}  system {metrics.system_accuracy:.2f}  "
         f"asks {metrics.ask_rate:.2f} of {metrics.budget:.2f}  "
-        f"price {metrics.price:.2f}  spent {dollars(metrics.dollars)}  "
+        f"price {metrics.price:.2f}  {spent}"
         f"left {clock_time(seconds_left)}"
     )
     return f"phase {metrics.phase} {metrics.task}", figures
