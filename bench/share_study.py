@@ -15,23 +15,24 @@ import json
 from pathlib import Path
 from typing import Any
 
+from understudy.actors.variants import saved_settings
 from understudy.environment import environment
 from understudy.errors import ConfigError
 from understudy.files import write_json
 from understudy.plain import from_plain, to_plain
 from understudy.run import RunDirectory
 from understudy.share.records import PopulationResult
-from understudy.share.session import Progress, saved_settings
+from understudy.share.session import Progress
 from understudy.share.settings import ShareConfig
 from understudy.share.summary import summarise
-from understudy.share.variants import variants_of
+from understudy.share.variants import ShareRun, variants_of
 
 _FREE = {"seeds", "data", "workers", "checkpoint_seconds", "variants"}
 
 
 def gathered(runs: list[Path]) -> dict[str, Any]:
     opened = [RunDirectory.open(path) for path in runs]
-    settings = [saved_settings(run) for run in opened]
+    settings = [saved_settings(ShareRun, run) for run in opened]
     first = settings[0].model_dump(exclude=_FREE)
     for path, other in zip(runs, settings, strict=True):
         if other.model_dump(exclude=_FREE) != first:

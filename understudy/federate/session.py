@@ -11,16 +11,17 @@ from typing import Any
 
 import torch
 
-from understudy.actors.crew import Crew, together
+from understudy.actors.crews import crew_of
 from understudy.actors.loop import run as run_all
 from understudy.actors.saved import load_states, save_states
+from understudy.actors.variants import FREE, saved_settings
 from understudy.federate.clock import moments_of
 from understudy.federate.population import Federation, carriers_of
 from understudy.federate.recording import Display, Recorder
 from understudy.federate.records import FederationResult
 from understudy.federate.settings import FederateConfig
 from understudy.federate.summary import federation_result, summarise
-from understudy.federate.variants import FREE, FederateRun, saved_settings, variants_of
+from understudy.federate.variants import FederateRun, variants_of
 from understudy.files import write_json
 from understudy.plain import from_plain, to_plain
 from understudy.progress import task
@@ -66,7 +67,7 @@ def resume_federation(run: RunDirectory, config: FederateRun, display: Display) 
 
 def check_same(run: RunDirectory, asked: FederateRun) -> FederateRun:
     """The settings asked for, if they give the same numbers as the run's own."""
-    check_unchanged(saved_settings(run), asked, run.path, FREE)
+    check_unchanged(saved_settings(FederateRun, run), asked, run.path, FREE)
     return asked
 
 
@@ -114,7 +115,9 @@ class _Session:
                 carrier.restore(state)
         actors, progress = None if states is None else states["actors"], self.progress
         with task(f"preparing the clients of {name}"):
-            begun = _crew(self.factories[name], self.config.workers, actors)
+            begun = crew_of(
+                self.factories[name], self.config.workers, actors, self.factories[name].servers
+            )
         with closing(begun) as crew:
             recorder = Recorder(run, name, config, crew, carriers, self.display)
             saved, moments = time.monotonic(), self.moments[name]
@@ -123,7 +126,7 @@ class _Session:
                 def watch(now: int) -> None:
                     nonlocal saved
                     progress.moment, progress.done = now + 1, progress.done + 1
-                    progress.lines = recorder.log(progress.lines, moments[now], self._time(now))
+                    progress.lines = recorder.log(progress.lines, moments[now], self._time())
                     if time.monotonic() - saved >= self.config.checkpoint_seconds:
                         kept = [carrier.state() for carrier in carriers]
                         self.save(run, {"actors": crew.states(), "carriers": kept})
@@ -148,17 +151,9 @@ class _Session:
         with run.writing():
             run.save_checkpoint(self.progress.done, fill)
 
-    def _time(self, now: int) -> tuple[int, float]:
+    def _time(self) -> tuple[int, float]:
         """(moments done, of all variants; seconds left)."""
         whole = sum(len(moments) for moments in self.moments.values())
         done = self.progress.done
         each = (time.monotonic() - self.started) / max(1, done - self.begun)
         return done, each * (whole - done)
-
-
-def _crew(factory: Federation, workers: int, states: Any) -> Crew:
-    if workers == 1:
-        return together(factory, states)
-    from understudy.actors.workers import Workers  # processes, which most runs do without
-
-    return Workers(factory, workers, states, factory.servers)

@@ -8,10 +8,8 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from understudy.errors import ConfigError
+from understudy.actors import variants
 from understudy.federate.settings import FederateConfig
-from understudy.run import RunDirectory
-from understudy.settings import check_complete, check_settings, gathered_settings, merged
 
 
 class FederateRun(FederateConfig):
@@ -42,38 +40,16 @@ class FederateRun(FederateConfig):
         return self
 
 
-FREE = {"workers", "checkpoint_seconds"}  # what may change when a run is resumed
-
-
-def saved_settings(run: RunDirectory) -> FederateRun:
-    """The settings that a run was made with, all of them."""
-    kept = run.settings()
-    config = check_settings(FederateRun, kept)
-    check_complete(kept, config, run.config)
-    return config
-
-
 def asked_settings(out: Path, given: Mapping[str, Any], resume: bool) -> FederateRun:
-    """The settings of a run to be, checked; of one to be resumed: its own under those given."""
-    kept = RunDirectory.open(out).settings() if resume else {}
-    asked = check_settings(FederateRun, gathered_settings(kept, None, given))
+    """The settings of a run to be, or to be resumed, checked with those of its variants."""
+    asked = variants.asked_settings(FederateRun, out, given, resume)
     variants_of(asked)
     return asked
 
 
 def variants_of(run: FederateRun) -> dict[str, FederateConfig]:
     """The federations of a run by name. One without variants has one, named by its method."""
-    shared = run.model_dump(include=set(FederateConfig.model_fields))
-    if not run.variants:
-        config = FederateConfig.model_validate(shared)
-        return {described(config): config}
-    found = {}
-    for name, own in run.variants.items():
-        try:
-            found[name] = check_settings(FederateConfig, merged(shared, own))
-        except ConfigError as error:
-            raise ConfigError(f"variants.{name}: {error}") from None
-    return found
+    return variants.by_variant(FederateConfig, run, run.variants, described)
 
 
 def described(config: FederateConfig) -> str:

@@ -12,10 +12,11 @@ from typing import Any, Protocol
 
 import torch
 
-from understudy.actors.crew import Crew, together
-from understudy.actors.factory import Factory
+from understudy.actors.crew import Crew
+from understudy.actors.crews import crew_of
 from understudy.actors.loop import run as run_all
 from understudy.actors.saved import load_states, save_states
+from understudy.actors.variants import FREE, saved_settings
 from understudy.files import write_json
 from understudy.link.carrier import Carrier
 from understudy.plain import from_plain, to_plain
@@ -27,7 +28,7 @@ from understudy.share.population import Agents, carriers_of
 from understudy.share.records import Examination, PopulationResult
 from understudy.share.settings import ShareConfig
 from understudy.share.summary import population_result, seen_mean, summarise
-from understudy.share.variants import ShareRun, saved_settings, variants_of
+from understudy.share.variants import ShareRun, variants_of
 
 _PROGRESS, _STATES = "progress.json", "states.safetensors"
 
@@ -85,7 +86,7 @@ def resume_share(run: RunDirectory, config: ShareRun, display: Display) -> RunDi
 
 def check_same(run: RunDirectory, asked: ShareRun) -> ShareRun:
     """The settings asked for, if they give the same numbers as the run's own."""
-    check_unchanged(saved_settings(run), asked, run.path, {"workers", "checkpoint_seconds"})
+    check_unchanged(saved_settings(ShareRun, run), asked, run.path, FREE)
     return asked
 
 
@@ -133,7 +134,7 @@ class _Session:
                 carrier.restore(state)
         agents = None if states is None else states["agents"]
         with task(f"beginning {name}"):
-            begun = _crew(self.factories[name], self.config.workers, agents)
+            begun = crew_of(self.factories[name], self.config.workers, agents)
         with closing(begun) as crew:
             recorder = _Recorder(self, run, name, config, crew, carriers, started)
             recorder.log()  # what was learnt before anything could be sent
@@ -171,14 +172,6 @@ class _Session:
         done = self.progress.done - self.begun
         each = (time.monotonic() - self.started) / done if done else math.nan
         return each * (whole - self.progress.done)
-
-
-def _crew(factory: Factory, workers: int, states: Any) -> Crew:
-    if workers == 1:
-        return together(factory, states)
-    from understudy.actors.workers import Workers  # processes, which most runs do without
-
-    return Workers(factory, workers, states)
 
 
 class _Recorder:

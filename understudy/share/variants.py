@@ -8,15 +8,8 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from understudy.errors import ConfigError
-from understudy.run import RunDirectory
-from understudy.settings import (
-    Section,
-    check_complete,
-    check_settings,
-    gathered_settings,
-    merged,
-)
+from understudy.actors import variants
+from understudy.settings import Section
 from understudy.share.settings import BUILT_IN, ShareConfig
 
 _CROSSES = ("share_data", "share_parameters", "share_modules")
@@ -67,33 +60,14 @@ def _changed(section: Section) -> Iterator[tuple[str, Any]]:
             yield name, value
 
 
-def saved_settings(run: RunDirectory) -> ShareRun:
-    """The settings that a run was made with, all of them."""
-    kept = run.settings()
-    config = check_settings(ShareRun, kept)
-    check_complete(kept, config, run.config)
-    return config
-
-
 def asked_settings(out: Path, given: Mapping[str, Any], resume: bool) -> ShareRun:
-    """The settings of a run to be, checked; of one to be resumed: its own under those given."""
-    kept = RunDirectory.open(out).settings() if resume else {}
-    return check_settings(ShareRun, gathered_settings(kept, None, given))
+    """The settings of a run to be, or to be resumed, checked."""
+    return variants.asked_settings(ShareRun, out, given, resume)
 
 
 def variants_of(run: ShareRun) -> dict[str, ShareConfig]:
     """The populations of a run by name. One without variants has one, named by what it shares."""
-    shared = run.model_dump(include=set(ShareConfig.model_fields))
-    if not run.variants:
-        config = ShareConfig.model_validate(shared)
-        return {described(config): config}
-    found = {}
-    for name, own in run.variants.items():
-        try:
-            found[name] = check_settings(ShareConfig, merged(shared, own))
-        except ConfigError as error:
-            raise ConfigError(f"variants.{name}: {error}") from None
-    return found
+    return variants.by_variant(ShareConfig, run, run.variants, described)
 
 
 def described(config: ShareConfig) -> str:
