@@ -60,6 +60,7 @@ class MockUpstream:
     host: str = "127.0.0.1"
     port: int = 0
     key: str | None = None  # that it wants to see
+    models: tuple[str, ...] = ("mock",)  # that it lists
     served: dict[str, Used] = field(default_factory=lambda: defaultdict(Used))  # by request id
     bodies: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
@@ -116,7 +117,12 @@ class MockUpstream:
         return web.json_response(vars(self.total))
 
     async def _models(self, request: web.Request) -> web.Response:
-        return web.json_response({"object": "list", "data": [{"id": "mock", "object": "model"}]})
+        given = request.headers.get("authorization", "")
+        if self.key is not None and given != f"Bearer {self.key}":
+            error = {"message": f"wrong key {given}", "code": "invalid_api_key"}
+            return web.json_response({"error": error}, status=401)
+        data = [{"id": name, "object": "model"} for name in self.models]
+        return web.json_response({"object": "list", "data": data})
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()

@@ -48,6 +48,7 @@ def serve(
     store: options.Store = "",
     config: options.Config = None,
     set_: options.Set = None,
+    no_check: serve_options.NoCheck = False,
     dry_run: options.DryRun = False,
 ) -> None:
     """Serve the local model and the cloud behind one OpenAI-compatible endpoint."""
@@ -60,6 +61,7 @@ def serve(
         "door.port": port,
         "local.threads": threads,
         "store.url": store or None,
+        "check_clouds": False if no_check else None,
     }
     given = {name: value for name, value in named.items() if value is not None}
     if prices is not None and cloud is None:

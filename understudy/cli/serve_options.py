@@ -37,6 +37,9 @@ Prices = Annotated[
 LiteLLM = Annotated[
     str | None, typer.Option(help="LiteLLM's config.yaml: its model_list", metavar="FILE")
 ]
+NoCheck = Annotated[
+    bool, typer.Option("--no-check", help="do not ask the clouds for their models at the start")
+]
 MaxDollars = Annotated[
     list[str] | None, typer.Option(help="a cap in all, such as 5/day", metavar="N/PERIOD")
 ]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from understudy.gateway.app import create_app
 from understudy.gateway.asking import Asking
+from understudy.gateway.cloud_check import check_clouds
 from understudy.gateway.clouds import open_clouds
 from understudy.gateway.conversations import Conversations
 from understudy.gateway.core import Gateway
@@ -159,26 +160,15 @@ class Assembly:
                 )
                 stack.push_async_callback(embedder.close)
                 self.door.embedder = embedder
+            looking = asyncio.create_task(self._look_at_clouds())
+            stack.callback(looking.cancel)
             what = settings.local.path
             said = nullcontext() if what == NONE else said_while(f"opening the local model, {what}")
             async with said:
                 local = await open_local(settings.local, settings.policy, self.warn)
-            policy, names = settings.policy, Names(self.choice, settings.policy.models)
-            for name in names.dangling(local.versions() if local else ()):
-                meant = policy.models[name]
-                self.warn(f"policy.models.{name}={meant}: there is no such model or cloud here")
-            gateway = Gateway(
-                Parts(
-                    local,
-                    asking,
-                    names,
-                    Conversations(policy.sticky_seconds),
-                    policy,
-                    self._done,
-                    Usual(policy.usual),
-                )
-            )
+            gateway = self._gateway(local, asking)
             stack.push_async_callback(gateway.close)
+            await looking
             self.dashboard.ledger = self.metrics.ledger = books
             if local is not None:
                 side = local
@@ -188,6 +178,18 @@ class Assembly:
                 await stack.enter_async_context(self._swapping(local))
             self.behind.gateway = gateway
             yield gateway
+
+    def _gateway(self, local: LocalSide | None, asking: Asking) -> Gateway:
+        policy, names = self.settings.policy, Names(self.choice, self.settings.policy.models)
+        for name in names.dangling(local.versions() if local else ()):
+            meant = policy.models[name]
+            self.warn(f"policy.models.{name}={meant}: there is no such model or cloud here")
+        conversations, drafts = Conversations(policy.sticky_seconds), Usual(policy.usual)
+        return Gateway(Parts(local, asking, names, conversations, policy, self._done, drafts))
+
+    async def _look_at_clouds(self) -> None:
+        if self.settings.check_clouds:
+            await check_clouds(self.choice, self.warn)
 
     @asynccontextmanager
     async def _swapping(self, local: LocalSide) -> AsyncIterator[None]:

@@ -165,6 +165,11 @@ class ServeSettings(Section):
     order: Literal["listed", "cheapest"] = Field(
         "listed", description="in which order clouds are asked for a question"
     )
+    check_clouds: bool = Field(
+        True,
+        description="whether each cloud is asked for its models at the start, which costs nothing: "
+        "one that is away, refuses the key or has no such model is a warning",
+    )
     policy: PolicySettings = Field(PolicySettings(), description="who answers which question")
     spending: SpendingSettings = Field(SpendingSettings(), description="how calls are paid")
     store: StoreSettings = Field(

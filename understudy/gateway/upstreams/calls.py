@@ -120,6 +120,7 @@ class Upstream(Protocol):
 
     name: str  # in the settings
     model: str
+    address: str  # for whoever runs the gateway; '': in this process
     train_on_replies: bool
     tells_usage: bool  # `served` knows
     bounds_dollars: bool  # `bound` knows what a call costs
@@ -137,6 +138,11 @@ class Upstream(Protocol):
 
         Raises UpstreamError.
         """
+        ...
+
+    async def models(self) -> list[str] | None:
+        """Those that it says it has, asked at no cost; None: it is no endpoint. Raises
+        UpstreamError."""
         ...
 
     async def served(self, request_id: str) -> Cost | None:

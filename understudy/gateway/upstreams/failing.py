@@ -15,7 +15,7 @@ _EVERY_SECONDS = 60.0
 _MOST_KINDS = 1000
 
 # What whoever runs the gateway can do about it; the settings of a cloud stand under clouds.NAME.
-_ADVICE = {
+ADVICE = {
     401: "its key is refused; check api_key_env or api_key_file",
     402: "its account has no credit left",
     403: "its key may not do this; check the key and model",
@@ -35,7 +35,7 @@ class Failures:
 
     def failed(self, cloud: str, error: UpstreamError) -> None:
         status = error.status or 0
-        advice = f"; {_ADVICE[status]}" if status in _ADVICE else ""
+        advice = f"; {ADVICE[status]}" if status in ADVICE else ""
         level = logging.ERROR if status in _LOUD else logging.WARNING
         kind = f"HTTP {status}" if status else str(error).partition(":")[0]
         self._tell(level, cloud, kind, f"gave no answer: {error}{advice}")

@@ -58,7 +58,7 @@ class InProcessUpstream:
         except ValueError as error:
             raise ConfigError(f"clouds.{name}.cloud: {error}; see caps") from None
         self.name = name
-        self.model = f"{settings.cloud.kind}-cloud"
+        self.model, self.address = f"{settings.cloud.kind}-cloud", ""
         self.train_on_replies = settings.train_on_replies
         self.tells_usage = False
         self._cloud = build_cloud(settings.cloud, _typed_problem)
@@ -77,6 +77,9 @@ class InProcessUpstream:
         told = Told(self._cloud, request, writing)
         await told.begin(call.streams)
         return told
+
+    async def models(self) -> list[str] | None:
+        return None
 
     async def served(self, request_id: str) -> Cost | None:
         return None

@@ -129,6 +129,7 @@ class OpenAIUpstream:
         self.train_on_replies = settings.train_on_replies
         self.tells_usage, self.bounds_dollars = bool(settings.usage_url), True
         self.url = chat_url(settings.base_url, section)
+        self.address = self.url.removesuffix("/chat/completions")
         self.prices = _prices(section, settings)
         self._field = settings.max_tokens_field or _length_field(self.url)
         file = Path(settings.api_key_file) if settings.api_key_file is not None else None
@@ -155,6 +156,11 @@ class OpenAIUpstream:
 
     async def send(self, call: Call) -> Incoming:
         return await self._opened().send(call)
+
+    async def models(self) -> list[str] | None:
+        from understudy.gateway.upstreams.listing import models_at  # loads aiohttp
+
+        return await models_at(f"{self.address}/models", self._key)
 
     async def served(self, request_id: str) -> Cost | None:
         return await self._opened().served(request_id)

@@ -41,6 +41,12 @@ _LIKE_A_KEY = re.compile(
     re.I,
 )
 
+# Whose numbers are none of the system's.
+_REASONS = (
+    (aiohttp.ClientConnectorDNSError, "no host of that name"),
+    (aiohttp.ClientConnectorCertificateError, "its certificate is not trusted"),
+)
+
 
 async def refusal_of(response: aiohttp.ClientResponse, key: str | None) -> UpstreamError:
     """Of an answer with another status than 200. key: that it may repeat."""
@@ -70,6 +76,9 @@ def with_code(what: str, content: Any, key: str | None) -> str:
 
 def reason_of(error: BaseException) -> str:
     """In words without an address."""
+    for kind, words in _REASONS:
+        if isinstance(error, kind):
+            return words
     number = getattr(error, "errno", None)
     if isinstance(number, int) and number > 0:
         return os.strerror(number).lower()
