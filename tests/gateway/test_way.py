@@ -431,6 +431,31 @@ def test_over_budget_is_answered_here_and_says_so(tmp_path: Path) -> None:
     run(work, tmp_path, Behaviour(), caps=[Cap.of("total", "calls", 1, "day")])
 
 
+def test_what_others_hold_is_soon_settled_and_a_refusal_says_so(tmp_path: Path) -> None:
+    """Not at the day's end, when the budget begins anew."""
+
+    async def work(built: Built, clouds: list[MockUpstream]) -> None:
+        under_way = await built.ask(HARD, stream=True)
+        with pytest.raises(Refused, match="other calls hold what is left") as caught:
+            await built.ask(HARD, replace(CALLER, insist=True))
+        assert (caught.value.status, caught.value.code) == (429, "budget_exceeded")
+        assert caught.value.retry_after == 1.0
+        (candidate,) = built.gateway.parts.asking.choice.candidates
+        for _ in range(5):
+            candidate.usual.note(7.0)  # seconds that a call took
+        with pytest.raises(Refused) as caught:
+            await built.ask(HARD, replace(CALLER, insist=True))
+        assert caught.value.retry_after == 7.0
+        await streamed(under_way)
+        await built.settled()
+        with pytest.raises(Refused, match="the budget is spent") as caught:
+            await built.ask(HARD, replace(CALLER, insist=True))
+        assert caught.value.retry_after not in (None, 7.0)
+
+    caps, spending = [Cap.of("total", "calls", 1, "day")], {"wait_seconds": 0.01}
+    run(work, tmp_path, Behaviour(), caps=caps, spending=spending)
+
+
 def test_a_cap_that_pays_no_call_says_so_and_names_the_setting(tmp_path: Path) -> None:
     async def work(built: Built, clouds: list[MockUpstream]) -> None:
         with pytest.raises(Refused, match=r"a cap of \$0.00002 per day is smaller") as caught:

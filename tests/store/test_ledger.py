@@ -87,7 +87,8 @@ def test_a_window_that_begins_anew_has_its_whole_cap(tmp_path: Path) -> None:
     ledger.settle(held(ledger.reserve(SCOPES, calls())), calls())
     late = held(ledger.reserve(SCOPES, calls()))
     no_room = refused(ledger.reserve(SCOPES, calls()))
-    assert no_room.resets_at == 20_001 * DAY
+    assert (no_room.final, no_room.resets_at) == (False, None)  # as soon as the hold is released
+    assert refused(ledger.reserve(SCOPES, calls(2))).resets_at == 20_001 * DAY
     clock.now += DAY
     # What was reserved yesterday is yesterday's, held or settled.
     assert held(ledger.reserve(SCOPES, calls())).left == {"calls/day": 1}

@@ -148,7 +148,7 @@ class Asking:
             reason = "the ledger cannot be reached, so the cloud is closed"
             raise unavailable(reason, "ledger_unavailable") from None
         if isinstance(found, Refusal):
-            raise over_budget(found)
+            raise over_budget(found, offer.candidate.usual.seconds)
         return found
 
     async def _pay(

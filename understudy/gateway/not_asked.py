@@ -11,6 +11,8 @@ from understudy.gateway.requests import Refused
 from understudy.gateway.upstreams.calls import LATE, UpstreamError
 from understudy.store.caps import UNCOUNTED, Refusal
 
+_SETTLED_SECONDS = 1.0  # at least, until another call's hold is settled
+
 
 class NotAskedError(Exception):
     """The cloud was wanted and did not answer. `refused` is what a caller is told who insists."""
@@ -70,7 +72,8 @@ def of_upstream(status: int, message: str, body: Mapping[str, Any] | None) -> Re
     )
 
 
-def over_budget(refusal: Refusal) -> NotAskedError:
+def over_budget(refusal: Refusal, usual: float | None = None) -> NotAskedError:
+    """usual: how long a call usually takes, in seconds, and so until another's hold is settled."""
     if refusal.what == UNCOUNTED:
         kind, code, field = "invalid_request_error", "uncountable_cost", "max_tokens"
         refused = Refused(400, kind, refusal.reason, code=code, param=field)
@@ -78,6 +81,9 @@ def over_budget(refusal: Refusal) -> NotAskedError:
     resets = refusal.resets_at
     after = None if resets is None else max(resets - time.time(), 0.0)
     reason = f"the budget is spent ({refusal.reason})"
+    if not refusal.final:
+        after = max(usual or 0.0, _SETTLED_SECONDS)
+        reason = f"other calls hold what is left of the budget ({refusal.reason})"
     if refusal.too_small:
         reason = refusal.reason
         if not refusal.what.startswith("calls"):

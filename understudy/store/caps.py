@@ -193,7 +193,8 @@ class Refusal(LinkRefusal):
     """No room. final: nor would there be if every hold were released.
 
     what: the cap, such as dollars/day; resets_at: when, in seconds since 1970, there is room again
-    if nothing else is spent; None: not known, or never.
+    if nothing else is spent; None: not known, as of holds that may be released at any moment, or
+    never.
     """
 
     scope: str = ""
@@ -305,7 +306,8 @@ def _refusal(room: Room, needed: int) -> Refusal:
             f"{account.scope}: a cap of {shown(cap.unit, cap.most)} per {cap.window.name} is "
             f"smaller than the call takes at least, {shown(cap.unit, needed)}"
         )
-    final, again = needed > room.unspent, _room_again(room, needed)
+    final = needed > room.unspent
+    again = _room_again(room, needed) if final else None
     return Refusal(
         cap.name, reason, final, scope=account.scope, resets_at=again, too_small=too_small
     )
