@@ -14,6 +14,7 @@ import typer
 from understudy.cli import options
 from understudy.cli.command import Command
 from understudy.cli.output import complain, new_file
+from understudy.cli.printing import print_json
 from understudy.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def export(
 def delete(
     key: Annotated[str, typer.Option(help="whose events: its id or its name")],
     store: options.Store = "",
+    as_json: options.Json = False,
 ) -> None:
     """Delete everything that a key asked, and what was said of it. Its spending stays known."""
     from understudy.store.events import delete_of_key
@@ -64,7 +66,10 @@ def delete(
     with _events(store) as events:
         which = _whose(events, store, key)
         count = delete_of_key(events, which)
-    print(f"deleted {count} events of {which}")
+    if as_json:
+        print_json({"key": which, "deleted": count})
+        return
+    print(f"deleted {count} event{'' if count == 1 else 's'} of {which}")
 
 
 def _rows(count: int, textless: int, forbidden: int) -> str:

@@ -46,8 +46,12 @@ def create(
     expires: Annotated[
         str | None, typer.Option(help="after how long, such as 90d or 12h; else never")
     ] = None,
-    requests_per_minute: Annotated[int | None, typer.Option(min=1)] = None,
-    tokens_per_minute: Annotated[int | None, typer.Option(min=1)] = None,
+    requests_per_minute: Annotated[
+        int | None, typer.Option(help="more are told 429, whoever would answer", min=1)
+    ] = None,
+    tokens_per_minute: Annotated[
+        int | None, typer.Option(help="of questions and answers, local ones too", min=1)
+    ] = None,
     max_dollars: Annotated[
         list[str] | None, typer.Option(help="its own cap, such as 1/day", metavar="N/PERIOD")
     ] = None,
@@ -122,12 +126,16 @@ def list_keys(store: options.Store = "", as_json: options.Json = False) -> None:
 def revoke(
     key: Annotated[str, typer.Argument(help="its id or its name", metavar="KEY")],
     store: options.Store = "",
+    as_json: options.Json = False,
 ) -> None:
     """End a key: within a few seconds no request with it is answered."""
     from understudy.store.keys import Keys
 
     with _database(store) as database:
         found = Keys(database).revoke(key)
+    if as_json:
+        print_json(_plain(found))
+        return
     print(f"revoked {found.id}, {found.name}")
 
 
@@ -172,11 +180,11 @@ def _seconds(length: str) -> float:
 
 
 def _state(key: Key, now: float) -> str:
+    if key.expires is not None and (key.revoked or now) >= key.expires:
+        return f"expired {_date(key.expires)}"
     if key.revoked is not None:
         return "revoked"
-    if key.expires is None:
-        return "live"
-    return f"{'live until' if key.is_live(now) else 'expired'} {_date(key.expires)}"
+    return "live" if key.expires is None else f"live until {_date(key.expires)}"
 
 
 def _date(at: float) -> str:

@@ -34,6 +34,7 @@ from sqlalchemy.pool import StaticPool
 
 from understudy.errors import ConfigError, LedgerUnavailable
 from understudy.store import tables
+from understudy.store.upgrades import upgrade_ledger
 
 Value = TypeVar("Value")
 
@@ -302,12 +303,17 @@ def _make(connection: Connection, metadata: MetaData, database: Database, make: 
     if not database.is_sqlite:
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _UPGRADE_LOCK})
     metadata.create_all(connection)
+    is_ledger = metadata is tables.LEDGER
+    wanted = tables.LEDGER_VERSION if is_ledger else tables.EVENTS_VERSION
     found = connection.execute(select(table.c.version)).scalar()
     if found is None:
-        connection.execute(insert(table), {"version": tables.SCHEMA_VERSION})
+        connection.execute(insert(table), {"version": wanted})
         database.is_new = True
-    elif found != tables.SCHEMA_VERSION:
+        return
+    if is_ledger:
+        found = upgrade_ledger(connection, found)
+    if found != wanted:
         raise ConfigError(
             f"{database.where} has tables of version {found}, this program writes version "
-            f"{tables.SCHEMA_VERSION}; use the program that made it, or another database"
+            f"{wanted}; use the program that made it, or another database"
         )

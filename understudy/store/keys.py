@@ -12,10 +12,11 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import func, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
 
 from understudy.errors import ConfigError, LedgerUnavailable
 from understudy.store.caps import Cap
@@ -118,15 +119,24 @@ class Keys:
             "scopes": json.dumps(key.scopes),
             "caps": json.dumps([cap.model_dump(exclude_defaults=True) for cap in own]),
         }
-        alike = select(keys).where(keys.c.name == name)
+        alike = (keys.c.name == name) & keys.c.revoked.is_(None)
         with self._database.writing() as connection:
-            for other in map(_key, connection.execute(alike)):
-                if other.is_live(key.created):
-                    raise ConfigError(
-                        f"key {name}: there is one of that name, {other.id}; use another name, or "
-                        f"end that one with understudy keys revoke {other.id}"
-                    )
-            connection.execute(insert(keys), row)
+            # An expired key is no longer called so.
+            expired = update(keys).where(alike, keys.c.expires <= key.created)
+            connection.execute(expired.values(revoked=keys.c.expires))
+            other = connection.execute(select(keys.c.id).where(alike)).scalar()
+            if other is not None:
+                raise ConfigError(
+                    f"key {name}: there is one of that name, {other}; use another name, or end "
+                    f"that one with understudy keys revoke {other}"
+                )
+            try:
+                connection.execute(insert(keys), row)
+            except IntegrityError:  # another process made it meanwhile
+                raise ConfigError(
+                    f"key {name}: there is one of that name by now; see understudy keys list, or "
+                    "use another name"
+                ) from None
         self._read_at = float("-inf")
         return key, secret
 
@@ -148,7 +158,7 @@ class Keys:
             now = self._clock()
             connection.execute(update(keys).where(keys.c.id == found[0].id).values(revoked=now))
         self._read_at = float("-inf")
-        return _key(found[0])
+        return replace(_key(found[0]), revoked=now)
 
     def named(self, which: str) -> Key | None:
         """A key by its id, or by its name if no other key has it; None: there is none."""

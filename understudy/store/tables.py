@@ -13,6 +13,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -21,8 +22,8 @@ LEDGER = MetaData()
 # One row per request: large, written in batches. With SQLite it is a file of its own.
 EVENTS = MetaData()
 
-# Raised with every change of a table; see database.py.
-SCHEMA_VERSION = 1
+# Raised with every change of a table; upgrades.py knows the way from earlier ones.
+LEDGER_VERSION, EVENTS_VERSION = 2, 1
 
 schema = Table("schema", LEDGER, Column("version", Integer, nullable=False))
 events_schema = Table("events_schema", EVENTS, Column("version", Integer, nullable=False))
@@ -97,6 +98,7 @@ resolved = Table(
     Column("at", Float(53), nullable=False),
 )
 
+_LIVE = text("revoked IS NULL")
 keys = Table(
     "keys",
     LEDGER,
@@ -112,6 +114,8 @@ keys = Table(
     Column("created", Float(53), nullable=False),
     Column("expires", Float(53)),
     Column("revoked", Float(53)),
+    # One that was revoked leaves its name to others, and so does an expired one: see keys.py.
+    Index("keys_name", "name", unique=True, sqlite_where=_LIVE, postgresql_where=_LIVE),
 )
 
 # Adapters by name@step, and which one of a name served from when on.
