@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.gateway.gateways import Built, ScriptedEngine
+from tests.gateway.gateways import Built, ScriptedEngine, content, streamed
 from tests.gateway.test_way import CALLER, EASY, HARD, PRICE, run
 from tests.gateway.upstream import Behaviour, MockUpstream
 from understudy.gateway import asking
@@ -103,42 +103,59 @@ def test_an_answer_that_breaks_while_it_is_read_on_is_settled(tmp_path: Path) ->
     run(work, tmp_path, Behaviour())
 
 
-class SecondBreaks(ScriptedEngine):
-    """Of two answers the first is whole once the cloud was asked, and the second breaks once nobody
-    waits for the cloud."""
+class WritesNothing(ScriptedEngine):
+    """The local model was to answer, once the cloud was asked; then nothing comes of it."""
+
+    cloud: MockUpstream
+
+    async def write(self, job: Job) -> AsyncIterator[Piece | Written]:
+        while not self.cloud.bodies:
+            await asyncio.sleep(0.005)
+        yield Written("", "stop", 3, 0, 0, job.version, -1.0, 0.5, -0.25)
+
+
+class SecondBreaks(WritesNothing):
+    """Of two answers the first is whole, and the second breaks."""
 
     begun = 0
-    cloud: MockUpstream
-    asking: asking.Asking
 
     async def write(self, job: Job) -> AsyncIterator[Piece | Written]:
         self.begun += 1
-        if self.begun == 2:
-            while not self.asking._unwanted:
-                await asyncio.sleep(0.005)
-            raise EngineError("broken by the test")
-        while not self.cloud.bodies:
-            await asyncio.sleep(0.005)
+        second = self.begun == 2
         async for part in super().write(job):
-            yield part
+            if second:
+                raise EngineError("broken by the test")
+            yield replace(part, text=EASY)
 
 
-def test_a_race_that_was_left_does_not_close_the_cloud(tmp_path: Path) -> None:
-    """The local model was to answer, and then broke."""
-
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("engine", "more", "reason"),
+    [
+        (WritesNothing, {}, "the answer came out empty"),
+        (SecondBreaks, {"n": 2}, "the local engine failed"),
+    ],
+)
+def test_a_race_makes_one_call_though_the_local_answer_does_not_stand(
+    tmp_path: Path, engine: type[WritesNothing], more: dict[str, int], reason: str, stream: bool
+) -> None:
     async def work(built: Built, clouds: list[MockUpstream]) -> None:
-        engine.cloud, engine.asking = clouds[0], built.gateway.parts.asking
-        outcome = await built.ask(EASY, replace(CALLER, deadline_ms=30_000), n=2)
+        writes.cloud = clouds[0]
+        if stream and more:
+            return  # such a stream has begun before its second answer breaks
+        body = {**more, "stream": stream}
+        outcome = await built.ask(EASY, replace(CALLER, deadline_ms=30_000), **body)
         assert outcome.decision.answered_by == "cloud"
-        assert "the local engine failed" in outcome.decision.why
+        assert reason in outcome.decision.why
+        if stream:
+            assert content(await streamed(outcome)).startswith("word0 word1")
         trace = await built.settled()
-        assert len(clouds[0].bodies) == 2
+        assert len(clouds[0].bodies) == 1
         assert built.dollars() == pytest.approx(trace.cloud_cost.dollars)
-        assert "nobody waited" in trace.failed[0].reason
-        assert trace.failed[0].cost.dollars == pytest.approx(trace.cloud_cost.dollars / 2)
+        assert trace.failed == []
 
-    engine = SecondBreaks()
-    run(work, tmp_path, Behaviour(first_seconds=0.1), engine=engine, race=True)
+    writes = engine()
+    run(work, tmp_path, Behaviour(first_seconds=0.1), engine=writes, race=True)
 
 
 def test_a_race_that_failed_is_paid_before_the_request_is_told_of(tmp_path: Path) -> None:

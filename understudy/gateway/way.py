@@ -41,6 +41,9 @@ from understudy.gateway.trace import OnDone, Trace
 from understudy.gateway.upstreams.choice import Candidate
 from understudy.gateway.writing import Writing, error_payload
 
+Race = asyncio.Task[Asked] | None  # the cloud, asked beside the local model
+Left = Mapping[str, float] | None  # of each cap
+
 
 @dataclass(slots=True)
 class Parts:
@@ -156,8 +159,7 @@ class Way:
         verdict = self.trace.verdict
         assert verdict is not None
         if not verdict.asks:
-            self.ends.drop(None, race)
-            return await self._locally(verdict.why, draft)
+            return await self._locally(verdict.why, draft, None, race)
         return await self._from_cloud(verdict, draft, race=race)
 
     async def _judged(
@@ -188,8 +190,8 @@ class Way:
         trace.draft = draft.written.get(0)
         self.parts.drafts.note(trace.elapsed)
 
-    def _race(self) -> asyncio.Task[Asked] | None:
-        """The cloud, asked beside the local model, where one after the other may come too late."""
+    def _race(self) -> Race:
+        """Where one after the other may come too late."""
         left = self.trace.left
         if left is None or not self.parts.settings.race:
             return None
@@ -205,7 +207,7 @@ class Way:
         draft: Draft | None = None,
         *,
         among: tuple[Candidate, ...] = (),
-        race: asyncio.Task[Asked] | None = None,
+        race: Race = None,
     ) -> Outcome:
         """The cloud's answer; where there is none, the local one, or an error."""
         self.trace.verdict = self.trace.verdict or verdict
@@ -219,7 +221,7 @@ class Way:
         self.ends.drop(draft)
         return self._of_cloud(asked, verdict)
 
-    async def _ask(self, among: tuple[Candidate, ...], race: asyncio.Task[Asked] | None) -> Asked:
+    async def _ask(self, among: tuple[Candidate, ...], race: Race) -> Asked:
         """Until the deadline. Whoever stops waiting leaves the call to be read and paid."""
         asking, left = self.parts.asking, self.trace.left
         if left is not None and race is None and not self.parts.settings.race:
@@ -251,9 +253,10 @@ class Way:
         return await self._locally(f"{verdict.why}, but {error.reason}", draft, error.left)
 
     async def _locally(
-        self, why: str, draft: Draft | None = None, left: Mapping[str, float] | None = None
+        self, why: str, draft: Draft | None = None, left: Left = None, race: Race = None
     ) -> Outcome:
-        """The local answer, of a draft that is there or of a new one."""
+        """The local answer, of a draft that is there or of a new one; the race's where that does
+        not stand, so that no second call is made."""
         held = draft is not None
         try:
             if draft is None:
@@ -264,10 +267,11 @@ class Way:
             draft.check()
         except EngineError as error:
             self.ends.drop(draft)
-            return await self._without_engine(error)
+            return await self._without_engine(error, race)
         except BaseException:
-            self.ends.drop(draft)
+            self.ends.drop(draft, race)
             raise
+        self.ends.drop(None, race)
         decision = self.trace.decide(local_decision(draft, why, self.trace.asked, left or {}))
         writing = Writing(decision.model, self.request.include_usage)
         self.trace.answer_id = writing.id
@@ -282,9 +286,7 @@ class Way:
         self.ends.tell()
         return Outcome(decision, completion)
 
-    async def _without_engine(
-        self, error: EngineError, race: asyncio.Task[Asked] | None = None
-    ) -> Outcome:
+    async def _without_engine(self, error: EngineError, race: Race = None) -> Outcome:
         """The local engine is full, gone, or cannot do this."""
         parts, busy = self.parts, isinstance(error, EngineBusy)
         if isinstance(error, JobRefused) and error.param == "task":  # a name that is mistyped
