@@ -93,9 +93,19 @@ def test_who_watches_breaks_nothing(lines: list[str]) -> None:
 
 
 def test_whoever_watches_is_heard_whatever_its_id(served: Served) -> None:
-    for given in ("two words", "x" * 200, '"quoted"'):
+    for given in ("caf\xe9", "x" * 257):
         answer = call(served, "GET", "/health", headers={"x-request-id": given})
         assert answer.headers["x-request-id"].startswith("req_")
+
+
+@pytest.mark.parametrize("given", [f"{'0' * 36}#7", "two words", '{"a": 1}', "x" * 256])
+def test_a_request_keeps_the_id_that_a_proxy_gave_it(
+    served: Served, lines: list[str], given: str
+) -> None:
+    answer = call(served, "POST", CHAT, chat_body(), JSON | {"x-request-id": given})
+    assert (answer.status, answer.headers["x-request-id"]) == (200, given)
+    eventually(lambda: len(lines) == 1)
+    assert json.loads(lines[0])["request_id"] == given
 
 
 def test_every_answer_is_made_safe(served: Served) -> None:
@@ -188,8 +198,8 @@ def test_pages_of_other_origins_are_let_in_where_they_are_named(served: Served) 
         ("x-deadline-ms", "9" * 5000),
         ("x-conversation-id", "x" * 300),
         ("x-understudy-insist", "maybe"),
-        ("x-request-id", "two words"),
-        ("x-request-id", "x" * 200),
+        ("x-request-id", "caf\xe9"),
+        ("x-request-id", "x" * 257),
     ],
 )
 def test_a_header_that_says_nothing_is_refused_by_name(

@@ -13,7 +13,7 @@ from understudy.store.caps import decimal
 
 Pairs = list[tuple[bytes, bytes]]
 
-_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+_REQUEST_ID = re.compile(rb"[\x20-\x7e]{1,256}")
 _MILLISECONDS = re.compile(r"[0-9]{1,9}")
 _NOT_PLAIN = re.compile(r"[^\x20-\x7e]+")
 _LONGEST_NAME = 256  # of a conversation or a task
@@ -46,16 +46,19 @@ class Headers:
     @property
     def request_id(self) -> str:
         """The caller's own, where it is one that a log can hold, else a new one."""
-        given = self._first.get(b"x-request-id", b"")
+        given = self._request_id
         return given.decode() if _REQUEST_ID.fullmatch(given) else f"req_{secrets.token_hex(16)}"
 
     def check_request_id(self) -> None:
         """Refuse one of the caller's that would be replaced: they could not find it again."""
-        given = self._first.get(b"x-request-id")
-        if given and not _REQUEST_ID.fullmatch(given):
+        if self._request_id and not _REQUEST_ID.fullmatch(self._request_id):
             raise invalid(
-                "x-request-id: use at most 128 letters, digits and . _ : -", "x-request-id"
+                "x-request-id: use at most 256 printable ASCII characters", "x-request-id"
             )
+
+    @property
+    def _request_id(self) -> bytes:
+        return self._first.get(b"x-request-id", b"").strip()
 
     @property
     def secret(self) -> str:
