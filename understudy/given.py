@@ -53,8 +53,9 @@ def _is_there(path: Path) -> bool:
         return False
 
 
-class _RepeatedKeyError(yaml.YAMLError):
-    """A key that stands twice in one mapping: YAML's reader would keep the last one silently."""
+class RepeatedKeyError(yaml.YAMLError):
+    """A key that stands twice in one mapping: YAML's reader would keep the last one silently. Its
+    words name the line and the key, and no value."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -64,7 +65,7 @@ class _Loader(yaml.SafeLoader):
             name = (key.tag, key.value) if isinstance(key, yaml.ScalarNode) else key
             if name in seen:
                 line = key.start_mark.line + 1
-                raise _RepeatedKeyError(f"line {line}: {key.value} is given twice; keep one")
+                raise RepeatedKeyError(f"line {line}: {key.value} is given twice; keep one")
             seen.add(name)
         return super().construct_mapping(node, deep)
 
@@ -112,7 +113,7 @@ def _by_key(overrides: Sequence[str] | Mapping[str, Any]) -> Iterator[tuple[str,
             raise ConfigError(f"--set {override}: write it as key=value")
         try:
             yield key, load_yaml(value)
-        except _RepeatedKeyError as error:
+        except RepeatedKeyError as error:
             raise ConfigError(f"--set {override}: {error}") from None
         except yaml.YAMLError:
             raise ConfigError(f"--set {override}: {value!r} is not a YAML value") from None

@@ -103,7 +103,9 @@ def test_its_models_become_clouds(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     ("content", "said"),
     [
         ("model_list: []", "has no model_list"),
-        ("{", "not valid YAML"),
+        ("{", r"not valid YAML \(line 1\)$"),
+        ("a: 1\nmodel_list: [sk-a-secret", r"not valid YAML \(line \d\)$"),  # and no secret
+        ("model_list: []\na: {b: 1}\nmodel_list: []", "line 3: model_list is given twice; keep"),
         ("model_list: [{model_name: a}]", "needs model_name, and litellm_params with a model"),
         (
             "model_list: [{model_name: a, litellm_params: {model: anthropic/claude}}]",

@@ -19,6 +19,7 @@ from understudy.clouds.endpoint import checked_key
 from understudy.errors import ConfigError
 from understudy.gateway.upstreams import UpstreamSettings
 from understudy.gateway.upstreams.openai import OpenAIUpstream
+from understudy.given import RepeatedKeyError, load_yaml
 from understudy.settings import check_settings
 
 # Providers of LiteLLM that speak OpenAI's chat completions, and where they are if the file does not
@@ -216,14 +217,22 @@ class _Reader:
         return name
 
 
+def _line_of(error: Exception) -> str:
+    """Of a mistake in YAML: its line, and nothing of what stands there."""
+    mark = getattr(error, "problem_mark", None)
+    return "" if mark is None else f" (line {mark.line + 1})"
+
+
 def _content(path: Path) -> Mapping[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = load_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"litellm={path}: cannot be read ({error.strerror})") from None
-    except (yaml.YAMLError, UnicodeDecodeError):
+    except RepeatedKeyError as error:
+        raise ConfigError(f"litellm={path}: {error}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         # The parser's own message shows the line, which may hold a key.
-        raise ConfigError(f"litellm={path}: not valid YAML") from None
+        raise ConfigError(f"litellm={path}: not valid YAML{_line_of(error)}") from None
     if not isinstance(content, Mapping):
         raise ConfigError(f"litellm={path}: is no mapping of settings")
     return content
