@@ -16,6 +16,12 @@ ROOT = Path(__file__).parents[2]
 _SECONDS = 120.0  # on a busy machine
 
 
+def child_environment(**more: str) -> dict[str, str]:
+    """Of a process that finds these tests, and whatever was found before."""
+    places = (str(ROOT), os.environ.get("PYTHONPATH"))
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places)), **more}
+
+
 @dataclass
 class Process:
     url: str

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.gateway.served import ROOT, child_environment
 
 SCRIPT = """
 import sys
@@ -25,7 +24,7 @@ def test_a_question_is_answered_without_torch_and_numpy() -> None:
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env=child_environment(),
         capture_output=True,
         text=True,
         timeout=600,
@@ -46,7 +45,7 @@ def test_a_model_in_this_process_is_refused_in_one_line_without_torch(tmp_path: 
     done = subprocess.run(
         [sys.executable, "-c", SERVE],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "XDG_DATA_HOME": str(tmp_path)},
+        env=child_environment(XDG_DATA_HOME=str(tmp_path)),
         capture_output=True,
         text=True,
         timeout=600,

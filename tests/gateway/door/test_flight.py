@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import pytest
 
 from tests.gateway.door.wire import Answer, ask, call, chat_body, connect, head, rest_of, until
+from tests.gateway.served import ROOT, child_environment
 from tests.gateway.serving import WAIT, Served, eventually, serving
-
-ROOT = Path(__file__).resolve().parents[3]
 
 
 def send(to: socket.socket, prompt: str, **fields: object) -> None:
@@ -139,7 +136,7 @@ def test_a_signal_before_it_listens_ends_it_at_once() -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", LOADING],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env=child_environment(),
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -171,7 +168,7 @@ def test_sigterm_ends_the_process_well(server: str) -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", SERVE, str(free_port() if server == "granian" else 0), server],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env=child_environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
-import os
 import re
 import signal
 import socket
@@ -25,6 +24,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from tests.gateway.gateways import ScriptedEngine
+from tests.gateway.served import ROOT, child_environment
 from tests.gateway.serving import eventually
 from tests.gateway.shadow.endpoint import endpoint
 from tests.gateway.shadow.logged import asked, completion
@@ -38,7 +38,6 @@ from understudy.gateway.shadow.passing import Copied, Passing
 from understudy.gateway.shadow.settings import ShadowSettings
 from understudy.gateway.shadow.watching import Watching
 
-ROOT = Path(__file__).resolve().parents[3]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -373,7 +372,7 @@ def test_the_command_passes_traffic_and_reports_when_it_is_stopped(tmp_path: Pat
         running = subprocess.Popen(
             [*command, "--out", str(tmp_path)],
             cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            env=child_environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import re
 import subprocess
@@ -15,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.gateway.served import ROOT, child_environment
 from tests.gateway.shadow import logged
 from tests.gateway.shadow.endpoint import endpoint
 from understudy.errors import CloudError, ConfigError
@@ -37,8 +37,6 @@ from understudy.gateway.shadow.words import (
 from understudy.settings import check_settings, gathered_settings
 from understudy.tasks import FAMILIES
 from understudy.tasks.family import draw_problem
-
-ROOT = Path(__file__).resolve().parents[3]
 
 
 def settings_of(**given: Any) -> ShadowSettings:
@@ -214,7 +212,7 @@ def test_an_engine_by_url_needs_no_torch(tmp_path: Path) -> None:
         ran = subprocess.run(
             [sys.executable, "-c", script, "shadow", str(path), *options(url, tmp_path)],
             cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            env=child_environment(),
             capture_output=True,
             text=True,
             timeout=300,
