@@ -259,6 +259,22 @@ async def test_a_keys_events_are_deleted_with_what_was_said_of_them(
         assert connection.exec_driver_sql("SELECT id FROM feedback").scalars().all() == ["f2"]
 
 
+async def test_what_was_said_of_a_keys_conversations_is_deleted_but_not_of_anothers(
+    database: Database, writer: EventWriter
+) -> None:
+    store = EventStore(database, writer)
+    writer.add(event(1, conversation="own"))
+    writer.add(event(2, conversation="alike"))
+    writer.add(event(3, key="bob", conversation="alike"))
+    for about in ("own", "alike"):
+        given = Feedback(f"f-{about}", "boss", "comment", "too long", conversation=about)
+        assert await store.judge(given, everybodys=True)
+    assert await asyncio.to_thread(delete_of_key, database, "ann") == 2
+    with database.reading() as connection:
+        left = connection.exec_driver_sql("SELECT id FROM feedback").scalars().all()
+    assert left == ["f-alike"]
+
+
 def test_what_was_deleted_is_in_no_file_any_more(database: Database, tmp_path: Path) -> None:
     writer = EventWriter(database, EventSettings(text="all", days=None))
     secret = "the colour of the north door"

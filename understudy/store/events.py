@@ -325,11 +325,16 @@ def has_any_of(database: Database, key: str) -> bool:
 
 
 def delete_of_key(database: Database, key: str) -> int:
-    """Everything that a key asked, with the feedback on it, and the feedback that it gave. What it
-    spent stays in the ledger. The number of events."""
-    asked = select(events.c.id).where(events.c.key == key)
+    """Everything that a key asked, with the feedback on it and on its conversations, and the
+    feedback that it gave. What it spent stays in the ledger. The number of events."""
+    own = events.c.key == key
+    asked, talked = (select(events.c[name]).where(own) for name in ("id", "conversation"))
+    same = events.c.conversation == feedback.c.conversation  # another's may be called alike
+    shared = select(events.c.id).where(same, events.c.key != key).exists()
+    of_answers = feedback.c.event.in_(asked)
+    of_talks = (feedback.c.event == "") & feedback.c.conversation.in_(talked) & ~shared
     with database.writing() as connection:
-        connection.execute(delete(feedback).where(feedback.c.event.in_(asked)))
+        connection.execute(delete(feedback).where(of_answers | of_talks))
     deleted = _delete(database, events.c.key == key, feedback.c.key == key)
     database.checkpoint("TRUNCATE")  # the log has it still
     return deleted
