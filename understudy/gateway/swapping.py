@@ -74,7 +74,7 @@ class Swapping:
             self._forget(before)
 
     async def _taken_up(self, wanted: str, version: Version) -> Deciding | None:
-        if not version.folder.is_dir():
+        if not await asyncio.to_thread(version.folder.is_dir):
             raise ConfigError(f"version {wanted}: {version.folder} is not there")
         if wanted not in self.local.versions():
             given = (version.digest,) if version.digest else ()

@@ -47,6 +47,7 @@ class Templates:
             loader=jinja2.FileSystemLoader(_HERE / "html"),
             autoescape=True,
             undefined=jinja2.StrictUndefined,
+            auto_reload=False,  # it would look at the files with every piece of an answer
             trim_blocks=True,
             lstrip_blocks=True,
         )
