@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 
 import pytest
 
+from tests.gateway.served import ROOT
 from understudy.errors import ConfigError
 from understudy.gateway.clouds import open_clouds
 from understudy.gateway.conversations import Conversations
@@ -116,7 +118,11 @@ def test_the_tiny_model_is_not_put_before_a_cloud_in_silence() -> None:
         said: list[str] = []
         given = {"clouds": {"main": cloud}} | ({"local": {"path": local}} if local else {})
         open_clouds(check_settings(ServeSettings, given), said.append)
-        assert any("the tiny model that ships answers first" in each for each in said) == warned
+        told = [each for each in said if "the tiny model that ships answers first" in each]
+        assert bool(told) == warned
+        for line in told:
+            (page,) = re.findall(r"docs/\S+\.md", line)
+            assert (ROOT / page).read_text(encoding="utf-8").startswith("# The tiny model\n")
     said = []
     open_clouds(ServeSettings(), said.append)
     assert said == []

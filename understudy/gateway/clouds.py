@@ -42,7 +42,8 @@ def open_clouds(settings: ServeSettings, warn: Callable[[str], None]) -> Choice:
     if settings.local.path == DEMO and found:
         warn(
             "local.path=demo: the tiny model that ships answers first, and knows the questions of "
-            "docs/tasks.md only; give --local a run, a model, a URL, or none to ask clouds alone"
+            "docs/tiny-model.md only; give --local a run, a model or a URL, or none to ask clouds "
+            "alone"
         )
     if not settings.store.caps and (paid := [each.name for each in found if _is_paid(each)]):
         warn(
