@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
+from typer.main import get_command
 
 from tests.cli.commands import Command
+from understudy.cli.program import app
 from understudy.recipes import RECIPES, load_method
 from understudy.settings import described_settings
 
-VERBS = ["train", "ask", "chat", "eval", "compare", "report", "export", "env"]
+VERBS = [
+    *("train", "share", "federate", "ask", "chat", "eval", "compare", "report", "export", "env"),
+    *("serve", "shadow", "keys", "events"),
+]
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -17,6 +25,17 @@ def test_every_verb_has_help(verb: str, command: Command) -> None:
     assert (code, err) == (0, "")
     assert "Usage: " in out
     assert verb in command("--help")[1]
+
+
+def test_every_option_and_argument_says_what_it_is() -> None:
+    def silent(command: Any, path: str) -> Iterator[str]:
+        for each in command.params:
+            if not getattr(each, "help", None):
+                yield f"{path} {each.name}"
+        for name, inner in getattr(command, "commands", {}).items():
+            yield from silent(inner, f"{path} {name}")
+
+    assert list(silent(get_command(app), "understudy")) == []
 
 
 @pytest.mark.parametrize("name", list(RECIPES))

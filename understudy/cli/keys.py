@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from understudy.cli import key_options as own
 from understudy.cli import options
 from understudy.cli.command import Command
 from understudy.cli.output import complain
@@ -27,40 +28,16 @@ app = typer.Typer(help="API keys of the gateway.", no_args_is_help=True, rich_ma
 
 @app.command(cls=Command)
 def create(
-    name: Annotated[str, typer.Argument(help="by which people know it")],
-    team: Annotated[str, typer.Option(help="whose spending it counts for too")] = "",
-    scope: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="what it may do: inference, feedback, stored, metrics, dashboard, admin; "
-            "else the first three",
-        ),
-    ] = None,
-    dial: Annotated[
-        float | None,
-        typer.Option(
-            help="0 never asks a cloud, not by name either, nor for embeddings; "
-            "1 always asks; else as the policy",
-        ),
-    ] = None,
-    expires: Annotated[
-        str | None, typer.Option(help="after how long, such as 90d or 12h; else never")
-    ] = None,
-    requests_per_minute: Annotated[
-        int | None, typer.Option(help="more are told 429, whoever would answer", min=1)
-    ] = None,
-    tokens_per_minute: Annotated[
-        int | None, typer.Option(help="of questions and answers, local ones too", min=1)
-    ] = None,
-    max_dollars: Annotated[
-        list[str] | None, typer.Option(help="its own cap, such as 1/day", metavar="N/PERIOD")
-    ] = None,
-    max_calls: Annotated[
-        list[str] | None, typer.Option(help="of the cloud, such as 100/hour", metavar="N/PERIOD")
-    ] = None,
-    max_tokens: Annotated[
-        list[str] | None, typer.Option(help="of the cloud, such as 1e6/month", metavar="N/PERIOD")
-    ] = None,
+    name: own.Name,
+    team: own.Team = "",
+    scope: own.Scope = None,
+    dial: own.Dial = None,
+    expires: own.Expires = None,
+    requests_per_minute: own.RequestsPerMinute = None,
+    tokens_per_minute: own.TokensPerMinute = None,
+    max_dollars: own.MaxDollars = None,
+    max_calls: own.MaxCalls = None,
+    max_tokens: own.MaxTokens = None,
     store: options.Store = "",
     as_json: options.Json = False,
 ) -> None:

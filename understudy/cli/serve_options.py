@@ -41,14 +41,18 @@ NoCheck = Annotated[
     bool, typer.Option("--no-check", help="do not ask the clouds for their models at the start")
 ]
 MaxDollars = Annotated[
-    list[str] | None, typer.Option(help="a cap in all, such as 5/day", metavar="N/PERIOD")
+    list[str] | None,
+    typer.Option(help="what clouds may cost in all, such as 5/day", metavar="N/PERIOD"),
 ]
 MaxCalls = Annotated[
-    list[str] | None, typer.Option(help="of the cloud, such as 100/hour", metavar="N/PERIOD")
+    list[str] | None,
+    typer.Option(help="calls to clouds in all, such as 100/hour", metavar="N/PERIOD"),
 ]
-Share = Annotated[float | None, typer.Option(help="of all questions that may be asked, at most")]
+Share = Annotated[
+    float | None, typer.Option(help="at most so much of all questions goes to a cloud, such as 0.2")
+]
 Dial = Annotated[
-    float | None, typer.Option(help="0 never asks, 1 always; else as the run was fitted")
+    float | None, typer.Option(help="0 never asks a cloud, 1 always; else as the run was fitted")
 ]
 Host = Annotated[str | None, typer.Option(help="the address to listen on")]
 Port = Annotated[int | None, typer.Option(help="the port to listen on; 0: any")]
