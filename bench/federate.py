@@ -9,6 +9,9 @@ that what else the machine does falls on both); and the peak of memory beyond th
 adapters, in a process of its own for each. The reference is the plain way to the same numbers:
 peft's ordinary LoRA of the same blocks, loaded and passed sample by sample. With --gradients also
 the pass back to the adapters is taken; the frozen side then stands for the forward pass alone.
+
+    python bench/federate.py server      what distillation costs the server
+    python bench/federate.py rounds      client-rounds per second, beside a plain loop and Flower
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +164,9 @@ def peaks(options: argparse.Namespace) -> dict[str, float]:
 
 
 def main() -> None:
+    if sys.argv[1:2] in (["server"], ["rounds"]):
+        import_module(f"federate_{sys.argv[1]}").main(sys.argv[2:])
+        return
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--foundation", default="vit", help="a name or a folder")
     parser.add_argument("--random", action="store_true", help="its shape with random weights")

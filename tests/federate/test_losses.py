@@ -10,6 +10,7 @@ import torch
 from understudy.federate.losses import (
     continual_drift,
     feature_drift,
+    layer_distances,
     masked_cross_entropy,
     matrix_distance,
     matrix_drift,
@@ -52,3 +53,11 @@ def test_the_distance_to_a_teacher_is_a_mean_over_all_numbers() -> None:
     assert matrix_distance({0: (A, B)}, ZERO).item() == pytest.approx(15 / 6)
     more = matrix_distance({0: (A, B), 1: (A, B)}, {0: ZERO[0], 1: ZERO[0]})
     assert more.item() == pytest.approx(15 / 6)  # one block more does not change the scale
+
+
+def test_distances_of_layers_are_those_of_what_they_would_make() -> None:
+    weight, bias = torch.tensor([[[2.0]], [[0.0]]]), torch.tensor([[1.0], [1.0]])
+    low = torch.tensor([[[1.0], [3.0]], [[5.0], [5.0]]])  # makes 3 and 7; 1 and 1
+    wanted, share = torch.tensor([[1.0], [10.0]]), torch.tensor([[0.5, 2.0], [1.0, 0.0]])
+    found = layer_distances(weight, bias, low, wanted, share)
+    torch.testing.assert_close(found, torch.tensor([0.5 * 4 + 2 * 9, 0.0]))

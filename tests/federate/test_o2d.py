@@ -21,15 +21,17 @@ from understudy.federate.servers.o2d import OneByOne
 CLIENTS = 3
 
 
-def common_of(**server: Any) -> Common:
+def common_of(generator: str = "bottleneck", **server: Any) -> Common:
     settings = {"kind": "o2d", "steps": 4, "batch": 5, "learning_rate": 0.01} | server
-    return Common(config_of(server=settings), foundation(), 10, 3)
+    made = {"kind": generator, "hidden": 4}
+    method = {"blocks": [1, 2], "rank": 2, "buffer": 4, "generator": made}
+    return Common(config_of(server=settings, method=method), foundation(), 10, 3)
 
 
-def generators(common: Common) -> list[Generator]:
+def generators(common: Common, clients: int = CLIENTS) -> list[Generator]:
     """As different as after training."""
     made = []
-    for number in range(CLIENTS):
+    for number in range(clients):
         network = first_generator(common)
         torch.manual_seed(number)
         with torch.no_grad():
@@ -43,26 +45,28 @@ def weights_of(network: Generator) -> dict[str, Tensor]:
     return {name: weight.clone() for name, weight in network.state_dict().items()}
 
 
-def features_of(common: Common, count: int = 9) -> list[Tensor]:
+def features_of(common: Common, count: int = 9, clients: int = CLIENTS) -> list[Tensor]:
     torch.manual_seed(9)
-    return [torch.randn(count, common.config.feature_width) for _ in range(CLIENTS)]
+    return [torch.randn(count, common.config.feature_width) for _ in range(clients)]
 
 
 def one_by_one(
     common: Common, student: int, features: list[Tensor], own: float = 0.0
 ) -> dict[str, Tensor]:
-    """The algorithm as it is written: one student, one teacher after the other."""
+    """The algorithm as it is written: one student, one teacher after the other, in float64."""
     settings: Any = common.config.serving
-    teachers, network = generators(common), generators(common)[student]
+    clients = len(features)
+    teachers = [network.double() for network in generators(common, clients)]
+    network = generators(common, clients)[student].double()
     optimiser = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
     for step in range(settings.steps):
         random = generator_of(common.seed, _ROWS, 6, step)
-        random.permutation(CLIENTS)
+        random.permutation(clients)
         drawn = [
             features[t][torch.from_numpy(random.choice(len(features[t]), settings.batch, False))]
-            for t in range(CLIENTS)
+            for t in range(clients)
         ]
-        loss = torch.zeros(())
+        loss = torch.zeros((), dtype=torch.float64)
         for number, teacher in enumerate(teachers):
             with torch.no_grad():
                 wanted = teacher(drawn[number])
@@ -74,16 +78,30 @@ def one_by_one(
     return weights_of(network)
 
 
-@pytest.mark.parametrize("own", [0.0, 2.0])
-def test_all_at_once_gives_what_a_loop_over_students_gives(own: float) -> None:
-    common = common_of(own=own)
+@pytest.mark.parametrize(
+    ("own", "generator", "clients"),
+    [(0.0, "bottleneck", 3), (2.0, "bottleneck", 3), (0.0, "trunk", 3), (0.0, "bottleneck", 18)],
+)
+def test_all_at_once_gives_what_a_loop_over_students_gives(
+    own: float, generator: str, clients: int
+) -> None:
+    common = common_of(generator, own=own, teachers=None)
+    features = [each.double() for each in features_of(common, clients=clients)]
+    sent = [weights_of(network.double()) for network in generators(common, clients)]
+    found = distilled(Distil(common, common.config.serving, sent, features, 6))
+    for student in range(0, clients, 2):
+        for name, weight in one_by_one(common, student, features, own).items():
+            torch.testing.assert_close(found.students[student][name], weight, atol=1e-9, rtol=1e-9)
+    assert all(a < b for a, b in zip(found.after, found.before, strict=True))
+
+
+def test_single_precision_stays_near_the_loop() -> None:
+    common = common_of()
     features = features_of(common)
     sent = [weights_of(network) for network in generators(common)]
     found = distilled(Distil(common, common.config.serving, sent, features, 6))
-    for student in range(CLIENTS):
-        for name, weight in one_by_one(common, student, features, own).items():
-            torch.testing.assert_close(found.students[student][name], weight, atol=1e-5, rtol=1e-3)
-    assert all(a < b for a, b in zip(found.after, found.before, strict=True))
+    for name, weight in one_by_one(common, 0, [each.double() for each in features]).items():
+        torch.testing.assert_close(found.students[0][name].double(), weight, atol=1e-5, rtol=1e-3)
 
 
 def uploads(common: Common, features: list[Tensor]) -> dict[int, Upload]:

@@ -23,11 +23,26 @@ from understudy.federate.losses import Matrices
 
 
 class Generator(nn.Module):
-    """What every kind has in common: the shapes of what it makes."""
+    """What every kind has in common: two linear layers make matrices of hidden units."""
 
     def __init__(self, width: int, targets: Sequence[Target], rank: int) -> None:
         super().__init__()
         self.width, self.rank, self.targets = width, rank, tuple(targets)
+
+    def hidden(self, h: Tensor) -> dict[int, Tensor]:
+        """By block: what the layers that make its A and B read, (n, hidden)."""
+        raise NotImplementedError
+
+    def last(self, block: int) -> tuple[str, str]:
+        """The names of the layers that make a block's A and B."""
+        raise NotImplementedError
+
+    def forward(self, h: Tensor) -> dict[int, tuple[Tensor, Tensor]]:
+        low, found = self.hidden(h), {}
+        for target in self.targets:
+            a, b = (self.get_submodule(name)(low[target.block]) for name in self.last(target.block))
+            found[target.block] = self.pair(target, a, b)
+        return found
 
     def sizes(self, target: Target) -> tuple[int, int]:
         """How many numbers A and B of a block have."""
@@ -58,14 +73,12 @@ class Bottleneck(Generator):
             self.a[name] = matrix_layer(settings.hidden, first, target.inputs)
             self.b[name] = zero_layer(settings.hidden, second)
 
-    def forward(self, h: Tensor) -> dict[int, tuple[Tensor, Tensor]]:
+    def hidden(self, h: Tensor) -> dict[int, Tensor]:
         h = self.norm(h)
-        found = {}
-        for target in self.targets:
-            name = str(target.block)
-            low = F.gelu(self.down[name](h))
-            found[target.block] = self.pair(target, self.a[name](low), self.b[name](low))
-        return found
+        return {t.block: F.gelu(self.down[str(t.block)](h)) for t in self.targets}
+
+    def last(self, block: int) -> tuple[str, str]:
+        return f"a.{block}", f"b.{block}"
 
 
 class Trunk(Generator):
@@ -89,14 +102,16 @@ class Trunk(Generator):
         self.a = matrix_layer(settings.hidden, first, targets[0].inputs)
         self.b = zero_layer(settings.hidden, second)
 
-    def forward(self, h: Tensor) -> dict[int, tuple[Tensor, Tensor]]:
+    def hidden(self, h: Tensor) -> dict[int, Tensor]:
         h = self.norm(h)
         found = {}
         for target, embedding in zip(self.targets, self.block, strict=True):
             given = torch.cat([h, embedding.expand(*h.shape[:-1], -1)], dim=-1)
-            low = F.gelu(self.middle(F.gelu(self.down(given))))
-            found[target.block] = self.pair(target, self.a(low), self.b(low))
+            found[target.block] = F.gelu(self.middle(F.gelu(self.down(given))))
         return found
+
+    def last(self, block: int) -> tuple[str, str]:
+        return "a", "b"
 
 
 def matrix_layer(hidden: int, size: int, inputs: int) -> nn.Linear:

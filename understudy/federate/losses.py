@@ -59,3 +59,23 @@ def matrix_distance(student: Matrices, teacher: Matrices) -> Tensor:
             errors.append((one - other).square().sum())
             count += other.numel()
     return torch.stack(errors).sum() / count
+
+
+def layer_distances(
+    weight: Tensor, bias: Tensor, low: Tensor, wanted: Tensor, share: Tensor
+) -> Tensor:
+    """(s,): sum over rows r of share_r * ||W low_r + bias - wanted_r||^2, of s layers at once.
+
+    weight: (s, outputs, hidden); bias: (s, outputs); low: (s, rows, hidden); wanted: (rows,
+    outputs), the same for all layers; share: (s, rows). Written out, so that no layer's outputs
+    are made: with W' = [W bias] and l' = [low 1],
+
+        <W'^T W', sum_r share_r l'_r l'_r^T> - 2 sum_r share_r <W'^T wanted_r, l'_r> + ...
+
+    and W'^T wanted of all rows and layers is one product.
+    """
+    whole, one = torch.cat([weight, bias[..., None]], dim=2), F.pad(low, (0, 1), value=1.0)
+    shared = share[..., None] * one
+    own = ((whole.mT @ whole) * (shared.mT @ one)).sum(dim=(1, 2))
+    across = (shared * torch.einsum("ro,soh->srh", wanted, whole)).sum(dim=(1, 2))
+    return own - 2 * across + share @ wanted.square().sum(dim=1)

@@ -1,4 +1,9 @@
-"""One-by-one distillation of many students at once: their weights are stacked, students first."""
+"""One-by-one distillation of many students at once: their weights are stacked, students first.
+
+All students of a step learn from the same rows: some features of each teacher, and what that
+teacher makes of them. So what the rows cost is paid once, and of a student only the hidden units
+and one product with its last layers are computed (`layer_distances`), never its matrices.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +13,18 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from understudy.actors.generators import generator_of
 from understudy.actors.jobs import Job
 from understudy.federate.generator import Generator
+from understudy.federate.losses import layer_distances
 from understudy.federate.methods.fed_lscl import first_generator
 from understudy.federate.methods.method import Common
 
 _ROWS = 40  # what a draw is for
-_TOGETHER = 8  # students whose matrices are in memory at once
+_TOGETHER = 16  # students that are computed at once
 
 Weights = Mapping[str, Tensor]
 
@@ -109,6 +115,17 @@ def _drawn(job: Distil, step: int) -> _Draw:
     return _Draw(torch.from_numpy(chosen), torch.stack(rows))
 
 
+class _Hidden(nn.Module):
+    """The hidden part of a generator, as functional_call takes it."""
+
+    def __init__(self, generator: Generator) -> None:
+        super().__init__()
+        self.generator = generator
+
+    def forward(self, features: Tensor) -> dict[int, Tensor]:
+        return self.generator.hidden(features)
+
+
 class _Course:
     """Some students, stacked, among all teachers."""
 
@@ -116,40 +133,67 @@ class _Course:
         self, network: Generator, teachers: Weights, own: float, students: Sequence[int]
     ) -> None:
         self.network, self.teachers, self.own = network, teachers, own
+        self.part = _Hidden(network)
         self.students = torch.tensor(students)
+        # By block: the names of the layers that make A and B.
+        self.last = {target.block: network.last(target.block) for target in network.targets}
+        self.numbers = sum(sum(network.sizes(target)) for target in network.targets)
 
     def losses(self, weights: Weights, draw: _Draw) -> Tensor:
-        """(students,): the sum over a step's teachers of the distance to each."""
-        return (self._errors(weights, draw) * self._weights(draw)).sum(dim=1)
+        """(students,): the sum over a step's teachers of the mean squared error to each."""
+        wanted = self._wanted(draw)
+        batch = draw.features.shape[1]
+        others = self._others(draw).to(draw.features.dtype)
+        share = (others + self.own * (1 - others)) / (batch * self.numbers)
+        share = share.repeat_interleave(batch, dim=1)
+        low = vmap(self._low, in_dims=(0, None))(dict(weights), draw.features.flatten(0, 1))
+        found = []
+        for block, names in self.last.items():
+            for name, rows in zip(names, wanted[block], strict=True):
+                weight, bias = weights[f"{name}.weight"], weights[f"{name}.bias"]
+                found.append(layer_distances(weight, bias, low[block], rows, share))
+        return torch.stack(found).sum(dim=0)
 
     def distances(self, weights: Weights, draw: _Draw) -> list[float]:
-        """The mean distance of each student to the others among these teachers."""
-        with torch.no_grad():
-            errors, others = self._errors(weights, draw), self._others(draw)
-        found: list[float] = ((errors * others).sum(1) / others.sum(1).clamp(min=1)).tolist()
+        """The mean distance of each student to the others among these teachers; one student after
+        the other, as differences, which tell the smallest distances too."""
+        wanted, others = self._wanted(draw), self._others(draw)
+        found = []
+        for row, beside in enumerate(others):
+            made = self._made(
+                {name: each[row] for name, each in weights.items()}, draw.features.flatten(0, 1)
+            )
+            errors = torch.stack(
+                [
+                    (one - other).square().sum(dim=1)
+                    for block in self.last
+                    for one, other in zip(made[block], wanted[block], strict=True)
+                ]
+            ).sum(dim=0)
+            errors = errors.view(len(draw.teachers), -1).mean(dim=1) / self.numbers
+            found.append(float(errors[beside].mean()) if bool(beside.any()) else 0.0)
         return found
 
-    def _errors(self, weights: Weights, draw: _Draw) -> Tensor:
-        """(students, teachers): mean squared error of all numbers of all matrices."""
-        with torch.no_grad():
-            some = {name: each[draw.teachers] for name, each in self.teachers.items()}
-            wanted = vmap(self._matrices)(some, draw.features)  # (teachers, batch, numbers)
-        found = vmap(self._matrices, in_dims=(0, None))(weights, draw.features)
-        return (found - wanted).square().mean(dim=(2, 3))
+    def _wanted(self, draw: _Draw) -> dict[int, tuple[Tensor, Tensor]]:
+        """By block: what the teachers make of their features, A and B, (rows, numbers) each."""
+        some = {name: each[draw.teachers] for name, each in self.teachers.items()}
+        made = vmap(self._made)(some, draw.features)
+        return {block: (a.flatten(0, 1), b.flatten(0, 1)) for block, (a, b) in made.items()}
 
-    def _matrices(self, weights: Weights, features: Tensor) -> Tensor:
-        """(..., numbers): all of A and B of all blocks, side by side."""
+    @torch.no_grad()
+    def _made(self, weights: Weights, features: Tensor) -> dict[int, tuple[Tensor, Tensor]]:
+        """By block: A and B as rows of numbers, (n, numbers) each."""
         made = functional_call(self.network, dict(weights), (features,))
-        parts = [matrix.flatten(-2) for block in sorted(made) for matrix in made[block]]
-        return torch.cat(parts, dim=-1)
+        return {block: (a.flatten(-2), b.flatten(-2)) for block, (a, b) in made.items()}
+
+    def _low(self, weights: Weights, features: Tensor) -> dict[int, Tensor]:
+        own = {f"generator.{name}": each for name, each in weights.items()}
+        found: dict[int, Tensor] = functional_call(self.part, own, (features,))
+        return found
 
     def _others(self, draw: _Draw) -> Tensor:
-        """(students, teachers): 0 where a teacher is the student itself, else 1."""
-        return (draw.teachers[None] != self.students[:, None]).float()
-
-    def _weights(self, draw: _Draw) -> Tensor:
-        others = self._others(draw)
-        return others + self.own * (1 - others)
+        """(students, teachers): false where a teacher is the student itself."""
+        return draw.teachers[None] != self.students[:, None]
 
 
 def stacked(models: Sequence[Weights]) -> dict[str, Tensor]:

@@ -7,7 +7,8 @@
             phi <- Adam(phi, loss)
         send phi to s alone
 
-F_t: the features that client t sent. Teachers are the generators as they were sent.
+F_t: the features that client t sent. Teachers are the generators as they were sent. Of many
+clients `teachers` are drawn for each step.
 """
 
 from __future__ import annotations
@@ -32,7 +33,10 @@ class OneByOne(Aggregation):
         )
         batch: int = Field(16, ge=1, description="features of each teacher in a step")
         teachers: int | None = Field(
-            None, ge=1, description="teachers drawn for a step; null: all others"
+            16,
+            ge=1,
+            description="of more clients so many are drawn as the teachers of a step, the same "
+            "for all students; null: all are, which costs clients squared",
         )
         own: float = Field(
             0.0, ge=0, description="weight of the student's own matrices on its own features"
