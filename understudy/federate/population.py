@@ -32,7 +32,7 @@ from understudy.federate.small.making import new_small
 from understudy.federate.small.network import SmallNetwork
 from understudy.federate.turn import CLIENT_SEED, SERVER
 from understudy.link.carrier import Carrier
-from understudy.link.graph import Edge, make_graph
+from understudy.link.graph import Edge, make_graph, unequal
 
 
 class Federation(Factory):
@@ -221,4 +221,7 @@ def with_number(value: Any, number: int) -> Any:
 def carriers_of(config: FederateConfig) -> list[Carrier]:
     """A star each: the server in the middle."""
     edge = Edge(latency=config.link.latency, loss=config.link.loss)
-    return [Carrier(make_graph("star", 1 + config.clients, edge), seed) for seed in config.seeds]
+    star, spread = make_graph("star", 1 + config.clients, edge), config.link.latency_spread
+    if not spread:
+        return [Carrier(star, seed) for seed in config.seeds]
+    return [Carrier(unequal(star, latency_spread=spread, seed=seed), seed) for seed in config.seeds]

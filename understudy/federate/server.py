@@ -38,6 +38,7 @@ class Server:
             if reason := self._take(each, turn.round):
                 self._refuse(each.sender, each.kind, reason)
         whole = self._whole()
+        self.aggregation.round = turn.round
         answers = yield from self.aggregation.answers(whole)
         for client, kinds in answers.items():
             self._ready[client] = dict(kinds)

@@ -72,6 +72,9 @@ class LinkSettings(Section):
     """Each client's link to the server, both ways."""
 
     latency: int = Field(0, ge=0, description="moments by which a message comes later")
+    latency_spread: int = Field(
+        0, ge=0, description="up to so many moments more, drawn once for each client and direction"
+    )
     loss: float = Field(0.0, ge=0, le=1, description="share of messages that never arrive")
 
 

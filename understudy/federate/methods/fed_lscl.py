@@ -60,7 +60,7 @@ class FeatureSet(Section):
 class FedLscl(Method):
     class Settings(AdaptedSettings):
         served_by: ClassVar[str] = "o2d"
-        servers: ClassVar[tuple[str, ...]] = ("o2d", "average", "none")
+        servers: ClassVar[tuple[str, ...]] = ("o2d", "average", "asynchronous", "none")
         small: ClassVar[bool] = True
 
         generator: GeneratorSettings = Field(GeneratorSettings(), description="makes the matrices")

@@ -13,7 +13,7 @@ class MethodSettings(KindSection):
     """Of one method; derive from it and add fields."""
 
     served_by: ClassVar[str] = "average"  # the kind of server that belongs to it
-    servers: ClassVar[tuple[str, ...]] = ("average", "none")  # that it can have
+    servers: ClassVar[tuple[str, ...]] = ("average", "asynchronous", "none")  # that it can have
     small: ClassVar[bool] = False  # whether its clients have small networks
     whole: ClassVar[bool] = False  # whether all that a client learns crosses and is averaged
 

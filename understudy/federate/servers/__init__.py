@@ -15,6 +15,10 @@ SERVERS = Registry(
             "understudy.federate.servers.average:Average",
             "one mean, median or trimmed mean for all (FedAvg)",
         ),
+        "asynchronous": (
+            "understudy.federate.servers.asynchronous:Asynchronous",
+            "uploads are taken as they come, and count less the older they are",
+        ),
         "o2d": (
             "understudy.federate.servers.o2d:OneByOne",
             "each client's generator learns from all others' (one-by-one distillation)",

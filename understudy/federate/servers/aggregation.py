@@ -43,6 +43,7 @@ class Aggregation:
     def __init__(self, settings: Any, method: type[Method], common: Common) -> None:
         self.settings, self.method, self.common = settings, method, common
         self.figures: Figures = {}  # of the last round
+        self.round = 0  # that is served
 
     def answers(self, uploads: Mapping[int, Upload]) -> Generator[Job, Any, Answers]:
         """What goes back to which client, of the uploads of one round, by client. It may wait for
