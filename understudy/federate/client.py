@@ -15,6 +15,7 @@ from typing import Any
 from understudy.actors.jobs import Job, Step
 from understudy.federate.crossing import About, message, read
 from understudy.federate.entries import ActorReport, ClientEntry
+from understudy.federate.guarding import GuardedWeights
 from understudy.federate.jobs import Examine, Train
 from understudy.federate.lesson import Lesson
 from understudy.federate.methods.method import Method
@@ -29,6 +30,7 @@ class Client:
         self.number, self.config = method.own.number, method.common.config
         self.downloads = type(method).downloads(method.common)
         self.sends: bool = SERVERS.load(self.config.serving.kind).takes
+        self.guarded = GuardedWeights(self.config.privacy, method)
         self.log: list[ClientEntry] = []
         self.events: Counter[str] = Counter()
 
@@ -48,6 +50,7 @@ class Client:
             self.events[f"{given.kind}: {reason}"] += 1
         else:
             self.method.receive(given.kind, arrays)
+            self.guarded.took(given.kind, arrays)
 
     def _train(self, turn: Turn) -> Generator[Job, Any, list[Message]]:
         self._start(turn.task)
@@ -58,10 +61,8 @@ class Client:
             return []
         samples = len(self.method.own.tasks[turn.task].train)
         about = About(self.number, turn.round, samples)
-        return [
-            message(self.number, SERVER, kind, arrays, about)
-            for kind, arrays in self.method.upload(turn.round).items()
-        ]
+        kinds = self.guarded.leaving(self.method.upload(turn.round), turn.round)
+        return [message(self.number, SERVER, kind, each, about) for kind, each in kinds.items()]
 
     def _examine(self, turn: Turn) -> Generator[Job, Any, None]:
         if turn.act == "examine":
@@ -77,10 +78,16 @@ class Client:
             self.method.start(self.method.own.tasks[task])
 
     def state(self) -> dict[str, Any]:
-        return {"method": self.method.state(), "log": self.log, "events": self.events}
+        return {
+            "method": self.method.state(),
+            "known": self.guarded.known,
+            "log": self.log,
+            "events": self.events,
+        }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self.method.restore(state["method"])
+        self.guarded.known = state.get("known", {})
         self.log, self.events = state["log"], state["events"]
 
     def report(self) -> ActorReport:

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from understudy.federate.foundations.settings import FoundationSettings
 from understudy.federate.methods import METHODS
-from understudy.federate.methods.settings import MethodSettings
+from understudy.federate.methods.settings import Guard, MethodSettings
 from understudy.federate.servers import SERVERS
 from understudy.settings import Kinds, KindSection, Section
 
@@ -139,6 +139,11 @@ class FederateConfig(Section):
     )
     link: LinkSettings = Field(LinkSettings(), description="what a link does to messages")
     trust: Trust = Field(Trust(), description="what the server takes")
+    privacy: Guard = Field(
+        Guard(),
+        description="the change of a client's weights since what the server knows of them, as it "
+        "is sent",
+    )
     examine_rounds: bool = Field(
         False, description="test every client after every round, not after every task alone"
     )
@@ -174,6 +179,11 @@ class FederateConfig(Section):
             raise ValueError(
                 f"server.kind={kind} makes nothing of what method.kind="
                 f"{self.method.kind} sends; use {' or '.join(self.method.servers)}, or leave it out"
+            )
+        if self.privacy.clip is not None and self.serving.kind == "none":
+            raise ValueError(
+                f"privacy.clip={self.privacy.clip} bounds what is sent, but server=none takes "
+                "nothing; leave one of them out"
             )
         self.method.check(self)
         if self.joint:

@@ -173,7 +173,15 @@ def leaves(config: FederateConfig) -> list[str]:
     bound = (
         ["All training samples lie at client 1: a bound to compare with."] if config.joint else []
     )
-    return [*bound, *sentences, back]
+    return [*bound, *sentences, *_guarded(config), back]
+
+
+def _guarded(config: FederateConfig) -> list[str]:
+    clip, noise = config.privacy.clip, config.privacy.noise
+    if clip is None:
+        return []
+    drawn = f", with noise of {noise:g} times that on every number" if noise else ""
+    return [f"Weights leave as a change of a norm of {clip:g} at most{drawn}."]
 
 
 def mean_and_error(values: Sequence[float]) -> SeedMean:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,6 +19,18 @@ def clip_factor(arrays: Sequence[Tensor], clip: float) -> Tensor:
     """What arrays are multiplied by so that their joint L2 norm is `clip` at most."""
     norm = torch.stack([array.double().norm() for array in arrays]).norm()
     return torch.div(clip, norm.clamp(min=clip)).to(arrays[0].dtype)
+
+
+def hidden(
+    arrays: Sequence[Tensor], clip: float, noise: float, random: np.random.Generator
+) -> list[Tensor]:
+    """Arrays of joint norm `clip` at most, with noise of deviation noise * clip on each number."""
+    factor = clip_factor(arrays, clip)
+    result = []
+    for array in arrays:
+        drawn = random.standard_normal(tuple(array.shape), dtype=np.float32)
+        result.append(array * factor + noise * clip * torch.from_numpy(np.asarray(drawn)))
+    return result
 
 
 def zero_concentrated(noise: float) -> float:

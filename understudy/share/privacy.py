@@ -21,7 +21,7 @@ from torch import Tensor
 
 from understudy.errors import ConfigError
 from understudy.link.carrier import Parcel
-from understudy.objectives import clip_factor
+from understudy.objectives.privacy import hidden
 from understudy.share.settings import Privacy
 
 
@@ -37,18 +37,18 @@ def guarded(
     arrays = dict(parcel.arrays)
     if privacy.clip is not None and kind == "parameters":
         changes = [arrays[name] - known for name, known in published.items()]
-        hidden = _hidden(changes, privacy.clip, privacy.noise, random)
-        for (name, known), change in zip(published.items(), hidden, strict=True):
+        left = hidden(changes, privacy.clip, privacy.noise, random)
+        for (name, known), change in zip(published.items(), left, strict=True):
             arrays[name] = known + change
         if all(bool(arrays[name].isfinite().all()) for name in published):
             published |= {name: arrays[name] for name in published}
     if privacy.clip is not None and kind == "modules":
         weights = [name for name in arrays if name.startswith("module.")]
-        hidden = _hidden([arrays[name] for name in weights], privacy.clip, privacy.noise, random)
-        arrays = dict(zip(weights, hidden, strict=True)) | {"similarity": arrays["similarity"]}
+        left = hidden([arrays[name] for name in weights], privacy.clip, privacy.noise, random)
+        arrays = dict(zip(weights, left, strict=True)) | {"similarity": arrays["similarity"]}
     if privacy.clip_instances is not None and "x" in arrays:
         check_norms(privacy, arrays["x"])
-        rows = [_hidden([x], privacy.clip_instances, privacy.noise, random)[0] for x in arrays["x"]]
+        rows = [hidden([x], privacy.clip_instances, privacy.noise, random)[0] for x in arrays["x"]]
         arrays["x"] = torch.stack(rows) if rows else arrays["x"]
     return Parcel(arrays, parcel.floats)
 
@@ -59,15 +59,3 @@ def check_norms(privacy: Privacy, x: Tensor) -> None:
             f"privacy.clip_instances={privacy.clip_instances}: these instances are whole "
             "numbers, for which a norm has no meaning; leave it out, or share no data"
         )
-
-
-def _hidden(
-    arrays: list[Tensor], clip: float, noise: float, random: np.random.Generator
-) -> list[Tensor]:
-    """Arrays of joint norm `clip` at most, with noise."""
-    factor = clip_factor(arrays, clip)
-    result = []
-    for array in arrays:
-        drawn = random.standard_normal(tuple(array.shape), dtype=np.float32)
-        result.append(array * factor + noise * clip * torch.from_numpy(np.asarray(drawn)))
-    return result

@@ -16,11 +16,11 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from understudy.federate.generator_settings import GeneratorSettings
 from understudy.federate.methods.method import Arrays, Batch, Common, Method, Own, Shapes
-from understudy.federate.methods.settings import AdaptedSettings
+from understudy.federate.methods.settings import AdaptedSettings, Guard
 from understudy.settings import Section
 
 if TYPE_CHECKING:
@@ -42,21 +42,6 @@ class SmCf(Section):
     batch: int = Field(32, ge=1, description="samples of the buffer in a step")
 
 
-class FeatureSet(Section):
-    """The features of the buffer, as they are sent."""
-
-    clip: float | None = Field(None, gt=0, description="most L2 norm of a sample's; null: any")
-    noise: float = Field(
-        0.0, ge=0, description="deviation of the noise on each number, as a multiple of clip"
-    )
-
-    @model_validator(mode="after")
-    def _compatible(self) -> FeatureSet:
-        if self.noise and self.clip is None:
-            raise ValueError(f"noise={self.noise} is a multiple of clip; set clip")
-        return self
-
-
 class FedLscl(Method):
     class Settings(AdaptedSettings):
         served_by: ClassVar[str] = "o2d"
@@ -66,7 +51,7 @@ class FedLscl(Method):
         generator: GeneratorSettings = Field(GeneratorSettings(), description="makes the matrices")
         smcf: SmCf = Field(SmCf(), description="holds earlier tasks")
         buffer: int = Field(100, ge=0, description="samples kept of each task, for both of these")
-        features: FeatureSet = Field(FeatureSet(), description="what is sent of the buffer")
+        features: Guard = Field(Guard(), description="each sample's features, as they are sent")
 
     settings: Settings
     returned = (GENERATOR,)

@@ -6,7 +6,22 @@ from typing import Any, ClassVar
 
 from pydantic import Field, model_validator
 
-from understudy.settings import KindSection
+from understudy.settings import KindSection, Section
+
+
+class Guard(Section):
+    """A bound and noise for something that leaves a client."""
+
+    clip: float | None = Field(None, gt=0, description="most L2 norm of it; null: any")
+    noise: float = Field(
+        0.0, ge=0, description="deviation of the noise on each number, as a multiple of clip"
+    )
+
+    @model_validator(mode="after")
+    def _compatible(self) -> Guard:
+        if self.noise and self.clip is None:
+            raise ValueError(f"noise={self.noise} is a multiple of clip; set clip")
+        return self
 
 
 class MethodSettings(KindSection):
