@@ -1,6 +1,7 @@
 """FedAvg and FedProx: all that a client learns crosses, and comes back averaged.
 
     loss = the method's own + mu / 2 * ||w - w_sent||^2        (arXiv:1602.05629, arXiv:1812.06127)
+           + what holds earlier tasks, see retained.py
 
 w_sent: what the server sent last, and before that what all clients begin with. A kind says which
 modules it trains; all of their weights and floating buffers cross.
@@ -17,7 +18,10 @@ from understudy.federate.methods.settings import AveragedSettings
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from understudy.federate.client_tasks import PreparedTask
+    from understudy.federate.methods.retained import Retained
     from understudy.federate.small.network import SmallNetwork
+    from understudy.federate.together import Batches
 
 MODEL = "model"  # the kind of message
 
@@ -26,13 +30,29 @@ class Averaged(Method):
     Settings = AveragedSettings
     settings: Any
     returned = (MODEL,)
-    remembered = ("anchor",)
+    remembered = ("anchor", "kept")
     sent: ClassVar[str]  # what crosses, in words
 
     def __init__(self, settings: Any, common: Common, own: Own) -> None:
         super().__init__(settings, common, own)
         self.modules = _first(type(self), common, own.small)
         self.anchor = weights_of(self.modules) if settings.mu else {}
+        self.retained: Retained | None = None
+        if settings.retention.kind != "none":
+            from understudy.federate.methods.retained import RETAINED
+
+            self.retained = RETAINED[settings.retention.kind](settings.retention, self)
+
+    @property
+    def kept(self) -> dict[Any, Any]:
+        """What holds earlier tasks, as a checkpoint keeps it."""
+        return {} if self.retained is None else self.retained.state
+
+    @kept.setter
+    def kept(self, state: dict[Any, Any]) -> None:
+        if self.retained is not None:
+            self.retained = type(self.retained)(self.settings.retention, self)
+            self.retained.state = state
 
     @classmethod
     def new_modules(
@@ -42,7 +62,18 @@ class Averaged(Method):
         raise NotImplementedError
 
     def terms(self, batch: Batch) -> Mapping[str, Tensor]:
-        return {**super().terms(batch), **self.pull()}
+        return {**super().terms(batch), **self.beside(batch)}
+
+    def beside(self, batch: Batch) -> Mapping[str, Tensor]:
+        """What is added to the loss of the task."""
+        terms = dict(self.pull())
+        if self.retained is not None and self.retained.state:
+            terms["retained"] = self.settings.retention.weight * self.retained.term(batch)
+        return terms
+
+    def end(self, task: PreparedTask) -> None:
+        if self.retained is not None:
+            self.retained.ended(task)
 
     def pull(self) -> Mapping[str, Tensor]:
         """FedProx's term."""

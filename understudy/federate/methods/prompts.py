@@ -70,7 +70,7 @@ class Prompts(Averaged):
 
         logits, distance = self._answered(batch.examples)
         task = masked_cross_entropy(logits, batch.examples.label, batch.allowed)
-        return {"task": task, "keys": self.settings.key_weight * distance, **self.pull()}
+        return {"task": task, "keys": self.settings.key_weight * distance, **self.beside(batch)}
 
     def _answered(self, examples: Examples) -> tuple[Tensor, Tensor]:
         """(logits, the mean distance of the chosen keys)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -64,10 +64,38 @@ class AdaptedSettings(MethodSettings):
         return self
 
 
+class RetentionSettings(Section):
+    """What holds earlier tasks while a client learns the next."""
+
+    kind: Literal["none", "ewc", "lwf", "rehearsal"] = Field(
+        "none",
+        description="ewc: weights that mattered; lwf: answers; rehearsal: samples of earlier tasks",
+    )
+    weight: float = Field(1.0, gt=0, description="of it in the loss")
+    samples: int = Field(
+        64, ge=1, description="of a task: that rehearsal keeps, or by which ewc sees what matters"
+    )
+    batch: int = Field(32, ge=1, description="of rehearsal: old samples in a step")
+
+    @model_validator(mode="after")
+    def _has_effect(self) -> RetentionSettings:
+        read = {"none": (), "lwf": ("weight",), "ewc": ("weight", "samples")}
+        for name, field in type(self).model_fields.items():
+            unread = name not in ("kind", *read.get(self.kind, (name,)))
+            if unread and getattr(self, name) != field.default:
+                raise ValueError(
+                    f"{name}={getattr(self, name)} has no effect with kind={self.kind}; "
+                    "leave it out"
+                )
+        return self
+
+
 class AveragedSettings(MethodSettings):
     """Of a method of which all that a client learns crosses and is averaged."""
 
     whole: ClassVar[bool] = True
+
+    retention: RetentionSettings = Field(RetentionSettings(), description="holds earlier tasks")
 
     mu: float = Field(
         0.0, ge=0, description="weight of the pull towards what the server sent last; 0: FedAvg"
