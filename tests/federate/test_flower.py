@@ -58,9 +58,8 @@ def own_data(folder: Path) -> dict[str, Any]:
 
 def test_nodes_give_the_numbers_of_one_process(tmp_path: Path) -> None:
     config = config_of(**own_data(tmp_path))
-    crew = FlowerCrew(
-        Federation(config), FakeTransport(config, 2, tmp_path), 2, 1.0, 0.0, servers_of(config)
-    )
+    relay, transport = Federation(config), FakeTransport(config, 2, tmp_path)
+    crew = FlowerCrew(relay, transport, 2, 1.0, 0.0, servers_of(config))
     one, carriers, others = together(Federation(config)), carriers_of(config), carriers_of(config)
     run(crew, carriers, moments_of(config))
     run(one, others, moments_of(config))
@@ -69,3 +68,13 @@ def test_nodes_give_the_numbers_of_one_process(tmp_path: Path) -> None:
     assert crew.reports() == one.reports()
     assert carriers[0].totals() == others[0].totals()
     assert SMALL["clients"] == len(one.populations[0]) - 1
+    clients = [{number for _, number in node.addresses} for node in transport.at.values()]
+    assert sorted(number for each in clients for number in each) == [1, 2, 3]
+    for node, own in zip(transport.at.values(), clients, strict=True):
+        assert read_by(node.factory) == {f"{tmp_path}/{number}.npz" for number in own}
+    assert read_by(relay) == set()
+
+
+def read_by(federation: Any) -> set[str]:
+    """The sets of data that a process has loaded."""
+    return {name.split()[1] for name in federation._loaded if name.startswith("data ")}

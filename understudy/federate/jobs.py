@@ -9,6 +9,7 @@ from typing import Self
 from understudy.actors.jobs import Job
 from understudy.federate.lesson import Lesson
 from understudy.federate.methods.method import Method
+from understudy.federate.together import trained
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,8 +25,7 @@ class Train(Job):
 
     @classmethod
     def run(cls, jobs: Sequence[Self]) -> Sequence[dict[str, float]]:
-        kind = type(jobs[0].method)
-        return kind.train_together([job.method for job in jobs], [job.lesson for job in jobs])
+        return trained([job.method for job in jobs], [job.lesson for job in jobs])
 
 
 @dataclass(frozen=True, slots=True, eq=False)

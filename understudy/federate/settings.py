@@ -55,6 +55,13 @@ class LocalTraining(Section):
     )
     batch: int = Field(32, ge=1, description="samples of a step")
     learning_rate: float = Field(1e-3, gt=0, description="of Adam, which begins anew each round")
+    together: int = Field(
+        1,
+        ge=1,
+        le=32,
+        description="clients that are alike computed as one, at most; above 1 the last digits "
+        "depend on who is computed together, and so on workers",
+    )
 
 
 class Masks(Section):

@@ -9,7 +9,7 @@ modules it trains; all of their weights and floating buffers cross.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from understudy.federate.methods.method import Arrays, Batch, Common, Method, Own, Shapes
@@ -79,15 +79,34 @@ class Averaged(Method):
         """FedProx's term."""
         if not self.settings.mu:
             return {}
+        now = {name: each[None] for name, each in self.modules.named_parameters()}
+        return {"proximal": self._distance(now, {n: self.anchor[n][None] for n in now})[0]}
+
+    def _distance(self, now: Arrays, anchor: Arrays) -> Tensor:
+        """(rows,). now, anchor: (rows, ..) by name."""
         from understudy.objectives import proximal_penalty
 
-        named = list(self.modules.named_parameters())
-        penalty = proximal_penalty(
-            [each[None] for _, each in named],
-            [self.anchor[name][None] for name, _ in named],
-            squared=True,
-        )
-        return {"proximal": self.settings.mu * penalty[0]}
+        penalty = proximal_penalty(list(now.values()), [anchor[n] for n in now], squared=True)
+        distance: Tensor = self.settings.mu * penalty
+        return distance
+
+    def form(self) -> Hashable | None:
+        return None if self.retained is not None else super().form()
+
+    def stand_for(self, clients: Sequence[Any]) -> None:
+        import torch
+
+        self.anchor = {
+            name: torch.stack([one.anchor[name] for one in clients]) for name in self.anchor
+        }
+
+    def terms_together(self, clients: Sequence[Any], batches: Batches) -> Mapping[str, Tensor]:
+        terms = dict(super().terms_together(clients, batches))
+        if self.settings.mu:
+            now: Any = self.modules
+            anchor = {name: each[: len(clients)] for name, each in self.anchor.items()}
+            terms["proximal"] = self._distance(now.weights, anchor)
+        return terms
 
     def upload(self, round_: int) -> Mapping[str, Arrays]:
         return {MODEL: weights_of(self.modules)}

@@ -12,7 +12,7 @@ the features of the buffer; see servers/o2d.py for what comes back.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -24,11 +24,13 @@ from understudy.federate.methods.settings import AdaptedSettings, Guard
 from understudy.settings import Section
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
     from understudy.federate.client_tasks import Examples, PreparedTask
     from understudy.federate.generator import Generator
     from understudy.federate.losses import Matrices
+    from understudy.federate.together import Batches
 
 GENERATOR, FEATURES = "generator", "features"  # kinds of messages
 _BUFFER, _NOISE = 30, 31  # what a draw is for
@@ -78,7 +80,7 @@ class FedLscl(Method):
         self.modules.eval()
         self.buffer: dict[int, Tensor] = {}  # by task: places among its training samples
         self.previous: dict[str, Tensor] = {}  # what steered as the previous task ended
-        self._before: nn.ModuleDict | None = None  # the same, as modules
+        self._before: Any = None  # the same, as modules
 
     # The pipeline
 
@@ -99,21 +101,32 @@ class FedLscl(Method):
 
     def terms(self, batch: Batch) -> Mapping[str, Tensor]:
         terms = dict(super().terms(batch))
-        if self.settings.smcf.weight and self.previous and self._old():
+        if self._held():
             terms["smcf"] = self.settings.smcf.weight * self._drift(batch)
         return terms
+
+    def _held(self) -> int:
+        """Old samples of a step whose drift counts."""
+        if not (self.settings.smcf.weight and self.previous):
+            return 0
+        return min(self.settings.smcf.batch, sum(map(len, self._old().values())))
 
     def _drift(self, batch: Batch) -> Tensor:
         import torch
 
         from understudy.federate.losses import continual_drift
 
-        old = self._buffered(self._old())
-        drawn = batch.random.permutation(len(old))[: self.settings.smcf.batch]
-        some = old.rows(torch.from_numpy(drawn))
+        some = self._drawn(batch.random)
         with torch.no_grad():
             before = self.steering(some, self._as_before())
         return continual_drift(self.steering(some), before)
+
+    def _drawn(self, random: np.random.Generator) -> Examples:
+        """Samples of earlier tasks for a step."""
+        import torch
+
+        old = self._buffered(self._old())
+        return old.rows(torch.from_numpy(random.permutation(len(old))[: self._held()]))
 
     def _as_before(self) -> Any:
         """The modules that steered as the previous task ended."""
@@ -124,6 +137,36 @@ class FedLscl(Method):
             self._before.load_state_dict(self.previous)
             self._before.requires_grad_(False).eval()
         return self._before
+
+    # Several clients as one
+
+    @property
+    def likeness(self) -> Hashable | None:
+        small: Any = self.modules["small"]
+        return (self.form(), self._held()) if small.stacks else None
+
+    def stand_for(self, clients: Sequence[Any]) -> None:
+        from understudy.federate.together import Stacked
+
+        if self._held():
+            self._before = Stacked.of([one._as_before() for one in clients])
+
+    def terms_together(self, clients: Sequence[Any], batches: Batches) -> Mapping[str, Tensor]:
+        import torch
+        from torch.func import vmap
+
+        from understudy.federate.losses import continual_drift
+        from understudy.federate.together import stacked
+
+        terms = dict(super().terms_together(clients, batches))
+        if self._held():
+            drawn = zip(clients, batches.random, strict=True)
+            some = stacked([one._drawn(random) for one, random in drawn])
+            with torch.no_grad():
+                before = self.steering(some, self._before.first(len(clients)))
+            drift = vmap(continual_drift)(self.steering(some), before)
+            terms["smcf"] = self.settings.smcf.weight * drift
+        return terms
 
     # Tasks and the buffer
 

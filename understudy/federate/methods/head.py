@@ -5,7 +5,7 @@ The foundation never changes, so the features of every sample are computed once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,10 @@ class Head(Averaged):
         from torch import nn
 
         return {"head": nn.Linear(common.foundation.width, common.classes)}
+
+    @property
+    def likeness(self) -> Hashable | None:
+        return self.form()
 
     def logits(self, examples: Examples) -> Tensor:
         found: Tensor = self.modules["head"](examples.inputs[_FEATURES])

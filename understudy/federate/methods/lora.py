@@ -7,7 +7,7 @@ the mean of their products B A.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from understudy.federate.methods.averaged import Averaged
@@ -45,17 +45,21 @@ class Lora(Averaged):
         head = nn.Linear(common.foundation.width, common.classes)
         return {"a": first, "b": second, "head": head}
 
+    @property
+    def likeness(self) -> Hashable | None:
+        return self.form()
+
     def logits(self, examples: Examples) -> Tensor:
         from understudy.federate.generator import adapters_of
 
-        count = len(examples)
-        first, second = (dict(self.modules[name].items()) for name in ("a", "b"))  # type: ignore[operator]
+        count = examples.label.shape[-1]
+
+        def of_all(name: str) -> Tensor:
+            one = self.modules.get_parameter(name).unsqueeze(-3)
+            return one.expand(*one.shape[:-3], count, -1, -1)
+
         matrices = {
-            block: (
-                first[str(block)].expand(count, -1, -1),
-                second[str(block)].expand(count, -1, -1),
-            )
-            for block in self.settings.blocks
+            block: (of_all(f"a.{block}"), of_all(f"b.{block}")) for block in self.settings.blocks
         }
         adapters = adapters_of(matrices, self.settings.alpha)
         features = self.common.foundation.features(examples.inputs, adapters)

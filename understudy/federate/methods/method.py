@@ -11,7 +11,7 @@ never has a method: it knows from `uploads` and `downloads` what may cross. Impo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from understudy.federate.lesson import Lesson
     from understudy.federate.settings import FederateConfig
     from understudy.federate.small.network import SmallNetwork
+    from understudy.federate.together import Batches
 
 Arrays = Mapping[str, "Tensor"]
 Shape = tuple[int | None, ...]  # None: any length
@@ -78,7 +79,8 @@ class Method:
     # What a kind says
 
     def logits(self, examples: Examples) -> Tensor:
-        """(n, classes), over all classes of the set."""
+        """(n, classes), over all classes of the set. Where a kind has a `likeness`, examples and
+        logits may have the clients before the samples."""
         raise NotImplementedError
 
     def terms(self, batch: Batch) -> Mapping[str, Tensor]:
@@ -121,13 +123,29 @@ class Method:
         self.current = task.number
         self.begin(task)
 
-    @classmethod
-    def train_together(
-        cls, methods: Sequence[Any], lessons: Sequence[Lesson]
-    ) -> list[dict[str, float]]:
-        """Several clients' local training; what each learns does not depend on the others. A kind
-        whose clients can be computed as one overrides it."""
-        return [one.train(lesson) for one, lesson in zip(methods, lessons, strict=True)]
+    # Several clients as one: only where a kind says `likeness`
+
+    @property
+    def likeness(self) -> Hashable | None:
+        """What clients that can be computed as one have in common; None: each is alone."""
+        return None
+
+    def form(self) -> Hashable:
+        """The kinds and shapes of its modules, and what a small network reads."""
+        small = self.own.tasks[0].train.small
+        return (
+            tuple((name, type(each)) for name, each in self.modules.items()),
+            tuple((name, tuple(each.shape)) for name, each in self.modules.named_parameters()),
+            tuple((name, tuple(each.shape[1:])) for name, each in small.items()),
+        )
+
+    def stand_for(self, clients: Sequence[Any]) -> None:
+        """Keep what steps of these clients need beside their modules, clients first. Called on a
+        copy, whose `modules` and foundation then take (clients, samples, ..)."""
+
+    def terms_together(self, clients: Sequence[Any], batches: Batches) -> Mapping[str, Tensor]:
+        """`terms` of the first few of them, (clients,) each."""
+        return {"task": batches.cross_entropy(self.logits(batches.examples))}
 
     def train(self, lesson: Lesson) -> dict[str, float]:
         """One client's training of a round; the mean of every term over its steps."""

@@ -6,8 +6,8 @@ Where all clients have the same kind its weights can be averaged; else every cli
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Callable, Hashable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from understudy.federate.methods.averaged import Averaged
 from understudy.federate.methods.method import Common
@@ -56,6 +56,11 @@ class SmallAlone(Averaged):
             "projection": nn.Linear(network.width, width),
             "head": nn.Linear(width, common.classes),
         }
+
+    @property
+    def likeness(self) -> Hashable | None:
+        small: Any = self.modules["small"]
+        return self.form() if small.stacks else None
 
     def logits(self, examples: Examples) -> Tensor:
         h = self.modules["projection"](self.modules["small"](examples.small))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -14,6 +14,9 @@ class SmallNetwork(nn.Module):
     follows it. Its weights never leave a client."""
 
     width: int
+    # Whether networks of several clients can be computed as one by torch.func.vmap: nothing random
+    # in it, nothing kept of a batch, no branch on values.
+    stacks: ClassVar[bool] = False
 
     def prepare(self, raw: Any) -> Inputs:
         """Pictures (n, 3, h, w) in [0, 1], or a sequence of texts, as `forward` takes them; once

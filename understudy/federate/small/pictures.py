@@ -22,6 +22,8 @@ class PictureNetwork(SmallNetwork):
     so that the networks of many clients can be computed as one (torch.func.vmap).
     """
 
+    stacks = True
+
     def __init__(self, raw: Any) -> None:
         super().__init__()
         shape = tuple(raw.shape) if isinstance(raw, Tensor) else (type(raw).__name__,)

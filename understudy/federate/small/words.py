@@ -28,6 +28,8 @@ class Words(SmallNetwork):
     over three words, or by attention over all.
     """
 
+    stacks = True
+
     def __init__(
         self,
         raw: Any,
