@@ -1,8 +1,10 @@
 """All of Flower on one machine: a relay, some nodes, a run; and nothing left when it ends.
 
     python examples/flower/start.py --nodes 3 --out result.json
+    python examples/flower/start.py --nodes 3 --out result.json --secure
 
-Needs the environment of docs/flower.md, which also says what to type where machines are apart.
+--secure: with TLS, and nodes that the relay knows by their keys, as between machines. Needs the
+environment of docs/flower.md, which also says what to type where machines are apart.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
+HOST = "127.0.0.1"
 PROJECT = Path(__file__).resolve().parent
 BIN = Path(sys.executable).parent
 
@@ -34,6 +37,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("result.json"), help="of the relay")
     parser.add_argument("--place", type=Path, help="new folder for agents' states and logs, kept")
     parser.add_argument("--seconds", type=float, default=600.0, help="that a node has to answer")
+    parser.add_argument("--secure", action="store_true", help="with TLS and keys of the nodes")
+    parser.add_argument("--strangers", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--patience", type=float, default=3600.0, help="seconds for all of it")
     options = parser.parse_args()
     if not (BIN / "flower-superlink").exists():
@@ -64,8 +69,15 @@ def run(options: argparse.Namespace, place: Path, ends: ExitStack) -> int:
     shutil.copytree(PROJECT, project, ignore=shutil.ignore_patterns("__pycache__", "*.json"))
     shutil.copy(options.settings, project / "settings.yaml")
     (place / "flwr").mkdir()
+    keys = place / "credentials"
+    known = "insecure = true"
+    if options.secure:
+        import credentials  # beside this file
+
+        credentials.make(keys, HOST, options.nodes)
+        known = f'root-certificates = "{keys / "ca.crt"}"'
     (place / "flwr" / "config.toml").write_text(
-        f'[superlink.here]\naddress = "127.0.0.1:{link}"\ninsecure = true\n'
+        f'[superlink.here]\naddress = "{HOST}:{link}"\n{known}\n'
     )
     end = time.monotonic() + options.patience
     servers: list[subprocess.Popen[bytes]] = []
@@ -78,19 +90,22 @@ def run(options: argparse.Namespace, place: Path, ends: ExitStack) -> int:
                 sys.exit(f"{(place / 'log').read_text()}\n{why}; the log is above")
             time.sleep(0.2)
 
-    superlink = ("--insecure", "--port", str(link), "--disable-runtime-dependency-installation")
-    servers.append(start("flower-superlink", superlink, place, ends))
-    for number in range(options.nodes):
-        node = f'partition-id={number} num-partitions={options.nodes} place="{place}/{number}"'
-        supernode = ("--insecure", "--superlink", f"127.0.0.1:{link}", "--port", str(free_port()))
-        servers.append(start("flower-supernode", (*supernode, "--node-config", node), place, ends))
+    servers.append(start("flower-superlink", superlink(options, keys, link), place, ends))
     until(lambda: reachable(link))
+    for number in range(options.nodes):
+        if options.secure and not options.strangers:
+            words = ("supernode", "register", str(keys / f"node-{number}.pub"), "here")
+            registered = start("flwr", words, place, ends)
+            until(lambda registered=registered: registered.poll() is not None)
+        words = supernode(options, keys, link, number, place)
+        servers.append(start("flower-supernode", words, place, ends))
     told = f"nodes={options.nodes} seconds={options.seconds} wait={options.patience}"
     words = ("run", str(project), "here", "--stream", "--run-config", f'{told} out="{result}"')
     command = start("flwr", words, place, ends)
     until(lambda: command.poll() is not None)
     found = json.loads(result.read_text()) if result.exists() else {"seeds": []}
-    if not any(agent["accuracy"] for seed in found["seeds"] for agent in seed["agents"]):
+    learnt = [each for seed in found["seeds"] for each in seed.get("agents") or seed["clients"]]
+    if not any(each["accuracy"] for each in learnt):
         print((place / "log").read_text(), found.get("events", ""), sep="\n", file=sys.stderr)
         print("the run failed; its log and events are above", file=sys.stderr)
         return 1
@@ -98,6 +113,35 @@ def run(options: argparse.Namespace, place: Path, ends: ExitStack) -> int:
     part.replace(options.out)
     print(f"results in {options.out}")
     return 0
+
+
+def superlink(options: argparse.Namespace, keys: Path, link: int) -> tuple[str, ...]:
+    """What the relay is started with."""
+    words = ("--port", str(link), "--disable-runtime-dependency-installation")
+    if not options.secure:
+        return ("--insecure", *words)
+    return (
+        *("--ssl-ca-certfile", str(keys / "ca.crt")),
+        *("--ssl-certfile", str(keys / "server.pem")),
+        *("--ssl-keyfile", str(keys / "server.key")),
+        "--enable-supernode-auth",
+        *words,
+    )
+
+
+def supernode(
+    options: argparse.Namespace, keys: Path, link: int, number: int, place: Path
+) -> tuple[str, ...]:
+    """What a node is started with."""
+    node = f'partition-id={number} num-partitions={options.nodes} place="{place}/{number}"'
+    safety: tuple[str, ...] = ("--insecure",)
+    if options.secure:
+        safety = (
+            *("--root-certificates", str(keys / "ca.crt")),
+            *("--auth-supernode-private-key", str(keys / f"node-{number}")),
+        )
+    where = ("--superlink", f"{HOST}:{link}", "--port", str(free_port()))
+    return (*safety, *where, "--node-config", node)
 
 
 def start(
