@@ -49,6 +49,7 @@ def shadow(
     questions: own.Questions = None,
     sheet: own.Sheet = None,
     out: own.Out = Path("shadow"),
+    config: options.Config = None,
     set_: options.Set = None,
     as_json: options.Json = False,
 ) -> None:
@@ -70,7 +71,7 @@ def shadow(
         "minutes": minutes,
         "questions": questions,
     }
-    settings = _settings(named, set_ or [])
+    settings = _settings(config, named, set_ or [])
     done = _found(settings, logs or [], listen, cloud, sheet, out)
     if done is not None and as_json:
         print_json(done.to_json())
@@ -78,12 +79,14 @@ def shadow(
         _print(done, out)
 
 
-def _settings(named: dict[str, Any], overrides: list[str]) -> ShadowSettings:
+def _settings(config: Path | None, named: dict[str, Any], overrides: list[str]) -> ShadowSettings:
+    """The file, then the options, then --set."""
     from understudy.gateway.shadow.settings import ShadowSettings
     from understudy.settings import check_settings, gathered_settings
 
     given = {name: value for name, value in named.items() if value is not None}
-    return check_settings(ShadowSettings, gathered_settings(given, None, overrides))
+    found = gathered_settings(gathered_settings({}, config, {}), None, given)
+    return check_settings(ShadowSettings, gathered_settings(found, None, overrides))
 
 
 def _found(

@@ -264,7 +264,8 @@ def check_key(name: str, team: str, scopes: Sequence[str], dial: float | None) -
     if not name.strip():
         raise ConfigError("a key needs a name, by which people know it")
     if unknown := [each for each in scopes if each not in SCOPES]:
-        raise ConfigError(f"scope {unknown[0]}: use some of {', '.join(SCOPES)}")
+        known = ", ".join(SCOPES)
+        raise ConfigError(f"scope {unknown[0]}: use some of {known}, each given by itself")
     if dial is not None and not 0 <= dial <= 1:
         raise ConfigError(f"dial={dial}: use a number from 0 (never asks) to 1 (always)")
     if team and team.strip() != team:
