@@ -69,8 +69,12 @@ def test_keys_of_one_name_get_names_of_their_own(url: str) -> None:
 
 def test_the_database_lets_no_two_live_keys_have_one_name(url: str) -> None:
     database = open_database(url)
-    with pytest.raises(LedgerUnavailable), database.writing() as connection:
+    with (
+        pytest.raises(LedgerUnavailable, match=r"(?i)unique") as caught,
+        database.writing() as connection,
+    ):
         connection.execute(insert(keys), [row("app", 1), row("app", 2)])
+    assert "app" not in str(caught.value)  # what was to be written is not told
     with database.writing() as connection:
         connection.execute(insert(keys), [row("app", 1, revoked=2.0), row("app", 2, revoked=None)])
     database.close()

@@ -25,7 +25,7 @@ async def check_clouds(choice: Choice, warn: Callable[[str], None]) -> None:
         if trouble:
             troubled.setdefault(trouble, []).append(f"clouds.{upstream.name}")
     for trouble, clouds in troubled.items():
-        warn(f"{', '.join(clouds)}: {trouble}; meanwhile the gateway serves without")
+        warn(f"{', '.join(clouds)}: {trouble}; the gateway serves all the same")
 
 
 async def _trouble(upstream: Upstream) -> str:

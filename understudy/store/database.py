@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -42,6 +42,7 @@ _BUSY_SECONDS = 10.0  # how long one writer of SQLite waits for another
 _LOG_PAGES = 16_000  # 64 MB: long before that checkpoints.py has seen to it
 _UPGRADE_LOCK = 7_326_459  # any number: replicas that start at once make the tables once
 _POSTGRES = {"connect_timeout": 3, "tcp_user_timeout": 5000}  # what a URL says itself goes before
+_SILENT: Mapping[str, Any] = {"hide_parameters": True}  # errors do not quote what was written
 _SECRETS = {"password", "sslpassword"}  # in what follows the ? of a URL
 _POSTGRES_OPTIONS = "-c statement_timeout=5000 -c lock_timeout=5000 -c timezone=UTC"
 
@@ -99,7 +100,10 @@ class Database:
             raise self.unavailable(error) from error
 
     def unavailable(self, error: Exception) -> LedgerUnavailable:
-        cause = " ".join(str(getattr(error, "orig", None) or error).split())
+        """PostgreSQL's details may quote what was to be written, which is nobody's to read."""
+        cause: Any = getattr(error, "orig", None) or error
+        said = getattr(getattr(cause, "diag", None), "message_primary", None) or str(cause)
+        cause = " ".join(said.split())
         return LedgerUnavailable(f"{self.where}: cannot be used now ({cause})")
 
     def checkpoint(self, mode: str = "PASSIVE") -> None:
@@ -243,9 +247,11 @@ def _sqlite(url: URL, durable: bool, *, overwrites: bool) -> Engine:
     options["timeout"] = _BUSY_SECONDS
     if url.database and url.database != ":memory:":
         _make_private(Path(url.database))
-        engine = create_engine(url, connect_args=options, paramstyle="named")
+        engine = create_engine(url, connect_args=options, **_SILENT, paramstyle="named")
     else:
-        engine = create_engine(url, connect_args=options, paramstyle="named", poolclass=StaticPool)
+        engine = create_engine(
+            url, connect_args=options, **_SILENT, paramstyle="named", poolclass=StaticPool
+        )
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _: object) -> None:
@@ -286,6 +292,7 @@ def _postgres(url: URL) -> Engine:
         return create_engine(
             url,
             connect_args=given | {"options": " ".join(words)},
+            **_SILENT,
             pool_pre_ping=True,
             isolation_level="READ COMMITTED",
         )
