@@ -106,6 +106,26 @@ async def broken(request: web.Request) -> web.Response:
     return web.Response(text="<html>", content_type="text/html")
 
 
+def test_a_ledger_that_does_not_answer_closes_the_endpoint(books: Books) -> None:
+    class Silent:
+        longest = 0.05
+
+        def see(self, *_: Any) -> None: ...
+
+        async def reserve(self, *_: Any) -> None:
+            await asyncio.sleep(60)
+
+    async def run() -> None:
+        given = {"base_url": "http://127.0.0.1:9/v1", "model": "embed-3", "price": 1}
+        endpoint = EmbeddingSettings.model_validate(given)
+        embeddings = Embeddings({"small": endpoint}, Silent(), 0.0)  # type: ignore[arg-type]
+        with pytest.raises(Refused) as caught:
+            await embeddings.embed(BODY, Caller("k1"))
+        assert (caught.value.status, caught.value.code) == (503, "ledger_unavailable")
+
+    asyncio.run(run())
+
+
 def test_texts_are_embedded_and_cost_what_the_endpoint_counted(books: Books) -> None:
     """A dollar a token, so three dollars."""
     traces = list[Trace]()

@@ -24,7 +24,14 @@ from understudy.gateway.not_asked import (
 from understudy.gateway.requests import Caller
 from understudy.gateway.settings import SpendingSettings
 from understudy.gateway.trace import FailedCall, Trace
-from understudy.gateway.upstreams.calls import Call, Incoming, Upstream, UpstreamError
+from understudy.gateway.upstreams.calls import (
+    LATE,
+    Bound,
+    Call,
+    Incoming,
+    Upstream,
+    UpstreamError,
+)
 from understudy.gateway.upstreams.choice import Candidate, Choice, Offer
 from understudy.gateway.upstreams.failing import Failures
 from understudy.store.batches import AsyncLedger
@@ -53,6 +60,36 @@ def scopes_of(caller: Caller) -> Scopes:
     """Whom a request counts for."""
     team = (f"team:{caller.team}",) if caller.team else ()
     return ("total", *team, f"key:{caller.key}")
+
+
+async def held(
+    ledger: AsyncLedger,
+    caller: Caller,
+    bound: Bound,
+    about: tuple[str, str],
+    patience: float,
+    seconds: float,
+    usual: float | None = None,
+) -> Hold:
+    """Room for a call. Raises NotAskedError.
+
+    about: the cloud's name, and the call's id. patience: for others' holds. seconds: after them the
+    ledger is taken for unreachable. usual: how long a call takes.
+    """
+    cloud, call_id = about
+    try:
+        async with asyncio.timeout(patience + seconds):
+            found = await ledger.reserve(
+                scopes_of(caller), bound.most, bound.least, call_id, cloud, patience
+            )
+    except (LedgerUnavailable, TimeoutError) as error:
+        said = str(error) or LATE
+        log.warning("the ledger is unreachable, so no cloud is asked: %s", said)
+        reason = "the ledger cannot be reached, so the cloud is closed"
+        raise unavailable(reason, "ledger_unavailable") from None
+    if isinstance(found, Refusal):
+        raise over_budget(found, usual)
+    return found
 
 
 class Asking:
@@ -131,25 +168,11 @@ class Asking:
         return Asked(candidate, hold, incoming, started)
 
     async def _hold(self, trace: Trace, offer: Offer, call_id: str, patience: float | None) -> Hold:
-        longest = self.settings.wait_seconds
+        longest, candidate = self.settings.wait_seconds, offer.candidate
         patience = longest if patience is None else max(min(patience, longest), 0.0)
-        try:
-            async with asyncio.timeout(patience + self.settings.ledger_seconds):
-                found = await self.ledger.reserve(
-                    scopes_of(trace.caller),
-                    offer.bound.most,
-                    offer.bound.least,
-                    request_id=call_id,
-                    cloud=offer.candidate.name,
-                    patience=patience,
-                )
-        except (LedgerUnavailable, TimeoutError) as error:
-            log.warning("the ledger is unreachable, so no cloud is asked: %s", error)
-            reason = "the ledger cannot be reached, so the cloud is closed"
-            raise unavailable(reason, "ledger_unavailable") from None
-        if isinstance(found, Refusal):
-            raise over_budget(found, offer.candidate.usual.seconds)
-        return found
+        about, seconds = (candidate.name, call_id), self.settings.ledger_seconds
+        usual = candidate.usual.seconds
+        return await held(self.ledger, trace.caller, offer.bound, about, patience, seconds, usual)
 
     async def _pay(
         self, trace: Trace, candidate: Candidate, hold: Hold, error: UpstreamError

@@ -14,21 +14,18 @@ import orjson
 from understudy.clouds.endpoint import chat_url, read_key
 from understudy.clouds.http import proxy_for
 from understudy.clouds.prices import Prices
-from understudy.errors import LedgerUnavailable
-from understudy.gateway.asking import scopes_of
+from understudy.gateway.asking import held, scopes_of
 from understudy.gateway.dialects.embeddings import EmbeddingBody
-from understudy.gateway.not_asked import gave_none, over_budget, unavailable
+from understudy.gateway.not_asked import NotAskedError, gave_none
 from understudy.gateway.requests import Caller, ChatRequest, Decision, Refused, never_asks
 from understudy.gateway.trace import FailedCall, OnDone, Trace
 from understudy.gateway.upstreams.bounds import cost_of
-from understudy.gateway.upstreams.calls import LATE, UpstreamError
+from understudy.gateway.upstreams.calls import LATE, Bound, UpstreamError
 from understudy.gateway.upstreams.embedding import EmbeddingSettings
 from understudy.gateway.upstreams.failing import Failures
 from understudy.gateway.upstreams.posting import open_session, posted
 from understudy.gateway.upstreams.refusal import reason_of, refusal_of
 from understudy.store.batches import AsyncLedger
-from understudy.store.caps import Refusal
-from understudy.store.operations import Hold
 from understudy.types import Cost
 
 _LARGEST_ANSWER = 256 * 2**20  # bytes
@@ -76,7 +73,13 @@ class Embeddings:
         # No token is shorter than a byte, and a token's number is none either. All fields are
         # passed on, so all of them count.
         most = cost_of(endpoint.prices, len(orjson.dumps(body)), 0)
-        hold = await self._hold(endpoint, most, trace.caller)
+        about = (endpoint.name, f"call-{secrets.token_hex(12)}")
+        ledger, patience = self._ledger, self._wait_seconds
+        try:
+            bound = Bound(most, most)
+            hold = await held(ledger, trace.caller, bound, about, patience, ledger.longest)
+        except NotAskedError as error:
+            raise error.refused from None
         trace.asked = True
         cost, reason = most, "the call was given up"  # what nobody knows costs what was held for it
         try:
@@ -102,23 +105,6 @@ class Embeddings:
         trace.decide(Decision("cloud", why, endpoint.model, asked=True, dollars=cost.dollars))
         trace.first()
         return found
-
-    async def _hold(self, endpoint: _Endpoint, most: Cost, caller: Caller) -> Hold:
-        try:
-            hold = await self._ledger.reserve(
-                scopes_of(caller),
-                most,
-                most,
-                request_id=f"call-{secrets.token_hex(12)}",
-                cloud=endpoint.name,
-                patience=self._wait_seconds,
-            )
-        except LedgerUnavailable:
-            reason = "the ledger cannot be reached, so the cloud is closed"
-            raise unavailable(reason, "ledger_unavailable").refused from None
-        if isinstance(hold, Refusal):
-            raise over_budget(hold).refused
-        return hold
 
     def _named(self, name: str) -> _Endpoint:
         for endpoint in self._endpoints.values():
