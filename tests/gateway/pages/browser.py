@@ -25,7 +25,8 @@ class Browser:
         self._socket = socket
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Any]] = {}
-        self._loaded = asyncio.Event()
+        self._loaded: set[str] = set()  # documents, by the id of what loaded them
+        self._some_loaded = asyncio.Event()
         self._session = ""
         self.errors: list[str] = []
         self.requested: list[str] = []
@@ -39,8 +40,9 @@ class Browser:
             self._note(found.get("method", ""), found.get("params", {}))
 
     def _note(self, method: str, about: dict[str, Any]) -> None:
-        if method == "Page.loadEventFired":
-            self._loaded.set()
+        if method == "Page.lifecycleEvent" and about["name"] == "load":
+            self._loaded.add(about["loaderId"])
+            self._some_loaded.set()
         elif method == "Network.requestWillBeSent":
             self.requested.append(about["request"]["url"])
         elif method == "Runtime.exceptionThrown":
@@ -71,6 +73,7 @@ class Browser:
         await self.send("Page.bringToFront")
         for domain in ("Page", "Runtime", "Log", "Network"):
             await self.send(f"{domain}.enable")
+        await self.send("Page.setLifecycleEventsEnabled", enabled=True)
 
     async def look(self, width: int, height: int = 900, dark: bool = False) -> None:
         """A window so wide, of a system that is light or dark."""
@@ -85,9 +88,12 @@ class Browser:
         await self.send("Emulation.setEmulatedMedia", features=[scheme])
 
     async def go(self, url: str) -> None:
-        self._loaded.clear()
-        await self.send("Page.navigate", url=url)
-        await asyncio.wait_for(self._loaded.wait(), _SECONDS)
+        """Until it is loaded; the page before may still say that it was."""
+        loader = (await self.send("Page.navigate", url=url))["loaderId"]
+        async with asyncio.timeout(_SECONDS):
+            while loader not in self._loaded:
+                self._some_loaded.clear()
+                await self._some_loaded.wait()
 
     async def run(self, script: str) -> Any:
         """The value of an expression."""
