@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,18 +14,24 @@ from understudy.cli.program import app
 from understudy.recipes import RECIPES, load_method
 from understudy.settings import described_settings
 
-VERBS = [
-    *("train", "share", "federate", "ask", "chat", "eval", "compare", "report", "export", "env"),
-    *("serve", "shadow", "keys", "events"),
-]
+
+def verbs(group: Any = None, before: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Every verb, and every one within a group: ("ask",), ("keys", "create"), ..."""
+    for name, each in (group or get_command(app)).commands.items():
+        words = (*before, name)
+        yield from verbs(each, words) if hasattr(each, "commands") else [words]
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_every_verb_has_help(verb: str, command: Command) -> None:
-    code, out, err = command(verb, "--help")
+@pytest.mark.parametrize("words", list(verbs()), ids=" ".join)
+def test_every_verb_has_help_prints_json_and_can_be_quiet(
+    words: tuple[str, ...], command: Command
+) -> None:
+    code, out, err = command(*words, "--help")
     assert (code, err) == (0, "")
     assert "Usage: " in out
-    assert verb in command("--help")[1]
+    assert words[-1] in command(*words[:-1], "--help")[1]
+    for option in ("--json", "--quiet"):
+        assert re.search(rf"^ +(-q, )?{option}\b", out, re.MULTILINE), option
 
 
 def test_every_option_and_argument_says_what_it_is() -> None:

@@ -15,6 +15,32 @@ from understudy.store.events import Event, EventWriter
 from understudy.store.settings import EventSettings
 
 
+def test_what_was_done_is_json_or_the_least_that_says_it(
+    command: Command, store: Path, tmp_path: Path
+) -> None:
+    code, secret, errors = command("keys", "create", "app", "--quiet")
+    assert (code, secret[:3], secret.count("\n")) == (0, "us-", 1)
+    assert errors.count("\n") == 1  # a warning: from now on nobody is answered without a key
+    revoked = json.loads(command("keys", "revoke", "app", "--json")[1])
+    assert revoked["name"] == "app"
+    assert revoked["revoked"] == pytest.approx(time.time(), abs=3600)
+    assert command("keys", "create", "app", "--quiet")[0] == 0
+    assert command("keys", "revoke", "app", "-q")[1] == ""
+    EventWriter(open_events(store), EventSettings()).close()
+    file = tmp_path / "events.jsonl"
+    assert json.loads(command("events", "export", "--out", file, "--json")[1]) == {
+        "path": str(file),
+        "rows": 0,
+        "left_out": {"without_text": 0, "forbidden": 0},
+    }
+    file.unlink()
+    assert command("events", "export", "--out", file, "--quiet")[1] == f"{file}\n"
+    made = revoked["id"]
+    deleted = command("events", "delete", "--key", made, "--json")[1]
+    assert json.loads(deleted) == {"key": made, "deleted": 0}
+    assert command("events", "delete", "--key", made, "--quiet")[1] == "0\n"
+
+
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("UNDERSTUDY_STORE", str(tmp_path / "store.db"))

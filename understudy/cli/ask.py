@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
@@ -52,7 +52,7 @@ def ask(
     with shown_work(quiet=quiet), api.load(run, options.router_choice(router)) as opened:
         if jsonl is not None:
             with _lines(jsonl) as lines:
-                answered = all(list(_answered_lines(opened, lines, task)))
+                answered = all(list(_answered_lines(opened, _text_of(lines, jsonl), task)))
         else:
             text = sys.stdin.read() if question == "-" else str(question)
             answered = _show(opened.answer(text, task), as_json)
@@ -85,7 +85,14 @@ def _lines(path: str) -> Any:
         raise ConfigError(f"--jsonl {path}: cannot be read ({error.strerror})") from None
 
 
-def _answered_lines(run: Run, lines: TextIO, task: str | None) -> Iterator[bool]:
+def _text_of(lines: TextIO, path: str) -> Iterator[str]:
+    try:
+        yield from lines
+    except UnicodeDecodeError:
+        raise ConfigError(f"--jsonl {path}: is no UTF-8 text; save it as UTF-8") from None
+
+
+def _answered_lines(run: Run, lines: Iterable[str], task: str | None) -> Iterator[bool]:
     """A line is printed for every line that holds something; whether it has an answer."""
     for number, line in enumerate(lines, start=1):
         if not line.strip():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from importlib import import_module
 from typing import Any
 
 import typer.core
@@ -24,3 +25,19 @@ class Command(typer.core.TyperCommand):
         """The options in the order in which they stand, each as often as it does."""
         _, _, order = self.make_parser(ctx).parse_args(args=list(args))
         return [each for each in order if isinstance(each, typer.core.TyperOption)]
+
+
+def with_settings(section: str) -> type[Command]:
+    """A command whose help ends with every setting of a section, as module:Class.
+
+    They are read from the code when somebody asks for the help.
+    """
+
+    class CommandWithSettings(Command):
+        def format_epilog(self, ctx: Any, formatter: Any) -> None:
+            from understudy.report.settings import settings_text
+
+            module, _, name = section.partition(":")
+            formatter.write("\n" + settings_text(getattr(import_module(module), name)))
+
+    return CommandWithSettings

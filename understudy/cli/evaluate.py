@@ -10,10 +10,12 @@ from understudy.cli import options
 from understudy.cli.printing import print_json, print_table
 from understudy.cli.work import shown_work
 
+_MOST = 2**20  # as many as a run's eval_queries may be
+
 
 def evaluate(
     run: options.Run,
-    queries: Annotated[int, typer.Option(help="test questions per task", min=1)] = 1024,
+    queries: Annotated[int, typer.Option(help="test questions per task", min=1, max=_MOST)] = 1024,
     router: options.Router = None,
     no_check: options.NoCheck = False,
     as_json: options.Json = False,

@@ -34,6 +34,8 @@ def export(
         bool, typer.Option(help="leave out answers of clouds whose terms forbid to learn from them")
     ] = False,
     store: options.Store = "",
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Write events whose text was kept as JSON lines, in TRL's form: prompt and completion."""
     from understudy.store.export import exported, left_out
@@ -48,8 +50,12 @@ def export(
                 count += 1
         missing = left_out(events, key=which, since=since, for_training=for_training)
     told = _rows(count, *missing)
-    if out is not None:
-        print(f"{out}: {told}")
+    if out is not None and as_json:
+        textless, forbidden = missing
+        left = {"without_text": textless, "forbidden": forbidden}
+        print_json({"path": str(out), "rows": count, "left_out": left})
+    elif out is not None:
+        print(out if quiet else f"{out}: {told}")
     elif count == 0:
         complain(told)
 
@@ -59,6 +65,7 @@ def delete(
     key: Annotated[str, typer.Option(help="whose events: its id or its name")],
     store: options.Store = "",
     as_json: options.Json = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Delete everything that a key asked, and what was said of it. Its spending stays known."""
     from understudy.store.events import delete_of_key
@@ -68,8 +75,9 @@ def delete(
         count = delete_of_key(events, which)
     if as_json:
         print_json({"key": which, "deleted": count})
-        return
-    print(f"deleted {count} event{'' if count == 1 else 's'} of {which}")
+    else:
+        told = f"deleted {count} event{'' if count == 1 else 's'} of {which}"
+        print(count if quiet else told)
 
 
 def _rows(count: int, textless: int, forbidden: int) -> str:

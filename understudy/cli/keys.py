@@ -40,8 +40,9 @@ def create(
     max_tokens: own.MaxTokens = None,
     store: options.Store = "",
     as_json: options.Json = False,
+    quiet: options.Quiet = False,
 ) -> None:
-    """Make a key and print it: it cannot be read again."""
+    """Make a key and print it: it cannot be read again. With --quiet it stands alone."""
     from understudy.store.keys import USUAL_SCOPES, Keys, check_key
 
     caps = _caps(dollars=max_dollars, calls=max_calls, tokens=max_tokens)
@@ -61,16 +62,19 @@ def create(
             expires=until,
         )
         is_first = len(keys.all()) == 1
-    _tell_news(database, is_first)
+    _tell_news(database, is_first, quiet)
     if as_json:
         print_json({"key": secret, **_plain(key)})
         return
     print(secret)
-    print(f"  {key.id}, {name}: keep it now, only its hash is stored")
+    if not quiet:
+        print(f"  {key.id}, {name}: keep it now, only its hash is stored")
 
 
 @app.command("list", cls=Command)
-def list_keys(store: options.Store = "", as_json: options.Json = False) -> None:
+def list_keys(
+    store: options.Store = "", as_json: options.Json = False, quiet: options.Quiet = False
+) -> None:
     """Every key, without its secret."""
     from understudy.store.keys import Keys
 
@@ -104,6 +108,7 @@ def revoke(
     key: Annotated[str, typer.Argument(help="its id or its name", metavar="KEY")],
     store: options.Store = "",
     as_json: options.Json = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """End a key: within a few seconds no request with it is answered."""
     from understudy.store.keys import Keys
@@ -112,8 +117,8 @@ def revoke(
         found = Keys(database).revoke(key)
     if as_json:
         print_json(_plain(found))
-        return
-    print(f"revoked {found.id}, {found.name}")
+    elif not quiet:
+        print(f"revoked {found.id}, {found.name}")
 
 
 def _caps(**given: list[str] | None) -> list[CapSettings]:
@@ -126,9 +131,9 @@ def _caps(**given: list[str] | None) -> list[CapSettings]:
     ]
 
 
-def _tell_news(database: Database, is_first: bool) -> None:
+def _tell_news(database: Database, is_first: bool, quiet: bool) -> None:
     """What a key changes beside itself."""
-    if database.is_new:
+    if database.is_new and not quiet:
         complain(f"{database.where}: made a new store")
     if is_first:
         complain(

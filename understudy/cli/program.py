@@ -10,20 +10,18 @@ from typing import Annotated
 import typer
 
 from understudy import __version__, interrupt
-from understudy.cli import events, keys, train
+from understudy.cli import events, keys, together, train
 from understudy.cli.ask import ask
 from understudy.cli.chat import chat
-from understudy.cli.command import Command
+from understudy.cli.command import Command, with_settings
 from understudy.cli.compare import compare
 from understudy.cli.env import env
 from understudy.cli.evaluate import evaluate
 from understudy.cli.export import export
-from understudy.cli.federate import FederateCommand, federate
 from understudy.cli.output import Output, OutputError, complain
 from understudy.cli.report import report
-from understudy.cli.serve import ServeCommand, serve
-from understudy.cli.shadow import ShadowCommand, shadow
-from understudy.cli.share import ShareCommand, share
+from understudy.cli.serve import serve
+from understudy.cli.shadow import shadow
 from understudy.errors import UnderstudyError
 
 # Which extra brings a package, by the name that it is imported by.
@@ -45,8 +43,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(train.app, name="train")
-app.command(cls=ShareCommand)(share)
-app.command(cls=FederateCommand)(federate)
+together.add_to(app)
 app.command(cls=Command)(ask)
 app.command(cls=Command)(chat)
 app.command("eval", cls=Command)(evaluate)
@@ -54,8 +51,8 @@ app.command(cls=Command)(compare)
 app.command(cls=Command)(report)
 app.command(cls=Command)(export)
 app.command(cls=Command)(env)
-app.command(cls=ServeCommand)(serve)
-app.command(cls=ShadowCommand)(shadow)
+app.command(cls=with_settings("understudy.gateway.settings:ServeSettings"))(serve)
+app.command(cls=with_settings("understudy.gateway.shadow.settings:ShadowSettings"))(shadow)
 app.add_typer(keys.app, name="keys")
 app.add_typer(events.app, name="events")
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from understudy.cli import options, serve_options
-from understudy.cli.command import Command
 from understudy.cli.output import complain
+from understudy.cli.printing import print_json, print_line
 from understudy.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -18,16 +18,6 @@ if TYPE_CHECKING:
 
 
 _MAIN = "main"  # what --cloud is called in the settings
-
-
-class ServeCommand(Command):
-    """Its help ends with every setting, read from the code when asked for."""
-
-    def format_epilog(self, ctx: Any, formatter: Any) -> None:
-        from understudy.gateway.settings import ServeSettings
-        from understudy.report.settings import settings_text
-
-        formatter.write("\n" + settings_text(ServeSettings))
 
 
 def serve(
@@ -50,6 +40,8 @@ def serve(
     set_: options.Set = None,
     no_check: serve_options.NoCheck = False,
     dry_run: options.DryRun = False,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Serve the local model and the cloud behind one OpenAI-compatible endpoint."""
     named = {
@@ -72,12 +64,14 @@ def serve(
         raise ConfigError("--cloud-model and --cloud-key-env describe --cloud; give that too")
     caps = list(_caps(max_dollars or [], max_calls or [], share))
     settings = _settings(config, set_ or [], given, caps)
-    if dry_run:
+    if dry_run and as_json:
+        print_json(settings.model_dump(mode="json"))
+    elif dry_run:
         import yaml
 
         print(yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False), end="")
-        return
-    _serve(settings)
+    else:
+        _serve(settings, as_json, quiet)
 
 
 def _settings(
@@ -143,18 +137,22 @@ def _caps(
         yield CapSettings(share=share).model_dump(exclude_none=True)
 
 
-def _serve(settings: ServeSettings) -> None:
+def _serve(settings: ServeSettings, as_json: bool, quiet: bool) -> None:
     from understudy.gateway.assembly import Assembly
     from understudy.gateway.serving import serve as run
 
     assembly = Assembly(settings, lambda text: complain(f"warning: {text}"))
     store = assembly.database.where
+
+    def on_ready(url: str) -> None:
+        if as_json:
+            print_line({"url": f"{url}/v1", "dashboard": f"{url}/", "store": store})
+        else:
+            said = f"{url}/v1" if quiet else greeting(settings, url, assembly.door, store)
+            print(said, flush=True)
+
     try:
-        run(
-            assembly.app(),
-            assembly.door,
-            lambda url: print(greeting(settings, url, assembly.door, store), flush=True),
-        )
+        run(assembly.app(), assembly.door, on_ready)
     except ConfigError:
         if assembly.behind.failure is None:
             raise

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from understudy.cli import options
 from understudy.cli import shadow_options as own
-from understudy.cli.command import Command
 from understudy.cli.output import complain, new_file
 from understudy.cli.printing import print_json, print_table
 from understudy.cli.work import shown_work
@@ -17,16 +16,6 @@ from understudy.errors import ConfigError, UnderstudyError
 if TYPE_CHECKING:
     from understudy.gateway.shadow.settings import ShadowSettings
     from understudy.gateway.shadow.study import Study
-
-
-class ShadowCommand(Command):
-    """Its help ends with every setting, read from the code when asked for."""
-
-    def format_epilog(self, ctx: Any, formatter: Any) -> None:
-        from understudy.gateway.shadow.settings import ShadowSettings
-        from understudy.report.settings import settings_text
-
-        formatter.write("\n" + settings_text(ShadowSettings))
 
 
 def shadow(
@@ -52,6 +41,7 @@ def shadow(
     config: options.Config = None,
     set_: options.Set = None,
     as_json: options.Json = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Hold a log of a cloud's answers against a local model: what you would have paid, and how
     often you would have been told something wrong."""
@@ -72,7 +62,7 @@ def shadow(
         "questions": questions,
     }
     settings = _settings(config, named, set_ or [])
-    done = _found(settings, logs or [], listen, cloud, sheet, out)
+    done = _found(settings, logs or [], listen, cloud, sheet, out, quiet)
     if done is not None and as_json:
         print_json(done.to_json())
     elif done is not None:
@@ -96,6 +86,7 @@ def _found(
     cloud: str | None,
     sheet: Path | None,
     out: Path,
+    quiet: bool,
 ) -> Study | None:
     """The report, which is written too; None: there is none."""
     if listen is not None:
@@ -103,7 +94,7 @@ def _found(
             raise ConfigError("--listen reports on live traffic; give it without LOGS and --sheet")
         if cloud is None:
             raise ConfigError("--listen: give --cloud too, where the traffic is passed on to")
-        return _listened(settings, listen, cloud, out)
+        return _listened(settings, listen, cloud, out, quiet)
     if cloud is not None:
         raise ConfigError("--cloud is where live traffic goes; give --listen too")
     if not logs:
@@ -111,18 +102,22 @@ def _found(
     from understudy.gateway.engine.opening import is_url
     from understudy.gateway.shadow.study import write_report
 
-    with shown_work(with_torch=not is_url(settings.local.path)):
+    with shown_work(with_torch=not is_url(settings.local.path), quiet=quiet):
         done = _done(settings, logs, sheet, out)
     if done is not None:
         write_report(done, out)
     return done
 
 
-def _listened(settings: ShadowSettings, listen: str, cloud: str, out: Path) -> Study | None:
+def _listened(
+    settings: ShadowSettings, listen: str, cloud: str, out: Path, quiet: bool
+) -> Study | None:
     from understudy.gateway.shadow.listening import address_of
     from understudy.gateway.shadow.listening import listen as passed
 
     def on_ready(url: str) -> None:
+        if quiet:
+            return
         complain(
             f"understudy passes {url}/v1 on to {cloud}; give your clients that base URL.\n"
             f"A report is written to {out} every minute, and when you stop it (Ctrl-C)."
