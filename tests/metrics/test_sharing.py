@@ -12,8 +12,10 @@ from understudy.metrics import (
     learning_speed,
     mean_learning_speed,
     relative_gain,
+    slope_error,
     user_summary,
     value_of_information,
+    well_spread,
 )
 
 NAN = float("nan")
@@ -49,6 +51,19 @@ def test_a_line_on_the_logarithm_of_cost_is_found() -> None:
     # (0, 1), (1, 1), (2, 4) on ln(cost): slope 3/2, mean 2 at 1.
     slope, intercept = gain_per_log_cost([1, math.e, math.e**2], [1, 1, 4])
     assert (slope, intercept) == pytest.approx((1.5, 0.5))
+
+
+def test_the_error_of_a_slope() -> None:
+    # x = 0, 1, 2 on ln(cost): weights -1/2, 0, 1/2, of gains with errors 1, 7, 1.
+    assert slope_error([1, math.e, math.e**2], [1, 7, 1]) == pytest.approx(math.sqrt(0.5))
+
+
+def test_costs_that_say_something_of_what_more_is_worth() -> None:
+    assert well_spread([100, 150, 225])
+    assert not well_spread([100, 102])
+    assert not well_spread([100, 149, 223])  # 149 is passed over
+    assert well_spread([1000, 10, 10, 100])
+    assert not well_spread([0, 10, 100])
 
 
 def test_a_line_needs_two_costs() -> None:

@@ -267,20 +267,27 @@ def test_runs_of_other_seeds_and_variants_count_as_one(
         gathered([*paths, tmp_path / "other"])
 
 
-def test_a_fit_needs_a_base_and_two_costs(finished: RunDirectory) -> None:
+def test_a_fit_needs_a_base_and_three_costs_well_apart(finished: RunDirectory) -> None:
     summary = from_plain(ShareSummary, finished.read(finished.summary), finished.summary)
     some = next(iter(summary.variants.values()))
 
     def of(cost: float, gain: float | None, shares: str = "modules") -> VariantResult:
-        found = None if gain is None else mean_and_error([gain])
+        found = None if gain is None else SeedMean(gain, 1.0)
         return replace(some, learner="modular", shares=[shares], cost=cost, gain=found)
 
     e = 2.718281828459045
-    (fit,) = fits({"a": of(1, 2.0), "b": of(e, 5.0), "c": of(9, None), "d": of(3, 1.0, "data")})
-    assert fit.variants == ["a", "b"]
+    two = {"a": of(1, 2.0), "b": of(e, 5.0), "c": of(9, None), "d": of(3, 1.0, "data")}
+    assert fits(two) == []
+    assert fits(two | {"e": of(1.02, 9.0)}) == []
+    (fit,) = fits(two | {"e": of(e**2, 8.0)})
+    assert fit.variants == ["a", "b", "e"]
     assert fit.slope == pytest.approx(3.0)
+    assert fit.slope_error == pytest.approx(0.5**0.5)
     assert fit.intercept == pytest.approx(2.0)
-    assert fit.value_of_information == pytest.approx((2 + 5 / e) / 2)
+    assert fit.value_of_information == pytest.approx((2 + 5 / e + 8 / e**2) / 3)
+    alone = {name: replace(each, gain=SeedMean(1.0, None)) for name, each in two.items()}
+    (unsure,) = fits(alone | {"e": of(e**2, 8.0)})
+    assert unsure.slope_error is None
 
 
 def test_the_error_of_a_mean() -> None:

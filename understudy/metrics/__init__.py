@@ -39,7 +39,9 @@ from understudy.metrics.sharing import (
     learning_speed,
     mean_learning_speed,
     relative_gain,
+    slope_error,
     value_of_information,
+    well_spread,
 )
 from understudy.metrics.summary import (
     Quality,
@@ -86,8 +88,10 @@ __all__ = [
     "relative_gain",
     "served",
     "settling_steps",
+    "slope_error",
     "switch_overshoot",
     "user_summary",
     "value_of_information",
+    "well_spread",
     "wilson_interval",
 ]

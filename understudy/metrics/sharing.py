@@ -49,6 +49,30 @@ def gain_per_log_cost(costs: npt.ArrayLike, gains: npt.ArrayLike) -> tuple[float
     return float(slope), float(intercept)
 
 
+def slope_error(costs: npt.ArrayLike, errors: npt.ArrayLike) -> float:
+    """Standard error of that slope, where each gain has one of these and they are independent.
+
+    The slope is sum_i w_i gain_i with w_i = (x_i - mean x) / sum_j (x_j - mean x)^2, x = ln(cost).
+    """
+    cost, error = measured_rows(costs, errors)
+    x = np.log(cost) - np.log(cost).mean()
+    return float(np.sqrt(((x / (x**2).sum() * error) ** 2).sum()))
+
+
+def well_spread(costs: npt.ArrayLike, least: int = 3, ratio: float = 1.5) -> bool:
+    """Whether a line over ln(cost) has something to rest on: so many costs, each at least `ratio`
+    times the one before; those in between are passed over.
+
+    >>> well_spread([100, 102]), well_spread([100, 102, 150, 225])
+    (False, True)
+    """
+    count, next_cost = 0, 0.0
+    for cost in sorted(map(float, np.ravel(costs))):
+        if cost > 0 and cost >= next_cost:
+            count, next_cost = count + 1, ratio * cost
+    return count >= least
+
+
 def value_of_information(costs: npt.ArrayLike, gains: npt.ArrayLike) -> float:
     """Mean of gain / cost: percent gained per float sent."""
     cost, gain = measured_rows(costs, gains)

@@ -91,7 +91,10 @@ def best_of(variants: Mapping[str, VariantResult]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """Gain on ln(cost), over the variants of one learner that share the same kinds of things."""
+    """Gain on ln(cost), over the variants of one learner that share the same kinds of things.
+
+    slope_error: its standard error, by those of the gains; None of one seed.
+    """
 
     learner: str
     shares: str
@@ -99,6 +102,7 @@ class Fit:
     slope: Number
     intercept: Number
     value_of_information: Number
+    slope_error: Number = None
 
     @property
     def name(self) -> str:

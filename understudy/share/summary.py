@@ -15,8 +15,10 @@ from understudy.metrics import (
     mean_learning_speed,
     quality_over_repeats,
     relative_gain,
+    slope_error,
     user_summary,
     value_of_information,
+    well_spread,
 )
 from understudy.share.agent import Point, Report
 from understudy.share.records import (
@@ -145,19 +147,24 @@ def _gain(seeds: Sequence[PopulationResult], alone: Sequence[PopulationResult]) 
 
 
 def fits(variants: Mapping[str, VariantResult]) -> list[Fit]:
-    """Gain on ln(cost), of the variants with one learner that share the same kinds of things."""
-    groups: dict[tuple[str, str], dict[str, tuple[float, float]]] = {}
+    """Gain on ln(cost), of the variants with one learner that share the same kinds of things, where
+    their costs lie far enough apart to say anything."""
+    groups: dict[tuple[str, str], dict[str, tuple[float, float, float | None]]] = {}
     for name, each in variants.items():
         if each.gain is not None and each.gain.mean is not None and each.cost:
             group = groups.setdefault((each.learner, "+".join(each.shares)), {})
-            group[name] = (each.cost, each.gain.mean)
+            group[name] = (each.cost, each.gain.mean, each.gain.standard_error)
     found = []
     for (learner, shares), points in groups.items():
-        costs, gains = zip(*points.values(), strict=True)
-        if len(set(costs)) < 2:
+        costs = [cost for cost, _, _ in points.values()]
+        if not well_spread(costs):
             continue
-        line = gain_per_log_cost(costs, gains)
-        found.append(Fit(learner, shares, list(points), *line, value_of_information(costs, gains)))
+        gains = [gain for _, gain, _ in points.values()]
+        slope, intercept = gain_per_log_cost(costs, gains)
+        errors = [error for _, _, error in points.values() if error is not None]
+        error = slope_error(costs, errors) if len(errors) == len(costs) else None
+        value = value_of_information(costs, gains)
+        found.append(Fit(learner, shares, list(points), slope, intercept, value, error))
     return found
 
 
