@@ -173,7 +173,7 @@ class Reply:
     tried: tuple[Reply, ...] = ()  # failed replies of the clouds that were asked before
     called: bool = True  # false: failed here, so that nothing crossed the link
     retries: int = 0  # of the call, before it ended
-    may_cost: float = 0.0  # dollars at most, of a call that broke off: nobody says what it cost
+    may_cost: float | None = None  # dollars at most, of a call that broke off: nobody says how many
 
     @property
     def cost(self) -> Cost:
@@ -190,7 +190,7 @@ class Reply:
     @property
     def most(self) -> Cost:
         """The cost, with what calls that broke off may have cost."""
-        doubts = self.may_cost + sum(each.may_cost for each in self.tried)
+        doubts = sum(each.may_cost or 0.0 for each in (self, *self.tried))
         return self.cost + Cost(dollars=doubts)
 
     def to_json(self) -> dict[str, Any]:
@@ -210,7 +210,7 @@ class Reply:
 
 
 # Values that say nothing, by name.
-_LEFT_OUT = {"cloud": "", "tried": [], "called": True, "retries": 0, "may_cost": 0.0}
+_LEFT_OUT = {"cloud": "", "tried": [], "called": True, "retries": 0, "may_cost": None}
 
 
 class Cloud(Protocol):

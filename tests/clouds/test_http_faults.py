@@ -69,7 +69,7 @@ def test_retries_end() -> None:
     with serving(answering(refused(503))) as server:
         reply = ask_one(cloud_of(server, max_retries=2))
     assert (reply.text, reply.error) == (None, "HTTP 503: status 503")
-    assert (len(server.calls), reply.retries, reply.may_cost) == (3, 2, 0.0)
+    assert (len(server.calls), reply.retries, reply.may_cost) == (3, 2, None)
 
 
 def test_a_connection_torn_before_any_answer_is_tried_again(
@@ -129,7 +129,7 @@ def test_a_call_ends_at_its_deadline(stream: bool) -> None:
     with serving(drip) as server:
         reply = ask_one(cloud_of(server, stream=stream, timeout_seconds=5.0))
     assert (reply.text, reply.error, reply.dollars) == (None, "timeout", 0.0)
-    assert reply.may_cost > 0
+    assert (reply.may_cost or 0.0) > 0
     assert 5.0 <= reply.seconds < 30
     assert len(server.calls) == 1
 

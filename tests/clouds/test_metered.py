@@ -103,11 +103,14 @@ def test_no_question_costs_nothing() -> None:
 class BreaksOff:
     """A cloud whose every call breaks off after a retry, when it may have been paid for."""
 
+    def __init__(self, price: float = 0.25) -> None:
+        self.price = price
+
     async def answer(self, request: Request) -> Reply:
-        return Reply(None, error="timeout", retries=1, may_cost=0.25)
+        return Reply(None, error="timeout", retries=1, may_cost=self.price)
 
     def estimate(self, question: Question) -> Cost:
-        return Cost(calls=1, dollars=0.25)
+        return Cost(calls=1, dollars=self.price)
 
 
 def test_what_calls_that_broke_off_may_have_cost_is_counted_apart_and_held_by_a_cap() -> None:
@@ -120,3 +123,9 @@ def test_what_calls_that_broke_off_may_have_cost_is_counted_apart_and_held_by_a_
     assert (spend.dollars, spend.unknown_calls, spend.unknown_dollars) == (0.0, 4, 1.0)
     assert spend.retries == 4
     assert MeteredCloud(BreaksOff(), cloud.state()).spend == spend
+
+
+def test_calls_that_broke_off_are_counted_where_they_are_free() -> None:
+    cloud = MeteredCloud(BreaksOff(price=0.0))
+    ask(cloud, *"ab")
+    assert (cloud.spend.unknown_calls, cloud.spend.unknown_dollars) == (2, 0.0)

@@ -133,10 +133,11 @@ def test_a_run_on_labels_says_so_everywhere(run: tuple[RunDirectory, Config, Sil
     assert "macro-F1" in terminal(exam_table(results))
 
 
-def test_a_task_of_which_nothing_is_right_gets_a_hint_unless_questions_are_few() -> None:
+def test_a_trained_task_with_nothing_right_gets_a_hint_unless_questions_are_few() -> None:
     for questions, hinted in ((19, False), (64, True)):
         cell = replace(PLAIN, local=0.0, questions=questions)
-        said = examination_alarms(MatrixRow(0, 0, (cell,), questions), ["sums"])
+        said = examination_alarms(MatrixRow(1, 9, (cell,), questions), ["sums"])
         assert any("right on none of 64 questions of sums" in text for text in said) is hinted
+        assert examination_alarms(MatrixRow(0, 0, (cell,), questions), ["sums"]) == []
     repeated = replace(PLAIN, local=0.0, questions=64, distinct_questions=19)
-    assert examination_alarms(MatrixRow(0, 0, (repeated,), 19), ["sums"]) == []
+    assert examination_alarms(MatrixRow(1, 9, (repeated,), 19), ["sums"]) == []

@@ -299,7 +299,7 @@ class HttpCloud:
             seconds=seconds,
             error=shortened(error) if error else None,
             retries=outcome.retries,
-            may_cost=self.estimate(question).dollars if outcome.broke_off else 0.0,
+            may_cost=self.estimate(question).dollars if outcome.broke_off else None,
         )
 
     async def _connections(self) -> _Connections:

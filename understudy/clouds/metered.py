@@ -271,7 +271,7 @@ class MeteredCloud:
             own = replace(each, tried=())
             self.meter.charge(_EDGE, each.cloud, own.cost)
             self.meter.note(_EDGE, RETRY, each.retries)
-            if each.may_cost:
+            if each.may_cost is not None:  # 0: what broke off was free
                 self.meter.doubt(_EDGE, Cost(calls=1, dollars=each.may_cost))
             if each.error is not None:
                 self.meter.note(_EDGE, FAILED if each.called else REFUSED)

@@ -78,14 +78,17 @@ def examination_alarms(row: MatrixRow, tasks: Sequence[str]) -> list[str]:
     """
     when = f"after phase {row.after_phase}" if row.after_phase else "before training"
     met = list(zip(tasks, row.tasks, strict=True))[: row.after_phase or None]
-    found = (text for task, cell in met for text in cell_alarms(task, cell))
+    is_trained = row.after_phase > 0
+    found = (text for task, cell in met for text in cell_alarms(task, cell, is_trained))
     return list(dict.fromkeys(f"{when}: {text}" for text in found))
 
 
-def cell_alarms(task: str, cell: Cell) -> list[str]:
-    """What is wrong with a task's figures, a sentence each."""
+def cell_alarms(task: str, cell: Cell, is_trained: bool = True) -> list[str]:
+    """What is wrong with a task's figures, a sentence each. Before any training it is no wonder
+    that no answer is right."""
     never = cell.never_asks and f"no question of {task} is sent to the cloud: {cell.never_asks}"
-    return [text for text in (label_alarm(task, cell), none_right(task, cell), never) if text]
+    wrong = none_right(task, cell) if is_trained else None
+    return [text for text in (label_alarm(task, cell), wrong, never) if text]
 
 
 def over_budget(task: str, cell: Cell, budget: float) -> str | None:
