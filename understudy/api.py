@@ -103,7 +103,7 @@ class Run:
     @property
     def is_shared(self) -> bool:
         """Whether agents or clients made it, several learners; such a run does not answer."""
-        return self.settings.get("recipe") in ("share", "federate")
+        return self.settings.get("recipe") in recipes.TOGETHER
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -166,17 +166,8 @@ class Run:
     def _model(self) -> TrainedModel:
         from understudy.offload.serve import TrainedModel
 
-        model = TrainedModel(self._directory, self._trained_by(), self.router)
-        return self._open.enter_context(model)
-
-    def _trained_by(self) -> Config:
-        """The settings of a run of `train`; one of `share` is refused."""
-        if self.is_shared:
-            raise ConfigError(
-                f"{self.path}: a run of understudy {self.settings['recipe']}; this is for those of "
-                "understudy train"
-            )
-        return recipes.saved_config(self._directory)
+        config = recipes.saved_config(self._directory)
+        return self._open.enter_context(TrainedModel(self._directory, config, self.router))
 
 
 def load(path: Path | str, router: RouterChoice | None = None) -> Run:
@@ -283,7 +274,7 @@ def federate(
     *,
     out: Path | str,
     resume: bool = False,
-    display: bool = False,
+    display: bool | Screen = False,
     **settings: Any,
 ) -> Run:
     """Let clients learn around a server: each steers one frozen model with a small one of its own.
@@ -327,15 +318,19 @@ def export(run: Run | Path | str, to: str, out: Path | str | None = None) -> Pat
     from understudy.offload.export import export as written
 
     opened = run if isinstance(run, Run) else load(run)
-    return written(opened._directory, opened._trained_by(), to, Path(out) if out else None)
+    config = recipes.saved_config(opened._directory)
+    return written(opened._directory, config, to, Path(out) if out else None)
 
 
-def compare(*runs: Run | Path | str) -> list[dict[str, Any]]:
-    """A record per run: its path, its recipe and the figures to know first."""
-    from understudy.report import comparison
+def compare(*runs: Run | Path | str, out: Path | str | None = None) -> list[dict[str, Any]]:
+    """A record per run: its path, its recipe and the figures to know first. out: a new file, for a
+    page of them."""
+    from understudy import report
 
-    opened = [run if isinstance(run, Run) else load(run) for run in runs]
-    return comparison([run._directory for run in opened])
+    opened = [(run if isinstance(run, Run) else load(run))._directory for run in runs]
+    if out is not None:
+        report.write_comparison(opened, Path(out))
+    return report.comparison(opened)
 
 
 @contextmanager

@@ -168,6 +168,20 @@ def test_runs_are_compared_as_a_table_and_as_json(
     assert all(name in table for name in finished)
 
 
+def test_runs_are_compared_on_a_page(
+    finished: dict[str, Path], command: Command, refused: Any, tmp_path: Path
+) -> None:
+    file = tmp_path / "page.html"
+    code, out, _ = command("compare", *finished.values(), "--out", file)
+    assert (code, out.splitlines()[-1]) == (0, f"page: {file}")
+    text = file.read_text()
+    assert all(f">{run.name}<" in text for run in finished.values())
+    assert "is there already" in refused("compare", *finished.values(), "--out", file)
+    assert "folder is not there" in refused(
+        "compare", *finished.values(), "--out", tmp_path / "a/b"
+    )
+
+
 def test_a_report_is_written_anew(finished: dict[str, Path], command: Command) -> None:
     first = RunDirectory.open(finished["gapg"])
     first.report.unlink(missing_ok=True)

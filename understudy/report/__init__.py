@@ -5,10 +5,12 @@ Every loop registers how its runs are reported; the settings of a run name its l
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from understudy.errors import RunError
+from understudy.errors import ConfigError, RunError
 from understudy.files import write_text
 from understudy.registry import Registry
 
@@ -90,3 +92,18 @@ def head_of(summary: SummaryHead) -> Headline:
 def comparison(runs: Sequence[RunDirectory]) -> list[dict[str, Any]]:
     """The headline of every run, its path first."""
     return [{"run": str(run.path), **report_of(run).headline()} for run in runs]
+
+
+def write_comparison(runs: Sequence[RunDirectory], file: Path) -> None:
+    """A page of runs of every kind; nothing is written over."""
+    from understudy.report.compared.page import page
+
+    if os.path.lexists(file):
+        raise ConfigError(f"out={file}: is there already; give a new file's name")
+    if not file.absolute().parent.is_dir():
+        raise ConfigError(f"out={file}: its folder is not there; make it first")
+    content = page(runs, file)
+    try:
+        write_text(file, content)
+    except OSError as error:
+        raise ConfigError(f"out={file}: cannot be written ({error.strerror})") from error

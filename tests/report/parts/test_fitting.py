@@ -40,4 +40,4 @@ def test_runs_side_by_side_keep_their_figures_whole() -> None:
     ]
     parts = parts_that_fit(side_by_side(records), 60)
     text = "".join(terminal(part, width=60) for part in parts)
-    assert all(str(record["tokens"]) in text for record in records)
+    assert all(f"{record['tokens']:,}" in text for record in records)

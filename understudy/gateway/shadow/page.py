@@ -8,7 +8,7 @@ import yaml
 
 from understudy.gateway.shadow.findings import Findings
 from understudy.gateway.shadow.money import dollars
-from understudy.gateway.shadow.plot import quality_over_cost
+from understudy.gateway.shadow.plot import NARROW, WIDE, quality_over_cost
 from understudy.gateway.shadow.words import (
     Source,
     assumptions,
@@ -35,7 +35,7 @@ def page(found: Findings, source: Source) -> str:
         cautions=source.cautions,
         rule=rule(found),
         goal=goal(found, source.settings),
-        plot=quality_over_cost(found),
+        plots={"wide": quality_over_cost(found, WIDE), "narrow": quality_over_cost(found, NARROW)},
         kinds=source.kinds,
         kind_table=kind_table(found),
         examples=found.examples,

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from understudy.gateway.shadow.correction import observed
 from understudy.gateway.shadow.findings import Findings
 from understudy.gateway.shadow.money import dollars
-from understudy.report.parts.svg import INK, LOCAL, QUIET, SYSTEM
+from understudy.report.parts.colours import INK, LOCAL, QUIET, SYSTEM
 
-WIDTH, HEIGHT = 960, 400
+WIDE, NARROW = (960, 400), (420, 340)  # for a wide page and a phone: letters keep their size
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 30, 24, 56
 _DOTS = 26  # of the curve that say what they are when pointed at
 
@@ -52,36 +52,38 @@ class Plot:
     y_ticks: Sequence[Tick]
     dots: Sequence[Dot]
     named: Sequence[Named]
+    right: float
+    bottom: float
+    width: int
+    height: int
     left: float = _LEFT
-    right: float = WIDTH - _RIGHT
     top: float = _TOP
-    bottom: float = HEIGHT - _BOTTOM
-    width: int = WIDTH
-    height: int = HEIGHT
     ink: str = INK
     quiet: str = QUIET
     colour: str = SYSTEM
 
 
 class _Axes:
-    def __init__(self, most: float, low: float) -> None:
+    def __init__(self, most: float, low: float, size: tuple[int, int]) -> None:
         self.most, self.low = most or 1.0, low
+        self.right, self.bottom = size[0] - _RIGHT, size[1] - _BOTTOM
 
     def x(self, paid: float) -> float:
-        return _LEFT + paid / self.most * (WIDTH - _LEFT - _RIGHT)
+        return _LEFT + paid / self.most * (self.right - _LEFT)
 
     def y(self, right: float) -> float:
         share = (right - self.low) / (1.0 - self.low)
-        return HEIGHT - _BOTTOM - min(max(share, 0.0), 1.0) * (HEIGHT - _TOP - _BOTTOM)
+        return self.bottom - min(max(share, 0.0), 1.0) * (self.bottom - _TOP)
 
 
-def quality_over_cost(found: Findings) -> Plot:
+def quality_over_cost(found: Findings, size: tuple[int, int] = WIDE) -> Plot:
     points = found.curve
-    size = found.different
-    bands = [observed(point.wrong * size, size) for point in points if found.judge is None]
+    count = found.different
+    bands = [observed(point.wrong * count, count) for point in points if found.judge is None]
     most = max(found.paid, found.would_pay + found.would_pay_reach) * 1.04
     lowest = 1 - max([*(band.high for band in bands), *(p.wrong for p in points), found.wrong.high])
-    axes = _Axes(most, max(0.0, _floor(lowest)))
+    axes = _Axes(most, max(0.0, _floor(lowest)), size)
+    ticks = 5 if size == WIDE else 3
     pairs = list(zip(points, bands, strict=False))
     upper = [(axes.x(point.dollars), axes.y(1 - band.low)) for point, band in pairs]
     lower = [(axes.x(point.dollars), axes.y(1 - band.high)) for point, band in pairs]
@@ -96,10 +98,14 @@ def quality_over_cost(found: Findings) -> Plot:
         band=_path([*upper, *reversed(lower)]) + "Z" if pairs else "",
         curve=_path(line),
         chance=_path([line[0], line[-1]]),
-        x_ticks=[Tick(axes.x(at), dollars(at)) for at in _steps(0.0, most)],
+        x_ticks=[Tick(axes.x(at), dollars(at)) for at in _steps(0.0, most, ticks)],
         y_ticks=[Tick(axes.y(at), f"{100 * at:.0f} %") for at in _steps(axes.low, 1.0)],
         dots=dots,
         named=_named(found, axes, line),
+        right=axes.right,
+        bottom=axes.bottom,
+        width=size[0],
+        height=size[1],
     )
 
 
@@ -112,8 +118,8 @@ def _named(found: Findings, axes: _Axes, line: Sequence[tuple[float, float]]) ->
         axes.y(1 - found.wrong.high),
         axes.y(1 - found.wrong.low),
     )
-    below = y + 34 < HEIGHT - _BOTTOM
-    middle = min(max(x, _LEFT + 110), WIDTH - _RIGHT - 110)
+    below = y + 34 < axes.bottom
+    middle = min(max(x, _LEFT + 110), axes.right - 110)
     text = f"this threshold: {dollars(found.would_pay)}, {100 * found.wrong.share:.1f} % wrong"
     return [
         Named(*first, "local first, never asks", LOCAL, (first[0] + 10, first[1] + 5), "start"),

@@ -13,10 +13,12 @@ from understudy.report.federate.records import (
     curve_of,
     error_of,
     events_of,
+    mean_of,
     read_run,
     refused_of,
 )
-from understudy.report.parts.numbers import number, size
+from understudy.report.parts.layout import for_both
+from understudy.report.parts.numbers import lead_words, number, size
 from understudy.report.parts.page import Tile, render
 from understudy.run import RunDirectory
 
@@ -34,14 +36,14 @@ def page(directory: RunDirectory) -> str:
         best=best,
         first_seed=variants[best].seeds[0].seed,
         variant_table=tables.variant_table(variants),
-        clients_plot=plots.clients_plot(variants),
-        curve_plot=plots.curve_plot(_curves(run), variants),
-        pooled=plots.pooled_panels(variants),
-        each=plots.client_panels(variants[best], best),
+        clients_plot=for_both(plots.clients_plot, variants),
+        curve_plot=for_both(plots.curve_plot, _curves(run), variants),
+        pooled=for_both(plots.pooled_panels, variants),
+        each=for_both(plots.client_panels, variants[best], best),
         client_table=tables.client_table(variants[best]),
         user_table=tables.user_table(variants),
-        overlap=plots.overlap_plot(variants[best]),
-        spread=plots.spread_plot(variants[best], best),
+        overlap=for_both(plots.overlap_plot, variants[best]),
+        spread=for_both(plots.spread_plot, variants[best], best),
         kind_table=tables.kind_table(variants),
         leaves=_leaves(variants),
         refused_table=tables.count_table({n: refused_of(v) for n, v in variants.items()}),
@@ -74,9 +76,11 @@ def _tiles(variants: Variants, best: str) -> list[Tile]:
     one = variants[best]
     error = error_of(one.accuracy)
     spread = f"± {number(error, 3)}, " if error == error else ""
+    figures = {n: (mean_of(each.accuracy), error_of(each.accuracy)) for n, each in variants.items()}
+    note = "; ".join(filter(None, (f"{spread}{best}", lead_words(figures, best))))
     users = one.users.unweighted
     return [
-        Tile("most accurate", number(one.accuracy.mean, 3), f"{spread}{best}"),
+        Tile("most accurate", number(one.accuracy.mean, 3), note),
         Tile(
             "forgetting",
             number(one.forgetting.mean, 3),

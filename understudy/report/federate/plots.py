@@ -19,78 +19,54 @@ from understudy.report.federate.records import (
     over_seeds,
     overlap,
 )
-from understudy.report.parts.numbers import last, mean_along, number
-from understudy.report.parts.svg import (
-    INK,
-    QUIET,
-    TASKS,
-    WIDTH,
-    drawing,
-    label_ends,
-    panel_size,
+from understudy.report.parts.axes import (
+    panel_title,
+    panels_height,
     short,
     small_multiples,
-    svg,
+    title,
 )
+from understudy.report.parts.colours import INK, QUIET, TASKS, colour_of
+from understudy.report.parts.layout import layout
+from understudy.report.parts.numbers import mean_along, number
+from understudy.report.parts.plots import Dots, Line, dots_plot, lines_plot
+from understudy.report.parts.svg import drawing, svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_LONGEST = 32  # letters of a variant's name beside a plot
 _PER_ROW = 4  # panels
 _MOST_PANELS = 24
 _LETTERS = 12  # tasks, up to which a matrix has its figures written in it
+_NARROW_LETTERS = 5
 
 
 def colours_of(variants: Variants) -> dict[str, str]:
-    return {name: TASKS[place % len(TASKS)] for place, name in enumerate(variants)}
+    return {name: colour_of(place) for place, name in enumerate(variants)}
 
 
 def clients_plot(variants: Variants) -> str:
     """A row per variant, the most accurate on top: every client of every seed, and their mean."""
-    names, colours = by_accuracy(variants), colours_of(variants)
-    title = "Final accuracy: clients of all seeds (pale), mean and its standard error"
-    with drawing(WIDTH, 0.9 + 0.34 * len(names)) as figure:
-        axes = figure.subplots()
-        for row, name in enumerate(names):
-            each, colour = variants[name], colours[name]
-            found = np.array([c.accuracy for seed in each.seeds for c in seed.clients], dtype=float)
-            axes.plot(found, np.full(found.size, row), "o", ms=5.5, alpha=0.35, color=colour, mew=0)
-            middle, error = mean_of(each.accuracy), error_of(each.accuracy)
-            if np.isfinite(error):
-                axes.errorbar(middle, row, xerr=error, color=colour, lw=2.2, zorder=3)
-            axes.plot(middle, row, "o", color=colour, ms=8, mec="white", zorder=4)
-            axes.annotate(
-                number(middle, 3),
-                (1.01, row),
-                xycoords=("axes fraction", "data"),
-                va="center",
-                color=colour,
-            )
-        axes.set_yticks(range(len(names)), [short(name, _LONGEST) for name in names])
-        axes.tick_params(axis="y", labelcolor=INK)
-        axes.set_ylim(len(names) - 0.4, -0.6)
-        axes.grid(axis="x")
-        axes.set_xlabel("accuracy, mean over a client's tasks")
-        axes.set_title(title)
-        return svg(figure, "clients", title)
+    colours, rows = colours_of(variants), []
+    for name in by_accuracy(variants):
+        each = variants[name]
+        found = np.array([c.accuracy for seed in each.seeds for c in seed.clients], dtype=float)
+        mean, error = mean_of(each.accuracy), error_of(each.accuracy)
+        rows.append(Dots(name, found, mean, error, colours[name]))
+    head = "Final accuracy: clients of all seeds (pale), mean and its standard error"
+    return dots_plot(rows, "clients", head, "accuracy, mean over a client's tasks")
 
 
 def curve_plot(curves: Mapping[str, tuple[FloatArray, FloatArray]], variants: Variants) -> str:
     """Accuracy on the tasks so far over the rounds, mean over clients."""
-    title, colours = "Accuracy on the tasks so far, mean over clients", colours_of(variants)
-    with drawing(WIDTH, max(3.8, 1.6 + 0.24 * len(curves))) as figure:
-        axes, ends = figure.subplots(), []
-        for name, (rounds, accuracy) in curves.items():
-            middle = mean_along(accuracy, axis=1)
-            axes.plot(rounds, middle, color=colours[name], marker="o", ms=3.5, mew=0)
-            ends.append((last(middle), short(name, _LONGEST), colours[name]))
-        axes.margins(x=0.02)
-        axes.set_xlabel("rounds gone through (0: before training, on all tasks)")
-        axes.set_ylabel("accuracy")
-        axes.set_title(title)
-        label_ends(axes, ends, height=max(2.9, 0.6 + 0.24 * len(curves)))
-        return svg(figure, "curve", title)
+    colours = colours_of(variants)
+    lines = [
+        Line(name, rounds, mean_along(accuracy, axis=1), colours[name])
+        for name, (rounds, accuracy) in curves.items()
+    ]
+    head = "Accuracy on the tasks so far, mean over clients"
+    labels = ("rounds gone through (0: before training, on all tasks)", "accuracy")
+    return lines_plot(lines, "curve", head, labels)
 
 
 def pooled_panels(variants: Variants) -> str:
@@ -111,40 +87,41 @@ def client_panels(variant: VariantResult, name: str) -> str:
         (f"client {number}", matrix_of(each.matrix for each in seeds))
         for number, seeds in clients[:_MOST_PANELS]
     ]
-    title = f"Client by client: {short(name, 40)}"
+    head = f"Client by client: {short(name, 40)}"
     if len(clients) > _MOST_PANELS:
-        title += f"; the first {_MOST_PANELS} of {len(clients)}"
-    return _matrices("each", title, shown)
+        head += f"; the first {_MOST_PANELS} of {len(clients)}"
+    return _matrices("each", head, shown)
 
 
 def overlap_plot(variant: VariantResult) -> str:
     """Which clients hold the same classes, of the first seed."""
     clients = variant.seeds[0].clients
-    title = "Classes that two clients have in common, as a share of all that they have"
-    side = min(6.5, 1.6 + 0.45 * len(clients))
-    with drawing(side + 1.2, side) as figure:
+    head = "Classes that two clients have in common, as a share of all that they have"
+    side = min(layout().width - 0.4, 6.5, 1.6 + 0.45 * len(clients))
+    with drawing(side + 0.4, side + 1.2) as figure:
         axes = figure.subplots()
-        _heat(axes, overlap(clients), written=len(clients) <= _LETTERS)
+        _heat(axes, overlap(clients), written=len(clients) <= _letters() + 3)
         ticks = range(0, len(clients), max(1, len(clients) // 12))
         names = [str(clients[place].client) for place in ticks]
         axes.set_xticks(ticks, names)
         axes.set_yticks(ticks, names)
         axes.set_xlabel("client")
         axes.set_ylabel("client")
-        return svg(figure, "overlap", title)
+        title(figure, head)
+        return svg(figure, "overlap", head)
 
 
 def spread_plot(variant: VariantResult, name: str) -> str:
     """Each client's accuracy over how many samples it learnt from."""
-    title = f"Accuracy over training samples, client by client: {short(name, 40)}"
+    head = f"Accuracy over training samples, client by client: {short(name, 40)}"
     accuracy = over_seeds(variant, "accuracy")
     samples = [sum(seeds[0].train) for _, seeds in clients_of(variant)]
     forgotten = over_seeds(variant, "forgetting")
-    with drawing(WIDTH, 3.6) as figure:
-        left, right = figure.subplots(1, 2)
-        for axes, values, label in (
-            (left, accuracy, "accuracy at the end"),
-            (right, forgotten, "forgetting"),
+    narrow = layout().is_narrow
+    with drawing(5.0 if narrow else 3.6) as figure:
+        panels = figure.subplots(*((2, 1) if narrow else (1, 2)))
+        for axes, values, label in zip(
+            panels, (accuracy, forgotten), ("accuracy at the end", "forgetting"), strict=True
         ):
             axes.plot(samples, values, "o", color=TASKS[0], ms=6, mec="white")
             if len(samples) <= _LETTERS:
@@ -153,18 +130,22 @@ def spread_plot(variant: VariantResult, name: str) -> str:
             axes.set_xlabel("training samples of all tasks")
             axes.set_ylabel(label)
             axes.margins(0.12)
-        left.set_title(title)
-        return svg(figure, "spread", title)
+        title(figure, head)
+        return svg(figure, "spread", head)
 
 
-def _matrices(name: str, title: str, shown: Sequence[tuple[str, FloatArray]]) -> str:
-    def draw(axes: Axes, head: str, matrix: FloatArray) -> None:
-        _heat(axes, matrix, written=len(matrix) <= _LETTERS)
-        axes.set_title(head, fontsize=10)
+def _matrices(name: str, head: str, shown: Sequence[tuple[str, FloatArray]]) -> str:
+    def draw(axes: Axes, text: str, matrix: FloatArray) -> None:
+        _heat(axes, matrix, written=len(matrix) <= _letters())
+        panel_title(axes, text)
 
-    with drawing(*panel_size(len(shown), _PER_ROW)) as figure:
-        small_multiples(figure, shown, draw, title, ("task", "after task"), _PER_ROW)
-        return svg(figure, name, title)
+    with drawing(panels_height(len(shown), _PER_ROW)) as figure:
+        small_multiples(figure, shown, draw, head, ("task", "after task"), _PER_ROW)
+        return svg(figure, name, head)
+
+
+def _letters() -> int:
+    return _NARROW_LETTERS if layout().is_narrow else _LETTERS
 
 
 def _heat(axes: Axes, matrix: FloatArray, written: bool) -> None:

@@ -40,8 +40,9 @@ def read_summary(run: RunDirectory) -> FederateSummary:
 
 
 def read_run(run: RunDirectory) -> FederatedRun:
+    summary = read_summary(run)  # first: without one the run is not finished
     lines = from_plain(list[Line], run.metric_lines(), run.metrics)
-    return FederatedRun(run.settings(), read_summary(run), lines)
+    return FederatedRun(run.settings(), summary, lines)
 
 
 def mean_of(figure: SeedMean) -> float:

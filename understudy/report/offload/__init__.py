@@ -32,10 +32,12 @@ class OffloadReport:
 
     def tables(self) -> list[Table]:
         from understudy.report.offload.records import read_matrix, read_summary
-        from understudy.report.offload.tables import bill_table, phase_table
+        from understudy.report.offload.tables import bill_table, phase_table, precision_words
 
-        summary = read_summary(self.run)
-        phases = phase_table(summary.phases, read_matrix(self.run)).for_terminal("phase by phase")
+        summary, matrix = read_summary(self.run), read_matrix(self.run)
+        precision = precision_words([cell for row in matrix for cell in row.tasks])
+        head = " ".join(filter(None, ("Phase by phase.", precision)))
+        phases = phase_table(summary.phases, matrix).for_terminal(head)
         return [phases, bill_table(summary).for_terminal("what the cloud was asked, and its cost")]
 
     def headline(self) -> Headline:

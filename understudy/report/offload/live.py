@@ -13,7 +13,7 @@ _EVERY = 10  # steps between plain log lines
 
 
 class LiveDisplay:
-    """Phase, accuracies, ask rate against its budget, price and time left."""
+    """Phase, accuracies, ask rate against its budget, price of asking and time left."""
 
     def __init__(self, screen: Screen, steps: int) -> None:
         self.screen, self.steps = screen, steps
@@ -73,7 +73,7 @@ def _described(metrics: StepMetrics, seconds_left: float) -> tuple[str, str]:
     figures = (
         f"local {local}  system {metrics.system_accuracy:.2f}  "
         f"asks {metrics.ask_rate:.2f} of {metrics.budget:.2f}  "
-        f"price {metrics.price:.2f}  {spent}"
+        f"price of asking {metrics.price:.2f} in reward  {spent}"
         f"left {clock_time(seconds_left)}"
     )
     return f"phase {metrics.phase} {metrics.task}", figures

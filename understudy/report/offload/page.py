@@ -13,6 +13,7 @@ from understudy.offload.steps import StepMetrics
 from understudy.report.offload import plots, tables
 from understudy.report.offload.records import FinishedRun, errors_of, read_run
 from understudy.report.offload.tables import precision_words
+from understudy.report.parts.layout import for_both
 from understudy.report.parts.numbers import dollars, mean, measured, number, span
 from understudy.report.parts.page import Tile, render
 from understudy.run import RunDirectory
@@ -36,13 +37,13 @@ def page(directory: RunDirectory) -> str:
         failures=_failures(directory, summary),
         warnings=[*_warnings(steps), *_label_warnings(run), *_over_budget(run)],
         budget_words=_budget_words(steps, phases),
-        budget_plot=plots.budget_plot(steps, phases),
+        budget_plot=for_both(plots.budget_plot, steps, phases),
         precision=_precision(matrix),
-        matrix_plot=plots.matrix_plot(matrix, names),
-        kept_plot=plots.kept_plot(matrix, names),
-        training_plot=plots.training_plot(steps),
-        cost_plot=plots.cost_plot(matrix, names) if answered else None,
-        task_cost_plot=plots.task_cost_plot(matrix, names) if answered else None,
+        matrix_plot=for_both(plots.matrix_plot, matrix, names),
+        kept_plot=for_both(plots.kept_plot, matrix, names),
+        training_plot=for_both(plots.training_plot, steps),
+        cost_plot=for_both(plots.cost_plot, matrix, names) if answered else None,
+        task_cost_plot=for_both(plots.task_cost_plot, matrix, names) if answered else None,
         has_labels=any(phase.evaluation.constant is not None for phase in phases),
         phase_table=tables.phase_table(phases, matrix),
         metric_table=tables.metric_table(summary),
@@ -130,16 +131,22 @@ def _over_budget(run: FinishedRun) -> list[str]:
 
 
 def _budget_words(steps: Sequence[StepMetrics], phases: Sequence[PhaseSummary]) -> str:
+    """Served and trained apart: the budget is a bound of the one, and what the other steers to."""
     over = [step.ask_rate > step.budget + 1e-6 for step in steps]
-    words = f"{mean(over):.0%} of the training steps ask above the budget."
+    beyond = [phase for phase in phases if (phase.training["mean"] or 0.0) > phase.budget + 1e-6]
+    which = f"{len(beyond)} of {len(phases)} phases" if beyond else "no phase"
+    words = (
+        f"In training, where it is steered to, {which} asked above it on the whole, and "
+        f"{mean(over):.0%} of the single steps."
+    )
     served = measured([phase.evaluation.ask_rate for phase in phases])
     excess = served - measured([phase.budget for phase in phases])
     known = excess[[math.isfinite(each) for each in excess]]
     if not known.size:
         return words
     worst = float(known.max())
-    most = f"tasks ask up to {worst:.3f} above" if worst > 1e-6 else "no task asks above"
-    return f"As served at the end of their phase, {most} the budget. {words}"
+    most = f"tasks ask up to {worst:.3f} above" if worst > 5e-4 else "no task asks above"
+    return f"As served at the end of its phase, {most} the budget. {words}"
 
 
 def _precision(matrix: Sequence[MatrixRow]) -> str:

@@ -12,8 +12,18 @@ from understudy.metrics import apgr, random_offloading
 from understudy.metrics.measured import FloatArray
 from understudy.offload.records import Cell, MatrixRow, PhaseSummary
 from understudy.offload.steps import StepMetrics
-from understudy.report.parts.numbers import last, mean, measured, number, span
-from understudy.report.parts.svg import (
+from understudy.report.parts.axes import (
+    label_ends,
+    legend,
+    panel_title,
+    panels_height,
+    short,
+    small_multiples,
+    smoothed,
+    title,
+    whole_numbers,
+)
+from understudy.report.parts.colours import (
     ASKED,
     INK,
     LOCAL,
@@ -21,17 +31,11 @@ from understudy.report.parts.svg import (
     QUIET,
     SHADE,
     SYSTEM,
-    TASKS,
-    WIDTH,
-    Style,
-    drawing,
-    label_ends,
-    panel_size,
-    short,
-    small_multiples,
-    smoothed,
-    svg,
+    colour_of,
 )
+from understudy.report.parts.layout import layout
+from understudy.report.parts.numbers import last, mean, measured, number, span
+from understudy.report.parts.svg import Style, drawing, svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,26 +47,27 @@ def budget_plot(lines: Sequence[StepMetrics], phases: Sequence[PhaseSummary]) ->
     """Ask rate against its budget step by step, and below it what steers it."""
     shift = column(lines, "shift")
     finite = shift[np.isfinite(shift)]
-    below = [("price λ", column(lines, "price"), PRICE)]
+    below = [("price of asking,\nin reward", column(lines, "price"), PRICE)]
     if finite.size and finite.any():
         below.append(("logit shift", shift, QUIET))
     heights = [3.2] + [1.1] * len(below)
     asked = span([phase.training["mean"] for phase in phases], "{:.0%}")
     allowed = span([phase.budget for phase in phases], "{:.0%}")
-    title = f"Phase by phase, {asked} of the responses asked; the budget allows {allowed}"
-    with drawing(WIDTH, sum(heights) + 0.8) as figure:
+    head = f"In training, {asked} of a phase's responses asked; the budget is {allowed}"
+    with drawing(sum(heights) + 0.8) as figure:
         rows = figure.subplots(len(heights), sharex=True, height_ratios=heights, squeeze=False)
         above, *others = rows[:, 0]
         _ask_rates(above, lines, phases)
-        above.set_title(title)
         for axes, (name, values, colour) in zip(others, below, strict=True):
             axes.plot(column(lines, "step"), values, color=colour, linewidth=1.6)
             axes.set_ylabel(name)
             axes.margins(y=0.15)
             _shade_phases(axes, lines)
         rows[-1, 0].set_xlabel("training step")
+        whole_numbers(rows[-1, 0], 5 if layout().is_narrow else 10)
         figure.align_ylabels()
-        return svg(figure, "budget", title)
+        title(figure, head)
+        return svg(figure, "budget", head)
 
 
 def _ask_rates(axes: Axes, lines: Sequence[StepMetrics], phases: Sequence[PhaseSummary]) -> None:
@@ -94,10 +99,11 @@ def training_plot(lines: Sequence[StepMetrics]) -> str:
     local[column(lines, "ask_rate") == 1.0] = np.nan  # no local answer
     window, phase, steps = _window(lines), column(lines, "phase"), column(lines, "step")
     gain = mean(system - local)
-    title = "In training, responses are drawn at random and asking is live"
+    head = "In training, responses are drawn at random and asking is live"
     if math.isfinite(gain):
-        title = f"Accuracy in training: system {gain:+.2f} against the responses that did not ask"
-    with drawing(WIDTH, 3.9) as figure:
+        head = "Accuracy in training: system "
+        head += f"{number(gain, sign='+')} against the responses that did not ask"
+    with drawing(3.9) as figure:
         axes = figure.subplots()
         ends = []
         for name, values, colour in (("system", system, SYSTEM), ("local", local, LOCAL)):
@@ -110,23 +116,27 @@ def training_plot(lines: Sequence[StepMetrics]) -> str:
         axes.set_xlabel("training step")
         _frame(axes, lines)
         _name_phases(axes, lines)
-        axes.set_title(title)
+        whole_numbers(axes, 5 if layout().is_narrow else 10)
         label_ends(axes, ends, height=2.6)
-        return svg(figure, "training", title)
+        title(figure, head)
+        return svg(figure, "training", head)
 
 
 def matrix_plot(matrix: Sequence[MatrixRow], names: Sequence[str]) -> str:
     """Two heat maps: local and system accuracy on every task, before and after each phase."""
-    across = max(3.5, min(4.3, 0.75 * len(names)))
+    narrow = layout().is_narrow
+    across = 2.6 if narrow else max(3.5, min(4.3, 0.75 * len(names)))
     rows = ["before", *(f"after {n} {short(name)}" for n, name in enumerate(names, start=1))]
     columns = [f"{n} {short(name)}" for n, name in enumerate(names, start=1)]
-    with drawing(2 * across + 1.6, 0.36 * len(rows) + 1.5) as figure:
-        panels = figure.subplots(1, 2, sharey=True)
+    high = 0.36 * len(rows) + 1.5
+    with drawing(2 * high if narrow else high, 2 * across + 1.6) as figure:
+        panels = figure.subplots(*((2, 1) if narrow else (1, 2)), sharey=True)
         for axes, which in zip(panels, ("local", "system"), strict=True):
             values = accuracies(matrix, which)
             _heat(axes, values, columns, across / len(names))
             before, after = (number(mean(values[row])) for row in (0, -1))
-            axes.set_title(f"{which.capitalize()}: {before} before, {after} at the end")
+            head = f"{which.capitalize()}: {before} before, {after} at the end"
+            axes.set_title(head, fontweight="bold")
         panels[0].set_yticks(np.arange(len(rows)) + 0.5, rows)
         return svg(figure, "matrix", "accuracy on every task after every phase")
 
@@ -136,12 +146,11 @@ def _heat(axes: Axes, values: FloatArray, columns: list[str], cell_width: float)
     from matplotlib.patches import Rectangle
 
     colours = matplotlib.colormaps["Blues"]
-    small = cell_width < 0.55
+    size = min(10.0, 24 * cell_width)
     for (row, task), value in np.ndenumerate(values):
         # The palest part of the map: dark figures stay easy to read on all of it.
         fill = colours(0.02 + 0.58 * float(np.clip(np.nan_to_num(value), 0, 1)))
         axes.add_patch(Rectangle((task, row), 1, 1, facecolor=fill, edgecolor="white", lw=1.2))
-        size = 7.5 if small else 10
         axes.text(task + 0.5, row + 0.52, number(float(value)), ha="center", va="center", size=size)
     for task in range(values.shape[1]):
         axes.add_patch(
@@ -167,14 +176,14 @@ def kept_plot(matrix: Sequence[MatrixRow], names: Sequence[str]) -> str:
             axes.axvspan(phase - 1, phase, color="#fbe7c6", linewidth=0)
         for values, colour in ((system[:, task], SYSTEM), (local[:, task], LOCAL)):
             axes.plot(turns, values, "o-", color=colour, markersize=3.5, linewidth=1.8)
-        axes.set_title(_phases_named(names[task], phases), fontsize=10)
+        panel_title(axes, _phases_named(names[task], phases))
         axes.set_xticks(turns[:: max(1, math.ceil(len(turns) / 6))])
         axes.set_ylim(0, 1.03)
 
-    title = "Accuracy of each task alone (orange) and with help (blue); shaded where it is trained"
-    with drawing(*panel_size(len(panels), 5)) as figure:
-        small_multiples(figure, panels, draw, title, ("after phase", "accuracy"))
-        return svg(figure, "kept", title)
+    head = "Accuracy of each task alone (orange) and with help (blue); shaded where it is trained"
+    with drawing(panels_height(len(panels), 5)) as figure:
+        small_multiples(figure, panels, draw, head, ("after phase", "accuracy"))
+        return svg(figure, "kept", head)
 
 
 def cost_plot(matrix: Sequence[MatrixRow], names: Sequence[str]) -> str:
@@ -183,14 +192,14 @@ def cost_plot(matrix: Sequence[MatrixRow], names: Sequence[str]) -> str:
     curves = np.array([curve_of(cell) for cell in cells])
     middle = np.array([mean(points) for points in curves.T])
     areas = [area_recovered(cell) for cell in cells]
-    title = f"Choosing what to ask: APGR {number(mean(areas))} on average (at random: 0.50)"
+    head = f"Choosing what to ask: APGR {number(mean(areas))} on average (at random: 0.50)"
     panels = _tasks(matrix, names)
-    with drawing(WIDTH, max(4.2, 1.8 + 0.22 * len(panels))) as figure:
+    with drawing(3.6 if layout().is_narrow else max(4.2, 1.8 + 0.22 * len(panels))) as figure:
         axes = figure.subplots()
         chance = random_offloading(middle[0], middle[-1], _SHARES)
         axes.plot(_SHARES, chance, "--", color=QUIET, linewidth=1.4)
         for turn, (task, phases) in enumerate(panels):
-            style: Style = {"color": TASKS[turn % len(TASKS)], "alpha": 0.9}
+            style: Style = {"color": colour_of(turn), "alpha": 0.9}
             label = f"{_phases_named(names[task], phases)}  {number(areas[task])}"
             axes.plot(_SHARES, curves[task], linewidth=1.2, label=label, **style)
             axes.plot(*_served(cells[task])[:, None], "D", ms=5, mec="white", mew=0.6, **style)
@@ -203,11 +212,9 @@ def cost_plot(matrix: Sequence[MatrixRow], names: Sequence[str]) -> str:
         _share_axis(axes)
         axes.set_xlabel("share of the questions that is asked")
         axes.set_ylabel("accuracy of the system")
-        axes.set_title(title)
-        place: Style = {"loc": "upper left", "bbox_to_anchor": (1.02, 1.02), "alignment": "left"}
-        legend = axes.legend(frameon=False, title="Curve and its APGR", **place)
-        legend.get_title().set_color(QUIET)
-        return svg(figure, "cost", title)
+        legend(figure, axes, axes.get_legend_handles_labels(), "Curve and its APGR")
+        title(figure, head)
+        return svg(figure, "cost", head)
 
 
 def task_cost_plot(matrix: Sequence[MatrixRow], names: Sequence[str]) -> str:
@@ -222,16 +229,16 @@ def task_cost_plot(matrix: Sequence[MatrixRow], names: Sequence[str]) -> str:
         axes.plot(_SHARES, chance, "--", color=QUIET, linewidth=1.1)
         axes.plot(_SHARES, curve, color=SYSTEM, linewidth=1.8)
         axes.plot(*_served(cell)[:, None], "D", color=INK, ms=6, mec="white", zorder=4)
-        axes.set_title(_phases_named(names[task], phases), fontsize=10)
+        panel_title(axes, _phases_named(names[task], phases))
         found = f"APGR {number(area_recovered(cell))}"
         axes.text(0.98, 0.04, found, transform=axes.transAxes, ha="right", color=QUIET, size=9)
         _share_axis(axes)
         axes.set_xticks((0, 0.5, 1), ("0", "0.5", "1"))
 
-    title = "Above the dashed line of asking at random, asking goes where it helps; ◆ as served"
-    with drawing(*panel_size(len(panels), 5)) as figure:
-        small_multiples(figure, panels, draw, title, ("share asked", "accuracy"))
-        return svg(figure, "taskcost", title)
+    head = "Above the dashed line of asking at random, asking goes where it helps; ◆ as served"
+    with drawing(panels_height(len(panels), 5)) as figure:
+        small_multiples(figure, panels, draw, head, ("share asked", "accuracy"))
+        return svg(figure, "taskcost", head)
 
 
 def area_recovered(cell: Cell) -> float:
@@ -293,7 +300,7 @@ def _name_phases(axes: Axes, lines: Sequence[StepMetrics]) -> None:
     """The task of every phase above its stretch; slanted where one has no room."""
     names = {line.phase: f"{line.phase} {short(line.task)}" for line in lines}
     stretches = {phase: _steps_of(lines, phase) for phase in names}
-    inch = 0.78 * WIDTH / len(lines)
+    inch = 0.78 * layout().width / len(lines)
     tight = any(0.088 * len(names[n]) > inch * len(steps) for n, steps in stretches.items())
     middles = [(steps[0] + steps[-1]) / 2 for steps in stretches.values()]
     turn: Style = {"rotation": 30, "ha": "left", "rotation_mode": "anchor"} if tight else {}

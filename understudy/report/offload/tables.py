@@ -16,8 +16,11 @@ if TYPE_CHECKING:
 
 _METRICS = (
     ("average_accuracy", "ACC", "accuracy at the end of the stream, mean over the tasks"),
-    ("learning_accuracy", "learning accuracy", "each task just after its phase, mean of R[j, j]"),
-    ("during_task", "during the task", "the current task at its end: the same mean of R[j, j]"),
+    (
+        "learning_accuracy",
+        "learning accuracy",
+        "each task just after its phase, mean of R[j, j]; in the files during_task too",
+    ),
     ("post_switch", "after the switch", "tasks met earlier, after every later phase"),
     (
         "backward_transfer",
@@ -32,7 +35,8 @@ _LABEL_HEADS = ("macro-F1", "constant")  # of tasks whose answers are labels
 
 
 def phase_table(phases: Sequence[PhaseSummary], matrix: Sequence[MatrixRow]) -> Table:
-    """A row per phase, examined at its end; last the mean over the tasks, at the end of the run."""
+    """A row per phase, examined at its end; last, of several, the mean over the tasks at the end of
+    the run."""
     heads = ["phase", "budget", "asked in training", "asked as served"]
     heads += ["local before", "local", "system", "cloud alone"]
     before, end = matrix[0].tasks, matrix[-1].tasks
@@ -57,7 +61,8 @@ def phase_table(phases: Sequence[PhaseSummary], matrix: Sequence[MatrixRow]) -> 
     if labels:
         columns += [[cell.macro_f1 for cell in end], [cell.constant for cell in end]]
     means = [number(mean(column), 3) for column in columns]
-    return Table(heads, rows, ("all tasks, at the end", *means))
+    of_all = ("all tasks, at the end", *means) if len(phases) > 1 else ()  # else the same again
+    return Table(heads, rows, of_all)
 
 
 def metric_table(summary: RunSummary) -> Table:

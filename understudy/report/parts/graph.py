@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from understudy.report.parts.svg import INK, QUIET, SYSTEM
+from understudy.report.parts.colours import INK, QUIET, SYSTEM
 
 Point = tuple[float, float]
 

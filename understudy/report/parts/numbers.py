@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,15 +43,17 @@ def last(values: FloatArray) -> float:
 
 
 def number(value: float | None, digits: int = 2, sign: str = "") -> str:
-    """With `sign="+"` a gain is marked as one; a dash where there is no number."""
+    """With `sign="+"` a gain is marked as one, and nothing is neither gain nor loss; a dash where
+    there is no number."""
     if value is None or not math.isfinite(value):
         return "–"
-    return f"{value:{sign}.{digits}f}".replace("-", "−")
+    shown = f"{value:{sign}z.{digits}f}".replace("-", "−")
+    return shown if shown.strip("+0.") else shown.removeprefix("+")
 
 
 def count(value: float | None) -> str:
     """59,904,000; a dash where there is no number."""
-    return "–" if value is None or not math.isfinite(value) else f"{value:,.0f}"
+    return "–" if value is None or not math.isfinite(value) else f"{value:z,.0f}"
 
 
 def dollars(value: float | None) -> str:
@@ -86,6 +88,27 @@ def _in_thousands(value: float, digits: str = "#") -> str:
     while value >= 999.5 and len(prefixes) > 1:
         value, prefixes = value / 1000, prefixes[1:]
     return f"{value:{digits}.3g}".rstrip(".") + f"\N{NO-BREAK SPACE}{prefixes[0]}"
+
+
+def lead_words(figures: Mapping[str, tuple[float, float]], best: str) -> str:
+    """How sure it is that the best is the best; '' where it is sure, or alone.
+
+    figures: (mean, its standard error) by name; the error is NaN of one seed. Another is as good
+    where it is within two standard errors of the difference.
+    """
+    mean, error = figures[best]
+    others = {name: each for name, each in figures.items() if name != best}
+    if not others or not math.isfinite(mean):
+        return ""
+    if not math.isfinite(error):
+        return "by one seed: how much is chance is not known"
+    near = [
+        name
+        for name, (other, its_error) in others.items()
+        if mean - other <= 2 * math.hypot(error, its_error)
+    ]
+    more = f" and {len(near) - 1} more" if len(near) > 1 else ""
+    return f"not clearly above {near[0]}{more}" if near else ""
 
 
 def span(values: Sequence[float | None], form: str = "{:.2f}") -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from understudy.report.parts.numbers import number
+from understudy.report.parts.numbers import count, dollars, number, size
 
 if TYPE_CHECKING:
     import rich.table
@@ -56,7 +56,8 @@ def side_by_side(records: Sequence[Mapping[str, Any]]) -> rich.table.Table:
     for _ in records:
         table.add_column(justify="right", overflow="fold")
     for name in dict.fromkeys(name for record in records for name in record):
-        table.add_row(_plain(name), *(_plain(_shown(record.get(name))) for record in records))
+        shown = (shown_figure(name, record.get(name)) for record in records)
+        table.add_row(_plain(name), *map(_plain, shown))
     return table
 
 
@@ -75,7 +76,13 @@ def _plain(text: str) -> str:
     return escape(text)
 
 
-def _shown(value: Any) -> str:
+def shown_figure(name: str, value: Any) -> str:
+    """A figure of a run's headline, by its name."""
+    if value is not None and name in _WRITTEN:
+        return _WRITTEN[name](value)
     if value is None or isinstance(value, float):
         return number(value, 3)
     return str(value)
+
+
+_WRITTEN = {"dollars": dollars, "bytes": size} | dict.fromkeys(("calls", "tokens", "floats"), count)

@@ -24,7 +24,7 @@ def graphs(variants: Mapping[str, VariantResult]) -> list[Captioned]:
     scale = accuracy_range(variants)
     drawn = [(name, each) for name, each in variants.items() if is_drawn(each)]
     return [
-        _captioned(name, variant.seeds[0], scale, f"graph{place}")
+        _captioned(name, variant, scale, f"graph{place}")
         for place, (name, variant) in enumerate(drawn)
     ]
 
@@ -35,9 +35,10 @@ def legend(variants: Mapping[str, VariantResult]) -> str:
     sides = "arrows point at the receiver" if few else "each line bends to its sender's right"
     palest, darkest = (number(end, 3) for end in accuracy_range(variants))
     return (
-        "A line for each direction of a link, first seed: the wider and darker, the more bytes "
+        "A line for each direction of a link, first seed: the wider and stronger, the more bytes "
         f"were sent, on a scale of its own for each picture; {sides}. Dashed: nothing was sent. "
-        f"The darker an agent, the more accurate it is at the end ({palest} to {darkest})."
+        "The fuller an agent's colour, the more accurate it is at the end "
+        f"({palest} to {darkest})."
     )
 
 
@@ -73,12 +74,16 @@ def accuracy_range(variants: Mapping[str, VariantResult]) -> tuple[float, float]
 
 
 def _captioned(
-    name: str, seed: PopulationResult, scale: tuple[float, float], own: str
+    name: str, variant: VariantResult, scale: tuple[float, float], own: str
 ) -> Captioned:
+    """With the bytes that the tables have, and those of the seed that is drawn, if others."""
+    seed = variant.seeds[0]
     loads = [_bytes(edge) for edge in seed.edges]
     used = sum(load > 0 for load in loads)
-    note = f"{size(sum(loads))} over {used:,} of {len(loads):,} edges; at most "
-    note += f"{size(max(loads))} over one"
+    note, drawn = f"{size(variant.bytes)} a population", size(sum(loads))
+    if drawn != size(variant.bytes):
+        note += f", mean over seeds; here {drawn}"
+    note += f" over {used:,} of {len(loads):,} edges, at most {size(max(loads))} over one"
     return Captioned(name, note, picture(seed, scale, own))
 
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from understudy.report.parts.numbers import count, number, size, span
+from understudy.report.parts.layout import for_both
+from understudy.report.parts.numbers import count, lead_words, number, size, span
 from understudy.report.parts.page import Tile, render
 from understudy.report.parts.tables import Table
 from understudy.report.share import plots, tables
@@ -25,6 +26,7 @@ from understudy.report.share.records import (
 )
 from understudy.run import RunDirectory
 from understudy.share.records import AgentResult, VariantResult, best_of
+from understudy.share.tick import INITIAL_TASKS
 
 Variants = Mapping[str, VariantResult]
 
@@ -53,13 +55,15 @@ def page(directory: RunDirectory) -> str:
         best=best,
         first_seed=variants[best].seeds[0].seed,
         variant_table=tables.variant_table(variants),
-        agents_plot=plots.agents_plot(variants, marks),
+        agents_plot=for_both(plots.agents_plot, variants, marks),
         curves=_curves(run, best),
+        waiting=_waiting(run),
         graphs=graphs(variants),
         graph_legend=legend(variants),
         kind_table=tables.kind_table(variants),
-        cost_plot=plots.cost_plot(variants, marks) if sent else None,
-        fit_plot=plots.fit_plot(variants, fits, marks) if fits else None,
+        cost_plot=for_both(plots.cost_plot, variants, marks) if sent else None,
+        has_gains=any(each.gain is not None for each in variants.values()),
+        fit_plot=for_both(plots.fit_plot, variants, fits, marks) if fits else None,
         fit_table=tables.fit_table(fits),
         user_table=tables.user_table(variants),
         agent_table=tables.agent_table(variants[best]),
@@ -101,6 +105,7 @@ def _tiles(variants: Variants, best: str) -> list[Tile]:
     """What to know first, of the most accurate variant."""
     variant, base = variants[best], base_of(variants, best)
     accuracy = worst = best
+    figures = {n: (mean_of(each.accuracy), error_of(each.accuracy)) for n, each in variants.items()}
     gain = "no variant of its learner shares nothing" if variant.shares else "shares nothing"
     least = variant.users.unweighted["worst"]
     if base is not None:
@@ -109,6 +114,7 @@ def _tiles(variants: Variants, best: str) -> list[Tile]:
         worst += f" ({base}: {number(alone.users.unweighted['worst'], 3)})"
         gain = (f"± {number(error)}, " if math.isfinite(error) else "") + f"over {base}"
     agents = _counted(len(variant.seeds[0].agents), "agent")
+    accuracy = "; ".join(filter(None, (accuracy, lead_words(figures, best))))
     return [
         Tile("most accurate", number(variant.accuracy.mean, 3), accuracy),
         Tile("gain by sharing", _percent(mean_of(variant.gain)), gain),
@@ -123,10 +129,26 @@ def _curves(run: SharedRun, best: str) -> list[str]:
     curves = {name: found[name] for name in variants if name in found}
     if not curves:
         return []
-    figures = [plots.task_plot(curves, marks_of(variants)), plots.variant_panels(variants, curves)]
+    figures = [
+        for_both(plots.task_plot, curves, marks_of(variants)),
+        for_both(plots.variant_panels, variants, curves),
+    ]
     if best in curves:
-        figures.append(plots.agent_panels(variants, curves, best))
+        figures.append(for_both(plots.agent_panels, variants, curves, best))
     return figures
+
+
+def _waiting(run: SharedRun) -> str:
+    """A sentence where curves lie flat until the tasks that are learnt jointly have all come."""
+    tasks = max((len(agent.tasks) for agent in _agents(run.summary.variants)), default=0)
+    jointly = min(INITIAL_TASKS, tasks) if run.settings.get("jointly", True) else 1
+    begin = min((line.task for line in run.examinations), default=0)
+    if begin >= jointly - 1:
+        return ""
+    return (
+        f"The first {jointly} tasks are learnt jointly, as soon as all of them are there: before, "
+        "nothing is learnt, and a curve lies flat."
+    )
 
 
 def _reveals(variants: Variants) -> list[tuple[str, tuple[str, ...]]]:

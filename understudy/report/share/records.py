@@ -12,8 +12,8 @@ import numpy as np
 
 from understudy.metrics.measured import FloatArray
 from understudy.plain import from_plain
+from understudy.report.parts.colours import colour_of
 from understudy.report.parts.numbers import mean_along, measured
-from understudy.report.parts.svg import TASKS
 from understudy.run import RunDirectory
 from understudy.share.records import (
     EdgeTraffic,
@@ -40,8 +40,9 @@ def read_summary(run: RunDirectory) -> ShareSummary:
 
 
 def read_run(run: RunDirectory) -> SharedRun:
+    summary = read_summary(run)  # first: without one the run is not finished
     lines = from_plain(list[Examination], run.metric_lines(), run.metrics)
-    return SharedRun(run.settings(), read_summary(run), lines)
+    return SharedRun(run.settings(), summary, lines)
 
 
 @dataclass(frozen=True)
@@ -90,15 +91,12 @@ def curves_of(lines: Iterable[Examination]) -> dict[str, Curve]:
 
 
 def marks_of(variants: Mapping[str, VariantResult]) -> dict[str, Mark]:
-    """A colour each within its learner; a learner has its own points and lines."""
-    used: Counter[str] = Counter()
+    """A colour each; a learner has its own points and lines."""
     marks = {}
-    for name, variant in variants.items():
-        learner = variant.learner
-        colour = TASKS[used[learner] % len(TASKS)]
-        used[learner] += 1
-        modular = learner == "modular"
-        marks[name] = Mark(colour, "o" if modular else "s", "-" if modular else (0, (4, 1.5)))
+    for place, (name, variant) in enumerate(variants.items()):
+        modular = variant.learner == "modular"
+        point, line = ("o", "-") if modular else ("s", (0, (4, 1.5)))
+        marks[name] = Mark(colour_of(place), point, line)
     return marks
 
 

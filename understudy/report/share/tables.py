@@ -47,11 +47,11 @@ def variant_table(variants: Variants) -> Table:
 def fit_table(fits: Sequence[Fit]) -> Table:
     """A row per family of variants: the line of gain on ln(cost), and the gain per float."""
     heads = ("shared", "variants", "slope", "intercept", "value of information")
-    rows = [
+    rows: list[list[str | Cell]] = [
         [
             fit.name,
             str(len(fit.variants)),
-            number(fit.slope),
+            Cell(number(fit.slope), _plus_minus(fit.slope_error, 2)),
             number(fit.intercept),
             small(fit.value_of_information),
         ]
@@ -106,9 +106,13 @@ def count_table(counts: Counts, columns: Sequence[str]) -> Table:
 
 
 def _with_error(figure: SeedMean | None, top: float, digits: int = 3, sign: str = "") -> Cell:
-    found, error = mean_of(figure), error_of(figure)
-    note = f"± {number(error, digits)}" if math.isfinite(error) else ""
-    return Cell(number(found, digits, sign), note, best=found == top)
+    found = mean_of(figure)
+    return Cell(number(found, digits, sign), _plus_minus(error_of(figure), digits), found == top)
+
+
+def _plus_minus(error: float | None, digits: int) -> str:
+    known = error is not None and math.isfinite(error)
+    return f"± {number(error, digits)}" if known else ""
 
 
 def _most(values: Iterable[float | None]) -> float:

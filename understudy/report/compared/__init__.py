@@ -1,0 +1,1 @@
+"""Runs of every kind on one page: their quality over what they cost."""
