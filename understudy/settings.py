@@ -193,6 +193,8 @@ def check_settings(
         reason = first["msg"].removeprefix("Value error, ")
         if first["type"] in ("model_type", "dict_type"):
             reason = "a mapping of settings is wanted here"
+        if first["type"] in ("list_type", "tuple_type"):
+            reason = "a list is wanted here, as [..., ...]"
         if first["type"] == "extra_forbidden":
             key = _first_leaf(key, first["input"])
             raise ConfigError(f"{key}: {_unknown(kind, key, others())}") from None
@@ -344,9 +346,33 @@ def _unknown(
     ]
     if owners:
         return f"is a setting of {', '.join(owners)}, and has no effect here; leave it out"
-    found = difflib.get_close_matches(key, known, n=1)
+    before, first = key.rpartition(".")[0], key.partition(".")[0]
+    beside: list[str] = []
+    if before and first in section.model_fields:
+        inner = _section_at(section, before.split("."))
+        beside = [f"{before}.{name}" for name in inner.model_fields]
+    sections = [] if first in section.model_fields else [*section.model_fields]
+    found = [
+        *difflib.get_close_matches(key, beside, n=1, cutoff=0.8),
+        *difflib.get_close_matches(key, known, n=1),
+        *difflib.get_close_matches(first, sections, n=1),
+    ]
     hint = f"did you mean {found[0]}?" if found else "the command's --help lists all"
     return f"there is no such setting; {hint}"
+
+
+def _section_at(section: type[BaseModel], parts: Iterable[str]) -> type[BaseModel]:
+    """That a key leads to. A part that names no field is a place in a list, or in a mapping."""
+    for part in parts:
+        if field := section.model_fields.get(part):
+            section = _section_in(field.annotation) or section
+    return section
+
+
+def _section_in(kind: Any) -> type[BaseModel] | None:
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return kind
+    return next(filter(None, map(_section_in, get_args(kind))), None)
 
 
 def check_complete(kept: Mapping[str, Any], section: Section, where: Path) -> None:

@@ -1,13 +1,15 @@
 """What a user gets wrong: one clear line, an exit code, and no byte on disk changed.
 
-A row of wrong_uses/NAME.txt is a command, and below it the line that it says:
+A row of wrong_uses/TOPIC.txt is a command, and below it the line that it says:
 
     $ train dagrpo --out run --set budget=1.5
     error: budget=1.5: Input should be less than or equal to 1
 
 `...` stands for any words. The exit code is 2; `[1]` before the line says that it is 1. {model} is
-a small checkpoint, {run} a run that `understudy train understudy` left, and {small} the settings of
-a small run. The command stands in a folder with the files of wrong_uses/files.
+a small checkpoint, {run} a run that `understudy train understudy` left, {small} the settings of a
+small run, {mine} a small run on a data set of one's own, {store} a gateway's store with a key
+`app`, {port} a port that another program listens on. The command stands in a folder with the files
+of wrong_uses/files.
 """
 
 from __future__ import annotations
@@ -16,13 +18,17 @@ import io
 import re
 import shlex
 import shutil
+import socket
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tests.cli.commands import Command, small, snapshot
+from understudy.store.database import open_database, open_events
+from understudy.store.keys import Keys
 
 TABLES = sorted((Path(__file__).parent / "wrong_uses").glob("*.txt"))
 FILES = Path(__file__).parent / "wrong_uses" / "files"
@@ -47,29 +53,62 @@ def pattern(says: str) -> str:
     )
 
 
+@pytest.fixture(scope="session")
+def places(model: Path, finished: dict[str, Path], store: Path) -> Iterator[dict[str, str]]:
+    """What stands for the words in braces."""
+    found = {"model": model, "run": finished["understudy"], "store": store}
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        yield {f"{{{name}}}": str(each) for name, each in {**found, "port": port}.items()}
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of a gateway that knows one key, and has kept no event."""
+    file = tmp_path_factory.mktemp("store") / "gateway.db"
+    with closing(open_database(file)) as database, closing(open_events(file)):
+        Keys(database).create("app")
+    return file
+
+
+def words_of(typed: str, places: dict[str, str]) -> list[str]:
+    """The arguments of a row."""
+    found: list[str] = []
+    for word in shlex.split(typed):
+        for mark, place in places.items():
+            word = word.replace(mark, place)
+        found += _MANY[word](Path(places["{model}"])) if word in _MANY else [word]
+    return found
+
+
+def mine(model: Path) -> list[str]:
+    stream = "stream=[{families: mine, steps: 1}]"
+    begin = ["train", "dagrpo", "--out", "run", "--config", "mine.yaml"]
+    return [*begin, *small(model), "--set", stream]
+
+
+_MANY = {"{small}": small, "{mine}": mine}
+
+
 @pytest.mark.parametrize(("typed", "says"), ROWS, ids=[typed for typed, _ in ROWS])
 def test_a_wrong_use_is_one_line(
     typed: str,
     says: str,
-    model: Path,
-    finished: dict[str, Path],
+    places: dict[str, str],
     command: Command,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     here = Path(shutil.copytree(FILES, tmp_path / "here"))
+    (here / "syntax.py").write_text("def half(:\n")  # a file that no tool for Python could read
     monkeypatch.chdir(here)
     monkeypatch.setattr(sys, "stdin", io.StringIO())
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # of reward functions beside the data
-    places = {"{model}": str(model), "{run}": str(finished["understudy"])}
-    words: list[str] = []
-    for word in shlex.split(typed):
-        for mark, place in places.items():
-            word = word.replace(mark, place)
-        words += small(model) if word == "{small}" else [word]
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # of files of Python beside the data
+    monkeypatch.setenv("XDG_DATA_HOME", str(here))  # of stores that no command names
+    monkeypatch.delenv("UNDERSTUDY_STORE", raising=False)
     exit_code, line = re.fullmatch(r"(?:\[(\d+)\] )?(.*)", says).groups()  # type: ignore[union-attr]
     before = snapshot(here)
-    code, out, errors = command(*words)
+    code, out, errors = command(*words_of(typed, places))
     assert (code, out) == (int(exit_code or 2), "")
     assert re.fullmatch(pattern(line) + "\n", errors), errors
     assert snapshot(here) == before

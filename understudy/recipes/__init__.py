@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from understudy.run import RunDirectory
 
 DEFAULT = "understudy"
+TOGETHER = ("share", "federate")  # what runs of several learners have in place of a recipe
 RECIPES = Registry(
     "recipe",
     {
@@ -36,7 +37,7 @@ RECIPES = Registry(
         ),
         "shaped": (
             "understudy.recipes.shaped:ShapedReward",
-            "GRPO with a fixed price inside the reward",
+            "GRPO with a fixed price of asking inside the reward",
         ),
     },
 )
@@ -91,6 +92,10 @@ def saved_config(run: RunDirectory) -> Config:
     from understudy.settings import check_complete
 
     settings = run.settings()
+    if (recipe := settings.get("recipe")) in TOGETHER:
+        raise ConfigError(
+            f"{run.path}: a run of understudy {recipe}; this is for those of understudy train"
+        )
     config = check_config(settings)
     check_complete(settings, config, run.config)
     return config

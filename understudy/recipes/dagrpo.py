@@ -30,13 +30,15 @@ if TYPE_CHECKING:
 class Price(Section):
     """The price of asking (lambda)."""
 
-    initial: float = Field(0.5, ge=0, description="the price before the first step (lambda_0)")
+    initial: float = Field(
+        0.5, ge=0, description="price of asking, in reward, before the first step (lambda_0)"
+    )
     rate: float = Field(0.01, ge=0, description="step of the dual ascent (eta)")
 
 
 class DualAdvantage(Method):
     class Settings(Config):
-        price: Price = Field(Price(), description="the price of asking")
+        price: Price = Field(Price(), description="the price of asking, in reward")
 
     config: Settings
 

@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 class Price(Section):
     """The price of asking."""
 
-    initial: float = Field(0.5, ge=0, description="the price, which stays as it is")
+    initial: float = Field(0.5, ge=0, description="price of asking, in reward; stays as it is")
 
 
 class ShapedReward(Method):
     class Settings(Config):
-        price: Price = Field(Price(), description="the price of asking")
+        price: Price = Field(Price(), description="the price of asking, in reward")
         loss_type: LossType = Field("grpo", description=LOSS_TYPE)
         scale_rewards: Literal["none", "group", "batch"] = Field(
             "group", description="what the centred advantage is divided by"

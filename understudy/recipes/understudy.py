@@ -49,10 +49,12 @@ class MarketPrice(Section):
     """The price of asking (lambda), what holds the rate of asking to the budget, and the guide."""
 
     rule: Literal["clearing", "proportional-integral"] = Field(
-        "clearing", description="how the price is set"
+        "clearing", description="how the price of asking is set"
     )
-    initial: float = Field(0.5, ge=0, description="the price before the first step (lambda_0)")
-    maximum: float = Field(1.2, gt=0, description="largest price")
+    initial: float = Field(
+        0.5, ge=0, description="price of asking, in reward, before the first step (lambda_0)"
+    )
+    maximum: float = Field(1.2, gt=0, description="largest price of asking, in reward")
     smoothing: float = Field(0.9, ge=0, lt=1, description="memory of the smoothed estimates")
     rate: float = Field(0.02, ge=0, description="Ki of rule proportional-integral")
     gain: float = Field(1.0, ge=0, description="Kp of rule proportional-integral")
@@ -120,7 +122,7 @@ class Understudy(Method):
         retention: Annotated[KindSection, Kinds(RETENTIONS, "rehearsal")] = Field(
             "rehearsal", validate_default=True, description=RETENTION
         )
-        price: MarketPrice = Field(MarketPrice(), description="the price of asking")
+        price: MarketPrice = Field(MarketPrice(), description="the price of asking, in reward")
         distill: float = Field(0.5, ge=0, description=DISTILL)
         warm_start: ShownForm = Field(ShownForm(), description="the form of an answer, shown first")
 

@@ -9,7 +9,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from understudy.errors import ConfigError
-from understudy.settings import Section
+from understudy.settings import Section, check_settings
 from understudy.store.caps import UNITS, Cap, Unit
 from understudy.store.windows import LIFETIME, Window
 
@@ -72,14 +72,16 @@ def cap_of(unit: Unit, text: str, scope: str = "total", option: str = "") -> Cap
     """
     most, _, per = text.partition("/")
     try:
-        return CapSettings.model_validate(
-            {"scope": scope, unit: float(most), "per": per or LIFETIME}
-        )
+        given = {"scope": scope, unit: float(most), "per": per or LIFETIME}
     except ValueError:
         raise ConfigError(
             f"{option or unit} {text}: write a number of at least 0 and for how long, such as "
             "5/day, 5/month, 5/30d, or only the number for ever"
         ) from None
+    try:
+        return check_settings(CapSettings, given)
+    except ConfigError as error:
+        raise ConfigError(f"{option or unit} {text}: {error}") from None
 
 
 class EventSettings(Section):

@@ -20,6 +20,7 @@ from understudy.tasks.family import Split
 from understudy.tasks.forms import (
     FORMS,
     FormError,
+    NoColumnError,
     NoTestsError,
     ParsedRow,
     check_row,
@@ -234,14 +235,23 @@ def _read(
                 untested += 1
             except (FormError, ValueError, KeyError, TypeError, IndexError) as error:
                 of = "" if split == WHOLE else f" of {split}"
+                hint = _header_hint(config, row) if isinstance(error, NoColumnError) else ""
                 raise ConfigError(
-                    f"data.{name}: row {number}{of} is not of form {form}: {error}"
+                    f"data.{name}: row {number}{of} is not of form {form}: {error}{hint}"
                 ) from None
     if untested:
         if not any(parsed.values()):
             raise ConfigError(f"data.{name}: none of its {untested} rows holds a test")
         warnings.warn(f"data.{name}: {untested} rows hold no test and are left out", stacklevel=2)
     return parsed
+
+
+def _header_hint(config: DataConfig, row: Row) -> str:
+    """Of a table that names none of the columns: its first row may be one of data."""
+    is_table = (config.path or "").removesuffix(".gz").endswith((".csv", ".tsv"))
+    if not is_table or config.header or {config.prompt, config.solution} & {*row}:
+        return ""
+    return "; if its first row is one of data, name the columns by header: [question, answer]"
 
 
 def _check_labels(name: str, labels: Iterable[str]) -> None:
@@ -285,7 +295,8 @@ def _divided(
         divided["validation"] = [p for p in train if first <= sixteenth(p.prompt) < first + held]
         divided["test"] += [p for p in train if sixteenth(p.prompt) < first]
     if not any(divided.values()):
-        raise ConfigError(f"data.{name}: no rows in {', '.join(found) or 'it'}")
+        parts = ", ".join(split for split in found if split != WHOLE)
+        raise ConfigError(f"data.{name}: holds no row" + (f" in {parts}" if parts else ""))
     return _once(_as_numbered(divided))
 
 

@@ -25,6 +25,10 @@ class FormError(Exception):
     """A row that is not of the form it is read as."""
 
 
+class NoColumnError(FormError):
+    """A row without a column that its form needs."""
+
+
 class NoTestsError(FormError):
     """A row of the right form with nothing to check a program by; some sets have a few."""
 
@@ -58,7 +62,7 @@ def text_of(row: Row, *columns: str) -> str:
             return str(value)
     if there := [column for column in columns if column in row]:
         raise FormError(f"its {' and '.join(there)} {'is' if len(there) == 1 else 'are'} empty")
-    raise FormError(f"no column {' or '.join(columns)}; it has {', '.join(map(str, row))}")
+    raise NoColumnError(f"no column {' or '.join(columns)}; it has {', '.join(map(str, row))}")
 
 
 def check_row(row: ParsedRow, kind: Kind) -> None:

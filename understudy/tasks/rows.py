@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -162,7 +163,9 @@ def _read(path: Path, header: Sequence[str]) -> Iterator[Row]:
                     yield from _table(_tabbed(file), header)
                 case _:
                     raise ValueError(f"endings that are read: {', '.join(_ENDINGS)}")
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error, ValueError) as error:
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: is no UTF-8 text; save it as UTF-8") from None
+    except (OSError, EOFError, csv.Error, ValueError) as error:
         raise ConfigError(f"{path}: cannot be read ({error})".replace("\n", " ")) from error
 
 
@@ -213,13 +216,25 @@ def _table(lines: Iterable[list[str]], header: Sequence[str]) -> Iterator[Row]:
     columns = list(header)
     for number, cells in enumerate(lines, start=1):
         if not columns:
-            columns = cells
+            columns = _columns(cells)
             continue
         if not cells:
             continue
         if len(cells) != len(columns):
             raise ValueError(f"row {number} has {len(cells)} cells, not {len(columns)}")
         yield dict(zip(columns, cells, strict=True))
+
+
+def _columns(cells: list[str]) -> list[str]:
+    """The names that a first row gives to the columns."""
+    if len(cells) == 1 and any(mark in cells[0] for mark in ";\t|"):
+        raise ValueError(
+            f"its first row is one cell, {cells[0][:40]!r}; write commas between the cells of a "
+            ".csv, tabs between those of a .tsv"
+        )
+    if twice := [name for name, count in Counter(cells).items() if count > 1]:
+        raise ValueError(f"column {twice[0]!r} stands there twice; rename one")
+    return cells
 
 
 def _parquet(path: Path) -> Iterator[Row]:

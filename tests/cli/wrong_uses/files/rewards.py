@@ -8,3 +8,10 @@ def odd(completions, **columns):
 
 def few(completions, **columns):
     return [1.0]
+
+
+def no_arguments():
+    return [1.0]
+
+
+SCALE = 2

@@ -1,0 +1,2 @@
+def broken(question, answer):
+    return 1 / 0
