@@ -136,6 +136,13 @@ class Run:
         """
         return self._model.answer(_question(messages), task)
 
+    def ready(self, task: str | None = None) -> Self:
+        """Load the model now and not with the first question; refuse a task it does not know."""
+        from understudy.offload.serve import known_task
+
+        known_task(self._model.config, task)
+        return self
+
     def examine(self, questions: int = 1024, *, check: bool = True) -> list[TaskResult]:
         """Examine the newest model on so many new test questions of every task of its stream.
 

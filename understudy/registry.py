@@ -17,7 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from understudy.errors import ConfigError
+from understudy.errors import ConfigError, UnderstudyError
 
 
 class Registry:
@@ -39,14 +39,28 @@ class Registry:
         """A kind that ships, or the one at 'module:Name' or 'path/to/file.py:Name'."""
         if name in self.known:
             return named_function(self.what, self.known[name][0])
+        if name.endswith(".py") and Path(name).is_file():
+            raise ConfigError(f"{self.what}={name}: write {name}:Name, which of what is in it")
         if ":" not in name:
-            near = difflib.get_close_matches(name, self.known, n=1)
+            near = difflib.get_close_matches(name.lower(), self.known, n=1)
             meant = f"; did you mean {near[0]}?" if near else ""
             raise ConfigError(
                 f"{self.what}={name}: unknown; use {', '.join(self.known)}, "
                 f"module:Name or path/to/file.py:Name{meant}"
             )
         return named_function(self.what, name)
+
+    def make(self, name: str, *arguments: Any) -> Any:
+        """One of a kind. What a stranger's raises as it is made is one line."""
+        kind = self.load(name)
+        try:
+            return kind(*arguments)
+        except UnderstudyError:
+            raise
+        except Exception as error:  # a class of the user's own may raise anything
+            if name in self.known:
+                raise
+            raise ConfigError(f"{self.what} {name!r}: {reason_of(error)}") from error
 
 
 def named_function(what: str, spec: str) -> Callable[..., Any]:
@@ -58,7 +72,9 @@ def named_function(what: str, spec: str) -> Callable[..., Any]:
     if function is None:
         raise ConfigError(f"{what} {spec!r}: {where} has no {name}")
     if not callable(function):
-        raise ConfigError(f"{what} {spec!r}: {name} is a {type(function).__name__}, no function")
+        raise ConfigError(
+            f"{what} {spec!r}: {name} is of type {type(function).__name__}, no function"
+        )
     found: Callable[..., Any] = function
     return found
 

@@ -346,17 +346,15 @@ def _unknown(
     ]
     if owners:
         return f"is a setting of {', '.join(owners)}, and has no effect here; leave it out"
-    before, first = key.rpartition(".")[0], key.partition(".")[0]
-    beside: list[str] = []
-    if before and first in section.model_fields:
+    before, _, name = key.rpartition(".")
+    first = key.partition(".")[0]
+    if before and first in section.model_fields:  # by its own name: what it begins with is right
         inner = _section_at(section, before.split("."))
-        beside = [f"{before}.{name}" for name in inner.model_fields]
-    sections = [] if first in section.model_fields else [*section.model_fields]
-    found = [
-        *difflib.get_close_matches(key, beside, n=1, cutoff=0.8),
-        *difflib.get_close_matches(key, known, n=1),
-        *difflib.get_close_matches(first, sections, n=1),
-    ]
+        near = difflib.get_close_matches(name, inner.model_fields, n=1)
+        found = [f"{before}.{each}" for each in near]
+    else:
+        found = difflib.get_close_matches(key, known, n=1)
+        found += difflib.get_close_matches(first, section.model_fields, n=1)
     hint = f"did you mean {found[0]}?" if found else "the command's --help lists all"
     return f"there is no such setting; {hint}"
 

@@ -54,12 +54,8 @@ def pattern(says: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def places(model: Path, finished: dict[str, Path], store: Path) -> Iterator[dict[str, str]]:
-    """What stands for the words in braces."""
-    found = {"model": model, "run": finished["understudy"], "store": store}
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        yield {f"{{{name}}}": str(each) for name, each in {**found, "port": port}.items()}
+def run(finished: dict[str, Path]) -> Path:
+    return finished["understudy"]
 
 
 @pytest.fixture(scope="session")
@@ -71,47 +67,79 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-def words_of(typed: str, places: dict[str, str]) -> list[str]:
-    """The arguments of a row."""
-    found: list[str] = []
-    for word in shlex.split(typed):
-        for mark, place in places.items():
-            word = word.replace(mark, place)
-        found += _MANY[word](Path(places["{model}"])) if word in _MANY else [word]
-    return found
+@pytest.fixture(scope="session")
+def port() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        yield taken.getsockname()[1]
 
 
 def mine(model: Path) -> list[str]:
-    stream = "stream=[{families: mine, steps: 1}]"
     begin = ["train", "dagrpo", "--out", "run", "--config", "mine.yaml"]
-    return [*begin, *small(model), "--set", stream]
+    return [*begin, *small(model), "--set", "stream=[{families: mine, steps: 1}]"]
 
 
-_MANY = {"{small}": small, "{mine}": mine}
+_SEVERAL = {"small": small, "mine": mine}  # arguments, of a model
+_PLACES = re.compile(r"\{(model|run|store|port)\}")
+
+
+def words_of(typed: str, request: pytest.FixtureRequest) -> list[str]:
+    """The arguments of a row. What stands in braces is made when a row first needs it."""
+    found: list[str] = []
+    for word in shlex.split(typed):
+        if several := _SEVERAL.get(word.strip("{}")):
+            found += several(request.getfixturevalue("model"))
+        else:
+            found.append(_PLACES.sub(lambda each: str(request.getfixturevalue(each[1])), word))
+    return found
+
+
+class Here:
+    """The folder in which commands stand. Rows leave it as it was, so that one is enough."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.make()
+
+    def make(self) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
+        shutil.copytree(FILES, self.path)
+        # A file that no tool for Python could read.
+        (self.path / "syntax.py").write_text("def half(:\n")
+        self.before = snapshot(self.path)
+
+    def is_unchanged(self) -> bool:
+        if snapshot(self.path) == self.before:
+            return True
+        self.make()
+        return False
+
+
+@pytest.fixture(scope="session")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Here:
+    return Here(tmp_path_factory.mktemp("rows") / "here")
 
 
 @pytest.mark.parametrize(("typed", "says"), ROWS, ids=[typed for typed, _ in ROWS])
 def test_a_wrong_use_is_one_line(
     typed: str,
     says: str,
-    places: dict[str, str],
+    here: Here,
+    request: pytest.FixtureRequest,
     command: Command,
-    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    here = Path(shutil.copytree(FILES, tmp_path / "here"))
-    (here / "syntax.py").write_text("def half(:\n")  # a file that no tool for Python could read
-    monkeypatch.chdir(here)
+    words = words_of(typed, request)
+    monkeypatch.chdir(here.path)
     monkeypatch.setattr(sys, "stdin", io.StringIO())
     monkeypatch.setattr(sys, "dont_write_bytecode", True)  # of files of Python beside the data
-    monkeypatch.setenv("XDG_DATA_HOME", str(here))  # of stores that no command names
+    monkeypatch.setenv("XDG_DATA_HOME", str(here.path))  # of stores that no command names
     monkeypatch.delenv("UNDERSTUDY_STORE", raising=False)
     exit_code, line = re.fullmatch(r"(?:\[(\d+)\] )?(.*)", says).groups()  # type: ignore[union-attr]
-    before = snapshot(here)
-    code, out, errors = command(*words_of(typed, places))
+    code, out, errors = command(*words)
+    unchanged = here.is_unchanged()
     assert (code, out) == (int(exit_code or 2), "")
     assert re.fullmatch(pattern(line) + "\n", errors), errors
-    assert snapshot(here) == before
+    assert unchanged
 
 
 def test_no_row_stands_twice() -> None:

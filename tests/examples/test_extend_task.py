@@ -46,7 +46,7 @@ def test_its_answers_are_checked_and_rewarded() -> None:
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ("return [1, 2]", "row 1 of all is of type int"),
+        ("return [1, 2]", "row 1 is of type int"),
         ("return 1 / 0", "ZeroDivisionError"),
         ("return {'train': [{}], 'test': 3}", "TypeError"),
     ],

@@ -343,7 +343,7 @@ def test_what_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="set form to one of gsm8k"):
         data_of("poems", write_lines(tmp_path / "poems.jsonl", [{}]))
     path = write_lines(tmp_path / "some.jsonl", [gsm8k_row(1)])
-    with pytest.raises(ConfigError, match="exam, but its splits are all"):
+    with pytest.raises(ConfigError, match="exam, but its rows are not divided"):
         data_of("gsm8k", path, test="exam")
 
 

@@ -32,6 +32,9 @@ def saved_settings(kind: type[Kind], run: RunDirectory) -> Kind:
 def asked_settings(kind: type[Kind], out: Path, given: Mapping[str, Any], resume: bool) -> Kind:
     """The settings of a run to be, checked; of one to be resumed: its own under those given."""
     kept = RunDirectory.open(out).settings() if resume else {}
+    made_by, own = kept.get("recipe"), kind.model_fields["recipe"].default
+    if resume and made_by != own:
+        raise ConfigError(f"{out}: a run of recipe {made_by}; this is for those of {own}")
     return check_settings(kind, gathered_settings(kept, None, given))
 
 

@@ -32,6 +32,7 @@ def chat(
     said: list[dict[str, str]] = []
     spent = 0.0
     with shown_work(quiet=quiet), api.load(run, options.router_choice(router)) as opened:
+        opened.ready(task)
         for text in _turns(shows_prompt=not as_json):
             if text == "/new":
                 said = []

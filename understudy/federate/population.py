@@ -137,7 +137,7 @@ class Federation(Factory):
         common = self.common(self.config.seeds[population])
         if number == SERVER:
             serving = self.config.serving
-            aggregation = SERVERS.load(serving.kind)(serving, self.method, common)
+            aggregation = SERVERS.make(serving.kind, serving, self.method, common)
             return Server(self.method, aggregation, common)
         return self._client(population, number, common)
 

@@ -219,11 +219,16 @@ def problem_of(tasks: Tasks, config: Config, question: Question, task: str | Non
     return replace(problem, history=turns[:-1])
 
 
-def _last_turn(tasks: Tasks, config: Config, question: Question, task: str | None) -> Problem:
+def known_task(config: Config, task: str | None) -> str:
+    """The task that a question belongs to: the one given, or the stream's last."""
     names = [name for phase in phases_of(config) for name in phase.families]
-    name = task or names[-1]
-    if name not in names:
-        raise RunError(f"task {name}: this run knows {', '.join(dict.fromkeys(names))}")
+    if task is not None and task not in names:
+        raise RunError(f"task {task}: this run knows {', '.join(dict.fromkeys(names))}")
+    return names[-1] if task is None else task
+
+
+def _last_turn(tasks: Tasks, config: Config, question: Question, task: str | None) -> Problem:
+    name = known_task(config, task)
     for token in (PAD, END, ASK):
         if any(token in message.content for message in question.messages):
             raise RunError(f"the question holds {token}, a token of the model's own; leave it out")

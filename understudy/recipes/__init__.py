@@ -61,7 +61,9 @@ def load_method(recipe: str) -> type[Method]:
 
 
 def build_method(config: Config) -> Method:
-    return load_method(config.recipe)(config)
+    load_method(config.recipe)  # refused if it is none
+    method: Method = RECIPES.make(config.recipe, config)
+    return method
 
 
 def resolve_config(recipe: str | None, file: Path | None, overrides: Sequence[str]) -> Config:

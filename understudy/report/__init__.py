@@ -56,7 +56,7 @@ def report_of(run: RunDirectory) -> Report:
     settings = run.settings()
     recipe = settings.get("recipe")
     name = settings.get("report", recipe if recipe in list(REPORTS) else "offload")
-    report: Report = REPORTS.load(str(name))(run)
+    report: Report = REPORTS.make(str(name), run)
     return report
 
 

@@ -61,7 +61,7 @@ def build_retention(section: KindSection, beta: float, learner: Learner, seed: i
     """The retention that the settings describe; beta above 0 adds the KL to any kind."""
     parts: list[Retention] = []
     if section.kind not in ("none", "kl"):
-        parts.append(RETENTIONS.load(section.kind)(section, learner, seed))
+        parts.append(RETENTIONS.make(section.kind, section, learner, seed))
     if beta > 0:
         parts.append(Kl(section, learner, seed, beta))
     return parts[0] if len(parts) == 1 else Combined(parts)

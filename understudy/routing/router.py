@@ -280,7 +280,9 @@ def chosen_router(given: str | Mapping[str, Any]) -> KindSection:
 
 def build_router(section: KindSection) -> Router:
     """The router that its settings describe."""
-    router: Router = ROUTERS.load(section.kind)(section)
+    router: Router = ROUTERS.make(section.kind, section)
+    if not hasattr(router, "needs"):
+        raise ConfigError(f"router={section.kind}: has no needs; write one as docs/extend.md says")
     if unknown := set(router.needs) - set(get_args(Need)):
         raise ConfigError(
             f"router={section.kind}: needs {min(unknown)!r}, which is no evidence; "

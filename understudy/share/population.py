@@ -215,7 +215,7 @@ def partition_of(config: ShareConfig) -> Partition:
 
 def modes_of(config: ShareConfig) -> list[Mode]:
     """New ones for each agent: they remember what came."""
-    modes: list[Mode] = [MODES.load(name)(setting) for name, setting in config.sections().items()]
+    modes: list[Mode] = [MODES.make(name, setting) for name, setting in config.sections().items()]
     kinds = [mode.kind for mode in modes]
     for kind in kinds:
         if kinds.count(kind) > 1 or "." in kind:

@@ -101,6 +101,9 @@ class DataConfig(Section):
         if (self.path is None) == (self.hub is None):
             given = "neither" if self.path is None else "both"
             raise ValueError(f"give path or hub; here {given} is given")
+        of_hub = [name for name in ("subset", "revision") if getattr(self, name)]
+        if of_hub and self.hub is None:
+            raise ValueError(f"{of_hub[0]} is of a data set of the hub; leave it out with path")
         named = [name for name in ("checker", "prompt", "solution") if getattr(self, name)]
         if self.form == "columns" and len(named) < 3:
             raise ValueError("form columns needs checker, prompt and solution")
@@ -249,7 +252,12 @@ def _read(
 def _header_hint(config: DataConfig, row: Row) -> str:
     """Of a table that names none of the columns: its first row may be one of data."""
     is_table = (config.path or "").removesuffix(".gz").endswith((".csv", ".tsv"))
-    if not is_table or config.header or {config.prompt, config.solution} & {*row}:
+    if (
+        not is_table
+        or config.header
+        or not config.prompt
+        or {config.prompt, config.solution} & {*row}
+    ):
         return ""
     return "; if its first row is one of data, name the columns by header: [question, answer]"
 
@@ -279,9 +287,9 @@ def _divided(
     named: dict[Split, str] = {split: getattr(config, split) or split for split in SPLITS}
     for split in SPLITS:
         if getattr(config, split) and named[split] not in found:
-            raise ConfigError(
-                f"data.{name}: {split}={named[split]}, but its splits are {', '.join(found)}"
-            )
+            parts = ", ".join(each for each in found if each != WHOLE)
+            has = f"its splits are {parts}" if parts else "its rows are not divided into splits"
+            raise ConfigError(f"data.{name}: {split}={named[split]}, but {has}")
     divided: dict[Split, list[ParsedRow]] = {
         split: list(found.get(named[split], ())) for split in SPLITS
     }

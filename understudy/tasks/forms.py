@@ -327,6 +327,8 @@ def read_columns(
         if isinstance(parsed, Mapping):
             cases = zip(parsed.get("inputs", ()), parsed.get("outputs", ()), strict=False)
             checks: dict[str, Any] = {"cases": [(_lines(a), _lines(b)) for a, b in cases]}
+        elif not isinstance(parsed, str | list):
+            raise FormError(f"{solution} {text!r} holds no tests: asserts, or inputs and outputs")
         else:
             checks = {"tests": [parsed] if isinstance(parsed, str) else list(map(str, parsed))}
         if not any(checks.values()):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -41,8 +42,9 @@ def load_instances(spec: str, options: Mapping[str, Any]) -> Instances:
     if from_file:
         return checked_instances(spec, _in_folder(path) if path.is_dir() else _in_npz(path))
     if ":" not in spec:
+        what = "is no such file or folder" if path.exists() else "nothing there"
         raise ConfigError(
-            f"data={spec}: nothing there; write generated, an .npz file, a folder of idx files, "
+            f"data={spec}: {what}; write generated, an .npz file, a folder of idx files, "
             "module:function or file.py:function"
         )
     return checked_instances(spec, _called(spec, named_function("data", spec), options))
@@ -105,6 +107,8 @@ def _tensor(spec: str, name: str, value: Any) -> Tensor:
 
 
 def _in_npz(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    if path.is_file() and not zipfile.is_zipfile(path):  # numpy would take it for a pickle
+        raise ConfigError(f"data={path}: is no .npz file; write one with numpy.savez")
     try:
         with np.load(path, allow_pickle=False) as arrays:
             names = list(arrays)

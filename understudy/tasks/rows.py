@@ -85,6 +85,8 @@ def rows_of_function(what: str, spec: str) -> dict[str, list[Row]]:
     function = named_function(what, spec)
     try:
         returned = function()
+        if not isinstance(returned, Iterable):
+            raise TypeError(f"it returned {returned!r}; return rows, or rows by their split")
         splits = returned if isinstance(returned, Mapping) else {WHOLE: returned}
         found = {str(split): list(rows) for split, rows in splits.items()}
     except Exception as error:  # a function of the user's own may raise anything
@@ -93,8 +95,9 @@ def rows_of_function(what: str, spec: str) -> dict[str, list[Row]]:
         for number, row in enumerate(rows, start=1):
             if not isinstance(row, Mapping):
                 kind = type(row).__name__
+                of = "" if split == WHOLE else f" of {split}"
                 raise ConfigError(
-                    f"{what} {spec!r}: row {number} of {split} is of type {kind}; return mappings"
+                    f"{what} {spec!r}: row {number}{of} is of type {kind}; return mappings"
                 )
     return found
 

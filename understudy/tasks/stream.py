@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,10 @@ def load_stream(
 def _unknown(name: str, families: Collection[str]) -> str:
     if name in EXAMPLES:
         return f"{name} is a data set; say where it is with data: {{{name}: {EXAMPLES[name]}}}"
-    return f"unknown family {name!r}; choose from {', '.join(families)}, or add it under data"
+    near = difflib.get_close_matches(name, families, n=1)
+    meant = f"; did you mean {near[0]}?" if near else ""
+    known = ", ".join(families)
+    return f"unknown family {name!r}; choose from {known}, or add it under data{meant}"
 
 
 def is_shipped(name: str) -> bool:

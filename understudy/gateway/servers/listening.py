@@ -12,7 +12,7 @@ from understudy.errors import ConfigError
 
 _NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)  # a name may have addresses of other families
 _HINTS = {
-    errno.EADDRINUSE: "is another program there? use another port, such as --port 8001",
+    errno.EADDRINUSE: "is another program there? use another port, such as 8001",
     errno.EADDRNOTAVAIL: "use an address of this machine, or 0.0.0.0 for all that it has",
     errno.EACCES: "ports below 1024 are for root; use a larger one",
 }

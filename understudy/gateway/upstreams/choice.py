@@ -117,7 +117,7 @@ def candidate_of(
     """usual: the quantile of its latency that is taken for usual. key: of an upstream whose
     settings name none."""
     try:
-        upstream: Upstream = UPSTREAMS.load(settings.kind)(name, settings, key)
+        upstream: Upstream = UPSTREAMS.make(settings.kind, name, settings, key)
     except TypeError as error:
         raise ConfigError(f"clouds.{name}.kind={settings.kind}: is no upstream ({error})") from None
     failures = getattr(settings, "circuit_failures", _FAILURES)
