@@ -338,6 +338,7 @@ def test_every_key_of_a_run_of_agents_is_defined(tmp_path: Path) -> None:
     assert lines == {key for line in run.metric_lines() for key in line}
     assert variant == one.keys()
     assert seed == of_seed
-    assert {"slope", "intercept", "value_of_information", "learner", "shares", "variants"} == fit
+    line = {"slope", "slope_error", "intercept", "value_of_information"}
+    assert line | {"learner", "shares", "variants"} == fit
     page = PAGES["docs/share-results.md"]
     assert all(f"`{key}`" in page for key in (*summary, *one["seeds"][0]["agents"][0]))

@@ -102,7 +102,8 @@ def test_a_log_has_a_line_each_ten_steps_or_ten_seconds(log: Log) -> None:
             display.step(quiet_step(step=step, task="facts"), 65.0)
     assert [line.split("  ")[0] for line in log.lines] == ["step 3/12", "step 10/12", "step 12/12"]
     assert log.lines[0].endswith(
-        "phase 1 facts  local 0.50  system 0.75  asks 0.25 of 0.30  price 0.50  left 1:05"
+        "phase 1 facts  local 0.50  system 0.75  asks 0.25 of 0.30  "
+        "price of asking 0.50 in reward  left 1:05"
     )
 
 

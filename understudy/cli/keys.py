@@ -63,12 +63,16 @@ def create(
         )
         is_first = len(keys.all()) == 1
     _tell_news(database, is_first, quiet)
+    _show_new(key, secret, as_json, quiet)
+
+
+def _show_new(key: Key, secret: str, as_json: bool, quiet: bool) -> None:
     if as_json:
         print_json({"key": secret, **_plain(key)})
         return
     print(secret)
     if not quiet:
-        print(f"  {key.id}, {name}: keep it now, only its hash is stored")
+        print(f"  {key.id}, {key.name}: keep it now, only its hash is stored")
 
 
 @app.command("list", cls=Command)

@@ -102,7 +102,7 @@ def write_comparison(runs: Sequence[RunDirectory], file: Path) -> None:
         raise ConfigError(f"out={file}: is there already; give a new file's name")
     if not file.absolute().parent.is_dir():
         raise ConfigError(f"out={file}: its folder is not there; make it first")
-    content = page(runs, file)
+    content = page(runs, comparison(runs), file)
     try:
         write_text(file, content)
     except OSError as error:

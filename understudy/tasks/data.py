@@ -304,7 +304,7 @@ def _divided(
         divided["test"] += [p for p in train if sixteenth(p.prompt) < first]
     if not any(divided.values()):
         parts = ", ".join(split for split in found if split != WHOLE)
-        raise ConfigError(f"data.{name}: holds no row" + (f" in {parts}" if parts else ""))
+        raise ConfigError(f"data.{name}: it has no rows" + (f" in {parts}" if parts else ""))
     return _once(_as_numbered(divided))
 
 

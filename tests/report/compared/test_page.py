@@ -18,7 +18,7 @@ from tests.report.pages import (
 )
 from tests.report.share.sharing import THREE, written_share_run
 from understudy.errors import ConfigError
-from understudy.report import write_comparison
+from understudy.report import comparison, write_comparison
 from understudy.report.compared.records import differing_settings, read_runs
 from understudy.run import RunDirectory
 
@@ -65,7 +65,7 @@ def test_a_page_of_runs_needs_nothing_but_itself(text: str) -> None:
 
 
 def test_what_runs_of_one_kind_do_not_have_alike_is_listed(runs: Runs, text: str) -> None:
-    found = dict(differing_settings(read_runs(runs)))
+    found = dict(differing_settings(read_runs(runs, comparison(runs))))
     assert found["budget"] == ["0.3", "0.1", "–", "–"]
     assert "eval_queries" not in found
     settings = text[text.index("All settings") :]
@@ -83,7 +83,9 @@ def test_what_runs_of_one_kind_do_not_have_alike_is_listed(runs: Runs, text: str
 
 def test_runs_with_one_name_are_told_apart_by_their_paths(tmp_path: Path) -> None:
     same = [written_share_run(tmp_path / n / "run", THREE[:1], 1, 1, 1, False) for n in "ab"]
-    assert [run.name for run in read_runs(same)] == [str(tmp_path / n / "run") for n in "ab"]
+    assert [run.name for run in read_runs(same, comparison(same))] == [
+        str(tmp_path / n / "run") for n in "ab"
+    ]
 
 
 def test_nothing_is_written_over(runs: Runs, tmp_path: Path) -> None:

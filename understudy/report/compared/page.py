@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,11 @@ from understudy.run import RunDirectory
 _LONGEST = 60  # letters of a setting's value
 
 
-def page(directories: Sequence[RunDirectory], file: Path) -> str:
-    """file: where it is going to be."""
-    runs = read_runs(directories)
+def page(
+    directories: Sequence[RunDirectory], records: Sequence[Mapping[str, Any]], file: Path
+) -> str:
+    """records: of each run, as `report.comparison` has them; file: where it is going to be."""
+    runs = read_runs(directories, records)
     template = environment(Path(__file__).parent).get_template("page.html")
     settings = {run.name: run.settings for run in runs}
     kinds = dict.fromkeys(str(run.record["recipe"]) for run in runs)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from understudy.metrics.measured import FloatArray
-from understudy.report import comparison
 from understudy.report.parts.colours import colour_of
 from understudy.report.parts.numbers import measured
 from understudy.run import RunDirectory
@@ -32,8 +31,10 @@ class ComparedRun:
         return float(mean), float(low), float(high)
 
 
-def read_runs(runs: Sequence[RunDirectory]) -> list[ComparedRun]:
-    records = comparison(runs)
+def read_runs(
+    runs: Sequence[RunDirectory], records: Sequence[Mapping[str, Any]]
+) -> list[ComparedRun]:
+    """records: of each, as `report.comparison` has them."""
     names = _names(runs)
     return [
         ComparedRun(
