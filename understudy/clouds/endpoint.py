@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
-from understudy.clouds.prices import Prices, load_prices
+from understudy.clouds.prices import Prices, PriceSettings, load_prices
 from understudy.errors import ConfigError
 from understudy.settings import PATH, Section
 
@@ -32,8 +32,10 @@ class Endpoint(Section):
     api_key_file: Annotated[str | None, PATH] = Field(
         None, description="file that holds the key; neither: no key is sent"
     )
-    prices: Annotated[str, PATH] = Field(
-        "", description="your price table, YAML or JSON; the model must be in it"
+    prices: Annotated[PriceSettings | str, PATH] = Field(
+        "",
+        description="dollars per million tokens, {prompt: 1, completion: 4}; or your price table, "
+        "YAML or JSON, that has the model",
     )
     max_tokens: int | None = Field(1024, ge=1, description="longest answer; null: not sent")
     temperature: float | None = Field(None, ge=0, description="of the answer; null: not sent")
@@ -75,6 +77,8 @@ class Endpoint(Section):
         return read_key(self.api_key_env, file)
 
     def load_prices(self) -> Prices:
+        if isinstance(self.prices, PriceSettings):
+            return self.prices.prices()
         return load_prices(Path(self.prices), self.model)
 
 

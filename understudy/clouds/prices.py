@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import Field
 
 from understudy.errors import ConfigError
 from understudy.given import load_yaml
+from understudy.settings import Section
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,23 @@ class Prices:
     @property
     def is_free(self) -> bool:
         return not (self.prompt or self.cached_prompt or self.completion or self.cache_write)
+
+
+class PriceSettings(Section):
+    """Dollars per million tokens; 0 where it is free."""
+
+    prompt: float = Field(ge=0, description="of the question")
+    completion: float = Field(ge=0, description="of the answer")
+    cached_prompt: float | None = Field(
+        None, ge=0, description="of the question's tokens in the endpoint's cache; null: as prompt"
+    )
+    cache_write: float | None = Field(
+        None, ge=0, description="of those that it puts into its cache; null: as prompt"
+    )
+
+    def prices(self) -> Prices:
+        cached = self.prompt if self.cached_prompt is None else self.cached_prompt
+        return Prices(self.prompt, cached, self.completion, self.cache_write)
 
 
 def price_pair(text: str) -> dict[str, float] | None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 import time
 from collections import Counter, deque
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
@@ -15,6 +13,7 @@ from typing import Any
 import aiohttp
 
 from understudy.clouds.completions import error_message
+from understudy.clouds.listing import connection_failure, models_at, refusal_of
 from understudy.errors import CheckpointError, CloudError, ConfigError
 from understudy.gateway.engine import (
     EngineBusy,
@@ -59,7 +58,7 @@ async def open_url(
     )
     base = url.rstrip("/").removesuffix("/chat/completions")
     try:
-        model = _chosen(await _models(session, base), model, base)
+        model = _chosen(await models_at(session, base), model, base)
         signals = await _probed(session, base, model)
         adapters = await find_adapters(session, base)
         return UrlEngine(session, base, named(model, name), model, signals, adapters, options)
@@ -126,7 +125,7 @@ class UrlEngine:
                         yield piece
             written = answer.written()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise EngineError(f"{_ENGINE} broke off: {_reason(error)}") from error
+            raise EngineError(f"{_ENGINE} broke off: {connection_failure(error)}") from error
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise EngineError(f"{_ENGINE} answers in another form than OpenAI's") from error
         if not answer.finish_reason:
@@ -149,7 +148,7 @@ class UrlEngine:
         if response.status == 200:
             return response
         async with response:
-            message = await _refusal(response)
+            message = await refusal_of(response)
         if response.status in (429, 503):
             raise EngineBusy(f"{_ENGINE} is busy: {message}", _retry_after(response))
         if response.status in (400, 404, 413, 422):
@@ -205,22 +204,6 @@ def _check_digest(version: str, folder: Path, digest: str) -> None:
         )
 
 
-async def _models(session: aiohttp.ClientSession, base: str) -> list[str]:
-    try:
-        async with session.get(f"{base}/models", allow_redirects=False) as response:
-            if response.status != 200:
-                raise CloudError(
-                    f"{base}/models answers {response.status}: {await _refusal(response)}; give "
-                    "the address before /models, such as http://localhost:8000/v1"
-                )
-            found = await response.json(content_type=None)
-            return [str(each["id"]) for each in found["data"]]
-    except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise CloudError(f"{base} does not answer ({_reason(error)}); is the engine on?") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise CloudError(f"{base}/models is no list of models; is it an OpenAI API?") from error
-
-
 def _chosen(models: list[str], wanted: str, base: str) -> str:
     if wanted and wanted in models:
         return wanted
@@ -241,7 +224,7 @@ async def _probed(session: aiohttp.ClientSession, base: str, model: str) -> froz
         try:
             async with session.post(f"{base}/chat/completions", json=body | more) as response:
                 if response.status != 200:
-                    refusal = f"{response.status}: {await _refusal(response)}"
+                    refusal = f"{response.status}: {await refusal_of(response)}"
                     continue
                 found = await response.json(content_type=None)
                 logprobs = found["choices"][0].get("logprobs") or {}
@@ -249,20 +232,10 @@ async def _probed(session: aiohttp.ClientSession, base: str, model: str) -> froz
                 given = any(isinstance(each.get("logprob"), int | float) for each in content)
                 return frozenset({"mean_logprob"}) if given else frozenset()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            refusal = _reason(error)
+            refusal = connection_failure(error)
         except (ValueError, KeyError, TypeError, AttributeError, IndexError):
             refusal = "no chat completion came"
     raise CloudError(f"{base}: {model} does not answer a first question ({refusal})")
-
-
-async def _refusal(response: aiohttp.ClientResponse) -> str:
-    """The engine's own words, in one line."""
-    try:
-        text = (await response.content.read(1 << 16)).decode(errors="replace")
-        found = error_message(json.loads(text))
-    except (aiohttp.ClientError, ValueError, RecursionError):
-        found = None
-    return (found or "no reason given")[:240]
 
 
 def _retry_after(response: aiohttp.ClientResponse) -> float:
@@ -270,11 +243,3 @@ def _retry_after(response: aiohttp.ClientResponse) -> float:
         return max(0.0, float(response.headers["Retry-After"]))
     except (KeyError, ValueError):
         return 1.0
-
-
-def _reason(error: BaseException) -> str:
-    """In words without an address, which asyncio's own have."""
-    number = getattr(error, "errno", None)
-    if isinstance(number, int) and number > 0:
-        return os.strerror(number).lower()
-    return type(error).__name__

@@ -13,10 +13,9 @@ from typing import Any
 import yaml
 
 from understudy.clouds.estimates import about_tokens
-from understudy.clouds.prices import Prices, price_pair
+from understudy.clouds.prices import Prices, PriceSettings, price_pair
 from understudy.errors import ConfigError
 from understudy.gateway.shadow.records import LoggedCall, text_in
-from understudy.gateway.upstreams.openai import PriceSettings
 from understudy.given import load_yaml
 from understudy.settings import check_settings
 

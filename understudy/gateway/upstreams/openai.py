@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator
 
 from understudy.clouds.endpoint import chat_url, read_key
-from understudy.clouds.prices import Prices, load_prices
+from understudy.clouds.prices import PriceSettings, load_prices
 from understudy.errors import ConfigError
 from understudy.gateway.upstreams import UpstreamSettings
 from understudy.gateway.upstreams.bounds import (
@@ -23,10 +23,10 @@ from understudy.gateway.upstreams.bounds import (
 )
 from understudy.gateway.upstreams.calls import Bound, Call, Incoming
 from understudy.gateway.upstreams.unbounded import SPENDING, refuse_unbounded
-from understudy.settings import Section
 from understudy.types import Cost
 
 if TYPE_CHECKING:
+    from understudy.clouds.prices import Prices
     from understudy.gateway.upstreams.relay import Relay
 
 
@@ -34,23 +34,6 @@ _KEPT_HERE = {"store", "metadata"}  # what the gateway's own store serves
 _PART_TOKENS = 4096  # of an image, a sound or a file, where tokens cost nothing
 # Their newer models know no other name; many other endpoints do not know that one.
 _NEWER_NAME = ("api.openai.com", ".openai.azure.com")
-
-
-class PriceSettings(Section):
-    """Dollars per million tokens; 0 where it is free."""
-
-    prompt: float = Field(ge=0, description="of the question")
-    completion: float = Field(ge=0, description="of the answer")
-    cached_prompt: float | None = Field(
-        None, ge=0, description="of the question's tokens in the endpoint's cache; null: as prompt"
-    )
-    cache_write: float | None = Field(
-        None, ge=0, description="of those that it puts into its cache; null: as prompt"
-    )
-
-    def prices(self) -> Prices:
-        cached = self.prompt if self.cached_prompt is None else self.cached_prompt
-        return Prices(self.prompt, cached, self.completion, self.cache_write)
 
 
 class OpenAIUpstream:
