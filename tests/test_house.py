@@ -36,6 +36,7 @@ ROOMS = [
     "tasks",  # what is asked, and how an answer is checked
     "sandbox",  # where code that a model wrote is run
     "link",  # what crossing costs
+    "trackers",  # where else the numbers of a run are shown
     "run",  # the run directory
     "objectives",  # pure functions over tensors
     "metrics",  # pure functions over arrays

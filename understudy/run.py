@@ -40,6 +40,7 @@ class RunDirectory:
         self.examinations = path / "examinations"  # a file of examined questions for each
         self.checkpoints = path / "checkpoints"
         self.adapters = path / "adapters"  # one per phase, where adapters are trained
+        self.trackers = path / "trackers"  # what they were told, and what they keep
         self._lock = path / ".lock"
 
     @classmethod
@@ -87,6 +88,7 @@ class RunDirectory:
             self.examination_replies,
             self.examinations,
             self.checkpoints,
+            self.trackers,
         }
         others = {found for found in self.path.iterdir() if not found.name.endswith(".part")} - own
         started = self.metrics.exists() and self.metrics.stat().st_size > 0

@@ -51,6 +51,7 @@ class Quiet:
     def __init__(self, stop_at: int | None = None) -> None:
         self.rounds, self.stop_at = 0, stop_at
         self.ended: list[str] = []
+        self.warnings: list[str] = []
 
     def round(
         self,
@@ -67,6 +68,9 @@ class Quiet:
 
     def finished(self, variant: str, accuracy: float) -> None:
         self.ended.append(variant)
+
+    def warning(self, text: str) -> None:
+        self.warnings.append(text)
 
 
 def config_of(**settings: Any) -> ShareRun:

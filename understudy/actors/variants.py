@@ -15,8 +15,9 @@ from understudy.settings import (
     gathered_settings,
     merged,
 )
+from understudy.trackers import settings as trackers
 
-FREE = {"workers", "checkpoint_seconds"}  # what may change when a run is resumed
+FREE = {"workers", "checkpoint_seconds", *trackers.FREE}  # what may change when a run is resumed
 
 Kind = TypeVar("Kind", bound=Section)
 

@@ -7,6 +7,7 @@ import yaml
 from understudy.federate.clock import moments_of
 from understudy.federate.settings import FederateConfig
 from understudy.federate.variants import FederateRun, variants_of
+from understudy.trackers.tracking import check_trackers
 
 
 def moments_in(config: FederateRun) -> int:
@@ -16,6 +17,7 @@ def moments_in(config: FederateRun) -> int:
 
 def plan_text(config: FederateRun) -> str:
     """Every variant in a line, and all settings."""
+    check_trackers(config.report_to)
     lines = [f"{name}: {_in_words(each)}" for name, each in variants_of(config).items()]
     settings = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
     return "\n".join([*lines, "", settings.rstrip()])

@@ -15,6 +15,7 @@ from understudy.federate.turn import SERVER
 from understudy.link.carrier import Carrier
 from understudy.plain import to_plain
 from understudy.run import RunDirectory
+from understudy.trackers.tracking import Tracking
 
 
 class Display(Protocol):
@@ -42,9 +43,13 @@ class Recorder:
         crew: Crew,
         carriers: Sequence[Carrier],
         display: Display,
+        tracking: Tracking,
     ) -> None:
         self.run, self.name, self.config = run, name, config
         self.crew, self.carriers, self.display = crew, carriers, display
+        self.tracking = tracking
+        past = (line for line in run.metric_lines() if line["variant"] == name)
+        self.told = tracking.past(past)
         self.lap = time.monotonic()
         self._warned: set[str] = set()
 
@@ -57,8 +62,11 @@ class Recorder:
         logs = self.crew.logs()
         line = self._line(lines + 1, act, logs)
         lap, self.lap = self.lap, time.monotonic()
+        written = to_plain(line)
         with self.run.writing():
-            self.run.append(to_plain(line), {"step": line.step, "step_time": self.lap - lap})
+            self.run.append(written, {"step": line.step, "step_time": self.lap - lap})
+        self.told += 1
+        self.tracking.log(written, self.told)
         self._warn(line, logs)
         self.display.moment(self.name, when[0], line, when[1])
         return lines + 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from understudy.plain import from_plain, to_plain
 from understudy.progress import task
 from understudy.run import RunDirectory
 from understudy.settings import check_unchanged
+from understudy.trackers.tracking import Tracking, check_trackers, tracked
 
 _PROGRESS, _STATES = "progress.json", "states.safetensors"
 
@@ -75,6 +76,7 @@ class _Session:
     """A run under way."""
 
     def __init__(self, config: FederateRun, display: Display) -> None:
+        check_trackers(config.report_to)
         torch.set_num_threads(1)  # more would add in another order
         self.config, self.display = config, display
         self.variants = variants_of(config)
@@ -118,8 +120,8 @@ class _Session:
             begun = crew_of(
                 self.factories[name], self.config.workers, actors, self.factories[name].servers
             )
-        with closing(begun) as crew:
-            recorder = Recorder(run, name, config, crew, carriers, self.display)
+        with closing(begun) as crew, self._tracked(run, name) as tracking:
+            recorder = Recorder(run, name, config, crew, carriers, self.display, tracking)
             saved, moments = time.monotonic(), self.moments[name]
             with task(f"moments of {name}", len(moments) - progress.moment) as advance:
 
@@ -141,6 +143,13 @@ class _Session:
         progress.moment = 0
         self.save(run)
         self.display.finished(name, [result.clients for result in progress.results[name]])
+
+    def _tracked(self, run: RunDirectory, name: str) -> AbstractContextManager[Tracking]:
+        """A variant has a run of its own in trackers, so that its steps begin at 1."""
+        variant = name if self.config.variants else ""
+        settings = self.config.model_dump(mode="json")
+        is_new = self.progress.done == 0
+        return tracked(self.config, run, settings, self.display.warning, is_new, variant)
 
     def save(self, run: RunDirectory, states: Mapping[str, Any] | None = None) -> None:
         def fill(folder: Path) -> None:

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from understudy.actors import variants
 from understudy.federate.settings import FederateConfig
+from understudy.trackers.settings import PROJECT, REPORT_TO, RUN_NAME, ReportTo
 
 
 class FederateRun(FederateConfig):
@@ -21,6 +22,9 @@ class FederateRun(FederateConfig):
     )
     workers: int = Field(1, ge=1, description="processes that the clients are divided among")
     checkpoint_seconds: float = Field(60.0, ge=0, description="between checkpoints, at least")
+    report_to: ReportTo = REPORT_TO
+    run_name: str | None = RUN_NAME
+    project: str = PROJECT
 
     @model_validator(mode="after")
     def _has_effect(self) -> FederateRun:

@@ -20,6 +20,7 @@ from understudy.sandbox.settings import SandboxSettings
 from understudy.settings import OPEN, Chosen, Kinds, KindSection, Section
 from understudy.tasks.data import DataConfig
 from understudy.tasks.stream import is_shipped
+from understudy.trackers.settings import PROJECT, REPORT_TO, RUN_NAME, ReportTo
 
 LossType = Literal["dagrpo", "grpo", "dapo", "dr_grpo"]
 MOST_RESPONSES = 2**20  # of a step or an examination: more would hang long before it fails
@@ -159,6 +160,9 @@ class Config(Section):
         OPEN, description="products in bfloat16; null: where the processor has them; kept"
     )
     seed: int = Field(0, ge=0, lt=2**32, description="of everything drawn")
+    report_to: ReportTo = REPORT_TO
+    run_name: str | None = RUN_NAME
+    project: str = PROJECT
 
     @model_validator(mode="after")
     def _fits_in_memory(self) -> Config:

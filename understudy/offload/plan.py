@@ -11,12 +11,14 @@ from understudy.offload.estimate import cloud_estimate
 from understudy.offload.phases import total_steps
 from understudy.offload.settled import settled
 from understudy.settings import open_settings
+from understudy.trackers.tracking import check_trackers
 
 
 def plan_text(config: Config) -> str:
     """The resolved settings, then what they amount to; wrong ones are refused as in a run."""
     hub.check(config.model)
     check_device(config.device)
+    check_trackers(config.report_to)
     complete = settled(config)
     responses = total_steps(config) * complete.batch_size * complete.num_generations
     lines = [f"# {total_steps(config)} steps, {responses} responses to draw"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -70,6 +70,21 @@ class MatrixRow:
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> MatrixRow:
         return from_plain(cls, record, "the matrix")
+
+
+_TRACKED = ("local", "system", "ask_rate", "cloud", "macro_f1")
+
+
+def examination_metrics(row: MatrixRow, tasks: Sequence[str]) -> dict[str, float | None]:
+    """An examination in one line of metrics, named as transformers names those of several data
+    sets: eval_facts_local. tasks: the names of the stream's phases; one that comes again under
+    other settings has the number of its phase, too."""
+    cells: dict[str, Cell] = {}
+    for number, (task, cell) in enumerate(zip(tasks, row.tasks, strict=True), start=1):
+        cells[task if cells.get(task, cell) == cell else f"{task}_{number}"] = cell
+    return {
+        f"eval_{name}_{key}": getattr(cell, key) for name, cell in cells.items() for key in _TRACKED
+    }
 
 
 def examination_name(after_phase: int) -> str:

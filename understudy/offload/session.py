@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from understudy.clouds.building import build_budget
 from understudy.clouds.check import check_cloud
@@ -23,7 +23,7 @@ from understudy.offload.helpers import Helpers
 from understudy.offload.loop import train
 from understudy.offload.method import Method
 from understudy.offload.phases import ends, phases_of, total_steps
-from understudy.offload.records import MatrixRow, examination_name
+from understudy.offload.records import MatrixRow, examination_metrics, examination_name
 from understudy.offload.settled import choices_text, settled
 from understudy.offload.start import load_policy, start
 from understudy.offload.state import State, load_state, save_state
@@ -35,6 +35,7 @@ from understudy.routing.rows import ExaminedQuestion
 from understudy.run import RunDirectory
 from understudy.tasks.asked import asked_record
 from understudy.tasks.stream import Phase
+from understudy.trackers.tracking import Tracking, check_trackers, tracked
 from understudy.types import Question, Reply
 
 
@@ -65,6 +66,7 @@ def new_run(
     if asked is None:
         asked, config = config, team.from_leader(lambda: settled(config))
     # Wrong settings, and a cloud that does not answer, fail before anything is written.
+    check_trackers(config.report_to)
     state, helpers = team.together(lambda: start(config, method, team))
     trial = team.together(
         lambda: _trial(helpers, config, display) if check and team.leads else None
@@ -92,6 +94,7 @@ def resume_run(
     check: bool = True,
 ) -> RunDirectory:
     """Continue from the last whole checkpoint; a finished run ends with the same results."""
+    check_trackers(config.report_to)
     saved = run.last_checkpoint() if run.has_checkpoint() else None  # None: killed before its first
     state, helpers = team.together(lambda: start(config, method, team, saved))
     if not team.leads:
@@ -148,8 +151,12 @@ def _go(
     stream = phases_of(config)
     asks = math.isfinite(state.method.start().shift)
     forms = {phase.name: helpers.tasks.form(phase) for phase in stream}
-    recorder = _Recorder(run, display, ends(stream)[-1], Alarms(asks, forms), stream)
-    with closing(helpers):
+    settings, is_new = config.model_dump(mode="json"), not state.matrix
+    with (
+        closing(helpers),
+        tracked(config, run, settings, display.warning, must=is_new) as tracking,
+    ):
+        recorder = _Recorder(run, display, ends(stream)[-1], Alarms(asks, forms), stream, tracking)
         with run.writing():
             run.rewind(state.step, len(state.matrix))
             run.write(run.data_sets, asked_record(helpers.tasks))
@@ -194,9 +201,16 @@ class _Recorder:
     """Writes every step to the run directory and passes it to the display."""
 
     def __init__(
-        self, run: RunDirectory, display: Display, steps: int, alarms: Alarms, stream: list[Phase]
+        self,
+        run: RunDirectory,
+        display: Display,
+        steps: int,
+        alarms: Alarms,
+        stream: list[Phase],
+        tracking: Tracking,
     ) -> None:
         self.run, self.display, self.steps, self.alarms = run, display, steps, alarms
+        self.tracking = tracking
         self.tasks = [phase.name for phase in stream]
         self.matrix: list[MatrixRow] = []
         self.started, self.done = time.monotonic(), 0
@@ -207,10 +221,21 @@ class _Recorder:
         if state.step:
             for metrics in read_steps(self.run):
                 self.alarms.after_step(metrics)
+        for (step, examined), line in sorted(self._past(), key=lambda each: each[0]):
+            self.tracking.log(line, step, examined)
+
+    def _past(self) -> Iterator[tuple[tuple[int, bool], Mapping[str, Any]]]:
+        """What trackers were told, or should have been: (step, whether it is an examination)."""
+        for line in self.run.metric_lines():
+            yield (line["step"], False), line
+        for row in self.matrix:
+            yield (row.step, True), examination_metrics(row, self.tasks)
 
     def on_step(self, metrics: StepMetrics, timings: StepTimings) -> None:
+        line = metrics.to_line()
         with self.run.writing():
-            self.run.append(metrics.to_line(), to_plain(timings))
+            self.run.append(line, to_plain(timings))
+        self.tracking.log(line, metrics.step)
         self.done += 1
         pace = (time.monotonic() - self.started) / self.done
         self.display.step(metrics, pace * (self.steps - metrics.step))
@@ -223,6 +248,7 @@ class _Recorder:
             name = examination_name(row.after_phase)
             self.run.write_examination(name, [question.to_json() for question in questions])
             self.run.write(self.run.matrix, [row.to_json() for row in self.matrix])
+        self.tracking.log(examination_metrics(row, self.tasks), row.step, examined=True)
         self.display.evaluation(row)
         for text in examination_alarms(row, self.tasks):
             self.display.warning(text)

@@ -106,15 +106,17 @@ def saved_config(run: RunDirectory) -> Config:
 def resumed_config(
     run: RunDirectory, file: Path | None, overrides: Sequence[str] | Mapping[str, Any]
 ) -> Config:
-    """The settings of a run that is to go on; others than it has are refused, but for its caps."""
+    """The settings of a run that is to go on; others than it has are refused, but for its caps and
+    its trackers."""
     from understudy.offload.settled import settled
     from understudy.settings import check_unchanged, gathered_settings
+    from understudy.trackers.settings import FREE
 
     kept = saved_config(run)
     asked = check_config(gathered_settings(kept.model_dump(mode="json"), file, overrides))
     asked = settled(asked)
-    check_unchanged(kept, asked, run.path, _CAPS)
-    return kept.model_copy(update={"cloud": asked.cloud})
+    check_unchanged(kept, asked, run.path, {*_CAPS, *FREE})
+    return kept.model_copy(update={name: getattr(asked, name) for name in ("cloud", *FREE)})
 
 
 _CAPS = ("cloud.max_calls", "cloud.max_dollars", "cloud.at_cap")

@@ -7,6 +7,7 @@ import yaml
 from understudy.share.clock import clock, moments_of
 from understudy.share.settings import ShareConfig
 from understudy.share.variants import ShareRun, crossing, variants_of
+from understudy.trackers.tracking import check_trackers
 
 
 def rounds_of(config: ShareRun) -> int:
@@ -16,6 +17,7 @@ def rounds_of(config: ShareRun) -> int:
 
 def plan_text(config: ShareRun) -> str:
     """Every variant in a line, and all settings."""
+    check_trackers(config.report_to)
     lines = [f"{name}: {_in_words(each)}" for name, each in variants_of(config).items()]
     settings = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
     return "\n".join([*lines, "", settings.rstrip()])

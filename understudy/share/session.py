@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -29,6 +29,7 @@ from understudy.share.records import Examination, PopulationResult
 from understudy.share.settings import ShareConfig
 from understudy.share.summary import population_result, seen_mean, summarise
 from understudy.share.variants import ShareRun, variants_of
+from understudy.trackers.tracking import Tracking, check_trackers, tracked
 
 _PROGRESS, _STATES = "progress.json", "states.safetensors"
 
@@ -47,6 +48,8 @@ class Display(Protocol):
     ) -> None: ...
 
     def finished(self, variant: str, accuracy: float) -> None: ...
+
+    def warning(self, text: str) -> None: ...
 
 
 @dataclass(slots=True)
@@ -94,6 +97,7 @@ class _Session:
     """A run under way."""
 
     def __init__(self, config: ShareRun, display: Display) -> None:
+        check_trackers(config.report_to)
         torch.set_num_threads(1)  # more would add in another order
         self.config, self.display = config, display
         self.variants = variants_of(config)
@@ -135,8 +139,8 @@ class _Session:
         agents = None if states is None else states["agents"]
         with task(f"beginning {name}"):
             begun = crew_of(self.factories[name], self.config.workers, agents)
-        with closing(begun) as crew:
-            recorder = _Recorder(self, run, name, config, crew, carriers, started)
+        with closing(begun) as crew, self._tracked(run, name) as tracking:
+            recorder = _Recorder(self, run, name, config, crew, carriers, started, tracking)
             recorder.log()  # what was learnt before anything could be sent
             moments, first = self.moments[name], self.progress.moment
             with task(f"rounds of {name}", len(moments) - first) as advance:
@@ -156,6 +160,13 @@ class _Session:
         found = [agent.accuracy for seed in records for agent in seed.agents]
         known = [accuracy for accuracy in found if accuracy is not None]
         self.display.finished(name, sum(known) / len(known) if known else math.nan)
+
+    def _tracked(self, run: RunDirectory, name: str) -> AbstractContextManager[Tracking]:
+        """A variant has a run of its own in trackers, so that its steps begin at 1."""
+        variant = name if self.config.variants else ""
+        settings = self.config.model_dump(mode="json")
+        is_new = self.progress.done == 0
+        return tracked(self.config, run, settings, self.display.warning, is_new, variant)
 
     def save(self, run: RunDirectory, states: Mapping[str, Any] | None = None) -> None:
         def fill(folder: Path) -> None:
@@ -186,9 +197,11 @@ class _Recorder:
         crew: Crew,
         carriers: list[Carrier],
         started: float,
+        tracking: Tracking,
     ) -> None:
         self.session, self.run, self.name, self.config = session, run, name, config
-        self.crew, self.carriers = crew, carriers
+        self.crew, self.carriers, self.tracking = crew, carriers, tracking
+        self.tracking.past(line for line in run.metric_lines() if line["variant"] == name)
         self.saved, self.lap = time.monotonic(), started
 
     def watch(self, now: int) -> None:
@@ -227,8 +240,10 @@ class _Recorder:
             bytes=[sum(total.bytes.values()) for total in totals],
         )
         lap, self.lap = self.lap, time.monotonic()
+        written = to_plain(line)
         with self.run.writing():
-            self.run.append(to_plain(line), {"step": line.step, "step_time": self.lap - lap})
+            self.run.append(written, {"step": line.step, "step_time": self.lap - lap})
+        self.tracking.log(written, number + 1)
         progress.points, progress.lines = number + 1, progress.lines + 1
         by_agent = [sum(each) / len(each) for each in zip(*means, strict=True)]
         self.session.display.round(

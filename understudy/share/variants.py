@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from understudy.actors import variants
 from understudy.settings import Section
 from understudy.share.settings import BUILT_IN, ShareConfig
+from understudy.trackers.settings import PROJECT, REPORT_TO, RUN_NAME, ReportTo
 
 _CROSSES = ("share_data", "share_parameters", "share_modules")
 # What an agent that is alone has no use for.
@@ -26,6 +27,9 @@ class ShareRun(ShareConfig):
     )
     workers: int = Field(1, ge=1, description="processes that the agents are divided among")
     checkpoint_seconds: float = Field(60.0, ge=0, description="between checkpoints, at least")
+    report_to: ReportTo = REPORT_TO
+    run_name: str | None = RUN_NAME
+    project: str = PROJECT
 
     @model_validator(mode="after")
     def _has_effect(self) -> ShareRun:
