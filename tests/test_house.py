@@ -21,6 +21,7 @@ ROOMS = [
     "cli",  # the verbs: parse, call, print
     "api",  # the Python face
     "gateway",  # one HTTP endpoint: the local model first, the cloud within a budget
+    "init",  # a first config: for what was looked at, or a template
     "integrations",  # the dual advantage inside trainers of others
     "recipes",  # one readable run per file
     "report",  # a run directory becomes tables, plots and a page
@@ -73,7 +74,7 @@ APART = {"share": {"federate"}}
 IMPORTERS = {
     "cli": {"__main__"},
     "api": {"cli", ""},
-    "recipes": {"cli", "api", "gateway"},
+    "recipes": {"cli", "api", "gateway", "init"},
     "interrupt": {"__main__", "cli"},
 }
 

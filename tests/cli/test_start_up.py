@@ -50,6 +50,8 @@ def modules_after(statement: str, folder: Path) -> tuple[set[str], str]:
         (["share", "--out", "run", "--dry-run"], "checkpoint_seconds:"),
         (["federate", "--out", "run", "--dry-run"], "checkpoint_seconds:"),
         (["share", "--out", "run", "--set", "agnts=1"], "did you mean agents"),
+        (["init", "--template", "serving"], "understudy serve --config serving.yaml"),
+        (["init", "--help"], "--template"),
     ],
     ids=lambda given: " ".join(given) if isinstance(given, list) else "",
 )
@@ -66,6 +68,7 @@ def test_the_package_itself_loads_nothing_at_all(tmp_path: Path) -> None:
     assert loaded & (HEAVY | {"pydantic", "yaml", "typer", "rich", "safetensors"}) == set()
 
 
-def test_help_loads_no_settings(tmp_path: Path) -> None:
-    loaded, _ = modules_after(COMMAND.format(arguments=["--help"]), tmp_path)
+@pytest.mark.parametrize("arguments", [["--help"], ["init", "--template", "sharing"]])
+def test_help_and_templates_load_no_settings(arguments: list[str], tmp_path: Path) -> None:
+    loaded, _ = modules_after(COMMAND.format(arguments=arguments), tmp_path)
     assert loaded & {"pydantic", "yaml", "rich"} == set()

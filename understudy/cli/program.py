@@ -18,6 +18,7 @@ from understudy.cli.compare import compare
 from understudy.cli.env import env
 from understudy.cli.evaluate import evaluate
 from understudy.cli.export import export
+from understudy.cli.init import init
 from understudy.cli.output import Output, OutputError, complain
 from understudy.cli.report import report
 from understudy.cli.serve import serve
@@ -43,6 +44,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(train.app, name="train")
+app.command(cls=Command)(init)
 together.add_to(app)
 app.command(cls=Command)(ask)
 app.command(cls=Command)(chat)
