@@ -79,7 +79,7 @@ def test_a_refused_key_is_said_and_not_shown(monkeypatch: pytest.MonkeyPatch) ->
             return await said_of(cloud.url, api_key_env="EXAMPLE_KEY")
 
     (line,) = asyncio.run(go())
-    assert "answers HTTP 401 (invalid_api_key): its key is refused; check api_key_env" in line
+    assert "answers HTTP 401: its key is refused; check api_key_env" in line
     assert WRONG not in line
 
 

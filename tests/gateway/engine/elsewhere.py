@@ -47,7 +47,10 @@ class Elsewhere:
 
     async def listed(self, request: web.Request) -> web.Response:
         if self.key and request.headers.get("Authorization") != f"Bearer {self.key}":
-            return web.json_response({"error": {"message": "wrong key"}}, status=401)
+            return web.json_response(
+                {"error": {"message": f"wrong key: {request.headers.get('Authorization')}"}},
+                status=401,
+            )
         return web.json_response({"data": [{"id": model} for model in self.models]})
 
     async def scales(self, request: web.Request) -> web.Response:

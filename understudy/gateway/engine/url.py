@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 
 from understudy.clouds.completions import error_message
-from understudy.clouds.listing import connection_failure, models_at, refusal_of
+from understudy.clouds.listing import connection_failure, models_at
 from understudy.errors import CheckpointError, CloudError, ConfigError
 from understudy.gateway.engine import (
     EngineBusy,
@@ -29,9 +29,11 @@ from understudy.gateway.engine.options import DEFAULT, EngineOptions, named
 from understudy.gateway.engine.places import Places
 from understudy.gateway.engine.url_adapters import UrlAdapters, find_adapters
 from understudy.gateway.engine.url_answers import UrlAnswer, body_of, events
+from understudy.gateway.upstreams.refusal import refusal_of, with_code
 
 _CONNECT_SECONDS, _READ_SECONDS = 5.0, 300.0
 _PACE_SECONDS = 5.0
+_LONGEST_TOLD = 240  # characters of an engine's own words
 _ENGINE = "the engine"  # callers are told of it, and its address is none of their business
 
 
@@ -59,9 +61,10 @@ async def open_url(
     base = url.rstrip("/").removesuffix("/chat/completions")
     try:
         model = _chosen(await models_at(session, base), model, base)
-        signals = await _probed(session, base, model)
+        signals = await _probed(session, base, model, key)
         adapters = await find_adapters(session, base)
-        return UrlEngine(session, base, named(model, name), model, signals, adapters, options)
+        version = named(model, name)
+        return UrlEngine(session, base, version, model, signals, adapters, options, key)
     except BaseException:
         await session.close()
         raise
@@ -83,8 +86,11 @@ class UrlEngine:
         signals: frozenset[str],
         adapters: UrlAdapters,
         options: EngineOptions = DEFAULT,
+        key: str | None = None,
     ) -> None:
+        """key: that an error may repeat."""
         self.base, self.model, self.signals = base, model, signals
+        self._key = key
         self._session, self._adapters = session, adapters
         # By version, what a request's body says to be answered by it.
         self._versions: dict[str, dict[str, Any]] = {version: {"model": model, **adapters.base}}
@@ -119,7 +125,8 @@ class UrlEngine:
             async with await self._posted(path, body) as response:
                 async for event in events(response):
                     if event.get("error"):
-                        raise EngineError(f"{_ENGINE}: {error_message(event)}")
+                        words = with_code("an error came in its answer", event, self._key)
+                        raise EngineError(f"{_ENGINE}: {words}")
                     if (piece := answer.take(event)) is not None:
                         self._times.append(time.monotonic())
                         yield piece
@@ -148,12 +155,12 @@ class UrlEngine:
         if response.status == 200:
             return response
         async with response:
-            message = await refusal_of(response)
+            said = f"{_ENGINE} answers {await _refusal(response, self._key)}"
         if response.status in (429, 503):
-            raise EngineBusy(f"{_ENGINE} is busy: {message}", _retry_after(response))
+            raise EngineBusy(said, _retry_after(response))
         if response.status in (400, 404, 413, 422):
-            raise JobRefused(f"{_ENGINE} refuses this: {message}")
-        raise EngineError(f"{_ENGINE} answers {response.status}: {message}")
+            raise JobRefused(said)
+        raise EngineError(said)
 
     async def _post(self, path: str, body: dict[str, Any]) -> aiohttp.ClientResponse:
         return await self._session.post(self.base + path, json=body, allow_redirects=False)
@@ -215,7 +222,9 @@ def _chosen(models: list[str], wanted: str, base: str) -> str:
     return models[0]
 
 
-async def _probed(session: aiohttp.ClientSession, base: str, model: str) -> frozenset[str]:
+async def _probed(
+    session: aiohttp.ClientSession, base: str, model: str, key: str | None
+) -> frozenset[str]:
     """Whether answers come with log-probabilities; refuses an engine that does not answer."""
     body: dict[str, Any] = {"model": model, "messages": [{"role": "user", "content": "hello"}]}
     body |= {"max_tokens": 1, "temperature": 0}
@@ -224,7 +233,7 @@ async def _probed(session: aiohttp.ClientSession, base: str, model: str) -> froz
         try:
             async with session.post(f"{base}/chat/completions", json=body | more) as response:
                 if response.status != 200:
-                    refusal = f"{response.status}: {await refusal_of(response)}"
+                    refusal = await _refusal(response, key)
                     continue
                 found = await response.json(content_type=None)
                 logprobs = found["choices"][0].get("logprobs") or {}
@@ -236,6 +245,14 @@ async def _probed(session: aiohttp.ClientSession, base: str, model: str) -> froz
         except (ValueError, KeyError, TypeError, AttributeError, IndexError):
             refusal = "no chat completion came"
     raise CloudError(f"{base}: {model} does not answer a first question ({refusal})")
+
+
+async def _refusal(response: aiohttp.ClientResponse, key: str | None) -> str:
+    """The status, and the engine's own words where they are about the question: others may quote
+    the key."""
+    error = await refusal_of(response, key)
+    said = error_message(error.body)
+    return f"{error}: {said[:_LONGEST_TOLD]}" if said else str(error)
 
 
 def _retry_after(response: aiohttp.ClientResponse) -> float:

@@ -143,7 +143,7 @@ class OpenAIUpstream:
     async def models(self) -> list[str] | None:
         from understudy.gateway.upstreams.listing import models_at  # loads aiohttp
 
-        return await models_at(f"{self.address}/models", self._key)
+        return await models_at(self.address, self._key)
 
     async def served(self, request_id: str) -> Cost | None:
         return await self._opened().served(request_id)

@@ -7,7 +7,6 @@ question itself its own words go along, for whoever asked, without what looks li
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ import orjson
 
 from understudy.clouds.completions import error_message
 from understudy.clouds.failures import shortened
+from understudy.clouds.listing import connection_failure
 from understudy.clouds.retries import REFUSED_QUESTION, retry_after
 from understudy.gateway.upstreams.calls import LATE, UpstreamError
 
@@ -39,12 +39,6 @@ _LIKE_A_KEY = re.compile(
     r"\bbearer\s+\S+"
     r"|\b(?:sk|pk|rk|key|gsk|xai|hf|org|proj|AIza)(?=\S{0,200}[\d*])[-_]?[\w*.-]{8,}",
     re.I,
-)
-
-# Whose numbers are none of the system's.
-_REASONS = (
-    (aiohttp.ClientConnectorDNSError, "no host of that name"),
-    (aiohttp.ClientConnectorCertificateError, "its certificate is not trusted"),
 )
 
 
@@ -76,13 +70,8 @@ def with_code(what: str, content: Any, key: str | None) -> str:
 
 def reason_of(error: BaseException) -> str:
     """In words without an address."""
-    for kind, words in _REASONS:
-        if isinstance(error, kind):
-            return words
-    number = getattr(error, "errno", None)
-    if isinstance(number, int) and number > 0:
-        return os.strerror(number).lower()
-    return LATE if isinstance(error, TimeoutError) else type(error).__name__
+    late = isinstance(error, TimeoutError) and not error.errno
+    return LATE if late else connection_failure(error)
 
 
 async def read_at_most(response: aiohttp.ClientResponse, size: int) -> bytes:
