@@ -4,19 +4,21 @@
     python bench/federate_inversion.py FOLDER/train.csv --foundation FOLDER
 
 One client trains a task; another, the attacker, has samples of the same classes, none of them the
-first one's, and gets the first client's feature set. It knows the small network with its trained
-weights (`trained`: the worst case, for they never cross), or its first weights alone, which the
-run's seed gives to everybody (`first`). It tries
+first one's, and gets the first client's feature set. It knows the client's small network with its
+trained weights (`trained`: the worst case, for they never cross), or takes its own in place of it,
+which began with the same weights and has learnt the same classes (`own`), or those first weights,
+which the run's seed gives to everybody (`first`). It tries
 
-    optimised    a picture, or words one after the other, whose features come nearest
+    optimised    a picture whose features come nearest, from the decoder's on, or words, chosen one
+                 after the other
     decoder      ridge regression from features to pixels, or to which words there are, learnt on
                  its own samples
     nearest      its own sample whose features are nearest
     recognised   the client's sample itself, put among all of its own: is it the nearest?
     class        ridge regression from features to the class, learnt on its own samples
 
-Of a picture: the squared error in multiples of that of the attacker's mean picture (1: nothing was
-learnt), and the correlation with the true one. Of a text: the share of its words that are found
+Of a picture: the squared error in multiples of that of the attacker's mean picture (`mean`), and
+the correlation with the true one. Of a text: the share of its words that are found
 with as many guesses as it has different ones; `frequent`: with the most frequent ones. With --clip
 and --noise features are sent as these settings of `method.features` say.
 """
@@ -112,7 +114,9 @@ def pictures(attack: Attack, sent: Tensor, steps: int) -> dict[str, Any]:
     true, own = attack.true[PIXELS], attack.own[PIXELS]
     mean = own.mean(dim=0, keepdim=True)
     low, high = float(own.min()), float(own.max())
-    guess = torch.zeros_like(true, requires_grad=True)
+    decoded = attack.decoded(sent, own.flatten(1)).clamp(low, high).view_as(true)
+    near = ((decoded - low) / (high - low)).clamp(0.05, 0.95)
+    guess = near.logit().requires_grad_()
     optimiser = torch.optim.Adam([guess], lr=0.05)
     for _ in range(steps):
         shown = low + (high - low) * guess.sigmoid()
@@ -121,8 +125,9 @@ def pictures(attack: Attack, sent: Tensor, steps: int) -> dict[str, Any]:
         loss.backward()
         optimiser.step()
     made = {
+        "mean": mean.expand_as(true),
         "optimised": low + (high - low) * guess.detach().sigmoid(),
-        "decoder": attack.decoded(sent, own.flatten(1)).clamp(low, high).view_as(true),
+        "decoder": decoded,
         "nearest": own[attack.nearest(sent)],
     }
     error = (mean - true).square().mean()
@@ -188,14 +193,15 @@ def attempted(options: argparse.Namespace) -> dict[str, Any]:
     method: Any = client.method  # type: ignore[attr-defined]
     theirs: Any = other.method  # type: ignore[attr-defined]
     first = deepcopy(method.modules)
-    method.start(method.own.tasks[0])
-    method.train(Lesson(0, 0, method.own.seed, method.common.config.local))
+    for each in (method, theirs):
+        each.start(each.own.tasks[0])
+        each.train(Lesson(0, 0, each.own.seed, each.common.config.local))
     (task,), (own,) = method.own.tasks, theirs.own.tasks
     victims = task.train.rows(method.buffer[0])
     text = WORDS in victims.small
     label = torch.nn.functional.one_hot(own.train.label, federation.classes).float()
     found: dict[str, Any] = {"accuracy": method.accuracies()[0], "samples": len(victims)}
-    for known, modules in (("trained", method.modules), ("first", first)):
+    for known, modules in (("trained", method.modules), ("own", theirs.modules), ("first", first)):
         attack = Attack(modules, dict(victims.small), dict(own.train.small))
         norm = float(attack.candidates.norm(dim=1).median())
         for clip, noise in [(None, 0.0), *((options.clip, n) for n in options.noise)]:
@@ -232,9 +238,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    record = json.loads(options.out.read_text()) if options.out.exists() else {"results": {}}
     command = shlex.join(["python", *sys.argv])
     found = {"environment": environment(), "command": command} | attempted(options)
+    record = json.loads(options.out.read_text()) if options.out.exists() else {"results": {}}
     record["results"][Path(options.data).stem] = found
     write_json(options.out, record)
 

@@ -68,7 +68,7 @@ def settings_of(options: argparse.Namespace, clients: int, joined: int) -> dict[
         },
         "foundation": {
             "name": options.foundation,
-            "random": options.random,
+            "random": not options.trained,
             "depth": options.depth,
             "size": options.pixels,
         },
@@ -201,7 +201,7 @@ def parsed(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--width", type=int, default=32, help="of the small network")
     parser.add_argument("--size", type=int, default=8, help="side of the clients' pictures")
     parser.add_argument("--foundation", default="vit", help="a name or a folder")
-    parser.add_argument("--random", action="store_true", help="its shape with random weights")
+    parser.add_argument("--trained", action="store_true", help="its weights, not random ones")
     parser.add_argument("--depth", type=int, help="blocks of it that are computed")
     parser.add_argument("--pixels", type=int, help="side of the pictures that it reads")
     parser.add_argument("--blocks", type=int, nargs="+", default=[2, 3])
