@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
+import federated_tables
 import gateway_tables
 import real_tables
 import study_tables
@@ -250,6 +251,8 @@ def of_study(table: Callable[[dict[str, Any]], study_tables.Table]) -> Callable[
 
 def results(name: str) -> Any:
     """What a results file holds, or the runs of a folder of them."""
+    if name == "federated":
+        return federated_tables.runs_of(RESULTS / name)
     if (RESULTS / name).is_dir():
         return real_tables.runs_by_name(RESULTS / name)
     return json.loads((RESULTS / f"{name}.json").read_text())
@@ -276,6 +279,7 @@ TABLES: dict[str, tuple[str, Callable[[Any], str]]] = {
     "ablation": ("study", of_study(study_tables.ablation_table)),
     "published": ("study", of_study(study_tables.published_table)),
     **{name: ("real", of_study(table)) for name, table in real_tables.TABLES.items()},
+    **{name: ("federated", of_study(table)) for name, table in federated_tables.TABLES.items()},
     **{name: (file, of_study(table)) for name, (file, table) in gateway_tables.TABLES.items()},
 }
 

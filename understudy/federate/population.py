@@ -24,7 +24,7 @@ from understudy.federate.joint import LEARNER, with_everything, with_nothing
 from understudy.federate.methods import METHODS
 from understudy.federate.methods.method import Common, Method, Own
 from understudy.federate.partition import Partitioner
-from understudy.federate.samples import SampleSet
+from understudy.federate.samples import SampleSet, among
 from understudy.federate.server import Server
 from understudy.federate.servers import SERVERS
 from understudy.federate.settings import FederateConfig
@@ -98,12 +98,14 @@ class Federation(Factory):
     @cached_property
     def classes(self) -> int:
         """Of the whole set. Where every client has data of its own nobody can count them."""
+        if isinstance(self.config.classes, list):
+            return len(self.config.classes)
         if self.config.classes is not None:
             return self.config.classes
         if self.config.own_data and self._data is None:
             raise ConfigError(
                 "classes=null, but every client has data of its own, so nobody can count the "
-                "classes of all; set classes"
+                "classes of all; set classes to their names, or to their number"
             )
         return len(self.data_of(1).classes)
 
@@ -116,10 +118,11 @@ class Federation(Factory):
         if source not in self._loaded:
             self._loaded[source] = load_samples(spec, options)
         found: SampleSet = self._loaded[source]
-        if int(found.label.max()) >= (self.config.classes or len(found.classes)):
-            raise ConfigError(
-                f"classes={self.config.classes}, but {spec} has {len(found.classes)}; raise it"
-            )
+        classes = self.config.classes
+        if classes is not None and (self.config.own_data or isinstance(classes, list)):
+            return among(found, classes, spec)
+        if isinstance(classes, int) and len(found.classes) > classes:
+            raise ConfigError(f"classes={classes}, but {spec} has {len(found.classes)}; raise it")
         return found
 
     def _tasks(self, population: int, number: int) -> Sequence[ClientTask]:
@@ -181,6 +184,7 @@ class Federation(Factory):
         """Refuse what no federation can begin with, before anything is written."""
         for block in self.config.method.tuned:
             self.foundation.target(block)
+        self.method.check(self.common(self.config.seeds[0]))
         assert self.kinds is not None
         for number in range(1, self.config.clients + 1 if self.config.own_data else 2):
             self._tasks(0, number)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+
+from understudy.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,3 +51,23 @@ def numbered(names: Sequence[str]) -> tuple[tuple[str, ...], Tensor]:
         known = sorted(found)
     places = {name: place for place, name in enumerate(known)}
     return tuple(known), torch.tensor([places[name] for name in names])
+
+
+def among(found: SampleSet, classes: int | Sequence[str], name: str) -> SampleSet:
+    """The same samples, their classes numbered as every client numbers them: by their places in a
+    list of names, or, where only a count is given, by the number that a class is called by.
+
+    name: of the data, for a refusal.
+    """
+    names = tuple(map(str, range(classes))) if isinstance(classes, int) else tuple(classes)
+    places = {each: place for place, each in enumerate(names)}
+    for each in found.classes:
+        if each not in places:
+            known = f"classes={classes}" if isinstance(classes, int) else "classes"
+            raise ConfigError(
+                f"data={name}: has a class {each!r}, which is none of {known}; where every client "
+                "has data of its own, set classes to the list of all names, or to a count and "
+                "label with numbers from 0 on"
+            )
+    numbers = torch.tensor([places[each] for each in found.classes])
+    return replace(found, label=numbers[found.label], classes=names)

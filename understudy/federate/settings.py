@@ -107,10 +107,10 @@ class FederateConfig(Section):
     partition: PartitionSettings = Field(PartitionSettings(), description="who has which classes")
     clients: int = Field(5, ge=1, description="how many")
     tasks: int = Field(5, ge=1, description="each client's, one after the other")
-    classes: int | None = Field(
+    classes: int | list[str] | None = Field(
         None,
-        ge=2,
-        description="of the whole set; null: counted, where all clients' data come from one",
+        description="of the whole set: how many, or their names in one order for all clients; "
+        "null: counted, where all clients' data come from one",
     )
     classes_per_task: int = Field(8, ge=2, description="that a task tells apart")
     foundation: FoundationSettings = Field(FoundationSettings(), description="the frozen network")
@@ -175,6 +175,7 @@ class FederateConfig(Section):
     def _compatible(self) -> FederateConfig:
         if min(self.seeds) < 0 or len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds={self.seeds}: give different whole numbers of at least 0")
+        _check_classes(self.classes)
         if not self.smalls:
             raise ValueError("small=[] names none; write one, or one for each client")
         if len(self.smalls) > self.clients:
@@ -196,6 +197,15 @@ class FederateConfig(Section):
         if self.joint:
             _check_joint(self)
         return self
+
+
+def _check_classes(classes: int | list[str] | None) -> None:
+    count = classes if classes is None or isinstance(classes, int) else len(set(classes))
+    if count is not None and count < 2:
+        raise ValueError(f"classes={classes}: there must be two at least to tell apart")
+    if isinstance(classes, list) and len(set(classes)) < len(classes):
+        twice = next(name for name in classes if classes.count(name) > 1)
+        raise ValueError(f"classes names {twice!r} twice; give different names")
 
 
 def _check_joint(config: FederateConfig) -> None:

@@ -16,6 +16,18 @@ def weighted_mean(stack: Tensor, weights: Tensor) -> Tensor:
     return mean
 
 
+def mean_by_row(stack: Tensor, counts: Tensor) -> Tensor:
+    """Each row the mean of the clients that know it: sum_k n_kc w_kc / sum_k n_kc.
+
+    stack: (clients, rows, ...); counts: (clients, rows), what each client knows of each row, from
+    0 on. Of rows that nobody knows, the plain mean.
+    """
+    known = counts.sum(dim=0, keepdim=True) > 0
+    weights = torch.where(known, counts, torch.ones_like(counts))
+    shares = (weights / weights.sum(dim=0)).to(stack.dtype)
+    return torch.einsum("kc...,kc->c...", stack, shares)
+
+
 def median(stack: Tensor) -> Tensor:
     """Number by number (arXiv:1803.01498); of an even count the mean of the two in the middle."""
     ordered = stack.sort(dim=0).values

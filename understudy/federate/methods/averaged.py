@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from understudy.federate.methods.method import Arrays, Batch, Common, Method, Own, Shapes
 from understudy.federate.methods.settings import AveragedSettings
+from understudy.federate.rows import COUNTS, COUNTS_LEAVE, without_counts
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -109,7 +110,8 @@ class Averaged(Method):
         return terms
 
     def upload(self, round_: int) -> Mapping[str, Arrays]:
-        return {MODEL: weights_of(self.modules)}
+        sent = weights_of(self.modules)
+        return {MODEL: sent | ({COUNTS: self.class_counts()} if _by_class(self.settings) else {})}
 
     def receive(self, kind: str, arrays: Arrays) -> None:
         self.modules.load_state_dict({**self.modules.state_dict(), **arrays})
@@ -121,11 +123,22 @@ class Averaged(Method):
         if common.config.serving.kind == "none":
             return {}
         first = weights_of(_first(cls, common, common.small))
-        return {MODEL: {name: tuple(each.shape) for name, each in first.items()}}
+        shapes: dict[str, tuple[int, ...]] = {n: tuple(e.shape) for n, e in first.items()}
+        counts = {COUNTS: (common.classes,)} if _by_class(common.config.method) else {}
+        return {MODEL: shapes | counts}
+
+    @classmethod
+    def downloads(cls, common: Common) -> Mapping[str, Shapes]:
+        return without_counts(super().downloads(common))
 
     @classmethod
     def leaving(cls, settings: Any) -> Sequence[str]:
-        return [f"After each round, a client sends {cls.sent}; no sample and no label."]
+        sent = f"After each round, a client sends {cls.sent}; no sample and no label."
+        return [sent, *([COUNTS_LEAVE] if _by_class(settings) else [])]
+
+
+def _by_class(settings: Any) -> bool:
+    return bool(settings.head == "by_class")
 
 
 def weights_of(modules: nn.Module) -> dict[str, Tensor]:

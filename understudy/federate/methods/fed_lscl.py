@@ -14,13 +14,22 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from copy import deepcopy
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from understudy.federate.generator_settings import GeneratorSettings
-from understudy.federate.methods.method import Arrays, Batch, Common, Method, Own, Shapes
+from understudy.federate.methods.method import (
+    Arrays,
+    Batch,
+    Common,
+    Method,
+    Own,
+    Shape,
+    Shapes,
+)
 from understudy.federate.methods.settings import AdaptedSettings, Guard
+from understudy.federate.rows import COUNTS, COUNTS_LEAVE, without_counts
 from understudy.settings import Section
 
 if TYPE_CHECKING:
@@ -32,7 +41,7 @@ if TYPE_CHECKING:
     from understudy.federate.losses import Matrices
     from understudy.federate.together import Batches
 
-GENERATOR, FEATURES = "generator", "features"  # kinds of messages
+GENERATOR, FEATURES, HEAD = "generator", "features", "head"  # kinds of messages
 _BUFFER, _NOISE = 30, 31  # what a draw is for
 _STEERING = ("small", "projection", "generator")  # what SM-CF holds
 
@@ -53,10 +62,15 @@ class FedLscl(Method):
         generator: GeneratorSettings = Field(GeneratorSettings(), description="makes the matrices")
         smcf: SmCf = Field(SmCf(), description="holds earlier tasks")
         buffer: int = Field(100, ge=0, description="samples kept of each task, for both of these")
+        head: Literal["own", "by_class"] = Field(
+            "own",
+            description="own: it stays at its client, as in the paper; by_class: it is sent too, "
+            "and each class's row is the mean of the clients that have the class",
+        )
         features: Guard = Field(Guard(), description="each sample's features, as they are sent")
 
     settings: Settings
-    returned = (GENERATOR,)
+    returned = (GENERATOR, HEAD)
     remembered = ("buffer", "previous")
 
     def __init__(self, settings: Any, common: Common, own: Own) -> None:
@@ -211,6 +225,9 @@ class FedLscl(Method):
         sent: dict[str, Arrays] = {
             GENERATOR: {name: tensor.clone() for name, tensor in generator.items()}
         }
+        if self.settings.head == "by_class":
+            head = {f"{HEAD}.{n}": e.clone() for n, e in self.modules[HEAD].state_dict().items()}
+            sent[HEAD] = head | {COUNTS: self.class_counts()}
         return sent | {FEATURES: {FEATURES: self._feature_set(round_)}}
 
     def _feature_set(self, round_: int) -> Tensor:
@@ -241,15 +258,25 @@ class FedLscl(Method):
         return features + noise * clip * torch.from_numpy(drawn).to(features.dtype)
 
     def receive(self, kind: str, arrays: Arrays) -> None:
-        self.modules["generator"].load_state_dict(dict(arrays))
+        if kind == HEAD:
+            arrays = {name.removeprefix(f"{HEAD}."): each for name, each in arrays.items()}
+        self.modules[kind].load_state_dict(dict(arrays))
 
     @classmethod
     def uploads(cls, common: Common) -> Mapping[str, Shapes]:
-        generator = first_generator(common).state_dict()
+        generator, settings = first_generator(common).state_dict(), common.config.method
+        count, width = common.classes, common.foundation.width
+        shared: Any = getattr(settings, "head", "own") == "by_class"
+        head: dict[str, Shape] = {f"{HEAD}.weight": (count, width), f"{HEAD}.bias": (count,)}
         return {
             GENERATOR: {name: tuple(tensor.shape) for name, tensor in generator.items()},
+            **({HEAD: head | {COUNTS: (count,)}} if shared else {}),
             FEATURES: {FEATURES: (None, common.config.feature_width)},
         }
+
+    @classmethod
+    def downloads(cls, common: Common) -> Mapping[str, Shapes]:
+        return without_counts(super().downloads(common))
 
     @classmethod
     def leaving(cls, settings: Any) -> Sequence[str]:
@@ -260,6 +287,7 @@ class FedLscl(Method):
             "After each round, a client sends the weights of its generator.",
             f"With it go the small network's features of up to {settings.buffer} samples of each "
             f"task so far{guarded}; no sample, no label and no weight of the small network.",
+            *(["Its head goes too. " + COUNTS_LEAVE] if settings.head == "by_class" else []),
         ]
 
 

@@ -117,6 +117,10 @@ class Method:
         """What leaves a client, in plain sentences."""
         return []
 
+    @classmethod
+    def check(cls, common: Common) -> None:
+        """Refuse, with a ConfigError, a foundation that it cannot use."""
+
     # What every kind has
 
     def start(self, task: PreparedTask) -> None:
@@ -195,6 +199,14 @@ class Method:
         found = torch.full((self.common.classes,), mode == "all")
         found[sorted(classes)] = True
         return found
+
+    def class_counts(self) -> Tensor:
+        """(classes,): training samples of each class in the tasks so far."""
+        import torch
+
+        labels = [task.train.label for task in self.own.tasks[: self.current + 1]]
+        counts = torch.bincount(torch.cat(labels), minlength=self.common.classes)
+        return counts.to(torch.float32)
 
     def state(self) -> dict[str, Any]:
         """All that has changed since it was made."""

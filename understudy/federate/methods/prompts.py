@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, model_validator
 
+from understudy.errors import ConfigError
 from understudy.federate.methods.averaged import Averaged
 from understudy.federate.methods.method import Batch, Common
 from understudy.federate.methods.settings import AveragedSettings
@@ -61,6 +62,21 @@ class Prompts(Averaged):
             "prompts": nn.ParameterDict({name: nn.Parameter(each) for name, each in pool.items()}),
             "head": nn.Linear(foundation.width, common.classes),
         }
+
+    @classmethod
+    def check(cls, common: Common) -> None:
+        import inspect
+
+        foundation: Any = common.foundation
+        lacking = [] if hasattr(foundation, "token_width") else ["token_width"]
+        if "prompts" not in inspect.signature(foundation.features).parameters:
+            lacking.append("features(..., prompts=tokens)")
+        if lacking:
+            raise ConfigError(
+                f"foundation={common.config.foundation.name}: method.kind=prompts needs "
+                f"{' and '.join(lacking)} of it; see "
+                "understudy.federate.foundations.foundation.Foundation, or use another method"
+            )
 
     def logits(self, examples: Examples) -> Tensor:
         return self._answered(examples)[0]

@@ -101,7 +101,18 @@ class AveragedSettings(MethodSettings):
         0.0, ge=0, description="weight of the pull towards what the server sent last; 0: FedAvg"
     )
 
+    head: Literal["mean", "by_class"] = Field(
+        "mean",
+        description="by_class: each class's row of the head is the mean of the clients that have "
+        "the class, by their samples of it, which they send; mean: of all clients, as the rest",
+    )
+
     def check(self, config: Any) -> None:
+        if self.head != "mean" and getattr(config.serving, "rule", "mean") != "mean":
+            raise ValueError(
+                f"method.head={self.head} is a mean, but server.rule={config.serving.rule}; "
+                "leave one of them out"
+            )
         if self.mu and config.serving.kind == "none":
             raise ValueError(
                 f"method.mu={self.mu} pulls towards what the server sends, but server=none sends "

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
+from understudy.federate.rows import COUNTS, mean_rows
 from understudy.federate.servers.aggregation import Aggregation, Answers, Upload
 from understudy.settings import KindSection
 
@@ -45,7 +46,12 @@ class Average(Aggregation):
         yield from ()
         if not uploads:
             return {}
-        mean = {kind: self._mean(kind, list(uploads.values())) for kind in self.method.returned}
+        sent = next(iter(uploads.values())).kinds
+        mean = {
+            kind: self._mean(kind, list(uploads.values()))
+            for kind in self.method.returned
+            if kind in sent
+        }
         return dict.fromkeys(range(1, self.common.config.clients + 1), mean)
 
     def _mean(self, kind: str, uploads: list[Upload]) -> dict[str, Any]:
@@ -56,8 +62,10 @@ class Average(Aggregation):
         weights = torch.tensor([float(upload.samples) for upload in uploads])
         if self.settings.weights == "equal" or not weights.sum():
             weights = torch.ones(len(uploads))
-        found = {}
+        found: dict[str, Any] = mean_rows([upload.kinds[kind] for upload in uploads])
         for name in uploads[0].kinds[kind]:
+            if name in found or name == COUNTS:
+                continue
             stack = torch.stack([upload.kinds[kind][name] for upload in uploads])
             if self.settings.rule == "mean":
                 found[name] = weighted_mean(stack, weights)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from understudy.federate.rows import mean_rows
 from understudy.federate.servers.aggregation import Aggregation, Answers, Upload
 from understudy.settings import KindSection
 
@@ -46,17 +47,19 @@ class OneByOne(Aggregation):
     takes = True
 
     def answers(self, uploads: Mapping[int, Upload]) -> Generator[Job, Any, Answers]:
-        from understudy.federate.methods.fed_lscl import FEATURES, GENERATOR
+        from understudy.federate.methods.fed_lscl import FEATURES, GENERATOR, HEAD
         from understudy.federate.servers.distillation import Distil
 
         self.figures = {}
+        heads = [upload.kinds[HEAD] for upload in uploads.values() if HEAD in upload.kinds]
+        rows = {HEAD: mean_rows(heads)} if heads else {}
         able = {
             client: upload
             for client, upload in uploads.items()
             if len(upload.kinds[FEATURES][FEATURES])
         }
         if len(able) < 2:
-            return {}
+            return dict.fromkeys(uploads, rows) if rows else {}
         rounds = {upload.round for upload in able.values()}
         found = yield Distil(
             self.common,
@@ -69,7 +72,7 @@ class OneByOne(Aggregation):
             distances = getattr(found, name)
             self.figures[f"distance {name}"] = dict(zip(able, distances, strict=True))
         return {
-            client: {GENERATOR: student}
+            client: {GENERATOR: student, **rows}
             for client, student in zip(able, found.students, strict=True)
         }
 
