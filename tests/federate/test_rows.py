@@ -72,3 +72,8 @@ def test_rows_come_to_a_client_that_has_no_features_to_learn_from() -> None:
 def test_a_mean_by_class_is_a_mean() -> None:
     with pytest.raises(ConfigError, match=r"head=by_class is a mean, but server.rule=median"):
         config_of(method=HEAD["method"], server={"kind": "average", "rule": "median"})
+    with pytest.raises(ConfigError, match=r"which privacy.clip=1.0 does not guard"):
+        config_of(**HEAD, privacy={"clip": 1.0})
+    with pytest.raises(ConfigError, match="no effect with server.kind=none"):
+        config_of(**STEERED, server="none")
+

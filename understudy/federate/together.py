@@ -138,7 +138,8 @@ def _trained_as_one(methods: Sequence[Any], lessons: Sequence[Lesson]) -> list[d
     mode = clients[0].common.config.masks.train
     allowed = [one.allowed(mode, t.as_trained) for one, t in zip(clients, tasks, strict=True)]
     whole = Stacked.of([one.modules for one in clients])
-    adam = Adam(whole.weights, lessons[0].learning_rate)
+    rate = lessons[0].learning_rate
+    adam = Adam(whole.weights, {name: rate * clients[0].rate(name) for name in whole.weights})
     several = _standing_for(clients)
     found: list[dict[str, list[float]]] = [{} for _ in clients]
     for step in range(len(plans[0])):
@@ -193,8 +194,8 @@ def stacked(parts: Sequence[Examples]) -> Examples:
 class Adam:
     """Adam as published, for the first few clients: they all have taken equally many steps."""
 
-    def __init__(self, weights: Mapping[str, Tensor], learning_rate: float) -> None:
-        self.weights, self.learning_rate = weights, learning_rate
+    def __init__(self, weights: Mapping[str, Tensor], rates: Mapping[str, float]) -> None:
+        self.weights, self.rates = weights, rates
         self.first = {name: torch.zeros_like(each) for name, each in weights.items()}
         self.second = {name: torch.zeros_like(each) for name, each in weights.items()}
         self.steps = {name: torch.zeros(()) for name in weights}
@@ -205,17 +206,22 @@ class Adam:
         gradients = torch.autograd.grad(
             losses.sum(), [taken[name] for name in names], allow_unused=True
         )
-        used = [(n, g) for n, g in zip(names, gradients, strict=True) if g is not None]
-        count = len(losses)
-        for name, _ in used:
+        used = {n: g for n, g in zip(names, gradients, strict=True) if g is not None}
+        for name in used:
             self.steps[name] += 1
+        for rate in sorted({self.rates[name] for name in used}):
+            some = {name: each for name, each in used.items() if self.rates[name] == rate}
+            self._moved(some, rate, len(losses))
+
+    def _moved(self, gradients: Mapping[str, Tensor], rate: float, count: int) -> None:
+        """One step of weights of one learning rate."""
         torch._fused_adam_(
-            [self.weights[name][:count] for name, _ in used],
-            [gradient.contiguous() for _, gradient in used],
-            [self.first[name][:count] for name, _ in used],
-            [self.second[name][:count] for name, _ in used],
+            [self.weights[name][:count] for name in gradients],
+            [gradient.contiguous() for gradient in gradients.values()],
+            [self.first[name][:count] for name in gradients],
+            [self.second[name][:count] for name in gradients],
             [],
-            [self.steps[name] for name, _ in used],
-            lr=self.learning_rate, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0,
+            [self.steps[name] for name in gradients],
+            lr=rate, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0,
             amsgrad=False, maximize=False,
         )  # fmt: skip

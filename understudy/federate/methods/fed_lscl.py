@@ -28,7 +28,7 @@ from understudy.federate.methods.method import (
     Shape,
     Shapes,
 )
-from understudy.federate.methods.settings import AdaptedSettings, Guard
+from understudy.federate.methods.settings import AdaptedSettings, Guard, check_by_class
 from understudy.federate.rows import COUNTS, COUNTS_LEAVE, without_counts
 from understudy.settings import Section
 
@@ -61,6 +61,12 @@ class FedLscl(Method):
 
         generator: GeneratorSettings = Field(GeneratorSettings(), description="makes the matrices")
         smcf: SmCf = Field(SmCf(), description="holds earlier tasks")
+        steering_rate: float = Field(
+            1.0,
+            gt=0,
+            description="learning rate of what steers, as a multiple of local.learning_rate, which "
+            "the head has",
+        )
         buffer: int = Field(100, ge=0, description="samples kept of each task, for both of these")
         head: Literal["own", "by_class"] = Field(
             "own",
@@ -68,6 +74,11 @@ class FedLscl(Method):
             "and each class's row is the mean of the clients that have the class",
         )
         features: Guard = Field(Guard(), description="each sample's features, as they are sent")
+
+        def check(self, config: Any) -> None:
+            super().check(config)
+            if self.head == "by_class":
+                check_by_class(config)
 
     settings: Settings
     returned = (GENERATOR, HEAD)
@@ -95,6 +106,9 @@ class FedLscl(Method):
         self.buffer: dict[int, Tensor] = {}  # by task: places among its training samples
         self.previous: dict[str, Tensor] = {}  # what steered as the previous task ended
         self._before: Any = None  # the same, as modules
+
+    def rate(self, name: str) -> float:
+        return 1.0 if name.startswith(f"{HEAD}.") else float(self.settings.steering_rate)
 
     # The pipeline
 

@@ -90,6 +90,10 @@ class Method:
         logits = self.logits(batch.examples)
         return {"task": masked_cross_entropy(logits, batch.examples.label, batch.allowed)}
 
+    def rate(self, name: str) -> float:
+        """The learning rate of a parameter, as a multiple of the client's."""
+        return 1.0
+
     def begin(self, task: PreparedTask) -> None: ...
 
     def end(self, task: PreparedTask) -> None: ...
@@ -157,8 +161,12 @@ class Method:
 
         task = self.own.tasks[lesson.task]
         allowed = self.allowed(self.common.config.masks.train, task.as_trained)
-        tuned = [each for each in self.modules.parameters() if each.requires_grad]
-        optimiser = torch.optim.Adam(tuned, lr=lesson.learning_rate)
+        tuned: dict[float, list[Any]] = {}
+        for name, each in self.modules.named_parameters():
+            if each.requires_grad:
+                tuned.setdefault(self.rate(name), []).append(each)
+        groups = [{"params": p, "lr": r * lesson.learning_rate} for r, p in tuned.items()]
+        optimiser = torch.optim.Adam(groups)
         found: dict[str, list[float]] = {}
         self.modules.train()
         for places, random in lesson.batches(len(task.train)):

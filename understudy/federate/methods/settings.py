@@ -108,13 +108,28 @@ class AveragedSettings(MethodSettings):
     )
 
     def check(self, config: Any) -> None:
-        if self.head != "mean" and getattr(config.serving, "rule", "mean") != "mean":
-            raise ValueError(
-                f"method.head={self.head} is a mean, but server.rule={config.serving.rule}; "
-                "leave one of them out"
-            )
+        if self.head == "by_class":
+            check_by_class(config)
         if self.mu and config.serving.kind == "none":
             raise ValueError(
                 f"method.mu={self.mu} pulls towards what the server sends, but server=none sends "
                 "nothing; leave one of them out"
             )
+
+
+def check_by_class(config: Any) -> None:
+    """Refuse, beside method.head=by_class, what would not average rows by counts."""
+    server = config.serving
+    if server.kind not in ("average", "o2d"):
+        raise ValueError(
+            f"method.head=by_class has no effect with server.kind={server.kind}; use average or o2d"
+        )
+    if getattr(server, "rule", "mean") != "mean":
+        raise ValueError(
+            f"method.head=by_class is a mean, but server.rule={server.rule}; leave one of them out"
+        )
+    if config.privacy.clip is not None:
+        raise ValueError(
+            f"method.head=by_class sends counts, which privacy.clip={config.privacy.clip} does not "
+            "guard; leave one of them out"
+        )
