@@ -11,35 +11,42 @@ LINES: dict[str, tuple[str, tuple[str, ...]]] = {
         "banking77",
         (
             "Fed-LSCL",
-            "Fed-LSCL, local only",
-            "FedAvg of a head",
             "head, local only",
-            "FedAvg of LoRA",
-            "LoRA, local only",
-            "FedAvg of generators",
-            "FedProx of LoRA",
-            "FedAvg of small networks",
-            "small network, local only",
+            "FedAvg of a head",
+            "FedAvg of a head, by class",
+            "Fed-LSCL, local only",
+            "Fed-LSCL, head at home",
             "head, joint",
+            "Fed-LSCL, as published",
+            "FedAvg of LoRA, by class",
+            "small network, local only",
+            "FedAvg of small networks",
+            "FedAvg of LoRA",
+            "FedAvg of generators",
+            "LoRA, local only",
+            "FedProx of LoRA",
             "LoRA, joint",
             "FedAvg of prompts",
         ),
     ),
-    "recipe": ("banking77", ("Fed-LSCL", "Fed-LSCL, as published")),
-    "ablations": ("banking77", ("Fed-LSCL", "without SM-CF", "Fed-LSCL, local only")),
     "users": (
         "sent140",
         (
             "Fed-LSCL",
-            "Fed-LSCL, local only",
-            "FedAvg of a head",
             "head, local only",
+            "FedAvg of a head",
+            "head, joint",
             "FedAvg of LoRA",
+            "Fed-LSCL, head at home",
+            "Fed-LSCL, local only",
             "FedAvg of generators",
             "FedAvg of small networks",
-            "head, joint",
             "LoRA, joint",
         ),
+    ),
+    "ablations": (
+        "banking77",
+        ("Fed-LSCL", "without SM-CF", "FedAvg of generators", "Fed-LSCL, head at home"),
     ),
     "random foundation": (
         "banking77",
@@ -52,7 +59,7 @@ LINES: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "blocks": (
         "banking77",
-        ("Fed-LSCL", "blocks 0, 1", "blocks 4, 5", "all blocks"),
+        ("Fed-LSCL", "blocks 0, 1", "blocks 2, 3", "all blocks"),
     ),
     "buffer": ("banking77", ("Fed-LSCL", "buffer 5", "buffer 60")),
     "small networks": ("banking77", ("Fed-LSCL", "attention", "mixed small networks")),
@@ -80,27 +87,30 @@ LINES: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
 }
 
-_RATES = (0.001, 0.003, 0.01, 0.03)
 _SEED = 100  # of tuning
+_RATES = [{"local": {"learning_rate": rate}} for rate in (0.003, 0.01, 0.03)]
+_STEERING = [{"method": {"steering_rate": rate}} for rate in (0.03, 0.1, 0.3)]
+_HELD = [{"method": {"smcf": {"weight": weight}}} for weight in (0, 0.0001, 0.01, 1)]
+_TUNED: dict[tuple[str, str], list[dict[str, Any]]] = {
+    ("banking77", "head, local only"): _RATES,
+    ("banking77", "FedAvg of a head"): _RATES,
+    ("banking77", "FedAvg of a head, by class"): _RATES,
+    ("banking77", "Fed-LSCL, local only"): _STEERING,
+    ("banking77", "Fed-LSCL"): _HELD,
+    ("banking77", "FedAvg of LoRA"): _RATES,
+    ("banking77", "small network, local only"): _RATES,
+    ("banking77", "FedAvg of prompts"): _RATES,
+    ("sent140", "FedAvg of a head"): _RATES,
+    ("sent140", "Fed-LSCL"): _STEERING,
+}
 
 
 def tuned() -> Iterator[tuple[str, str, str, Mapping[str, Any], int]]:
     """(file, variant, label, settings, seed) of what settings were chosen by."""
-    held = {"data_options": {"held": "validation"}}
-    for file, variants in {
-        "banking77": (
-            "head, local only",
-            "FedAvg of a head",
-            "Fed-LSCL, local only",
-            "FedAvg of LoRA",
-            "LoRA, local only",
-            "small network, local only",
-            "FedAvg of small networks",
-            "FedAvg of prompts",
-        ),
-        "sent140": ("head, local only", "FedAvg of a head", "Fed-LSCL", "FedAvg of LoRA"),
-    }.items():
-        for variant in variants:
-            for rate in _RATES:
-                label = f"tuning: {variant}, rate {rate:g}"
-                yield file, variant, label, held | {"local": {"learning_rate": rate}}, _SEED
+    for (file, variant), given in _TUNED.items():
+        for settings in given:
+            (section, own), *_ = settings.items()
+            name, value = next(iter(own.items()))
+            value = value["weight"] if isinstance(value, dict) else value
+            label = f"tuning: {variant}, {section}.{name} {value:g}"
+            yield file, variant, label, {"data_options": {"held": "validation"}, **settings}, _SEED

@@ -74,6 +74,5 @@ def test_a_mean_by_class_is_a_mean() -> None:
         config_of(method=HEAD["method"], server={"kind": "average", "rule": "median"})
     with pytest.raises(ConfigError, match=r"which privacy.clip=1.0 does not guard"):
         config_of(**HEAD, privacy={"clip": 1.0})
-    with pytest.raises(ConfigError, match="no effect with server.kind=none"):
+    with pytest.raises(ConfigError, match=r"no effect with server\.kind=none"):
         config_of(**STEERED, server="none")
-
