@@ -175,6 +175,25 @@ def tuning_table(runs: Runs) -> Table:
     return ["", "best", "accuracy on validation questions"], rows
 
 
+def depth_table(record: dict[str, Any]) -> Table:
+    """A row per network and steered blocks, mean over seeds: before any training, and after."""
+    rows = []
+    for network, found in record["results"].items():
+        for blocks, seeds in found.items():
+            before = [each["before"] for each in seeds.values()]
+            after = [each["after"] for each in seeds.values() if "after" in each]
+            cells = [
+                f"{mean(mean(each[key]) for each in before):.3g}"
+                for key in ("reads", "gives", "gradient")
+            ]
+            cells.append(f"{mean(each['leverage'] for each in before):.3f}")
+            for key in ("right", "moved", "change"):
+                cells.append(f"{mean(each[key] for each in after):.3f}" if after else "")
+            rows.append([f"{network}, {blocks}", str(len(seeds)), *cells])
+    header = ["steered", "seeds", "scale read", "scale given", "gradient", "leverage"]
+    return [*header, "right", "features moved", "layers changed"], rows
+
+
 TABLES: dict[str, Callable[[Runs], Table]] = {
     **{f"federated {line}": line_table(line) for line in LINES},
     "federated tuning": tuning_table,

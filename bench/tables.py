@@ -273,6 +273,7 @@ TABLES: dict[str, tuple[str, Callable[[Any], str]]] = {
     "sharing pictures": ("share_cifar10", plain_sharing_table),
     "sharing runs": ("share", runs_table),
     "sharing scale": ("share", scale_table),
+    "federated depth": ("federated_depth", of_study(federated_tables.depth_table)),
     "published solutions": ("sandbox", published_solutions_table),
     "methods": ("study", of_study(study_tables.methods_table)),
     "budget": ("study", of_study(study_tables.budget_table)),

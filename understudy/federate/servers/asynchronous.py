@@ -55,7 +55,7 @@ class Asynchronous(Aggregation):
         weights = torch.tensor([self._weight(each) for each in some])
         if not weights.sum():
             weights = torch.ones(len(some))
-        for kind in self.method.returned:
+        for kind in (each for each in self.method.returned if each in some[0].kinds):
             model, rate = self.models.get(kind), self.settings.rate
             mean = {
                 name: weighted_mean(torch.stack([each.kinds[kind][name] for each in some]), weights)
