@@ -89,6 +89,8 @@ def _found(
     quiet: bool,
 ) -> Study | None:
     """The report, which is written too; None: there is none."""
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"--out {out}: is a file; give a folder")
     if listen is not None:
         if logs or sheet is not None:
             raise ConfigError("--listen reports on live traffic; give it without LOGS and --sheet")
@@ -135,6 +137,7 @@ def _listened(
 
 
 def _done(settings: ShadowSettings, logs: list[str], sheet: Path | None, out: Path) -> Study | None:
+    from understudy.gateway.shadow.kinds import kinds_of
     from understudy.gateway.shadow.logs import read_logs
     from understudy.gateway.shadow.money import load_table, paid
     from understudy.gateway.shadow.study import answer_log, study, verdicts_of
@@ -142,6 +145,8 @@ def _done(settings: ShadowSettings, logs: list[str], sheet: Path | None, out: Pa
     log = read_logs(logs)
     if sheet is None:  # refused before minutes are spent
         paid(log.calls, load_table(settings.prices) if settings.prices else None)
+        if settings.by:
+            kinds_of(log.calls, settings.by)
         verdicts = verdicts_of(log.calls, settings)
         return study(log, answer_log(log, settings, out), settings, logs, verdicts)
     if sheet.exists():  # with what a person wrote into it

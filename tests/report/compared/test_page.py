@@ -46,7 +46,7 @@ def text(runs: Runs, tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_runs_of_every_kind_stand_beside_each_other(runs: Runs, text: str) -> None:
     found = re.findall(r"<table>.*?</table>", text, re.DOTALL)[0]
     heads = re.findall(r'<th scope="col">(.*?)</th>', found)
-    assert heads == ["", "trained", "never asks", "shared", "federated"]
+    assert heads == ["figure", "trained", "never asks", "shared", "federated"]
     cells = {
         re.sub("<.*?>", "", name): [
             re.sub("<.*?>", "", each) for each in re.findall("<td>.*?</td>", row)

@@ -39,12 +39,12 @@ def pictures_of(path: Path, size: int | None = None) -> SampleSet:
             f"data={path}: holds no pictures in a folder per class (class/picture.png, or "
             f"train/class/picture.png); endings that are read: {', '.join(_ENDINGS)}"
         )
-    splits = {split for split, _, _ in files}
+    splits = {each[0] for each in files}
     if "test" in splits:
         files = [each for each in files if each[0] != "validation"]
-    raw = _read(path, [content for _, _, content in files], size)
-    classes, label = numbered([name for _, name, _ in files])
-    held = torch.tensor([split in ("test", "validation") for split, _, _ in files])
+    raw = _read(path, [each[2:] for each in files], size)
+    classes, label = numbered([each[1] for each in files])
+    held = torch.tensor([each[0] in ("test", "validation") for each in files])
     return SampleSet(raw, label, classes, held if bool(held.any()) else None)
 
 
@@ -52,12 +52,13 @@ def holds_pictures(path: Path) -> bool:
     return next(_files(path), None) is not None
 
 
-def _files(path: Path) -> Iterator[tuple[str, str, Open]]:
-    """(split or '', class, what reads it) of every picture, in the order of their names."""
+def _files(path: Path) -> Iterator[tuple[str, str, str, Open]]:
+    """(split or '', class, file, what reads it) of every picture, in the order of their names."""
     if path.is_dir():
         for file in sorted(path.rglob("*")):
-            if found := _placed(PurePosixPath(file.relative_to(path).as_posix())):
-                yield *found, file.read_bytes
+            place = PurePosixPath(file.relative_to(path).as_posix())
+            if found := _placed(place):
+                yield *found, str(place), file.read_bytes
         return
     try:
         archive = zipfile.ZipFile(path)
@@ -65,7 +66,7 @@ def _files(path: Path) -> Iterator[tuple[str, str, Open]]:
         raise ConfigError(f"data={path}: cannot be read ({error}); copy it again") from error
     for name in sorted(archive.namelist()):
         if found := _placed(PurePosixPath(name)):
-            yield *found, lambda name=name: archive.read(name)  # type: ignore[misc]
+            yield *found, name, lambda name=name: archive.read(name)  # type: ignore[misc]
 
 
 def _placed(path: PurePosixPath) -> tuple[str, str] | None:
@@ -81,16 +82,18 @@ def _placed(path: PurePosixPath) -> tuple[str, str] | None:
     return split, path.parts[-2]
 
 
-def _read(path: Path, files: Sequence[Open], size: int | None) -> Tensor:
+def _read(path: Path, files: Sequence[tuple[str, Open]], size: int | None) -> Tensor:
     library = pillow(f"data={path}")
     pictures = []
     with progress.task(f"reading pictures of {path.name}", len(files)) as advance:
-        for content in files:
+        for name, content in files:
             try:
                 pictures.append(library.open(io.BytesIO(content())))
                 pictures[-1].load()
+            except library.UnidentifiedImageError as error:
+                raise ConfigError(f"data={path}: {name} is no picture; remove it") from error
             except (OSError, ValueError, zipfile.BadZipFile) as error:
-                raise ConfigError(f"data={path}: a picture cannot be read ({error})") from error
+                raise ConfigError(f"data={path}: {name} cannot be read ({error})") from error
             if size is not None:
                 pictures[-1] = resized(library, pictures[-1], size)
             advance(1)

@@ -54,6 +54,11 @@ class ShadowSettings(Section):
         ]
         if len(given) > 1:
             raise ValueError(f"{' and '.join(given)} each say what is right; give one of them")
+        named = [name for name in ("model", "api_key_env", "labelled") if getattr(self.judge, name)]
+        if named and not self.judge.base_url:
+            raise ValueError(
+                f"judge.{named[0]} says nothing without judge.base_url; give --judge URL"
+            )
         if self.judge.base_url and not self.judge.labelled:
             raise ValueError(
                 "a judge errs, and how often is measured on labelled answers; give labelled, a "

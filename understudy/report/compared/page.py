@@ -82,7 +82,7 @@ def _figure_table(runs: Sequence[ComparedRun]) -> Table:
         top = _top(values) if name in ("quality", "worst user") else None
         cells = [Cell(shown_figure(name, each), best=each == top is not None) for each in values]
         rows.append([name, *cells])
-    return Table(("", *(run.name for run in runs)), rows)
+    return Table(("figure", *(run.name for run in runs)), rows)
 
 
 def _top(values: Sequence[Any]) -> float | None:
@@ -96,4 +96,4 @@ def _setting_table(runs: Sequence[ComparedRun]) -> Table:
         [key, *(short(each, _LONGEST) for each in values)]
         for key, values in differing_settings(runs)
     ]
-    return Table(("", *(run.name for run in runs)), rows)
+    return Table(("setting", *(run.name for run in runs)), rows)

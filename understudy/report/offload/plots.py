@@ -135,8 +135,8 @@ def matrix_plot(matrix: Sequence[MatrixRow], names: Sequence[str]) -> str:
             values = accuracies(matrix, which)
             _heat(axes, values, columns, across / len(names))
             before, after = (number(mean(values[row])) for row in (0, -1))
-            head = f"{which.capitalize()}: {before} before, {after} at the end"
-            axes.set_title(head, fontweight="bold")
+            head = f"{which.capitalize()}: {before} before,{chr(10) if narrow else ' '}"
+            axes.set_title(f"{head}{after} at the end", fontweight="bold")
         panels[0].set_yticks(np.arange(len(rows)) + 0.5, rows)
         return svg(figure, "matrix", "accuracy on every task after every phase")
 

@@ -71,7 +71,7 @@ def dots_plot(rows: Sequence[Dots], name: str, head: str, label: str) -> str:
 
 def row_name(name: str) -> str:
     """A row's name beside a plot: in two lines where there is little room."""
-    return textwrap.fill(short(name, LONGEST), 16) if layout().is_narrow else short(name, LONGEST)
+    return textwrap.fill(short(name, LONGEST), 18) if layout().is_narrow else short(name, LONGEST)
 
 
 def lines_plot(lines: Sequence[Line], name: str, head: str, labels: tuple[str, str]) -> str:
@@ -85,7 +85,7 @@ def lines_plot(lines: Sequence[Line], name: str, head: str, labels: tuple[str, s
             axes.plot(line.x, line.y, lw=1.7, **look, **dots)
         axes.margins(x=0.02)
         whole_numbers(axes, 6 if layout().is_narrow else 10)
-        axes.set_xlabel(labels[0])
+        axes.set_xlabel(textwrap.fill(labels[0], 36) if layout().is_narrow else labels[0])
         axes.set_ylabel(labels[1])
         ends = [(last(line.y), short(line.name, LONGEST), line.colour) for line in lines]
         label_ends(axes, ends, height=inches)
