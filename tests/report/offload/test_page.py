@@ -101,6 +101,21 @@ def test_a_task_that_asks_more_than_its_budget_is_named_if_chance_cannot_explain
         assert (words in page(run)) is named
 
 
+def test_what_is_served_and_what_is_trained_are_told_apart(make_run: MakeRun) -> None:
+    run = make_run(tasks=("sums", "facts"))
+
+    def asked(summary: Any) -> None:
+        for phase, trained in zip(summary["phases"], (0.26, 0.31), strict=True):
+            phase["training"]["mean"] = trained
+            phase["evaluation"]["ask_rate"] = 0.2
+
+    change(run, "summary", asked)
+    text = page(run)
+    assert "As served at the end of its phase, no task asks above the budget." in text
+    assert "In training, where it is steered to, 1 of 2 phases asked above it on the whole" in text
+    assert "In training, 26% to 31% of a phase&#x27;s responses asked; the budget is 30%" in text
+
+
 @pytest.mark.parametrize("tasks", [("sums",), TEN])
 def test_any_number_of_phases(make_run: MakeRun, tasks: tuple[str, ...]) -> None:
     text = page(make_run(tasks=tasks))

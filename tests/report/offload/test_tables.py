@@ -32,6 +32,17 @@ def test_a_run_has_a_row_per_phase(make_run: MakeRun) -> None:
         assert f"{phase['training']['settled_mean']:.3f}" in row
 
 
+def test_figures_in_a_terminal_have_the_interval_of_the_report(make_run: MakeRun) -> None:
+    run = make_run()
+    change(run, "matrix", lambda rows: rows[0]["tasks"][1].update(distinct_questions=57))
+    words = "Each figure is over 57 different test questions or more per task: ±0.13 at most."
+    assert words in terminal(tables(run)[0])
+
+
+def test_of_one_phase_nothing_is_said_twice(make_run: MakeRun) -> None:
+    assert tables(make_run(tasks=("sums",)))[0].row_count == 1
+
+
 def test_an_exam_has_a_row_per_task() -> None:
     cell = Cell(0.4, 0.6, 0.3, None, 0.2, 0.5, 0.3, 0.6, 0.1, (None,) * 11, 64, 0, 0)
     few = replace(cell, questions=512, distinct_questions=57)  # a data set with no more

@@ -73,6 +73,34 @@ def test_the_tiles_tell_of_the_most_accurate_variant(whole: RunDirectory) -> Non
     assert "over modular, nothing" in tiles[1]
 
 
+def test_the_best_is_not_praised_beyond_its_error(tmp_path: Path) -> None:
+    run = written_share_run(tmp_path / "run", agents=2, tasks=1)
+
+    def near(summary: Any) -> None:
+        for name, mean in (("modular, data", 0.899), ("modular, modules", 0.9)):
+            summary["variants"][name]["accuracy"] = {"mean": mean, "standard_error": 0.01}
+
+    change(run, "summary", near)
+    assert "not clearly above modular, data" in page(run)
+
+
+def test_a_graph_and_the_table_give_the_same_megabytes(whole: RunDirectory) -> None:
+    for name in ("modular, data", "modular, modules"):
+        sent = size(whole.read(whole.summary)["variants"][name]["bytes"])
+        caption = re.search(rf"<strong>{name}</strong><small>(.*?)</small>", shown(whole))
+        assert caption is not None
+        assert caption[1].startswith(f"{sent} a population")
+        assert row(whole, 0, name)[4] == sent
+
+
+def test_where_costs_lie_close_no_line_is_claimed(whole: RunDirectory) -> None:
+    assert "Not known: a line of gain over cost takes three variants" in shown(whole)
+
+
+def test_curves_that_wait_for_tasks_learnt_jointly_get_a_word(whole: RunDirectory) -> None:
+    assert "The first 4 tasks are learnt jointly" in shown(whole)
+
+
 def test_users_reveals_and_links_are_on_the_page(whole: RunDirectory) -> None:
     variants = whole.read(whole.summary)["variants"]
     data = variants["modular, data"]
