@@ -41,6 +41,12 @@ def test_prices_are_read_from_yaml_and_from_json(tmp_path: Path) -> None:
         assert load_prices(path, "local") == Prices(0.0, 0.0, 0.0)
 
 
+def test_prices_may_stand_in_the_settings_themselves() -> None:
+    given = {"prompt": 2, "completion": 10}
+    assert Endpoint(prices=given).load_prices() == Prices(2.0, 2.0, 10.0)
+    assert Endpoint(prices=given | {"cached_prompt": 0.5}).load_prices() == Prices(2.0, 0.5, 10.0)
+
+
 def test_cached_tokens_are_part_of_the_prompt_and_have_a_price_of_their_own() -> None:
     assert Prices(2.0, 0.5, 10.0).dollars(1000, 400, 100) == pytest.approx(
         (600 * 2 + 400 * 0.5 + 100 * 10) / 1e6

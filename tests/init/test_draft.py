@@ -14,8 +14,9 @@ from aiohttp import web
 from tests.cli.commands import snapshot
 from tests.clouds.endpoint_server import Call, EndpointServer, completion, refused, serving
 from understudy.errors import CloudError, ConfigError
+from understudy.init.asking import Wish, seen
 from understudy.init.cloud import Given
-from understudy.init.draft import Draft, Wish, drafted
+from understudy.init.draft import Draft, drafted
 from understudy.offload.plan import plan_text
 from understudy.recipes import check_config, resolve_config
 
@@ -44,9 +45,8 @@ def server() -> Iterator[EndpointServer]:
 
 
 def draft(data: Path, cloud: Given | None = None, check: bool = True, **wish: Any) -> Draft:
-    return drafted(
-        Wish("tiny", data, cloud, **wish), data.parent.parent / "mine.yaml", None, check, print
-    )
+    known = seen(Wish("tiny", data, cloud, **wish), None, check)
+    return drafted(known, data.parent.parent / "mine.yaml", check, print)
 
 
 def test_a_config_is_accepted_as_it_is_written(data: Path) -> None:

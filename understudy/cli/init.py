@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,9 @@ from understudy.cli.work import shown_work
 from understudy.errors import ConfigError
 
 if TYPE_CHECKING:
+    from understudy.init.asking import Wish
     from understudy.init.columns import Ask
-    from understudy.init.draft import Draft, Wish
+    from understudy.init.draft import Draft
 
 _ENDINGS = (".yaml", ".yml")
 _SAID = "give --data FILE and --model MODEL, or --template NAME"
@@ -70,8 +72,8 @@ def init(
 
 
 def _wish(named: Mapping[str, Any], ask: Ask | None) -> Wish:
+    from understudy.init.asking import Wish
     from understudy.init.cloud import Given
-    from understudy.init.draft import Wish
 
     data, model = named["--data"], named["--model"]
     if data is None and ask is not None:
@@ -93,10 +95,15 @@ def _wish(named: Mapping[str, Any], ask: Ask | None) -> Wish:
 
 
 def _drafted(wish: Wish, place: Path, ask: Ask | None, check: bool, quiet: bool) -> Draft:
+    from understudy.init.asking import seen
+
+    # Bars would stand in the way of questions.
+    with nullcontext() if ask else shown_work(with_torch=False, quiet=quiet):
+        known = seen(wish, ask, check)
     with shown_work(quiet=quiet):
         from understudy.init.draft import drafted
 
-        return drafted(wish, place, ask, check, (lambda _: None) if quiet else complain)
+        return drafted(known, place, check, (lambda _: None) if quiet else complain)
 
 
 def _ask(question: str, choices: Sequence[str]) -> str:

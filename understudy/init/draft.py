@@ -9,13 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from understudy.init.cloud import DryCall, Endpoint, Given, dry_call, endpoint_of
-from understudy.init.columns import Ask
+from understudy.init.asking import Seen, Wish
+from understudy.init.cloud import DryCall, Endpoint, dry_call
 from understudy.init.lengths import Lengths, lengths_of
-from understudy.init.looking import Found, look_at
+from understudy.init.looking import Found
 from understudy.init.remarks import Chosen, command_of, entries_of, head_of
 from understudy.init.writing import as_settings, yaml_text
-from understudy.models import hub
 from understudy.models.precision import parameters_of
 from understudy.offload.config import Config
 from understudy.offload.estimate import CloudEstimate, cloud_estimate
@@ -27,17 +26,6 @@ from understudy.tasks.lengths import usual_length
 
 _PASSES, _FEWEST_STEPS, _MOST_STEPS = 2, 20, 200
 _BUDGET = 0.3
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What a person gave. prompt, solution: columns; None: they are looked for."""
-
-    model: str
-    data: Path
-    cloud: Given | None = None
-    prompt: str | None = None
-    solution: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +60,10 @@ class Draft:
         }
 
 
-def drafted(
-    wish: Wish, to: Path, ask: Ask | None, check: bool, say: Callable[[str], None]
-) -> Draft:
-    """to: the file that it is for, from whose folder its paths start. ask: a person, for what
-    cannot be found out; None: nobody is there. check: whether the cloud is tried with a question;
-    say: shows a line while it is looked."""
-    hub.check(wish.model)
-    with task(f"reading {wish.data.name}"):
-        found = look_at(wish.data, wish.prompt, wish.solution, ask)
-    endpoint = endpoint_of(wish.cloud, ask, check) if wish.cloud else None
+def drafted(seen: Seen, to: Path, check: bool, say: Callable[[str], None]) -> Draft:
+    """to: the file that it is for, from whose folder its paths start. check: whether the cloud is
+    tried with a question; say: shows a line while it is looked."""
+    wish, found, endpoint = seen.wish, seen.found, seen.endpoint
     with task("counting tokens"):
         lengths = lengths_of(wish.model, found.data)
     complete = _complete(wish, found, endpoint, lengths)

@@ -24,12 +24,18 @@ def check_trackers(names: Iterable[str]) -> None:
     """Refuse a tracker that cannot be used here. No library is imported."""
     for name in names:
         library = getattr(TRACKERS.load(name), "library", None)
-        if library is None or find_spec(library) is not None:
+        if library is None or _is_installed(library):
             continue
         package = f"'understudy[{name}]'" if name in TRACKERS.known else library
         raise ConfigError(
             f"report_to={name}: {library} is not installed; pip install {package}, or leave it out"
         )
+
+
+def _is_installed(library: str) -> bool:
+    """A folder of that name, as W&B leaves where it ran, is no library."""
+    found = find_spec(library.partition(".")[0])
+    return found is not None and found.origin is not None
 
 
 @dataclass(frozen=True, slots=True)
