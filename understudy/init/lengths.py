@@ -47,7 +47,7 @@ def lengths_of(model: str, data: DataSet) -> Lengths:
     looked_at = _some(problems)
     _, mask = tokens.encode_questions([each.local_question for each in looked_at])
     counts = sorted(mask.sum(dim=1).tolist())
-    answers = [len(tokens.encode_plain(each.worked)) + 1 for each in _longest_answers(problems)]
+    answers = [len(tokens.encode_plain(each)) + 1 for each in _longest_answers(problems)]
     asks = tokens.request and tokens.writes_request
     return Lengths(
         question=counts[len(counts) // 2],
@@ -69,9 +69,9 @@ def _some(problems: Sequence[Problem]) -> list[Problem]:
     return by_length[:_LONGEST] + others[:: max(1, len(others) // _OTHERS)]
 
 
-def _longest_answers(problems: Sequence[Problem]) -> list[Problem]:
-    written = [each for each in problems if each.worked.strip()]
-    return sorted(written, key=lambda each: len(each.worked), reverse=True)[:_LONGEST]
+def _longest_answers(problems: Sequence[Problem]) -> list[str]:
+    written = {each.worked for each in problems if each.worked.strip()}
+    return sorted(written, key=len, reverse=True)[:_LONGEST]
 
 
 def _unread(tokens: Tokens, problems: Sequence[Problem]) -> str:
