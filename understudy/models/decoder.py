@@ -185,8 +185,7 @@ def visibility_bias(visible: Tensor, dtype: torch.dtype) -> Tensor:
 def rotate(x: Tensor, rotation: KeysValues) -> Tensor:
     """Rotary position embedding in the half-split convention of Llama checkpoints."""
     cos, sin = rotation
-    first, second = x.chunk(2, dim=-1)
-    return x * cos + torch.cat((-second, first), dim=-1) * sin
+    return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, dims=-1), sin)
 
 
 class Decoder(nn.Module):
@@ -205,13 +204,16 @@ class Decoder(nn.Module):
             self.head.weight = self.embedding.weight
 
     def rotation(self, start: int, count: int) -> KeysValues:
-        """Cosines and sines of positions start .. start + count, each (count, head size)."""
+        """Cosines and sines of positions start .. start + count, each (count, head size).
+
+        Sines that the second half of a head is taken by come with their sign, which is minus.
+        """
         device = self.embedding.weight.device
         exponent = torch.arange(0, self.shape.head_dim, 2, device=device) / self.shape.head_dim
         positions = torch.arange(start, start + count, device=device, dtype=torch.float32)
-        angles = torch.outer(positions, self.shape.rope_theta**-exponent).repeat(1, 2)
-        dtype = self.embedding.weight.dtype
-        return angles.cos().to(dtype), angles.sin().to(dtype)
+        angles = torch.outer(positions, self.shape.rope_theta**-exponent)
+        cos, sin, dtype = angles.cos(), angles.sin(), self.embedding.weight.dtype
+        return torch.cat((cos, cos), dim=1).to(dtype), torch.cat((-sin, sin), dim=1).to(dtype)
 
     def rotation_at(self, positions: Tensor) -> KeysValues:
         """Cosines and sines of positions (rows, count), each (rows, 1, count, head size)."""

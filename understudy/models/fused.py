@@ -24,31 +24,24 @@ _LAYERS = ("qkv", "o_proj", "gate_up", "down_proj")
 _CALLS, _PACKED = 32, 1 << 30
 
 
-class Fused(nn.Module):
-    """Linear layers that read the same, with or without adapters, in one type, as they are now.
+class Joined(nn.Module):
+    """Linear layers that read the same, with or without adapters, in one type.
 
     Its submodules and their parameters have the names that they have in the layer it stands for.
     """
 
-    fixed = True  # the adapters, as long as it is in use
+    product: Product
 
-    def __init__(self, layer: nn.Module, dtype: torch.dtype, pack: bool = False) -> None:
+    def __init__(self, layer: nn.Module, dtype: torch.dtype) -> None:
         super().__init__()
         for name, child in layer.named_children():
             self.add_module(name, child)
         self.dtype, self.layers = dtype, _layers(layer)
         self.bases = [getattr(each, "base_layer", each) for each in self.layers]
-        weights, biases = [base.weight for base in self.bases], [base.bias for base in self.bases]
-        self.rows = sum(map(len, weights))
+        self.weights = [base.weight for base in self.bases]
+        biases = [base.bias for base in self.bases]
+        self.bias = None if biases[0] is None else _joined(biases, dtype)
         self.down, self.up = self.adapters()
-        copied = self.fixed and (pack or not _as_they_are(weights, dtype))
-        if copied and self.down is not None:
-            weights.append(self.down)  # one product gives what they read, too
-            self.down = None
-            if biases[0] is not None:
-                biases.append(biases[0].new_zeros(len(weights[-1])))
-        bias = None if biases[0] is None else _joined(biases, dtype)
-        self.product = Product(_joined(weights, dtype), bias, pack)
 
     def adapters(self) -> tuple[Tensor | None, Tensor | None]:
         """The first matrices of the adapters one below the other, and the second ones, each in the
@@ -68,16 +61,41 @@ class Fused(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         flat = x.flatten(0, -2).to(self.dtype)
         found = self.product(flat)
-        if self.up is not None:
-            low = found[:, self.rows :] if self.down is None else F.linear(flat, self.down)
-            found = torch.addmm(found[:, : self.rows], low, self.up.t())
+        if self.down is not None and self.up is not None:
+            found = torch.addmm(found, F.linear(flat, self.down), self.up.t())
         return found.unflatten(0, x.shape[:-1])
 
 
-class Trained(Fused):
-    """The same with a gradient of the adapters, which may change from call to call."""
+class Fused(Joined):
+    """Such layers as they are now, without a gradient.
 
-    fixed = False
+    Where their weights are copied anyway, the adapters' second matrices stand beside them: one
+    product reads what layers read and what the first matrices make of it.
+    """
+
+    def __init__(self, layer: nn.Module, dtype: torch.dtype, pack: bool = False) -> None:
+        super().__init__(layer, dtype)
+        self.first: Product | None = None
+        weight = _joined(self.weights, dtype)
+        copied = pack or not _as_they_are(self.weights, dtype)
+        if self.down is not None and self.up is not None and copied:
+            self.first = Product(self.down, None, pack)
+            weight = torch.cat((weight, self.up), dim=1)
+        self.product = Product(weight, self.bias, pack)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.first is None:
+            return super().forward(x)
+        x = x.to(self.dtype)
+        return self.product(torch.cat((x, self.first(x)), dim=-1))
+
+
+class Trained(Joined):
+    """Such layers with a gradient of the adapters, which may change from call to call."""
+
+    def __init__(self, layer: nn.Module, dtype: torch.dtype) -> None:
+        super().__init__(layer, dtype)
+        self.product = Product(_joined(self.weights, dtype), self.bias, pack=False)
 
     def forward(self, x: Tensor) -> Tensor:
         self.down, self.up = self.adapters()
@@ -180,5 +198,5 @@ def _joinable(model: Decoder) -> Iterator[tuple[nn.Module, str, nn.Module]]:
     for block in model.blocks:
         for name in _LAYERS:
             layer: nn.Module = getattr(block, name)
-            if not isinstance(layer, Fused) and all(map(_plain, _layers(layer))):
+            if not isinstance(layer, Joined) and all(map(_plain, _layers(layer))):
                 yield block, name, layer

@@ -65,7 +65,7 @@ def attend_levels(
         scores = []
         for level, bias in zip(levels, biases, strict=True):
             score = _beside(q, len(level[0])) @ level[0].transpose(2, 3)
-            scores.append(_apart(score if bias is None else score + bias, rows))
+            scores.append(_apart(score if bias is None else score.add_(bias), rows))
         # In float32, which takes half as long on a CPU as in bfloat16.
         joined = torch.cat(scores, dim=-1)
         wide = torch.promote_types(dtype, torch.float32)

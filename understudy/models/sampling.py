@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Protocol
 
 import torch
@@ -79,6 +79,13 @@ class Completions:
     asked: Tensor  # (samples,) the last token is the request for help
     finished: Tensor  # (samples,) ended by itself, not by the length limit
     in_words: Tensor | None = None  # (samples,) asked in words, not by the token; None: none did
+
+    def copied(self) -> Completions:
+        """The same in tensors of their own, which a loss may read whatever mode they came from."""
+        own = {each.name: getattr(self, each.name) for each in fields(self)}
+        return Completions(
+            **{name: part if part is None else part.clone() for name, part in own.items()}
+        )
 
     @property
     def ask_chances(self) -> Tensor:
