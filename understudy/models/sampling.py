@@ -83,8 +83,8 @@ class Completions:
     def copied(self) -> Completions:
         """The same in tensors of their own, which a loss may read whatever mode they came from."""
         own = {each.name: getattr(self, each.name) for each in fields(self)}
-        return Completions(
-            **{name: part if part is None else part.clone() for name, part in own.items()}
+        return replace(
+            self, **{name: part.clone() for name, part in own.items() if part is not None}
         )
 
     @property
