@@ -13,7 +13,8 @@ from tests.federate.test_session import ran
 from tests.federate.tiny import config_of
 from understudy.federate.lesson import Lesson
 from understudy.federate.population import Federation
-from understudy.federate.together import _alike, trained
+from understudy.federate.small.words import Words
+from understudy.federate.together import Stacked, _alike, trained
 
 FOUR: dict[str, Any] = {
     "clients": 4,
@@ -108,6 +109,17 @@ def test_a_network_of_a_stranger_is_computed_alone() -> None:
 
 def own(raw: Any) -> torch.nn.Module:
     return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(raw[0].numel(), 4))
+
+
+@pytest.mark.parametrize("reads", ["convolution", "attention"])
+def test_networks_of_text_stack(reads: str) -> None:
+    texts = ["a card that was lost", "top up", "why?"]
+    networks = [Words(texts, width=8, buckets=50, longest=6, reads=reads) for _ in range(3)]  # type: ignore[arg-type]
+    ids = networks[0].prepare(texts)["words"]
+    several = Stacked.of([torch.nn.ModuleDict({"small": each}) for each in networks])
+    found = several["small"]({"words": ids.expand(3, -1, -1)})
+    for each, row in zip(networks, found, strict=True):
+        torch.testing.assert_close(row, each({"words": ids}))
 
 
 def test_a_federation_in_single_precision_stays_near() -> None:
