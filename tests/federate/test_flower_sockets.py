@@ -25,7 +25,7 @@ START = Path(__file__).resolve().parents[2] / "examples" / "flower" / "start.py"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("safety", [[], ["--secure"]])
+@pytest.mark.parametrize("safety", [[], ["--secure"]], ids=["insecure", "tls"])
 def test_processes_of_flower_give_the_numbers_of_one_process(
     tmp_path: Path, safety: list[str]
 ) -> None:
