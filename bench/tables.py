@@ -1,10 +1,11 @@
-"""Fill the marked sections of README.md and docs/ from the JSON in bench/results, and from files.
+"""Fill the marked sections of README.md and docs/ from the JSON in bench/results, and from files;
+draw the picture of README.md.
 
     python bench/tables.py
 
 A section begins at the comment `begin: NAME` and ends at `end: NAME`; what stands between them
 is built from a results file by the function that TABLES gives for the name. Section `file PATH`
-shows a Python file of the repository.
+shows a Python or YAML file of the repository.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 import federated_tables
 import gateway_tables
+import quality_over_cost
 import real_tables
 import study_tables
 
@@ -271,6 +273,7 @@ TABLES: dict[str, tuple[str, Callable[[Any], str]]] = {
     "sharing budgets": ("share_sweep", fits_table),
     "sharing messages": ("share_messages", plain_sharing_table),
     "sharing pictures": ("share_cifar10", plain_sharing_table),
+    "sharing example": ("share_modes", plain_sharing_table),
     "sharing runs": ("share", runs_table),
     "sharing scale": ("share", scale_table),
     "federated depth": ("federated_depth", of_study(federated_tables.depth_table)),
@@ -279,6 +282,7 @@ TABLES: dict[str, tuple[str, Callable[[Any], str]]] = {
     "budget": ("study", of_study(study_tables.budget_table)),
     "ablation": ("study", of_study(study_tables.ablation_table)),
     "published": ("study", of_study(study_tables.published_table)),
+    "quality over cost": ("real", of_study(quality_over_cost.table)),
     **{name: ("real", of_study(table)) for name, table in real_tables.TABLES.items()},
     **{name: ("federated", of_study(table)) for name, table in federated_tables.TABLES.items()},
     **{name: (file, of_study(table)) for name, (file, table) in gateway_tables.TABLES.items()},
@@ -296,8 +300,10 @@ def filled(text: str) -> str:
 
     def section(match: re.Match[str]) -> str:
         if match[2].startswith("file "):
-            code = (ROOT / match[2].removeprefix("file ")).read_text(encoding="utf-8")
-            return f"{match[1]}\n```python\n{code}```\n\n{match[3]}"
+            path = ROOT / match[2].removeprefix("file ")
+            language = {".py": "python", ".yaml": "yaml"}[path.suffix]
+            code = path.read_text(encoding="utf-8")
+            return f"{match[1]}\n```{language}\n{code}```\n\n{match[3]}"
         if match[2] not in TABLES:
             raise KeyError(f"section {match[2]!r} has no function; add it to TABLES")
         file, build = TABLES[match[2]]
@@ -307,8 +313,7 @@ def filled(text: str) -> str:
 
 
 def pages() -> Iterator[Path]:
-    readme = ROOT / "README.md"
-    yield from [readme] if readme.is_file() else []
+    yield from sorted(ROOT.glob("*.md"))
     yield from sorted((ROOT / "docs").rglob("*.md"))
 
 
@@ -318,6 +323,8 @@ def main() -> None:
         if (new := filled(old)) != old:
             page.write_text(new, encoding="utf-8")
             print(f"filled {page.relative_to(ROOT)}")
+    if quality_over_cost.write():
+        print(f"drew {quality_over_cost.PICTURE.relative_to(ROOT)}")
 
 
 if __name__ == "__main__":

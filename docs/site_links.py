@@ -65,7 +65,8 @@ def _target(page: str, link: str) -> str | None:
 
 
 def _is_page(target: str) -> bool:
-    return target in HOME or (target.startswith("docs/") and target.endswith(".md"))
+    """A page, or a picture: what mkdocs puts on the site by itself."""
+    return target in HOME or (target.startswith("docs/") and target.endswith((".md", ".svg")))
 
 
 def _site_path(target: str) -> str:

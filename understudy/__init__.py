@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         train,
     )
 
-__version__ = "0.1.0"
+__version__ = "0.7.0"
 __all__ = [
     "Answer",
     "Cell",

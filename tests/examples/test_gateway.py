@@ -1,9 +1,8 @@
-"""The gateway's minute, as a newcomer has it: serve, the lines of README.md, the examples."""
+"""The gateway's examples, as a newcomer runs them."""
 
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -16,7 +15,6 @@ import pytest
 from bench.gateway_servers import free_port, started
 
 ROOT = Path(__file__).resolve().parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 EXAMPLES = ROOT / "examples" / "gateway"
 
 
@@ -37,22 +35,6 @@ def run(url: str, *command: str) -> str:
     found = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     assert found.returncode == 0, found.stderr
     return found.stdout
-
-
-def shown(language: str) -> list[str]:
-    """Blocks of README.md that speak to the gateway."""
-    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
-    return [text for name, text in blocks if name == language and "localhost:8000" in text]
-
-
-@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-def test_the_lines_of_the_readme_work(url: str) -> None:
-    (curl,) = shown("")
-    answer = run(url, "sh", "-c", curl.replace("localhost:8000", url.removeprefix("http://")))
-    assert '"object":"chat.completion"' in answer
-    (python,) = shown("python")
-    printed = run(url, sys.executable, "-c", python.replace("http://localhost:8000", url))
-    assert "is above the threshold" in printed
 
 
 def test_the_example_says_who_answered(url: str) -> None:
