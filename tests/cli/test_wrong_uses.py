@@ -27,6 +27,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.commands import Command, small, snapshot
+from understudy.report import screen
 from understudy.store.database import open_database, open_events
 from understudy.store.keys import Keys
 
@@ -134,6 +135,7 @@ def test_a_wrong_use_is_one_line(
     monkeypatch.setattr(sys, "dont_write_bytecode", True)  # of files of Python beside the data
     monkeypatch.setenv("XDG_DATA_HOME", str(here.path))  # of stores that no command names
     monkeypatch.delenv("UNDERSTUDY_STORE", raising=False)
+    monkeypatch.setattr(screen, "SILENCE", 3600.0)  # or a slow machine says what it does
     exit_code, line = re.fullmatch(r"(?:\[(\d+)\] )?(.*)", says).groups()  # type: ignore[union-attr]
     code, out, errors = command(*words)
     unchanged = here.is_unchanged()
