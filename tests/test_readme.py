@@ -48,7 +48,7 @@ class Block:
     @property
     def runs(self) -> bool:
         missing = self.body.startswith("curl") and shutil.which("curl") is None
-        return not self.note.startswith("not run") and not missing
+        return self.language != "text" and not self.note.startswith("not run") and not missing
 
     def command(self, port: int, full: bool) -> list[str]:
         body = self.body.replace(SERVED, f"localhost:{port}")
@@ -111,7 +111,7 @@ def test_every_note_is_understood() -> None:
     assert len(notes) == README.count("<!-- test:")
     known = re.compile(r"in the background|not run, since .+|" + _OPTIONS.pattern)
     assert [note for note in notes if not known.fullmatch(note)] == []
-    assert all(block.language in ("", "python") for block in blocks())
+    assert all(block.language in ("", "python", "text") for block in blocks())
 
 
 def test_the_demo_is_what_make_runs() -> None:
