@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,14 @@ class Adapter:
     layers: Mapping[str, Pair]
     ask_row: Tensor | None
     digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """An adapter as a network's layers take it, and what its row to ask is moved by."""
+
+    pairs: Mapping[str, Pair]  # by the path of the layer
+    row: Tensor | None
 
 
 def read_adapter(folder: Path, ask: int) -> Adapter:
@@ -143,18 +152,25 @@ class Adapters:
         self.model, self.ask, self.dtype = model, ask, dtype
         self.plan = Plan()
         self._layers: dict[str, VersionedLinear] = {}
+        self._wrapping = threading.Lock()  # held while layers are replaced, or listed
         self._own = model.head.weight[ask].detach().float().clone()  # before any cast
         self._rows: dict[str, Tensor] = {}  # by version, what a row to ask is moved by
 
-    def add(self, version: str, adapter: Adapter) -> None:
-        """Refuses an adapter that does not fit, and then leaves everything as it was."""
-        fitted = self._fitted(adapter)
-        for path, pair in fitted.items():
-            if path not in self._layers:
-                self._layers[path] = self._wrapped(path)
-            self._layers[path].pairs[version] = pair
-        if adapter.ask_row is not None:
-            self._rows[version] = adapter.ask_row.to(self._own) - self._own
+    def fit(self, adapter: Adapter) -> Fitted:
+        """An adapter as this network's layers take it; may run beside their passes. Refuses one
+        that does not fit."""
+        row = adapter.ask_row
+        return Fitted(self._pairs(adapter), None if row is None else row.to(self._own) - self._own)
+
+    def add(self, version: str, fitted: Fitted) -> None:
+        """Quick, since it is done between two tokens of all that are being written."""
+        with self._wrapping:
+            for path, pair in fitted.pairs.items():
+                if path not in self._layers:
+                    self._layers[path] = self._wrapped(path)
+                self._layers[path].pairs[version] = pair
+        if fitted.row is not None:
+            self._rows[version] = fitted.row
 
     def remove(self, version: str) -> None:
         for layer in self._layers.values():
@@ -180,10 +196,12 @@ class Adapters:
         """Have the head itself add what rows to ask add."""
         self.model.set_head(_VersionedHead(self.model.head, self))  # type: ignore[arg-type]
 
-    def _fitted(self, adapter: Adapter) -> dict[str, Pair]:
+    def _pairs(self, adapter: Adapter) -> dict[str, Pair]:
         """The pairs as this network's layers take them, by the path of the layer."""
-        left, fitted = dict(adapter.layers), {}
-        for path, layer in self._linear_layers():
+        left, found = dict(adapter.layers), {}
+        with self._wrapping:
+            layers = list(self._linear_layers())
+        for path, layer in layers:
             parts = self._parts(path, layer)
             if not any(name in left for name, _, _ in parts):
                 continue
@@ -198,10 +216,10 @@ class Adapters:
                 pairs.append((down, up))
             down = torch.cat([pair[0] for pair in pairs])
             up = torch.block_diag(*(pair[1] for pair in pairs))
-            fitted[path] = tuple(each.to(self.model.device, self.dtype) for each in (down, up))
+            found[path] = tuple(each.to(self.model.device, self.dtype) for each in (down, up))
         if left:
             raise CheckpointError(f"{min(left)}: this model has no such layer")
-        return fitted  # type: ignore[return-value]
+        return found  # type: ignore[return-value]
 
     def _linear_layers(self) -> Iterator[tuple[str, nn.Module]]:
         for path, module in self.model.network.named_modules():

@@ -13,7 +13,7 @@ from typing import Any
 
 from understudy.errors import UnderstudyError
 from understudy.gateway.engine import EngineError, EngineLoad, Job, Piece, Written
-from understudy.gateway.engine.adapters import read_adapter
+from understudy.gateway.engine.adapters import Fitted, read_adapter
 from understudy.gateway.engine.base import Base
 from understudy.gateway.engine.digests import adapter_digest
 from understudy.gateway.engine.fields import unserved
@@ -170,8 +170,8 @@ class LocalEngine:
                 f"version {version} is not loaded: it was trained on {adapter.base}, and this "
                 f"engine serves {self.base.name}"
             )
-        held = _Version(self.base, adapter.digest)
-        self._between(lambda: self._add(version, held, adapter)).result()
+        held, fitted = _Version(self.base, adapter.digest), self.base.adapters.fit(adapter)
+        self._between(lambda: self._add(version, held, fitted)).result()
 
     def _load_base(self, version: str, folder: Path) -> None:
         if version in self._versions:
@@ -181,11 +181,11 @@ class LocalEngine:
         held = _Version(self._open_base(folder), "")
         self._between(lambda: self._add(version, held, None)).result()
 
-    def _add(self, version: str, held: _Version, adapter: Any) -> None:
+    def _add(self, version: str, held: _Version, fitted: Fitted | None) -> None:
         if version in self._versions:  # loaded twice at once
             return
-        if adapter is not None:
-            held.base.adapters.add(version, adapter)
+        if fitted is not None:
+            held.base.adapters.add(version, fitted)
         self._loop.models[version] = held.base.model
         self._versions = self._versions | {version: held}
 
