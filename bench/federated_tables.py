@@ -29,9 +29,12 @@ DRAWS = 2000  # of the bootstrap
 # What a variant's messages are worth is read against the same without any.
 ALONE = {
     "Fed-LSCL": "Fed-LSCL, local only",
-    "Fed-LSCL, as published": "Fed-LSCL, local only",
+    "Fed-LSCL, small generator": "Fed-LSCL, local only",
+    "Fed-LSCL, head at home": "Fed-LSCL, local only",
     "FedAvg of generators": "Fed-LSCL, local only",
     "FedAvg of a head": "head, local only",
+    "FedAvg of a head, by class": "head, local only",
+    "FedAvg of LoRA, by class": "LoRA, local only",
     "FedAvg of LoRA": "LoRA, local only",
     "FedProx of LoRA": "LoRA, local only",
     "FedAvg of small networks": "small network, local only",

@@ -15,6 +15,7 @@ LINES: dict[str, tuple[str, tuple[str, ...]]] = {
             "FedAvg of a head",
             "FedAvg of a head, by class",
             "Fed-LSCL, local only",
+            "Fed-LSCL, small generator",
             "Fed-LSCL, head at home",
             "head, joint",
             "Fed-LSCL, as published",
