@@ -33,6 +33,7 @@ ALONE = {
     "Fed-LSCL, head at home": "Fed-LSCL, local only",
     "FedAvg of generators": "Fed-LSCL, local only",
     "FedAvg of a head": "head, local only",
+    "FedAvg of a cosine head, by class": "cosine head, local only",
     "FedAvg of a head, by class": "head, local only",
     "FedAvg of LoRA, by class": "LoRA, local only",
     "FedAvg of LoRA": "LoRA, local only",

@@ -139,6 +139,11 @@ class FederateConfig(Section):
         description="client 1 has the training samples of everybody and of all tasks, from the "
         "first task on, and the others take what it learnt: the bound",
     )
+    head: Literal["linear", "cosine"] = Field(
+        "linear",
+        description="what turns features into answers; cosine: of the features and each class's "
+        "row, so that no class is louder than another, whenever it was learnt",
+    )
     masks: Masks = Field(Masks(), description="among which classes is answered")
     cache: bool = Field(
         False,

@@ -88,6 +88,8 @@ class FedLscl(Method):
         import torch
         from torch import nn
 
+        from understudy.federate.heads import new_head
+
         super().__init__(settings, common, own)
         config = common.config
         assert own.small is not None
@@ -99,7 +101,7 @@ class FedLscl(Method):
                     "small": small,
                     "projection": nn.Linear(small.width, config.feature_width),
                     "generator": first_generator(common),
-                    "head": nn.Linear(common.foundation.width, common.classes),
+                    "head": new_head(common.config, common.foundation.width, common.classes),
                 }
             )
         self.modules.eval()
@@ -278,10 +280,13 @@ class FedLscl(Method):
 
     @classmethod
     def uploads(cls, common: Common) -> Mapping[str, Shapes]:
+        from understudy.federate.heads import new_head
+
         generator, settings = first_generator(common).state_dict(), common.config.method
         count, width = common.classes, common.foundation.width
         shared: Any = getattr(settings, "head", "own") == "by_class"
-        head: dict[str, Shape] = {f"{HEAD}.weight": (count, width), f"{HEAD}.bias": (count,)}
+        first = new_head(common.config, width, count).state_dict()
+        head: dict[str, Shape] = {f"{HEAD}.{name}": tuple(e.shape) for name, e in first.items()}
         return {
             GENERATOR: {name: tuple(tensor.shape) for name, tensor in generator.items()},
             **({HEAD: head | {COUNTS: (count,)}} if shared else {}),

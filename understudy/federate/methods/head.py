@@ -39,9 +39,9 @@ class Head(Averaged):
     def new_modules(
         cls, common: Common, small: Callable[[], SmallNetwork] | None
     ) -> Mapping[str, nn.Module]:
-        from torch import nn
+        from understudy.federate.heads import new_head
 
-        return {"head": nn.Linear(common.foundation.width, common.classes)}
+        return {"head": new_head(common.config, common.foundation.width, common.classes)}
 
     @property
     def likeness(self) -> Hashable | None:

@@ -34,6 +34,8 @@ class Lora(Averaged):
         import torch
         from torch import nn
 
+        from understudy.federate.heads import new_head
+
         settings: Any = common.config.method
         first, second = nn.ParameterDict(), nn.ParameterDict()
         for block in settings.blocks:
@@ -42,7 +44,7 @@ class Lora(Averaged):
             a = torch.empty(settings.rank, target.inputs).uniform_(-limit, limit)
             first[str(block)] = nn.Parameter(a)
             second[str(block)] = nn.Parameter(torch.zeros(sum(target.outputs), settings.rank))
-        head = nn.Linear(common.foundation.width, common.classes)
+        head = new_head(common.config, common.foundation.width, common.classes)
         return {"a": first, "b": second, "head": head}
 
     @property

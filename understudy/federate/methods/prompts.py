@@ -53,6 +53,8 @@ class Prompts(Averaged):
         import torch
         from torch import nn
 
+        from understudy.federate.heads import new_head
+
         settings: Any = common.config.method
         foundation = common.foundation
         tokens = torch.randn(settings.pool, settings.length, foundation.token_width)
@@ -60,7 +62,7 @@ class Prompts(Averaged):
         pool = {"tokens": _DEVIATION * tokens, "key": _DEVIATION * keys}
         return {
             "prompts": nn.ParameterDict({name: nn.Parameter(each) for name, each in pool.items()}),
-            "head": nn.Linear(foundation.width, common.classes),
+            "head": new_head(common.config, foundation.width, common.classes),
         }
 
     @classmethod

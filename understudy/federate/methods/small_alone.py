@@ -49,12 +49,14 @@ class SmallAlone(Averaged):
     ) -> Mapping[str, nn.Module]:
         from torch import nn
 
+        from understudy.federate.heads import new_head
+
         assert small is not None
         network, width = small(), common.config.feature_width
         return {
             "small": network,
             "projection": nn.Linear(network.width, width),
-            "head": nn.Linear(width, common.classes),
+            "head": new_head(common.config, width, common.classes),
         }
 
     @property
