@@ -29,7 +29,6 @@ DRAWS = 2000  # of the bootstrap
 # What a variant's messages are worth is read against the same without any.
 ALONE = {
     "Fed-LSCL": "Fed-LSCL, local only",
-    "Fed-LSCL, small generator": "Fed-LSCL, local only",
     "Fed-LSCL, head at home": "Fed-LSCL, local only",
     "FedAvg of generators": "Fed-LSCL, local only",
     "FedAvg of a head": "head, local only",

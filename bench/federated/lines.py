@@ -10,15 +10,15 @@ LINES: dict[str, tuple[str, tuple[str, ...]]] = {
     "rivals": (
         "banking77",
         (
+            "Fed-LSCL, cosine head",
+            "Fed-LSCL, cosine head, small generator",
             "Fed-LSCL",
             "head, local only",
             "FedAvg of a head",
             "FedAvg of a head, by class",
             "FedAvg of a cosine head, by class",
             "cosine head, local only",
-            "Fed-LSCL, cosine head",
             "Fed-LSCL, local only",
-            "Fed-LSCL, small generator",
             "Fed-LSCL, head at home",
             "head, joint",
             "Fed-LSCL, as published",
