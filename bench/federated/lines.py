@@ -17,6 +17,7 @@ LINES: dict[str, tuple[str, tuple[str, ...]]] = {
             "FedAvg of a head",
             "FedAvg of a head, by class",
             "FedAvg of a cosine head, by class",
+            "FedAvg of LoRA, cosine head, by class",
             "cosine head, local only",
             "Fed-LSCL, local only",
             "Fed-LSCL, head at home",
