@@ -203,9 +203,8 @@ def main() -> None:
     torch.set_num_threads(1)
     record = json.loads(options.out.read_text()) if options.out.exists() else {"results": {}}
     key = "random" if options.random else "MiniLM"
-    words = [
-        word for word in sys.argv if options.model is None or word not in ("--model", options.model)
-    ]
+    places = {str(options.data): "FOLDER", options.model: "FOLDER"}  # of this machine
+    words = [places.get(word, word) for word in sys.argv]
     loaded: dict[str, Any] = {}
     rows = record["results"].setdefault(key, {})
     for blocks in (*((block,) for block in range(6)), (0, 1, 2, 3, 4, 5)):
