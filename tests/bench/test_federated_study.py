@@ -114,15 +114,19 @@ def test_differences_are_of_the_same_questions_of_seeds_that_both_have() -> None
 
 
 def test_a_table_has_what_was_run(tmp_path: Path) -> None:
-    for name, signs, sent in (("Fed-LSCL", "1110", 500_000), ("Fed-LSCL, local only", "1100", 0)):
+    cells = {
+        "Fed-LSCL, cosine head": ("1111", 500_000),
+        "Fed-LSCL": ("1110", 500_000),
+        "Fed-LSCL, local only": ("1100", 0),
+    }
+    for name, (signs, sent) in cells.items():
         for seed in (0, 1):
             run = run_of(seed, [[signs]], sent, name)
             run["cell"]["file"] = "banking77"
             (tmp_path / f"{name}-{seed}.json").write_text(json.dumps(run))
     header, rows = federated_tables.line_table("rivals")(federated_tables.runs_of(tmp_path))
-    assert [row[0] for row in rows] == ["Fed-LSCL", "Fed-LSCL, local only"]
-    first = dict(zip(header, rows[0], strict=True))
-    assert first["seeds"] == "2"
-    assert first["MB"] == "1.00"
-    assert first["points a MB"] == "+25.00"
-    assert dict(zip(header, rows[1], strict=True))["over Fed-LSCL"].startswith("-0.250")
+    assert [row[0] for row in rows] == list(cells)
+    first, second, third = (dict(zip(header, row, strict=True)) for row in rows)
+    assert (first["seeds"], first["MB"]) == ("2", "1.00")
+    assert second["over Fed-LSCL, cosine head"].startswith("-0.250")
+    assert (second["points a MB"], third["points a MB"]) == ("+25.00", "")
