@@ -76,7 +76,7 @@ def line_table(line: str) -> Callable[[Runs], Table]:
                     f"{mean(run['processor_seconds'] for run in group.values()):.0f}",
                 ]
             )
-        header = ["", "seeds", "accuracy", f"over {variants[0]}", "task known", "forgetting"]
+        header = ["", "seeds", "accuracy", "over the first", "task known", "forgetting"]
         return [*header, "MB", "over local only", "points a MB", "processor s"], rows
 
     return table

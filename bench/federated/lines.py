@@ -10,8 +10,8 @@ LINES: dict[str, tuple[str, tuple[str, ...]]] = {
     "rivals": (
         "banking77",
         (
-            "Fed-LSCL, cosine head",
             "Fed-LSCL, cosine head, small generator",
+            "Fed-LSCL, cosine head",
             "Fed-LSCL",
             "head, local only",
             "FedAvg of a head",

@@ -115,7 +115,7 @@ def test_differences_are_of_the_same_questions_of_seeds_that_both_have() -> None
 
 def test_a_table_has_what_was_run(tmp_path: Path) -> None:
     cells = {
-        "Fed-LSCL, cosine head": ("1111", 500_000),
+        "Fed-LSCL, cosine head, small generator": ("1111", 500_000),
         "Fed-LSCL": ("1110", 500_000),
         "Fed-LSCL, local only": ("1100", 0),
     }
@@ -128,5 +128,5 @@ def test_a_table_has_what_was_run(tmp_path: Path) -> None:
     assert [row[0] for row in rows] == list(cells)
     first, second, third = (dict(zip(header, row, strict=True)) for row in rows)
     assert (first["seeds"], first["MB"]) == ("2", "1.00")
-    assert second["over Fed-LSCL, cosine head"].startswith("-0.250")
+    assert second["over the first"].startswith("-0.250")
     assert (second["points a MB"], third["points a MB"]) == ("+25.00", "")
