@@ -41,6 +41,22 @@ ALONE = {
 }
 
 
+PAIRS = (
+    ("FedAvg of a head", "head, local only"),
+    ("FedAvg of a head, by class", "FedAvg of a head"),
+    ("FedAvg of a cosine head, by class", "FedAvg of a head, by class"),
+    ("Fed-LSCL", "FedAvg of a head, by class"),
+    ("Fed-LSCL, cosine head", "FedAvg of a cosine head, by class"),
+    ("Fed-LSCL, cosine head", "FedAvg of a head, by class"),
+    ("Fed-LSCL, cosine head, small generator", "FedAvg of a head, by class"),
+    ("Fed-LSCL, cosine head", "Fed-LSCL, cosine head, small generator"),
+    ("FedAvg of LoRA, cosine head, by class", "FedAvg of a cosine head, by class"),
+    ("Fed-LSCL, cosine head", "FedAvg of LoRA, cosine head, by class"),
+    ("Fed-LSCL, cosine head, small generator", "FedAvg of LoRA, cosine head, by class"),
+    ("head, joint", "Fed-LSCL, cosine head"),
+)
+
+
 def runs_of(folder: Path) -> Runs:
     found: dict[tuple[str, str], dict[int, Run]] = defaultdict(dict)
     for path in sorted(folder.glob("*.json")):
@@ -80,6 +96,18 @@ def line_table(line: str) -> Callable[[Runs], Table]:
         return [*header, "MB", "over local only", "points a MB", "processor s"], rows
 
     return table
+
+
+def pairs_table(runs: Runs) -> Table:
+    """A row per two variants: how much more of the same questions the first has right."""
+    rows = []
+    for one, other in PAIRS:
+        group, beside = (runs.get(("banking77", name), {}) for name in (one, other))
+        if found := over(group, beside):
+            seeds, times = set(group) & set(beside), megabytes(beside)
+            ratio = f"{megabytes(group) / times:.1f}" if times else ""
+            rows.append([one, other, str(len(seeds)), found, ratio])
+    return ["this", "over this", "seeds", "more right", "times its MB"], rows
 
 
 def rights(group: Mapping[int, Run], mode: str) -> dict[int, Floats]:
@@ -199,5 +227,6 @@ def depth_table(record: dict[str, Any]) -> Table:
 
 TABLES: dict[str, Callable[[Runs], Table]] = {
     **{f"federated {line}": line_table(line) for line in LINES},
+    "federated pairs": pairs_table,
     "federated tuning": tuning_table,
 }
