@@ -19,7 +19,7 @@ from understudy.settings import check_settings, resolve_settings
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"server": "o2"}, "server=o2: unknown; use none, average, o2d"),
+        ({"server": "o2"}, "server=o2: unknown; use none, average, asynchronous, o2d"),
         ({"method": {"rnk": 3}}, "did you mean method.rank"),
         ({"method": {"features": {"noise": 1.0}}}, "is a multiple of clip; set clip"),
         ({"method": {"blocks": [1, 1]}}, "give different numbers"),
