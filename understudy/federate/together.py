@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
+from understudy.actors.stacks import adam_step, stacked
 from understudy.federate.client_tasks import Examples, joined
 from understudy.federate.foundations.foundation import Adapter, Foundation, Inputs
 from understudy.federate.lesson import Lesson
@@ -58,7 +59,7 @@ class Stacked:
     @classmethod
     def of(cls, modules: Sequence[nn.ModuleDict]) -> Stacked:
         named = [dict(each.named_parameters()) for each in modules]
-        weights = {name: torch.stack([each[name].detach() for each in named]) for name in named[0]}
+        weights = {name: weight.detach() for name, weight in stacked(named).items()}
         return cls(modules[0], weights)
 
     def first(self, count: int) -> Stacked:
@@ -178,10 +179,10 @@ def _batches(
         filled = torch.cat([places, places[:1].expand(longest - len(places))])
         parts.append(task.train.rows(filled))
     random = [each for _, each in now]
-    return Batches(stacked(parts), torch.stack(list(allowed[: len(now)])), real, random)
+    return Batches(side_by_side(parts), torch.stack(list(allowed[: len(now)])), real, random)
 
 
-def stacked(parts: Sequence[Examples]) -> Examples:
+def side_by_side(parts: Sequence[Examples]) -> Examples:
     """Equally many examples of each client, as (clients, samples, ..)."""
     whole, shape = joined(parts), (len(parts), len(parts[0]))
 
@@ -215,13 +216,13 @@ class Adam:
 
     def _moved(self, gradients: Mapping[str, Tensor], rate: float, count: int) -> None:
         """One step of weights of one learning rate."""
-        torch._fused_adam_(
+        adam_step(
             [self.weights[name][:count] for name in gradients],
             [gradient.contiguous() for gradient in gradients.values()],
-            [self.first[name][:count] for name in gradients],
-            [self.second[name][:count] for name in gradients],
-            [],
+            (
+                [self.first[name][:count] for name in gradients],
+                [self.second[name][:count] for name in gradients],
+            ),
             [self.steps[name] for name in gradients],
-            lr=rate, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0,
-            amsgrad=False, maximize=False,
-        )  # fmt: skip
+            rate,
+        )

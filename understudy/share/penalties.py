@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-import torch
 from torch import Tensor
 
 from understudy.actors.records import registered
+from understudy.actors.stacks import stacked
 from understudy.objectives import curvature_penalty, proximal_penalty
 
 Weights = dict[str, Tensor]
@@ -39,7 +39,7 @@ class Proximal(Penalty):
 
     @classmethod
     def joined(cls, penalties: Sequence[Self]) -> Callable[[Weights], Tensor]:
-        anchors = _stacked([each.anchors for each in penalties])
+        anchors = stacked([each.anchors for each in penalties])
         mu, squared = penalties[0].mu, penalties[0].squared
         return lambda weights: (
             mu * proximal_penalty(_alike(weights, anchors), _each(anchors), squared)
@@ -57,8 +57,8 @@ class Curvature(Penalty):
     @classmethod
     def joined(cls, penalties: Sequence[Self]) -> Callable[[Weights], Tensor]:
         pairs = [each.targets for each in penalties]
-        precisions = _stacked([{name: pair[0] for name, pair in row.items()} for row in pairs])
-        centres = _stacked([{name: pair[1] for name, pair in row.items()} for row in pairs])
+        precisions = stacked([{name: pair[0] for name, pair in row.items()} for row in pairs])
+        centres = stacked([{name: pair[1] for name, pair in row.items()} for row in pairs])
         mu = penalties[0].mu
         return lambda weights: (
             mu * curvature_penalty(_alike(weights, centres), _each(precisions), _each(centres))
@@ -86,8 +86,3 @@ def _alike(weights: Weights, others: Weights) -> list[Tensor]:
 
 def _each(stacked: Weights) -> list[Tensor]:
     return _alike(stacked, stacked)
-
-
-def _stacked(rows: Sequence[Weights]) -> Weights:
-    assert rows
-    return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}

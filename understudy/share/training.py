@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from understudy.actors.generators import generator_of
+from understudy.actors.stacks import adam_step
 from understudy.share.learner import Learner
 from understudy.share.nets.stacked import Group, Kept, NetShape, body, decoded, kept_shape, mixture
 
@@ -266,11 +267,7 @@ class Stack:
             for part, of in zip(parts, found, strict=True):
                 part.extend(of[row] for row in rows)
         weights, m, v, t, given = parts
-        torch._fused_adam_(
-            weights, given, m, v, [], t,
-            lr=LEARNING_RATE, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0,
-            amsgrad=False, maximize=False,
-        )  # fmt: skip
+        adam_step(weights, given, (m, v), t, LEARNING_RATE)
 
     @cached_property
     def _by_row(self) -> dict[str, list[tuple[Tensor, ...]]]:

@@ -95,11 +95,9 @@ class Averaged(Method):
         return None if self.retained is not None else super().form()
 
     def stand_for(self, clients: Sequence[Any]) -> None:
-        import torch
+        from understudy.actors.stacks import stacked
 
-        self.anchor = {
-            name: torch.stack([one.anchor[name] for one in clients]) for name in self.anchor
-        }
+        self.anchor = stacked([one.anchor for one in clients])
 
     def terms_together(self, clients: Sequence[Any], batches: Batches) -> Mapping[str, Tensor]:
         terms = dict(super().terms_together(clients, batches))

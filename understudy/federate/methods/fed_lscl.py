@@ -186,12 +186,12 @@ class FedLscl(Method):
         from torch.func import vmap
 
         from understudy.federate.losses import continual_drift
-        from understudy.federate.together import stacked
+        from understudy.federate.together import side_by_side
 
         terms = dict(super().terms_together(clients, batches))
         if self._held():
             drawn = zip(clients, batches.random, strict=True)
-            some = stacked([one._drawn(random) for one, random in drawn])
+            some = side_by_side([one._drawn(random) for one, random in drawn])
             with torch.no_grad():
                 before = self.steering(some, self._before.first(len(clients)))
             drift = vmap(continual_drift)(self.steering(some), before)

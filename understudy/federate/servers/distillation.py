@@ -18,6 +18,7 @@ from torch.func import functional_call, vmap
 
 from understudy.actors.generators import generator_of
 from understudy.actors.jobs import Job
+from understudy.actors.stacks import stacked
 from understudy.federate.generator import Generator
 from understudy.federate.losses import layer_distances
 from understudy.federate.methods.fed_lscl import first_generator
@@ -194,7 +195,3 @@ class _Course:
     def _others(self, draw: _Draw) -> Tensor:
         """(students, teachers): false where a teacher is the student itself."""
         return draw.teachers[None] != self.students[:, None]
-
-
-def stacked(models: Sequence[Weights]) -> dict[str, Tensor]:
-    return {name: torch.stack([model[name] for model in models]) for name in models[0]}
