@@ -28,11 +28,10 @@ import sys
 import time
 from pathlib import Path
 from statistics import mean
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-import yaml
+from flower_side import run_over_flower
 from plain_clients import Frozen, PlainClient, run_plain
 
 from understudy.actors.crew import together
@@ -45,7 +44,6 @@ from understudy.files import write_json
 from understudy.settings import check_settings
 
 OUT = Path(__file__).parent / "results" / "federate_rounds.json"
-START = Path(__file__).parents[1] / "examples" / "flower" / "start.py"
 SIDES = ["as one", "one by one", "plain"]
 
 
@@ -163,12 +161,7 @@ def act_of(moment: Any) -> str:
 
 def over_flower(options: argparse.Namespace, clients: int) -> dict[str, float]:
     settings = settings_of(options, clients, 1) | {"recipe": "federate"}
-    with TemporaryDirectory() as place:
-        told, out = Path(place) / "settings.yaml", Path(place) / "result.json"
-        told.write_text(yaml.safe_dump(settings))
-        words = [options.flower, START, "--nodes", "2", "--settings", told, "--out", out]
-        subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
-        result = json.loads(out.read_text())
+    result = run_over_flower(options.flower, settings)
     found = [client["accuracy"] for client in result["seeds"][0]["clients"]]
     return {"seconds": result["seconds"], "accuracy": mean(found)}
 

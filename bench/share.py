@@ -32,13 +32,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import mean
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-import yaml
 
 sys.path.insert(0, str(Path(__file__).parent))
+from flower_side import run_over_flower
 from plain_agents import accuracy_of, run_plain
 
 from understudy.actors.crew import Together
@@ -52,7 +51,6 @@ from understudy.tasks.instances import generated_instances
 
 OUT = Path(__file__).parent / "results" / "share.json"
 SIDES = ["together", "one seed", "plain"]
-START = Path(__file__).parents[1] / "examples" / "flower" / "start.py"
 
 
 def config_of(options: argparse.Namespace, agents: int, seeds: int) -> ShareConfig:
@@ -125,12 +123,7 @@ def over_flower(options: argparse.Namespace, agents: int) -> Any:
     """From the moment at which all nodes are there."""
     config = config_of(options, agents, seeds=1)
     settings = config.model_dump(mode="json") | {"data_options": {"per_class": 320}}
-    with TemporaryDirectory() as place:
-        told, out = Path(place) / "settings.yaml", Path(place) / "result.json"
-        told.write_text(yaml.safe_dump(settings))
-        words = [options.flower, START, "--nodes", "2", "--settings", told, "--out", out]
-        subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
-        result = json.loads(out.read_text())
+    result = run_over_flower(options.flower, settings)
     return {
         "agents": agents,
         "seeds": 1,
