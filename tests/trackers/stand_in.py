@@ -49,7 +49,7 @@ class NotStarting(Remembers):
 
 
 class NotInstalled(Remembers):
-    library = "a_library_that_nobody_has"
+    imports = "a_library_that_nobody_has"
 
 
 class Unfinished(Remembers):

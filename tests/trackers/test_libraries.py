@@ -45,7 +45,7 @@ def tell(kind: str, folder: Path) -> str:
 
 @pytest.mark.parametrize("kind", list(TRACKERS))
 def test_none_is_loaded_before_it_is_used(kind: str) -> None:
-    assert isinstance(TRACKERS.load(kind).library, str)
+    assert isinstance(TRACKERS.load(kind).imports, str)
 
 
 def test_tensorboard_reads_its_files(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ _NOT_IN_NAMES = re.compile(r"[^\w\-. /]")
 class MLflow:
     """A run of MLflow, in the experiment of the project's name; resumed, it continues by its id."""
 
-    library = "mlflow"
+    imports = "mlflow"
 
     def __init__(self, run: TrackedRun) -> None:
         from mlflow import MlflowClient, entities

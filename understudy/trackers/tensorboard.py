@@ -13,7 +13,7 @@ from understudy.trackers.tracker import TrackedRun
 class TensorBoard:
     """Event files in the run directory; a resumed run adds one."""
 
-    library = "tensorboard"
+    imports = "tensorboard"
 
     def __init__(self, run: TrackedRun) -> None:
         from torch.utils.tensorboard import SummaryWriter

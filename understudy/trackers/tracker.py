@@ -21,7 +21,7 @@ class TrackedRun:
 class Tracker(Protocol):
     """Shows the numbers of a run as it goes on.
 
-    A kind is built as `Kind(run)`, with a TrackedRun. `library` is what it imports when it is
+    A kind is built as `Kind(run)`, with a TrackedRun. `imports` is what it imports when it is
     built, if that may be missing. Whatever it raises, the run goes on without it.
     """
 

@@ -23,7 +23,7 @@ from understudy.trackers.tracker import TrackedRun, Tracker
 def check_trackers(names: Iterable[str]) -> None:
     """Refuse a tracker that cannot be used here. No library is imported."""
     for name in names:
-        library = getattr(TRACKERS.load(name), "library", None)
+        library = getattr(TRACKERS.load(name), "imports", None)
         if library is None or _is_installed(library):
             continue
         package = f"'understudy[{name}]'" if name in TRACKERS.known else library

@@ -12,7 +12,7 @@ from understudy.trackers.tracker import TrackedRun
 class Trackio:
     """A run of trackio, which it knows by its name: four letters after it keep two apart."""
 
-    library = "trackio"
+    imports = "trackio"
 
     def __init__(self, run: TrackedRun) -> None:
         import trackio

@@ -13,7 +13,7 @@ _STEP = "step"
 class WandB:
     """A run of W&B; a resumed run continues it by its id."""
 
-    library = "wandb"
+    imports = "wandb"
 
     def __init__(self, run: TrackedRun) -> None:
         import wandb
