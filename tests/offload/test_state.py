@@ -127,7 +127,7 @@ class Remembers(Method):
 
     def advantage(self, scores: Scores, dual: Dual) -> torch.Tensor:
         total = self.seen.get("total", torch.zeros(()))
-        self.seen = {"total": total + scores.reward.sum()}
+        self.seen = {"total": total + scores.reward.sum(), "last": scores.reward.sum()}
         return scores.reward
 
     def tensors(self) -> dict[str, torch.Tensor]:
@@ -148,4 +148,5 @@ def test_what_a_method_comes_to_remember_is_restored(model: Path, tmp_path: Path
         fresh = start(config, method, checkpoint=tmp_path / folder)
         load_state(*fresh, tmp_path / folder)
         assert method.seen == wanted
+        assert [*method.seen] == [*wanted], "sums over all of them depend on it"
     assert wanted

@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 from pydantic import TypeAdapter, ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -24,6 +24,7 @@ from understudy.retention.retention import Retention
 
 _OPTIMISER, _METHOD = "optimizer.safetensors", "method.safetensors"
 _RETENTION = "retention.safetensors"
+_ORDER = "order"  # of the tensors in a file, which itself sorts them
 
 
 @dataclass
@@ -90,7 +91,7 @@ def save_state(state: State, helpers: Helpers, folder: Path) -> None:
     kept = {name: tensors for name, tensors in own.items() if tensors}
     for name, tensors in kept.items():
         stored = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
-        save_file(stored, folder / name)
+        save_file(stored, folder / name, {_ORDER: json.dumps(list(stored))})
     saved = SavedState(
         tensors=tuple(kept),
         step=state.step,
@@ -134,7 +135,10 @@ def restore_retention(retention: Retention, policy: Policy, folder: Path) -> Non
 
 def _tensors(path: Path, device: str = "cpu") -> dict[str, Tensor]:
     try:
-        return load_file(path, device)
+        with safe_open(path, "pt", device) as file:
+            # As they were given: who adds something up over all of them gets the same sum again.
+            order = json.loads((file.metadata() or {}).get(_ORDER, "null")) or file.keys()
+            return {name: file.get_tensor(name) for name in order}
     except (OSError, SafetensorError) as error:
         raise _unreadable(path, error) from error
 
