@@ -41,7 +41,7 @@ if TYPE_CHECKING:
         reduce_loss,
         reinforce_loss,
     )
-    from understudy.objectives.privacy import clip_factor, epsilon, zero_concentrated
+    from understudy.objectives.privacy import clip_factor, epsilon, hidden, zero_concentrated
     from understudy.objectives.sharing import (
         curvature_penalty,
         curvature_target,
@@ -79,6 +79,7 @@ __all__ = [
     "gapg_filter",
     "group_std_advantage",
     "has_signal",
+    "hidden",
     "k3_divergence",
     "largest_remainder",
     "leep",
