@@ -68,7 +68,9 @@ def run_all(folder: Path, full: bool) -> dict[str, str]:
     """What every block prints, by its first line."""
     port, printed = free_port(), {}
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    own = {"PATH": path, "HOME": str(folder), "XDG_DATA_HOME": str(folder), "OMP_NUM_THREADS": "1"}
+    # What is kept there is in a folder of its own, which Python would take for the package here.
+    data = folder / ".local" / "share"
+    own = {"PATH": path, "HOME": str(folder), "XDG_DATA_HOME": str(data), "OMP_NUM_THREADS": "1"}
     (folder / "examples").symlink_to(ROOT / "examples")
     with ExitStack() as servers:
         for block in blocks():

@@ -193,7 +193,7 @@ def test_what_is_not_there_is_refused(tmp_path: Path) -> None:
     assert "copy it again" in refusal(tmp_path / "broken.zip")
     draw(tmp_path / "pictures" / "a" / "1.png", RED)
     (tmp_path / "pictures" / "a" / "2.png").write_bytes(b"no picture")
-    assert "cannot be read" in refusal(tmp_path / "pictures")
+    assert "a/2.png is no picture; remove it" in refusal(tmp_path / "pictures")
 
 
 def leaf(path: Path, users: dict[str, tuple[list[Any], list[Any]]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -157,10 +158,18 @@ def test_a_full_queue_says_so_and_keys_take_turns(folders: Path) -> None:
             await read(engine, job("fox", max_tokens=4, key=key))
             ended.append(key)
 
-        keys = ["a", "a", "a", "a", "b", "a", "a"]
-        found = await asyncio.gather(*map(ask, keys), return_exceptions=True)
-        return ended, found
+        async def begin_when_all_wait() -> None:
+            while engine.load_now().waiting < 6:
+                await asyncio.sleep(0.001)
+            all_wait.set()
 
+        keys = ["a", "a", "a", "a", "b", "a", "a"]
+        engine._loop.call(all_wait.wait)  # nobody begins before all are there
+        asked = asyncio.gather(*map(ask, keys), return_exceptions=True)
+        await begin_when_all_wait()
+        return ended, await asked
+
+    all_wait = threading.Event()
     with running(engine_of(folders / "llama", rows=1, waiting=5)) as engine:
         ended, found = asyncio.run(crowd())
     busy = [each for each in found if isinstance(each, EngineBusy)]
